@@ -1,0 +1,86 @@
+"""Keys: who says something. Ed25519 to sign (RFC 8032), X25519 of the same key to agree on secrets (RFC 7748).
+
+A node's key names a peer; an owner's key signs jobs. A :data:`NodeId` is BLAKE2b-160 of the node's public key.
+The X25519 key is the birational image of the Ed25519 key (libsodium's ``crypto_sign_ed25519_*_to_curve25519``), so that
+one 32-byte key is a peer's whole identity.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from hashlib import blake2b
+from typing import NewType
+
+from nacl import bindings
+from nacl.exceptions import CryptoError
+
+from p2pcpn.errors import PeerError, UsageError
+
+NodeId = NewType("NodeId", bytes)
+
+NODE_ID_BYTES = 20
+KEY_BYTES = 32
+SIGNATURE_BYTES = 64
+
+
+def node_id(public: bytes) -> NodeId:
+    """The 20-byte id of the node whose Ed25519 public key is ``public``."""
+    return NodeId(blake2b(public, digest_size=NODE_ID_BYTES).digest())
+
+
+def verify(public: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether ``signature`` is ``public``'s over ``message``. Any bytes are answered; nothing is raised."""
+    if len(public) != KEY_BYTES or len(signature) != SIGNATURE_BYTES:
+        return False
+    try:
+        bindings.crypto_sign_open(signature + message, public)
+    except CryptoError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=4096)
+def x25519_public(public: bytes) -> bytes:
+    """The X25519 key of an Ed25519 public key. Raises :class:`PeerError` where the bytes are no point of the curve."""
+    try:
+        return bindings.crypto_sign_ed25519_pk_to_curve25519(public)
+    except (CryptoError, ValueError, TypeError) as error:
+        raise PeerError("that public key is no point of the curve") from error
+
+
+def exchange(secret: bytes, public: bytes) -> bytes:
+    """The X25519 shared secret of our ``secret`` and their ``public`` (both X25519, 32 bytes).
+
+    Raises :class:`PeerError` for points of small order, whose secret everybody knows.
+    """
+    try:
+        return bindings.crypto_scalarmult(secret, public)
+    except (CryptoError, ValueError, TypeError) as error:
+        raise PeerError("that X25519 key has small order") from error
+
+
+def puzzle_bits(public: bytes, nonce: int) -> int:
+    """Leading zero bits of BLAKE2b-160(public key, nonce): the work a node put into its identity."""
+    digest = blake2b(public + nonce.to_bytes(8, "big"), digest_size=NODE_ID_BYTES, person=b"p2pcpn puzzle").digest()
+    return NODE_ID_BYTES * 8 - int.from_bytes(digest, "big").bit_length()
+
+
+class Keypair:
+    """An Ed25519 keypair made from a 32-byte seed; ``id`` is its :data:`NodeId`."""
+
+    __slots__ = ("_secret", "id", "public", "seed", "x25519_secret")
+
+    def __init__(self, seed: bytes) -> None:
+        if len(seed) != KEY_BYTES:
+            raise UsageError(f"a key is made from {KEY_BYTES} bytes, not {len(seed)}")
+        self.seed = seed
+        self.public, self._secret = bindings.crypto_sign_seed_keypair(seed)
+        self.id = node_id(self.public)
+        self.x25519_secret: bytes = bindings.crypto_sign_ed25519_sk_to_curve25519(self._secret)
+
+    def sign(self, message: bytes) -> bytes:
+        """The 64-byte signature over ``message``."""
+        return bindings.crypto_sign(message, self._secret)[:SIGNATURE_BYTES]
+
+    def __repr__(self) -> str:  # the secret never reaches a log
+        return f"Keypair({self.id.hex()[:8]})"

@@ -1,0 +1,65 @@
+"""Where a peer is: ``Address`` as the sockets give it, ``Contact`` as the wire carries it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from p2pcpn.errors import UsageError
+from p2pcpn.wire.codec import U16, Id
+
+Address = tuple[str, int]  # (numeric host, port); UDP and TCP share the port
+
+
+@lru_cache(maxsize=8192)
+def pack_host(host: str) -> bytes:
+    """A numeric host as 4 or 16 bytes. An IPv4 address in IPv6 clothes becomes 4 bytes. Raises ``ValueError``."""
+    address = ip_address(host.partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).packed
+
+
+@lru_cache(maxsize=8192)
+def unpack_host(packed: bytes) -> str:
+    """The numeric host of 4 or 16 bytes."""
+    return str(ip_address(packed))
+
+
+class Contact(msgspec.Struct, array_like=True, frozen=True):
+    """A peer and its address: 32 bytes over IPv4. It carries no key: the key comes, signed, with the peer's hello."""
+
+    id: Id
+    host: Annotated[bytes, Meta(min_length=4, max_length=16)]
+    port: U16
+
+    @property
+    def address(self) -> Address:
+        return (unpack_host(self.host), self.port)
+
+    @property
+    def usable(self) -> bool:
+        """Whether the address can be sent to at all."""
+        return len(self.host) in (4, 16) and self.port > 0 and not ip_address(self.host).is_multicast
+
+
+def contact(node: bytes, address: Address) -> Contact:
+    """The contact of ``node`` at ``address``."""
+    return Contact(node, pack_host(address[0]), address[1])
+
+
+def parse_address(text: str, *, port_default: int | None = None) -> Address:
+    """``"host:port"`` or ``"[v6]:port"`` as an address; the host may still be a name.
+
+    Raises :class:`UsageError` that says what was expected.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon and port_default is not None:
+        host, port = text, str(port_default)
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isdigit() or not 0 <= int(port) < 1 << 16:
+        raise UsageError(f"{text!r} is no address; write HOST:PORT, for example 192.0.2.7:4000")
+    return (host, int(port))

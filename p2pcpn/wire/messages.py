@@ -1,0 +1,254 @@
+"""The bulk plane's messages: what two peers say over a session.
+
+A session is authenticated and encrypted (``wire/noise.py``), so only what must be shown to others later is signed again.
+``request`` numbers are chosen by the asker and echoed by the answer; 0 where nobody asked.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Union
+
+import msgspec
+from msgspec import Meta
+
+from p2pcpn import limits
+from p2pcpn.wire.codec import U16, U32, U63, Codec, Digest, Id, Key, Seconds
+from p2pcpn.wire.statements import ShortText, Signed
+
+Indices = Annotated[list[U63], Meta(max_length=limits.BATCH_TASKS_MAX)]
+Spans = Annotated[list[tuple[U63, U32]], Meta(max_length=limits.BATCH_TASKS_MAX)]
+Part = Annotated[bytes, Meta(max_length=limits.BLOB_PART_BYTES)]
+
+
+class Introduce(msgspec.Struct, array_like=True, frozen=True, tag=1):
+    """The signed spec of a job: to its stewards (``keep``) and, before the first lease, to its workers."""
+
+    request: U63
+    spec: Signed
+    keep: bool
+
+
+class Extend(msgspec.Struct, array_like=True, frozen=True, tag=2):
+    """A signed segment. ``pages`` are the sealed pages in order; empty bytes for pages that are not sent (yet)."""
+
+    request: U63
+    segment: Signed
+    pages: Annotated[list[bytes], Meta(max_length=limits.PAGES_PER_SEGMENT_MAX)]
+    keep: bool
+
+
+class PageSlice(msgspec.Struct, array_like=True, frozen=True):
+    """Tasks ``low`` to ``high`` (exclusive) of the sealed page that starts at index ``first``."""
+
+    segment: U32
+    first: U63  # index of the page's first task
+    low: U16
+    high: U16
+    key: Key  # opens the page
+
+
+class Grant(msgspec.Struct, array_like=True, frozen=True, tag=3):
+    """A signed lease and the keys to work under it. ``slices`` cover the lease's spans in order."""
+
+    lease: Signed
+    slices: Annotated[list[PageSlice], Meta(min_length=1, max_length=limits.BATCH_TASKS_MAX)]
+    result_key: Key
+    digest_key: Key
+    slots: U16  # runs of this job at a time on this peer
+
+
+class Progress(msgspec.Struct, array_like=True, frozen=True, tag=4):
+    """Renews the lease ``token``; ``started`` are the indices that run now."""
+
+    job: Id
+    token: U63
+    started: Indices
+
+
+class Results(msgspec.Struct, array_like=True, frozen=True, tag=5):
+    """A worker's receipt and the sealed page of results it speaks of. ``last``: the lease is spent."""
+
+    receipt: Signed
+    page: Annotated[bytes, Meta(max_length=limits.MESSAGE_BYTES_MAX)]
+    last: bool
+
+
+class Settled(msgspec.Struct, array_like=True, frozen=True, tag=6):
+    """Receipts (token, part) that are settled and stored: their journal may be dropped."""
+
+    job: Id
+    parts: Annotated[list[tuple[U63, U32]], Meta(max_length=limits.BATCH_TASKS_MAX)]
+
+
+class Return(msgspec.Struct, array_like=True, frozen=True, tag=7):
+    """Leased tasks given back unrun. ``code``: "declined", "cancelled", "leaving", "late"; ``text`` says why."""
+
+    job: Id
+    token: U63
+    spans: Spans
+    code: ShortText
+    text: ShortText
+
+
+class Revoke(msgspec.Struct, array_like=True, frozen=True, tag=8):
+    """The grantor takes indices back: drop them where unstarted, stop them where ``stop``."""
+
+    job: Id
+    spans: Spans
+    stop: bool
+
+
+class Output(msgspec.Struct, array_like=True, frozen=True, tag=9):
+    """What a running task printed: sealed under the lease's result key. ``stream`` 1 is stdout, 2 stderr."""
+
+    job: Id
+    token: U63
+    number: U32  # counts the outputs of one token; the nonce of the seal
+    sealed: Part
+
+
+class Finish(msgspec.Struct, array_like=True, frozen=True, tag=10):
+    """A signed :class:`Close` or :class:`Cancel` of the owner."""
+
+    request: U63
+    statement: Signed
+
+
+class Take(msgspec.Struct, array_like=True, frozen=True, tag=11):
+    """Become the grantor of a job you keep: a signed :class:`Handover`."""
+
+    request: U63
+    handover: Signed
+
+
+class Append(msgspec.Struct, array_like=True, frozen=True, tag=12):
+    """Keep this segment of a settlement log: header signed by the grantor, body with settlements and receipts."""
+
+    request: U63
+    header: Signed
+    body: Annotated[bytes, Meta(max_length=limits.MESSAGE_BYTES_MAX)]
+
+
+class Answer(msgspec.Struct, array_like=True, frozen=True, tag=13):
+    """The end of a request: 0 done (for a store: durable on disk), else an :class:`AnswerCode` and words."""
+
+    request: U63
+    code: U16
+    text: ShortText
+
+
+class AnswerCode:
+    """How a request ended."""
+
+    DONE = 0
+    UNKNOWN = 1
+    REFUSED = 2
+    FULL = 3
+    FAILED = 4
+
+
+class Ask(msgspec.Struct, array_like=True, frozen=True, tag=14):
+    """What do you hold of ``job``? Log segments from ``log_from`` on of each grantor are wanted."""
+
+    request: U63
+    job: Id
+
+
+class JobState(msgspec.Struct, array_like=True, frozen=True, tag=15):
+    """The answer to :class:`Ask`: signed statements, counts, and how long each log is; nothing that needs trust."""
+
+    request: U63
+    spec: Signed
+    close: Signed | None
+    cancel: Signed | None
+    handover: Signed | None
+    segments: U32
+    tasks: U63
+    logs: Annotated[list[tuple[Id, U32, U32]], Meta(max_length=64)]  # (grantor, epoch, log segments held)
+    waiting: U63
+    running: U63
+    settled: U63
+    granting: bool  # the answering peer is the grantor now
+
+
+class ReadLog(msgspec.Struct, array_like=True, frozen=True, tag=16):
+    """Send one log segment."""
+
+    request: U63
+    job: Id
+    grantor: Id
+    epoch: U32
+    number: U32
+
+
+class LogData(msgspec.Struct, array_like=True, frozen=True, tag=17):
+    """The answer to :class:`ReadLog`."""
+
+    request: U63
+    header: Signed
+    body: Annotated[bytes, Meta(max_length=limits.MESSAGE_BYTES_MAX)]
+
+
+class ReadSegment(msgspec.Struct, array_like=True, frozen=True, tag=18):
+    """Send one segment of tasks with its pages; answered by :class:`Extend`."""
+
+    request: U63
+    job: Id
+    number: U32
+
+
+class PutBlob(msgspec.Struct, array_like=True, frozen=True, tag=19):
+    """One part of a blob of ``size_bytes`` at ``offset``; parts come in order. ``job`` says whose and how long to keep it."""
+
+    request: U63
+    digest: Digest
+    job: Id
+    size_bytes: U63
+    offset: U63
+    data: Part
+    retention_s: Seconds
+
+
+class GetBlob(msgspec.Struct, array_like=True, frozen=True, tag=20):
+    """Send a blob from ``offset`` on: answered by :class:`BlobData` parts or an :class:`Answer`."""
+
+    request: U63
+    digest: Digest
+    offset: U63
+
+
+class BlobData(msgspec.Struct, array_like=True, frozen=True, tag=21):
+    """One part of the answer to :class:`GetBlob`."""
+
+    request: U63
+    digest: Digest
+    size_bytes: U63
+    offset: U63
+    data: Part
+
+
+class ListJobs(msgspec.Struct, array_like=True, frozen=True, tag=22):
+    """Which jobs of ``owner`` do you keep?"""
+
+    request: U63
+    owner: Key
+
+
+class Jobs(msgspec.Struct, array_like=True, frozen=True, tag=23):
+    """The answer to :class:`ListJobs`."""
+
+    request: U63
+    jobs: Annotated[list[Id], Meta(max_length=limits.JOBS_PER_PEER_MAX)]
+
+
+class Goodbye(msgspec.Struct, array_like=True, frozen=True, tag=24):
+    """The session ends because of ``text``; nothing that is leased is lost by it."""
+
+    text: ShortText
+
+
+Message = Union[
+    Introduce, Extend, Grant, Progress, Results, Settled, Return, Revoke, Output, Finish, Take, Append, Answer, Ask, JobState,
+    ReadLog, LogData, ReadSegment, PutBlob, GetBlob, BlobData, ListJobs, Jobs, Goodbye,
+]  # fmt: skip
+CODEC: Codec[Message] = Codec(Message, limits.MESSAGE_BYTES_MAX, "message")

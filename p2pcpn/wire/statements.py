@@ -1,0 +1,333 @@
+"""What a peer or an owner says over its signature: the statements of the protocol and the envelope that signs them.
+
+A :class:`Signed` holds a statement's kind, its exact bytes, the key and the Ed25519 signature over
+``b"p2pcpn/1 statement" + kind + body``. The bytes that were signed are the bytes that are kept and passed on: nobody
+re-encodes another's words. Who may say what is decided in ``protocol/``; here a signature is right or it is not.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from p2pcpn import limits
+from p2pcpn.errors import PeerError
+from p2pcpn.identity.keys import Keypair, verify
+from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.codec import U16, U32, U48, U63, Codec, Digest, Id, Key, Seconds, Share, Signature
+
+DOMAIN = b"p2pcpn/1 statement"
+
+ShortText = Annotated[str, Meta(max_length=limits.REASON_CHARS_MAX)]
+Word = Annotated[str, Meta(max_length=32)]
+PackageName = Annotated[str, Meta(max_length=limits.REQUIREMENT_CHARS_MAX)]
+
+
+class Statement(msgspec.Struct, array_like=True, frozen=True):
+    """Base of everything that is signed. ``kind`` is the number that stands in :class:`Signed`."""
+
+    kind: ClassVar[int]
+
+
+class Accelerator(msgspec.Struct, array_like=True, frozen=True):
+    """Devices of one sort: ``kind`` such as ``"cuda"``, how many, and the memory of each."""
+
+    kind: Word
+    count: U16
+    memory_bytes: U63
+
+
+class Advert(Statement):
+    """A peer's signed capacity. ``version`` grows with every change; it is void ``ttl_s`` after it was heard."""
+
+    kind: ClassVar[int] = 1
+    contact: Contact
+    boot: U48
+    version: U63
+    ttl_s: Seconds
+    roles: U16  # bit set, see Role
+    cores: U16
+    slots: U16  # runs this peer does at a time
+    slots_free: U16
+    memory_bytes: U63
+    memory_free_bytes: U63
+    load: Share  # share of all cores that processes other than ours use
+    python: Word  # "3.11"
+    implementation: Word  # "cpython"
+    platform: Word  # "linux-x86_64"
+    runtimes: Annotated[list[Word], Meta(max_length=8)]
+    packages: Annotated[list[PackageName], Meta(max_length=limits.REQUIREMENTS_MAX)]  # the notable ones
+    accelerators: Annotated[list[Accelerator], Meta(max_length=4)]
+    tags: Annotated[list[Word], Meta(max_length=4)]
+    position: tuple[float, float] | None  # latitude, longitude in degrees, when the owner gave it
+    rtt_ms: float  # median round trip to the neighbourhood; 0 when nothing is measured
+    machine: U63  # machine group: peers of one machine share it
+
+
+class Role:
+    """The bits of ``Advert.roles``. A client peer has none."""
+
+    COMPUTE = 1
+    STORAGE = 2
+    RELAY = 4
+
+    NAMES: ClassVar[dict[str, int]] = {"compute": COMPUTE, "storage": STORAGE, "relay": RELAY}
+
+    @classmethod
+    def names(cls, roles: int) -> list[str]:
+        """The words for a bit set."""
+        return [name for name, bit in cls.NAMES.items() if roles & bit]
+
+
+class Offer(Statement):
+    """Gossiped by a grantor: there is work to be had in ``job``. ``number`` grows with each offer of an epoch."""
+
+    kind: ClassVar[int] = 2
+    job: Id
+    owner: Key
+    epoch: U32
+    grantor: Contact
+    number: U32
+    runtime: Word
+    python: Word
+    requires: Annotated[list[PackageName], Meta(max_length=limits.REQUIREMENTS_MAX)]
+    memory_bytes: U63
+    waiting: U63  # tasks not leased
+    slots_wanted: U32
+    ttl_s: Seconds
+
+
+class Claim(Statement):
+    """A peer takes part in ``job``: up to ``slots`` runs at a time and ``credits`` tasks beyond those that run."""
+
+    kind: ClassVar[int] = 3
+    job: Id
+    epoch: U32
+    grantor: Id
+    number: U32  # of the offer it answers
+    contact: Contact
+    boot: U48
+    slots: U16
+    credits: U32
+    load: Share
+    rtt_ms: float
+
+
+class Lease(Statement):
+    """The right to run ``spans`` until ``lease_s`` after it was received (renewed by progress)."""
+
+    kind: ClassVar[int] = 4
+    job: Id
+    epoch: U32
+    token: U63
+    worker: Id
+    lease_s: Seconds
+    spans: Annotated[list[tuple[U63, U32]], Meta(min_length=1, max_length=limits.BATCH_TASKS_MAX)]  # (first index, count)
+
+
+class Receipt(Statement):
+    """A worker states the outcome of runs under a lease: one receipt a batch of results."""
+
+    kind: ClassVar[int] = 5
+    job: Id
+    epoch: U32
+    grantor: Id
+    token: U63
+    part: U32  # results of one lease come in parts
+    spans: Annotated[list[tuple[U63, U32]], Meta(min_length=1, max_length=limits.BATCH_TASKS_MAX)]
+    outcomes: Annotated[bytes, Meta(max_length=limits.BATCH_TASKS_MAX)]  # one Outcome a task, in the order of spans
+    digests: Annotated[bytes, Meta(max_length=limits.BATCH_TASKS_MAX * 16)]  # 16 bytes a task
+    page: Digest  # of the encrypted result page; zero where there is none
+    ran_s: Seconds  # processor-wall time of all runs together
+
+
+class Outcome:
+    """How a run ended. ``DIED`` carries signal or exit code in the result page."""
+
+    OK = 0
+    RAISED = 1
+    DIED = 2
+
+
+class LogHeader(Statement):
+    """Heads one segment of a grantor's settlement log; ``body`` is the digest of the settlements and their receipts."""
+
+    kind: ClassVar[int] = 6
+    job: Id
+    epoch: U32
+    grantor: Id
+    number: U32
+    previous: Digest
+    body: Digest
+    settled: U63  # indices settled by this log, this segment included
+    spans: Annotated[list[tuple[U63, U32]], Meta(max_length=limits.SEGMENT_TASKS_MAX)]
+
+
+class Record(Statement):
+    """A signed, versioned DHT item: key = BLAKE2b-160(owner key, salt). After BEP 44."""
+
+    kind: ClassVar[int] = 7
+    salt: Annotated[bytes, Meta(max_length=limits.SALT_BYTES_MAX)]
+    seq: U63
+    created_s: Seconds  # wall clock of the signer, tolerated within limits.CLOCK_TOLERANCE_S
+    retention_s: Seconds
+    value: Annotated[bytes, Meta(max_length=limits.RECORD_VALUE_BYTES_MAX)]
+
+
+class Steward(msgspec.Struct, array_like=True, frozen=True):
+    """A peer named in a job to keep its state. ``key`` is its node key, ``wrapped`` the job key for it (or empty)."""
+
+    key: Key
+    contact: Contact
+    wrapped: Annotated[bytes, Meta(max_length=96)]
+
+
+class BlobRef(msgspec.Struct, array_like=True, frozen=True):
+    """Names a sealed blob: the digest and size of its ciphertext. Its key follows from the job key and ``salt``."""
+
+    digest: Digest
+    size_bytes: U63
+    salt: Digest  # keyed digest of the plaintext: equal plaintexts of one job make equal blobs
+
+
+class Spec(Statement):
+    """What a job is. ``job id = BLAKE2b-160(owner key, body of the spec)``; the body holds the nonce."""
+
+    kind: ClassVar[int] = 8
+    nonce: Annotated[bytes, Meta(min_length=16, max_length=16)]
+    name: ShortText
+    created_s: Seconds
+    runtime: Word
+    python: Word
+    code: BlobRef | None  # the project's modules
+    requires: Annotated[list[PackageName], Meta(max_length=limits.REQUIREMENTS_MAX)]
+    memory_bytes: U63
+    replicas: U16
+    quorum: tuple[U16, U16]
+    max_workers: U32  # 0: no bound
+    orchestration: Word
+    routing: Word
+    privacy: Word
+    retention_s: Seconds
+    retries: U16
+    grantor: Key  # node key of the first grantor, epoch 0
+    stewards: Annotated[list[Steward], Meta(max_length=limits.STEWARDS_MAX)]
+    wrapped: Annotated[bytes, Meta(max_length=96)]  # the job key for the owner
+    swarm_proof: Annotated[bytes, Meta(max_length=32)]  # MAC of the nonce and owner under the swarm key, or empty
+    output: bool  # whether workers capture and send what tasks print
+
+
+class Segment(Statement):
+    """A signed run of tasks, chained to the one before. ``pages`` are (tasks, digest of the sealed page)."""
+
+    kind: ClassVar[int] = 9
+    job: Id
+    number: U32
+    first: U63
+    previous: Digest
+    pages: Annotated[list[tuple[U16, Digest]], Meta(min_length=1, max_length=limits.PAGES_PER_SEGMENT_MAX)]
+    requires: Annotated[list[PackageName], Meta(max_length=limits.REQUIREMENTS_MAX)]
+    blobs: Annotated[list[Digest], Meta(max_length=limits.SEGMENT_TASKS_MAX)]  # sealed blobs the tasks name
+
+    @property
+    def count(self) -> int:
+        return sum(tasks for tasks, _ in self.pages)
+
+
+class Close(Statement):
+    """The owner states the total: no further segment belongs to the job."""
+
+    kind: ClassVar[int] = 10
+    job: Id
+    total: U63
+    last: Digest
+
+
+class Cancel(Statement):
+    """The owner ends a job: unstarted tasks are dropped, running ones stopped."""
+
+    kind: ClassVar[int] = 11
+    job: Id
+    at_s: Seconds
+
+
+class Handover(Statement):
+    """The owner makes ``grantor`` (a steward of the job) the grantor of ``epoch``."""
+
+    kind: ClassVar[int] = 12
+    job: Id
+    epoch: U32
+    grantor: Key
+
+
+class Reason(Statement):
+    """A peer's signed answer to ``explain``: why it takes part in a job or does not."""
+
+    kind: ClassVar[int] = 13
+    job: Id
+    nonce: U63
+    code: Word  # "runs", "claimed", "declined", "busy", "unseen"
+    text: ShortText
+
+
+class MemberState(Statement):
+    """A SWIM rumor: ``member`` is alive (0), suspected (1) or dead (2) at ``incarnation``, says the signer."""
+
+    kind: ClassVar[int] = 14
+    member: Contact
+    boot: U48
+    incarnation: U32
+    state: Annotated[int, Meta(ge=0, le=2)]
+
+
+KINDS: dict[int, type[Statement]] = {
+    cls.kind: cls
+    for cls in (
+        Advert, Offer, Claim, Lease, Receipt, LogHeader, Record, Spec, Segment, Close, Cancel, Handover, Reason, MemberState,
+    )
+}  # fmt: skip
+# Only the kinds that travel in datagrams are held to a datagram's size; the others are held to a message's.
+_SMALL = (Advert, Offer, Claim, Record, Reason, MemberState)
+_CODECS: dict[int, Codec[Any]] = {
+    number: Codec(cls, limits.RUMOR_BYTES_MAX if cls in _SMALL else limits.MESSAGE_BYTES_MAX, cls.__name__)
+    for number, cls in KINDS.items()
+}
+
+S = TypeVar("S", bound=Statement)
+
+
+class Signed(msgspec.Struct, array_like=True, frozen=True):
+    """A statement's bytes under a key and its signature. Unverified until :func:`opened` returned its statement."""
+
+    kind: U16
+    body: Annotated[bytes, Meta(max_length=limits.MESSAGE_BYTES_MAX)]
+    key: Key
+    signature: Signature
+
+
+def _message(kind: int, body: bytes) -> bytes:
+    return DOMAIN + kind.to_bytes(2, "big") + body
+
+
+def signed(statement: Statement, keypair: Keypair) -> Signed:
+    """``statement`` signed by ``keypair``."""
+    body = _CODECS[statement.kind].encode(statement)
+    return Signed(statement.kind, body, keypair.public, keypair.sign(_message(statement.kind, body)))
+
+
+def read(envelope: Signed, expected: type[S]) -> S:
+    """The statement within, its signature *not* checked: for what this process verified before or said itself."""
+    if envelope.kind != expected.kind:
+        raise PeerError(f"a {expected.__name__} was due; kind {envelope.kind} came")
+    statement: S = _CODECS[envelope.kind].decode(envelope.body)
+    return statement
+
+
+def opened(envelope: Signed, expected: type[S]) -> S:
+    """The statement within, its type, bounds and signature checked. Raises :class:`PeerError` otherwise."""
+    statement = read(envelope, expected)
+    if not verify(envelope.key, _message(envelope.kind, envelope.body), envelope.signature):
+        raise PeerError(f"the signature under that {expected.__name__} is wrong")
+    return statement
