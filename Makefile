@@ -1,0 +1,69 @@
+# Everything here needs only Python 3.11 or newer: each target sets up .venv by itself.
+#   make demo     a local swarm does a real job and shows it
+#   make test     all tests; `make test ARGS="tests/unit -x"` for fewer
+#   make lint | format | format-check | types | ranks | clean
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+# A pyenv shim may stand on the path and still not run, so each candidate is asked, not looked up.
+CANDIDATES := python3.13 python3.12 python3.11 python3
+OLD_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+HAS_VENV := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
+
+.PHONY: demo test lint format format-check types ranks clean
+
+demo: $(VENV)/.runs
+	@$(BIN)/p2pcpn demo $(ARGS)
+
+test: $(VENV)/.develops
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.develops
+	@$(BIN)/ruff check .
+
+format: $(VENV)/.develops
+	@$(BIN)/ruff format .
+
+format-check: $(VENV)/.develops
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/.develops
+	@$(BIN)/mypy
+
+ranks: $(VENV)/.develops
+	@$(BIN)/python -m pytest -q tests/house/test_ranks.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find p2pcpn tests examples bootstrap -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is touched last: an interrupted set-up starts again.
+$(VENV)/.made:
+	@old_enough=""; \
+	for python in $(PYTHON) $(CANDIDATES); do \
+	    if "$$python" -c '$(HAS_VENV)' >/dev/null 2>&1; then \
+	        echo "making $(VENV) with $$python"; \
+	        rm -rf $(VENV) && "$$python" -m venv $(VENV) && touch $@; exit $$?; \
+	    fi; \
+	    if [ -z "$$old_enough" ] && "$$python" -c '$(OLD_ENOUGH)' >/dev/null 2>&1; then old_enough="$$python"; fi; \
+	done; \
+	if [ -n "$$old_enough" ]; then \
+	    version=$$("$$old_enough" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	    echo "p2pcpn needs venv and ensurepip, which this Python $$version lacks: install python$$version-venv (Debian, Ubuntu: apt install python$$version-venv)" >&2; \
+	else \
+	    echo "p2pcpn needs Python 3.11 or newer: install one (python.org, or apt install python3 python3-venv), or name it: make PYTHON=/path/to/python3" >&2; \
+	fi; \
+	exit 1
+
+$(VENV)/.runs: setup.cfg pyproject.toml | $(VENV)/.made
+	@echo "installing p2pcpn into $(VENV) (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.develops: setup.cfg pyproject.toml | $(VENV)/.made
+	@echo "installing p2pcpn and its tools into $(VENV) (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $(VENV)/.runs $@
