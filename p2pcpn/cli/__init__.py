@@ -1,0 +1,1 @@
+"""The command line: a window on the client that asks, shows and decides nothing."""

@@ -1,0 +1,1 @@
+"""What a program imports: an executor, a swarm, a node, a job."""

@@ -1,0 +1,1 @@
+"""Who is speaking: keys, the ids made from them, signing and verifying."""

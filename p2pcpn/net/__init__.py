@@ -1,0 +1,1 @@
+"""Datagrams and sessions: the sockets that carry what the machines send."""

@@ -1,0 +1,1 @@
+"""Every decision a peer makes, as plain machines without I/O, clock or dice."""

@@ -1,0 +1,1 @@
+"""Where tasks run: in worker processes that are never the peer's own."""

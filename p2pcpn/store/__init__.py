@@ -1,0 +1,1 @@
+"""What outlives a process: records, blobs and logs on disk."""
