@@ -54,6 +54,7 @@ class Grant(msgspec.Struct, array_like=True, frozen=True, tag=3):
     slices: Annotated[list[PageSlice], Meta(min_length=1, max_length=limits.BATCH_TASKS_MAX)]
     result_key: Key
     digest_key: Key
+    code_key: Key
     slots: U16  # runs of this job at a time on this peer
 
 

@@ -140,7 +140,8 @@ class Receipt(Statement):
     outcomes: Annotated[bytes, Meta(max_length=limits.BATCH_TASKS_MAX)]  # one Outcome a task, in the order of spans
     digests: Annotated[bytes, Meta(max_length=limits.BATCH_TASKS_MAX * 16)]  # 16 bytes a task
     page: Digest  # of the encrypted result page; zero where there is none
-    ran_s: Seconds  # processor-wall time of all runs together
+    ran_s: Seconds  # time spent in the tasks, all runs together
+    proof: Annotated[bytes, Meta(max_length=32)]  # that the worker holds the swarm key; empty in an open swarm
 
 
 class Outcome:
@@ -185,11 +186,14 @@ class Steward(msgspec.Struct, array_like=True, frozen=True):
 
 
 class BlobRef(msgspec.Struct, array_like=True, frozen=True):
-    """Names a sealed blob: the digest and size of its ciphertext. Its key follows from the job key and ``salt``."""
+    """Names a sealed blob: digest (BLAKE3-256) and size of its ciphertext, and the key that opens it.
+
+    A ref that stands where others may read it (a spec) has an empty key: it follows from the job key then.
+    """
 
     digest: Digest
     size_bytes: U63
-    salt: Digest  # keyed digest of the plaintext: equal plaintexts of one job make equal blobs
+    key: Annotated[bytes, Meta(max_length=32)]
 
 
 class Spec(Statement):

@@ -1,0 +1,112 @@
+"""Pages: many tasks, or many results, as columns in one sealed piece of bytes.
+
+A page of tasks names the functions once and lists a pickled ``(args, kwargs)`` a task. A page of results lists a value a
+task. What is larger than ``limits.INLINE_BYTES_MAX`` stands as a :class:`BlobRef`. Nothing here is ever unpickled: these are
+bytes for a worker process or for the submitting program.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from p2pcpn import limits
+from p2pcpn.wire.codec import U16, U63, Codec
+from p2pcpn.wire.statements import BlobRef, Signed
+
+Inline = bytes | BlobRef
+
+
+class TaskPage(msgspec.Struct, array_like=True, frozen=True):
+    """The tasks of a page. ``numbers`` say which function each calls; none when all call the first."""
+
+    functions: Annotated[list[Inline], Meta(max_length=limits.PAGE_TASKS_MAX)]
+    numbers: Annotated[list[U16], Meta(max_length=limits.PAGE_TASKS_MAX)] | None
+    arguments: Annotated[list[Inline], Meta(min_length=1, max_length=limits.PAGE_TASKS_MAX)]
+
+
+class Print(msgspec.Struct, array_like=True, frozen=True):
+    """What the task at ``index`` printed on ``stream`` (1 stdout, 2 stderr)."""
+
+    index: U63
+    stream: U16
+    data: bytes
+
+
+class ResultPage(msgspec.Struct, array_like=True, frozen=True):
+    """The results of a batch, in the order of the receipt's spans, and what the tasks printed."""
+
+    values: Annotated[list[Inline], Meta(max_length=limits.BATCH_TASKS_MAX)]
+    output: Annotated[list[Print], Meta(max_length=limits.BATCH_TASKS_MAX)]
+
+
+class Death(msgspec.Struct, array_like=True, frozen=True):
+    """The value of a run whose worker process died: by a signal or with an exit code."""
+
+    signal: int | None
+    exit_code: int | None
+
+
+class Raised(msgspec.Struct, array_like=True, frozen=True):
+    """The value of a run that raised: words for everybody, and a pickle for the submitting program alone."""
+
+    type: str
+    text: str
+    traceback: str
+    pickled: bytes | None
+
+
+class Entry(msgspec.Struct, array_like=True, frozen=True):
+    """One settlement: a receipt, its sealed page, and which of its spans are settled by it (all, when none)."""
+
+    receipt: Signed
+    page: bytes
+    spans: list[tuple[U63, U63]] | None
+
+
+class LogHead(msgspec.Struct, array_like=True, frozen=True):
+    """The record a grantor keeps in the DHT for a job: how long its log is, where it lies, and how far the job is."""
+
+    epoch: U63
+    segments: U63
+    last: bytes  # digest of the last header
+    settled: U63
+    total: U63 | None
+    done: bool
+    holders: Annotated[list[bytes], Meta(max_length=8)]  # packed contacts
+
+
+class JobPointer(msgspec.Struct, array_like=True, frozen=True):
+    """The record an owner keeps in the DHT for a job: who its stewards are."""
+
+    spec: bytes  # digest of the signed spec
+    stewards: Annotated[list[bytes], Meta(max_length=12)]  # packed contacts
+
+
+TASKS: Codec[TaskPage] = Codec(TaskPage, 2 * limits.PAGE_BYTES_MAX, "page of tasks")
+RESULTS: Codec[ResultPage] = Codec(ResultPage, limits.MESSAGE_BYTES_MAX, "page of results")
+DEATH: Codec[Death] = Codec(Death, 64, "death")
+RAISED: Codec[Raised] = Codec(Raised, limits.BLOB_BYTES_MAX, "exception")
+LOG_BODY: Codec[list[Entry]] = Codec(list[Entry], limits.MESSAGE_BYTES_MAX, "settlements")
+LOG_HEAD: Codec[LogHead] = Codec(LogHead, limits.RECORD_VALUE_BYTES_MAX, "log head")
+JOB_POINTER: Codec[JobPointer] = Codec(JobPointer, limits.RECORD_VALUE_BYTES_MAX, "job pointer")
+SIGNED: Codec[Signed] = Codec(Signed, limits.MESSAGE_BYTES_MAX, "signed statement")
+PAGES: Codec[list[bytes]] = Codec(list[bytes], limits.MESSAGE_BYTES_MAX, "pages")
+
+
+def cut(spans: list[tuple[int, int]]) -> list[int]:
+    """The indices of spans, in order."""
+    return [index for first, count in spans for index in range(first, first + count)]
+
+
+def spans_of(indices: list[int]) -> list[tuple[int, int]]:
+    """Indices, in their order, as runs of (first, count)."""
+    spans: list[tuple[int, int]] = []
+    for index in indices:
+        if spans and spans[-1][0] + spans[-1][1] == index:
+            spans[-1] = (spans[-1][0], spans[-1][1] + 1)
+        else:
+            spans.append((index, 1))
+    return spans

@@ -1,0 +1,111 @@
+"""The keys of a job and what they close: pages, results and blobs, each sealed with a key of its own.
+
+A job has one random 32-byte key. Every other key is BLAKE2b-256 keyed by it over what it is for, so that whoever holds the
+job key (owner and stewards) opens everything, and a worker only what it was leased. Seals are ChaCha20-Poly1305 (RFC 8439).
+A derived key closes one thing under one nonce, so a counter (or zero) is a safe nonce.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+from blake3 import blake3
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+from p2pcpn.errors import PeerError
+from p2pcpn.identity.keys import Keypair, exchange, x25519_public
+
+TAG_BYTES = 16
+RESULT_DIGEST_BYTES = 16
+
+
+def digest(data: bytes) -> bytes:
+    """BLAKE3-256: the name of a blob, a page, a log segment."""
+    return blake3(data).digest()
+
+
+def job_id(owner: bytes, spec_body: bytes) -> bytes:
+    """The 20-byte id of the job whose spec's bytes are ``spec_body``; the nonce is in the body."""
+    return blake2b(owner + spec_body, digest_size=20, person=b"p2pcpn job").digest()
+
+
+def seal(key: bytes, nonce: int, data: bytes) -> bytes:
+    """``data`` closed under ``key``: 16 bytes longer."""
+    return ChaCha20Poly1305(key).encrypt(nonce.to_bytes(12, "big"), data, None)
+
+
+def unseal(key: bytes, nonce: int, data: bytes) -> bytes:
+    """What :func:`seal` closed. Raises :class:`PeerError` when a single bit is not as it was."""
+    try:
+        return ChaCha20Poly1305(key).decrypt(nonce.to_bytes(12, "big"), data, None)
+    except (InvalidTag, ValueError) as error:
+        raise PeerError("sealed bytes do not open: wrong key, or changed on the way") from error
+
+
+def derive(parent: bytes, person: bytes, data: bytes = b"") -> bytes:
+    """A 32-byte key for one purpose: BLAKE2b-256 keyed by ``parent``."""
+    return blake2b(data, digest_size=32, key=parent, person=person).digest()
+
+
+class JobKeys:
+    """All keys that follow from a job key."""
+
+    __slots__ = ("code", "digests", "job_key")
+
+    def __init__(self, job_key: bytes) -> None:
+        self.job_key = job_key
+        self.code = derive(job_key, b"p2pcpn code")
+        self.digests = derive(job_key, b"p2pcpn digests")
+
+    def page(self, first: int) -> bytes:
+        """Opens the page of tasks that starts at index ``first``. An index is sealed once in the life of a job."""
+        return derive(self.job_key, b"p2pcpn page", first.to_bytes(8, "big"))
+
+    def results(self, epoch: int, grantor: bytes, token: int) -> bytes:
+        """Closes and opens what was run under one lease; the nonce is the receipt's part."""
+        return derive(
+            self.job_key, b"p2pcpn results", epoch.to_bytes(4, "big") + grantor + token.to_bytes(8, "big")
+        )
+
+    def blob(self, data: bytes) -> bytes:
+        """Closes a blob of arguments: equal plaintexts of one job make equal blobs, of two jobs never."""
+        return derive(self.job_key, b"p2pcpn blob", digest(data))
+
+
+def result_digest(key: bytes, value: bytes) -> bytes:
+    """The 16-byte keyed digest that votes compare and settlements state."""
+    return blake2b(value, digest_size=RESULT_DIGEST_BYTES, key=key).digest()
+
+
+def output_key(result_key: bytes) -> bytes:
+    """Closes what tasks print while they run, apart from the results of the same lease."""
+    return derive(result_key, b"p2pcpn output")
+
+
+def wrap(keypair: Keypair, public: bytes, nonce: bytes, job_key: bytes) -> bytes:
+    """``job_key`` closed by the owner for the holder of ``public`` (Ed25519): 48 bytes.
+
+    Static-static X25519, keyed by the job's nonce: nothing random is needed, and only the owner can have made it.
+    """
+    return seal(_wrapping_key(keypair, public, nonce), 0, job_key)
+
+
+def unwrap(keypair: Keypair, public: bytes, nonce: bytes, wrapped: bytes) -> bytes:
+    """The job key that the owner ``public`` wrapped for ``keypair``. Raises :class:`PeerError`."""
+    key = unseal(_wrapping_key(keypair, public, nonce), 0, wrapped)
+    if len(key) != 32:
+        raise PeerError("a wrapped job key has the wrong size")
+    return key
+
+
+def _wrapping_key(keypair: Keypair, public: bytes, nonce: bytes) -> bytes:
+    shared = exchange(keypair.x25519_secret, x25519_public(public))
+    return blake2b(shared + nonce, digest_size=32, person=b"p2pcpn wrap").digest()
+
+
+def swarm_proof(swarm_key: bytes, key: bytes) -> bytes:
+    """Shows that whoever holds ``key`` also holds the swarm key: 16 bytes; empty where the swarm is open."""
+    if swarm_key == bytes(32):
+        return b""
+    return blake2b(key, digest_size=16, key=swarm_key, person=b"p2pcpn member").digest()
