@@ -74,3 +74,25 @@ RECORDS_PER_OWNER_MAX: Final = 4096
 RECORD_RETENTION_S_MAX: Final = RETENTION_S_MAX
 # A record's signed times may be off by this much: clocks of volunteers are.
 CLOCK_TOLERANCE_S: Final = 600.0
+
+# --- Sessions: handshake, frames, connections ----------------------------------------------------------------------
+# Message 2 is the largest: 32 e + 48 s + 16 tag + 60 profile = 156; the rest is room for fields of later versions.
+HANDSHAKE_BYTES_MAX: Final = 512
+# Small messages share a frame up to here; 64 KiB of 100-byte messages are 640, sealed for 2 ns each.
+FRAME_BATCH_BYTES: Final = 64 << 10
+# A large message is cut into parts of this size: sealing, sending and opening overlap, and a part stays in the L2 cache.
+FRAME_PART_BYTES: Final = 256 << 10
+# A message has at most 16 MiB / 16 KiB = 1,024 parts to remember.
+FRAME_PART_BYTES_MIN: Final = 16 << 10
+HALF_OPEN_MAX: Final = 64
+HALF_OPEN_PER_HOST_MAX: Final = 16
+MESSAGE_1_WAIT_S: Final = 2.0
+HANDSHAKE_WAIT_S: Final = 5.0
+# Unread by the other end: 16 of the largest log segments. A sender looks at ``Session.writable`` long before.
+SESSION_UNSENT_BYTES_MAX: Final = 64 << 20
+SESSION_UNSENT_BYTES_HIGH: Final = 4 << 20
+# Delivered messages that the consumer holds: reading pauses above this, one session's largest message may overshoot it.
+SESSION_HELD_BYTES_MAX: Final = 8 << 20
+# Incomplete messages of all sessions together: two of the largest, or some dozen honest transfers at a time.
+SESSIONS_PENDING_BYTES_MAX: Final = 32 << 20
+SESSION_LINGER_S: Final = 2.0
