@@ -1,0 +1,174 @@
+"""Every module has a twin test file, and the twin alone covers at least 85 % of it.
+
+The unit tests run once more, in one process under coverage, with what each test runs booked to its file (see
+``tests/conftest.py``). A module is measured by its twin's lines and the lines that ran on import; what other tests run
+of it counts for nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from coverage import Coverage
+
+ROOT = Path(__file__).resolve().parents[2]
+COVERED_MIN = 0.85
+# Half of what all tests may take: the unit tests run twice in a full run.
+UNIT_TESTS_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """How many of a module's statements its twin runs, and the lines it does not."""
+
+    statements: int
+    missing: str
+    covered: float
+
+
+def needs_twin(path: Path, text: str) -> bool:
+    """A package file that only says its idea and names what it exports has nothing to test."""
+    if path.name == "__main__.py":
+        return False
+    if path.name != "__init__.py":
+        return True
+    return any(isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) for node in ast.parse(text).body)
+
+
+def twin_of(module: str) -> str:
+    """``p2pcpn/net/udp.py`` has ``tests/unit/net/test_udp.py``; a package with code of its own ``test_init.py``."""
+    path = Path(module)
+    stem = "init" if path.stem == "__init__" else path.stem
+    return Path("tests/unit", *path.parent.parts[1:], f"test_{stem}.py").as_posix()
+
+
+def run_under_coverage(root: Path, source: str, tests: str, data_file: Path) -> subprocess.CompletedProcess[str]:
+    """Run ``tests`` of the tree at ``root``, each file's lines booked to that file."""
+    command = [
+        *(sys.executable, "-m", "coverage", "run", f"--source={source}", f"--data-file={data_file}"),
+        *("-m", "pytest", tests, "-q", "--no-header", "--tb=short", "--continue-on-collection-errors"),
+        *("-p", "no:cacheprovider"),
+    ]
+    # The C tracer is the one core that books lines to contexts on every Python we support.
+    environment = {**os.environ, "COVERAGE_CORE": "ctrace"}
+    return subprocess.run(
+        command, cwd=root, env=environment, capture_output=True, text=True, timeout=UNIT_TESTS_S, check=False
+    )
+
+
+def measure(root: Path, data_file: Path, module: str, twin: str) -> Measure:
+    """What ``twin`` alone, and the import, ran of ``module``."""
+    coverage = Coverage(data_file=str(data_file), config_file=str(ROOT / "setup.cfg"))
+    coverage.load()
+    coverage.get_data().set_query_contexts(["^$", f"^{re.escape(twin)}$"])
+    _, statements, _, missing, ranges = coverage.analysis2(str(root / module))
+    covered = 1 - len(missing) / len(statements) if statements else 1.0
+    return Measure(len(statements), ranges, covered)
+
+
+def violations(root: Path, data_file: Path, modules: list[str]) -> list[str]:
+    """Each module without a twin, or whose twin covers too little of it, as one line."""
+    found = []
+    for module in modules:
+        twin = twin_of(module)
+        if not (root / twin).is_file():
+            found.append(f"{module}: no twin {twin}")
+            continue
+        measured = measure(root, data_file, module, twin)
+        if measured.covered < COVERED_MIN:
+            found.append(
+                f"{module}: {twin} alone covers {measured.covered:.0%} of {measured.statements} statements; "
+                f"not lines {measured.missing}"
+            )
+    return found
+
+
+@pytest.mark.timeout(UNIT_TESTS_S + 60)
+def test_every_module_is_covered_by_its_twin_alone(tmp_path: Path) -> None:
+    modules = [
+        path.relative_to(ROOT).as_posix()
+        for path in sorted((ROOT / "p2pcpn").rglob("*.py"))
+        if needs_twin(path, path.read_text("utf-8"))
+    ]
+    data_file = tmp_path / "coverage"
+    run = run_under_coverage(ROOT, "p2pcpn", "tests/unit", data_file)
+    assert data_file.exists(), f"the unit tests did not run:\n{run.stdout[-4000:]}{run.stderr[-4000:]}"
+    found = violations(ROOT, data_file, modules)
+    closing = "\n".join(run.stdout.splitlines()[-15:]) if run.returncode else ""
+    assert not found, "\n" + "\n".join(found) + (f"\n\nthe unit tests themselves:\n{closing}" if closing else "")
+
+
+ORPHAN = '"""No twin."""\n'
+# The first function runs in a thread and a fixture, the second only from another module's twin.
+WORKED = '"""Two functions."""\n\n\ndef used(x):\n    y = x + 1\n    return y\n'
+IDLE = '"""Two functions."""\n\n\ndef idle(x):\n    y = x + 1\n    z = y + 1\n    return z\n'
+TEST_WORKED = """
+import threading
+import pytest
+from pkg.idle import idle
+from pkg.worked import used
+
+@pytest.fixture
+def seen():
+    found = []
+    thread = threading.Thread(target=lambda: found.append(used(1)))
+    thread.start()
+    thread.join()
+    return found
+
+def test_a_thread_of_a_fixture_counts(seen):
+    assert seen == [2]
+    assert idle(1) == 3
+"""
+TEST_IDLE = """
+import pkg.idle
+
+def test_an_import_is_not_enough():
+    assert pkg.idle.idle
+"""
+
+
+def test_a_module_that_only_another_twin_runs_is_found(tmp_path: Path) -> None:
+    tree = {
+        "pkg/__init__.py": '"""A package."""\n',
+        "pkg/orphan.py": ORPHAN,
+        "pkg/worked.py": WORKED,
+        "pkg/idle.py": IDLE,
+        "tests/conftest.py": (ROOT / "tests" / "conftest.py").read_text("utf-8"),
+        "tests/unit/test_worked.py": TEST_WORKED,
+        "tests/unit/test_idle.py": TEST_IDLE,
+        "setup.cfg": "[tool:pytest]\naddopts = --import-mode=importlib\npythonpath = .\n",
+    }
+    for name, text in tree.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    data_file = tmp_path / "coverage"
+    run = run_under_coverage(tmp_path, "pkg", "tests/unit", data_file)
+    assert run.returncode == 0, run.stdout + run.stderr
+    found = violations(tmp_path, data_file, ["pkg/idle.py", "pkg/orphan.py", "pkg/worked.py"])
+    assert [line.partition(":")[0] for line in found] == ["pkg/idle.py", "pkg/orphan.py"], found
+    assert "no twin" in found[1]
+    assert "lines 5-7" in found[0]
+
+
+def test_a_twin_mirrors_the_path_of_its_module() -> None:
+    assert twin_of("p2pcpn/limits.py") == "tests/unit/test_limits.py"
+    assert twin_of("p2pcpn/runtime/function/pool.py") == "tests/unit/runtime/function/test_pool.py"
+    assert twin_of("p2pcpn/__init__.py") == "tests/unit/test_init.py"
+
+
+def test_only_a_package_file_without_code_needs_no_twin() -> None:
+    assert not needs_twin(
+        Path("p2pcpn/net/__init__.py"), '"""Idea."""\nfrom p2pcpn.net.udp import Endpoint\n__all__ = []\n'
+    )
+    assert not needs_twin(Path("p2pcpn/__main__.py"), "import sys\n")
+    assert needs_twin(Path("p2pcpn/__init__.py"), "def __getattr__(name): ...\n")
+    assert needs_twin(Path("p2pcpn/net/udp.py"), "")
