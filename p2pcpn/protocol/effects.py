@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from p2pcpn.wire.addresses import Address, Contact
     from p2pcpn.wire.datagrams import Datagram
     from p2pcpn.wire.messages import Message
+    from p2pcpn.wire.statements import BlobRef, Statement
 
 
 class Effect:
@@ -50,10 +51,123 @@ class Dial(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Tell(Effect):
-    """Say ``message`` over the session with ``peer``; dropped when there is none (``session_closed`` was told)."""
+    """Say ``message`` to the peer at ``to`` over a session; one is dialled first where there is none. Order is kept."""
+
+    to: Contact
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class TellBlob(Effect):
+    """Send the blob ``digest`` to ``to`` as :class:`PutBlob` parts, in order with what is told before and after."""
+
+    to: Contact
+    request: int
+    digest: bytes
+    job: bytes
+    retention_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TellLog(Effect):
+    """Send a stored log segment of ours to ``to`` as :class:`Append`: a holder died and another takes its place."""
+
+    to: Contact
+    request: int
+    job: bytes
+    epoch: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transmit(Effect):
+    """Put ``message`` on the open session with ``peer``. Only ``lines`` makes them, from :class:`Tell`."""
 
     peer: NodeId
     message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class TransmitBlob(Effect):
+    """Put a blob on the open session with ``peer``. Only ``lines`` makes them, from :class:`TellBlob`."""
+
+    peer: NodeId
+    request: int
+    digest: bytes
+    job: bytes
+    retention_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TransmitLog(Effect):
+    """Put a stored log segment on the open session with ``peer``. Only ``lines`` makes them, from :class:`TellLog`."""
+
+    peer: NodeId
+    request: int
+    job: bytes
+    epoch: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeepBlob(Effect):
+    """Keep ``data`` under its ``digest``: in memory at once (later effects may name it), on disk soon."""
+
+    digest: bytes
+    data: bytes
+    job: bytes
+    retention_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spread(Effect):
+    """Sign ``statement`` with the node's key and gossip it, at most ``hops`` far."""
+
+    statement: Statement
+    hops: int
+
+
+@dataclass(frozen=True, slots=True)
+class Probe(Effect):
+    """Find out within a second whether ``peer`` lives; answered by ``peer_alive`` or ``peer_dead``."""
+
+    peer: Contact
+
+
+@dataclass(frozen=True, slots=True)
+class Publish(Effect):
+    """Put ``value`` into the DHT as a record under the node's own key and ``salt``."""
+
+    salt: bytes
+    value: bytes
+    retention_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Run(Effect):
+    """Run ``arguments`` in a worker process of ``group``; answered by ``ran`` and ``died`` with ``batch``.
+
+    Functions and arguments are pickles nobody here has looked into; a :class:`BlobRef` stands for one that is stored.
+    """
+
+    batch: int
+    owner: bytes
+    code: BlobRef | None
+    code_key: bytes
+    functions: tuple[bytes | BlobRef, ...]
+    numbers: tuple[int, ...] | None
+    arguments: tuple[bytes | BlobRef, ...]
+    digest_key: bytes
+    output: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StopRun(Effect):
+    """Drop ``positions`` of ``batch`` where they have not started; with ``kill`` end the process that runs them."""
+
+    batch: int
+    positions: tuple[int, ...]
+    kill: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,7 @@ LOG_BODY: Codec[list[Entry]] = Codec(list[Entry], limits.MESSAGE_BYTES_MAX, "set
 LOG_HEAD: Codec[LogHead] = Codec(LogHead, limits.RECORD_VALUE_BYTES_MAX, "log head")
 JOB_POINTER: Codec[JobPointer] = Codec(JobPointer, limits.RECORD_VALUE_BYTES_MAX, "job pointer")
 SIGNED: Codec[Signed] = Codec(Signed, limits.MESSAGE_BYTES_MAX, "signed statement")
+PRINT: Codec[Print] = Codec(Print, limits.BLOB_PART_BYTES, "output")
 PAGES: Codec[list[bytes]] = Codec(list[bytes], limits.MESSAGE_BYTES_MAX, "pages")
 
 
@@ -110,3 +111,10 @@ def spans_of(indices: list[int]) -> list[tuple[int, int]]:
         else:
             spans.append((index, 1))
     return spans
+
+
+def death_text(signal: int | None, exit_code: int | None) -> str:
+    """How a worker process died, in words."""
+    if signal is not None:
+        return f"the worker process was ended by signal {signal} while it ran this task"
+    return f"the worker process exited with code {exit_code} while it ran this task"

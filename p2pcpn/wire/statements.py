@@ -39,7 +39,7 @@ class Accelerator(msgspec.Struct, array_like=True, frozen=True):
     memory_bytes: U63
 
 
-class Advert(Statement):
+class Advert(Statement, frozen=True):
     """A peer's signed capacity. ``version`` grows with every change; it is void ``ttl_s`` after it was heard."""
 
     kind: ClassVar[int] = 1
@@ -81,7 +81,7 @@ class Role:
         return [name for name, bit in cls.NAMES.items() if roles & bit]
 
 
-class Offer(Statement):
+class Offer(Statement, frozen=True):
     """Gossiped by a grantor: there is work to be had in ``job``. ``number`` grows with each offer of an epoch."""
 
     kind: ClassVar[int] = 2
@@ -99,7 +99,7 @@ class Offer(Statement):
     ttl_s: Seconds
 
 
-class Claim(Statement):
+class Claim(Statement, frozen=True):
     """A peer takes part in ``job``: up to ``slots`` runs at a time and ``credits`` tasks beyond those that run."""
 
     kind: ClassVar[int] = 3
@@ -115,7 +115,7 @@ class Claim(Statement):
     rtt_ms: float
 
 
-class Lease(Statement):
+class Lease(Statement, frozen=True):
     """The right to run ``spans`` until ``lease_s`` after it was received (renewed by progress)."""
 
     kind: ClassVar[int] = 4
@@ -127,7 +127,7 @@ class Lease(Statement):
     spans: Annotated[list[tuple[U63, U32]], Meta(min_length=1, max_length=limits.BATCH_TASKS_MAX)]  # (first index, count)
 
 
-class Receipt(Statement):
+class Receipt(Statement, frozen=True):
     """A worker states the outcome of runs under a lease: one receipt a batch of results."""
 
     kind: ClassVar[int] = 5
@@ -152,7 +152,7 @@ class Outcome:
     DIED = 2
 
 
-class LogHeader(Statement):
+class LogHeader(Statement, frozen=True):
     """Heads one segment of a grantor's settlement log; ``body`` is the digest of the settlements and their receipts."""
 
     kind: ClassVar[int] = 6
@@ -166,7 +166,7 @@ class LogHeader(Statement):
     spans: Annotated[list[tuple[U63, U32]], Meta(max_length=limits.SEGMENT_TASKS_MAX)]
 
 
-class Record(Statement):
+class Record(Statement, frozen=True):
     """A signed, versioned DHT item: key = BLAKE2b-160(owner key, salt). After BEP 44."""
 
     kind: ClassVar[int] = 7
@@ -196,7 +196,7 @@ class BlobRef(msgspec.Struct, array_like=True, frozen=True):
     key: Annotated[bytes, Meta(max_length=32)]
 
 
-class Spec(Statement):
+class Spec(Statement, frozen=True):
     """What a job is. ``job id = BLAKE2b-160(owner key, body of the spec)``; the body holds the nonce."""
 
     kind: ClassVar[int] = 8
@@ -223,7 +223,7 @@ class Spec(Statement):
     output: bool  # whether workers capture and send what tasks print
 
 
-class Segment(Statement):
+class Segment(Statement, frozen=True):
     """A signed run of tasks, chained to the one before. ``pages`` are (tasks, digest of the sealed page)."""
 
     kind: ClassVar[int] = 9
@@ -240,7 +240,7 @@ class Segment(Statement):
         return sum(tasks for tasks, _ in self.pages)
 
 
-class Close(Statement):
+class Close(Statement, frozen=True):
     """The owner states the total: no further segment belongs to the job."""
 
     kind: ClassVar[int] = 10
@@ -249,7 +249,7 @@ class Close(Statement):
     last: Digest
 
 
-class Cancel(Statement):
+class Cancel(Statement, frozen=True):
     """The owner ends a job: unstarted tasks are dropped, running ones stopped."""
 
     kind: ClassVar[int] = 11
@@ -257,7 +257,7 @@ class Cancel(Statement):
     at_s: Seconds
 
 
-class Handover(Statement):
+class Handover(Statement, frozen=True):
     """The owner makes ``grantor`` (a steward of the job) the grantor of ``epoch``."""
 
     kind: ClassVar[int] = 12
@@ -266,7 +266,7 @@ class Handover(Statement):
     grantor: Key
 
 
-class Reason(Statement):
+class Reason(Statement, frozen=True):
     """A peer's signed answer to ``explain``: why it takes part in a job or does not."""
 
     kind: ClassVar[int] = 13
@@ -276,7 +276,7 @@ class Reason(Statement):
     text: ShortText
 
 
-class MemberState(Statement):
+class MemberState(Statement, frozen=True):
     """A SWIM rumor: ``member`` is alive (0), suspected (1) or dead (2) at ``incarnation``, says the signer."""
 
     kind: ClassVar[int] = 14

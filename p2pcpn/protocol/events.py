@@ -1,0 +1,83 @@
+"""What the machines report to the program above: plain values inside :class:`~p2pcpn.protocol.effects.Notify`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from p2pcpn.wire.pages import Print
+    from p2pcpn.wire.statements import BlobRef
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Results of a job, settled by its grantor here; columns in the order of ``indices``."""
+
+    job: bytes
+    indices: list[int]
+    outcomes: bytes
+    values: list[bytes | BlobRef]
+    worker: bytes
+    output: list[Print]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """These tasks run now."""
+
+    job: bytes
+    indices: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """A running task printed ``data`` on ``stream`` (1 stdout, 2 stderr); the same comes again with its result."""
+
+    job: bytes
+    index: int
+    stream: int
+    data: bytes
+    worker: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GaveUp:
+    """These tasks end without a receipt: their retry budget is spent, or (``died``) whoever ran them died of it."""
+
+    job: bytes
+    indices: list[int]
+    text: str
+    died: bool = False
+    signal: int | None = None
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stalled:
+    """Tasks wait and nobody may run them; ``reasons`` are peers' words."""
+
+    job: bytes
+    reasons: tuple[tuple[bytes, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How many stewards hold the spec and all segments, durably."""
+
+    job: bytes
+    tasks: int
+    whole: int
+    stewards: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replicated:
+    """How many settled tasks lie on ``copies`` holders; ``wanted`` is the job's replica count."""
+
+    job: bytes
+    settled: int
+    replicated: int
+    copies: int
+    wanted: int
+    done: bool

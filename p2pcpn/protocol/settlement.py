@@ -1,0 +1,182 @@
+"""Settlements: a grantor's hash-chained log of what was settled, and how a reader checks one.
+
+A log segment is a header signed by the grantor and a body: a list of entries, each a worker's signed receipt, the sealed page
+of results, and which indices are settled by it. Segments are chained by the digest of the header before, so that a holder can
+withhold the end of a log but neither change nor reorder it. A reader believes a receipt, never a grantor alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from p2pcpn import limits
+from p2pcpn.errors import PeerError, ResultRefused
+from p2pcpn.identity.keys import Keypair, node_id
+from p2pcpn.wire import pages
+from p2pcpn.wire.pages import Entry, ResultPage, cut, spans_of
+from p2pcpn.wire.sealing import RESULT_DIGEST_BYTES, JobKeys, digest, result_digest, unseal
+from p2pcpn.wire.statements import BlobRef, LogHeader, Outcome, Receipt, Signed, opened, signed
+
+Span = tuple[int, int]
+NOTHING = bytes(32)
+
+
+@dataclass(frozen=True, slots=True)
+class LogSegment:
+    """One closed segment: what is stored on the holders."""
+
+    number: int
+    header: Signed
+    body: bytes
+
+
+class LogWriter:
+    """Collects settlements and closes them into segments: after ``LOG_SEGMENT_WAIT_S`` or at ``LOG_SEGMENT_BYTES_MAX``."""
+
+    __slots__ = ("_bytes", "_entries", "_job", "_keypair", "_spans", "_until", "epoch", "last", "number", "settled")
+
+    def __init__(
+        self, job: bytes, epoch: int, keypair: Keypair, *, number: int = 0, last: bytes = NOTHING, settled: int = 0
+    ) -> None:
+        self._job = job
+        self._keypair = keypair
+        self._entries: list[Entry] = []
+        self._spans: list[Span] = []
+        self._bytes = 0
+        self._until: float | None = None
+        self.epoch = epoch
+        self.number = number
+        self.last = last
+        self.settled = settled
+
+    def append(self, receipt: Signed, page: bytes, spans: list[Span], *, whole: bool, now: float) -> None:
+        """Settle ``spans`` by ``receipt``; ``whole`` when they are all of the receipt's."""
+        self._entries.append(Entry(receipt, page, None if whole else spans))
+        self._spans += spans
+        self._bytes += len(page) + len(receipt.body) + 120
+        if self._until is None:
+            self._until = now + limits.LOG_SEGMENT_WAIT_S
+
+    def deadline(self) -> float | None:
+        return self._until
+
+    @property
+    def empty(self) -> bool:
+        return not self._entries
+
+    def due(self, now: float) -> bool:
+        """Whether a segment should be closed now."""
+        if self._until is None:
+            return False
+        return (
+            now >= self._until
+            or self._bytes >= limits.LOG_SEGMENT_BYTES_MAX
+            or len(self._spans) >= limits.SEGMENT_TASKS_MAX // 2
+        )
+
+    def close(self) -> LogSegment:
+        """Close what was appended into a signed segment."""
+        assert self._entries
+        body = pages.LOG_BODY.encode(self._entries)
+        spans = _joined(self._spans)
+        self.settled += sum(count for _, count in spans)
+        header = signed(
+            LogHeader(
+                self._job, self.epoch, self._keypair.id, self.number, self.last, digest(body), self.settled,
+                spans[: limits.SEGMENT_TASKS_MAX],
+            ),
+            self._keypair,
+        )  # fmt: skip
+        segment = LogSegment(self.number, header, body)
+        self.number += 1
+        self.last = digest(header.body)
+        self._entries, self._spans, self._bytes, self._until = [], [], 0, None
+        return segment
+
+
+def _joined(spans: list[Span]) -> list[Span]:
+    joined: list[Span] = []
+    for first, count in sorted(spans):
+        if joined and joined[-1][0] + joined[-1][1] == first:
+            joined[-1] = (joined[-1][0], joined[-1][1] + count)
+        else:
+            joined.append((first, count))
+    return joined
+
+
+def check_segment(
+    header: Signed, body: bytes, job: bytes, authorised: Callable[[bytes, int], bool]
+) -> tuple[LogHeader, list[Entry]]:
+    """A log segment whose signature, grantor and body are right; else :class:`PeerError`.
+
+    ``authorised(key, epoch)`` says whether that key may grant in that epoch of the job.
+    """
+    said = opened(header, LogHeader)
+    if said.job != job or node_id(header.key) != said.grantor:
+        raise PeerError("a log segment speaks of another job or grantor")
+    if not authorised(header.key, said.epoch):
+        raise PeerError("a log segment is signed by a peer that was never made a grantor of the job")
+    if digest(body) != said.body:
+        raise PeerError("a log segment's body is not what its header names")
+    return said, pages.LOG_BODY.decode(body)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A receipt and its page, checked and opened: outcomes and values in the order of ``indices``."""
+
+    receipt: Receipt
+    worker: bytes
+    indices: list[int]
+    values: list[bytes | BlobRef]
+    page: ResultPage
+
+
+def open_receipt(
+    receipt: Signed, page: bytes, keys: JobKeys, job: bytes, trusted: Callable[[bytes, bytes], bool]
+) -> Opened:
+    """The results under ``receipt``, everything checked that can be: the only way to bytes that may be unpickled.
+
+    ``trusted(worker key, swarm proof)`` is the reader's trust rule. Raises :class:`ResultRefused` when the rule does not
+    accept the signer, :class:`PeerError` when the bytes are not what was signed.
+    """
+    said = opened(receipt, Receipt)
+    if said.job != job:
+        raise PeerError("a receipt speaks of another job")
+    if not trusted(receipt.key, said.proof):
+        raise ResultRefused(
+            f"a result was signed by {node_id(receipt.key).hex()[:8]}, which is neither a member of this swarm nor a key "
+            "that you trust; it was not loaded"
+        )
+    indices = _indices(said)
+    if digest(page) != said.page:
+        raise PeerError("a page of results is not the one its receipt names")
+    opened_page = pages.RESULTS.decode(unseal(keys.results(said.epoch, said.grantor, said.token), said.part, page))
+    if len(opened_page.values) != len(indices):
+        raise PeerError("a page of results and its receipt differ in length")
+    check_digests(keys.digests, opened_page, said.digests)
+    return Opened(said, receipt.key, indices, opened_page.values, opened_page)
+
+
+def _indices(said: Receipt) -> list[int]:
+    count = sum(held for _, held in said.spans)
+    if not 0 < count <= limits.BATCH_TASKS_MAX:
+        raise PeerError("a receipt speaks of no task, or of too many")
+    if len(said.outcomes) != count or len(said.digests) != count * RESULT_DIGEST_BYTES:
+        raise PeerError("a receipt's columns differ in length")
+    if any(outcome > Outcome.DIED for outcome in said.outcomes):
+        raise PeerError("a receipt states an unknown outcome")
+    return cut([(first, held) for first, held in said.spans])
+
+
+def check_digests(key: bytes, page: ResultPage, digests: bytes) -> None:
+    """Raises :class:`PeerError` unless every value has the digest that was stated. A blob's digest stands for it."""
+    stated = b"".join(
+        result_digest(key, value if isinstance(value, bytes) else value.digest) for value in page.values
+    )
+    if stated != digests:
+        raise PeerError("a result is not the one its receipt names")
+
+
+__all__ = ["LogSegment", "LogWriter", "Opened", "check_digests", "check_segment", "open_receipt", "spans_of"]
