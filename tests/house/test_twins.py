@@ -53,7 +53,7 @@ def run_under_coverage(root: Path, source: str, tests: str, data_file: Path) -> 
     """Run ``tests`` of the tree at ``root``, each file's lines booked to that file."""
     command = [
         *(sys.executable, "-m", "coverage", "run", f"--source={source}", f"--data-file={data_file}"),
-        *("-m", "pytest", tests, "-q", "--no-header", "--tb=short", "--continue-on-collection-errors"),
+        *("-m", "pytest", tests, "-q", "--no-header", "--tb=no", "--continue-on-collection-errors"),
         *("-p", "no:cacheprovider"),
     ]
     # The C tracer is the one core that books lines to contexts on every Python we support.
