@@ -35,9 +35,12 @@ SESSIONS_MAX: Final = 512
 # --- Jobs ---------------------------------------------------------------------------------------------------------
 SEGMENT_TASKS_MAX: Final = 4096
 SEGMENT_BYTES_MAX: Final = 4 << 20
-# A page is the unit of encryption and of leasing bytes: small enough that sending a whole page for one of its tasks
-# at the tail costs little, large enough that hashing and sealing cost under 0.2 us a task.
-PAGE_TASKS_MAX: Final = 64
+# A page is the unit of encryption and of leasing bytes, sent once to a peer: large enough that hashing and sealing cost
+# under 0.1 us a task, small enough that a peer which runs one of its tasks is not sent megabytes of others. A page is
+# closed when it holds this many tasks or PAGE_BYTES of them; the largest holds PAGE_BYTES and one more task of any size
+# that may stand inline, each function once.
+PAGE_TASKS_MAX: Final = 256
+PAGE_BYTES: Final = 64 << 10
 PAGE_BYTES_MAX: Final = 1 << 20
 PAGES_PER_SEGMENT_MAX: Final = SEGMENT_TASKS_MAX
 # Arguments, functions and results above this are blobs.
@@ -78,7 +81,7 @@ CLOCK_TOLERANCE_S: Final = 600.0
 # --- Sessions: handshake, frames, connections ----------------------------------------------------------------------
 # Message 2 is the largest: 32 e + 48 s + 16 tag + 60 profile = 156; the rest is room for fields of later versions.
 HANDSHAKE_BYTES_MAX: Final = 512
-# Small messages share a frame up to here; 64 KiB of 100-byte messages are 640, sealed for 2 ns each.
+# Small messages share a frame up to here; 64 KiB are 640 messages of 100 bytes, sealed for 0.03 us each.
 FRAME_BATCH_BYTES: Final = 64 << 10
 # A large message is cut into parts of this size: sealing, sending and opening overlap, and a part stays in the L2 cache.
 FRAME_PART_BYTES: Final = 256 << 10
@@ -96,3 +99,138 @@ SESSION_HELD_BYTES_MAX: Final = 8 << 20
 # Incomplete messages of all sessions together: two of the largest, or some dozen honest transfers at a time.
 SESSIONS_PENDING_BYTES_MAX: Final = 32 << 20
 SESSION_LINGER_S: Final = 2.0
+
+# --- Runtime `function` and what travels for it ---------------------------------------------------------------------
+# What one task may print (Python level and, counted apart, descriptor level): 256 batches of one task are 256 MB.
+TASK_OUTPUT_BYTES_MAX: Final = 1 << 20
+# One pickled result. A blob may be larger (4 GiB); a result passes the peer's memory, and 1 GiB is what that bears.
+TASK_RESULT_BYTES_MAX: Final = 1 << 30
+# An exception in words: 2,000 characters of text, 16,000 of traceback (some 200 frames), 1 MiB of pickled arguments.
+FAILURE_TEXT_CHARS_MAX: Final = 2000
+FAILURE_TRACEBACK_CHARS_MAX: Final = 16_000
+FAILURE_PICKLE_BYTES_MAX: Final = 1 << 20
+# What `job show` prints of a result that it never unpickles: two lines of a terminal.
+RENDERING_CHARS_MAX: Final = 200
+# A project's own source: 4,096 modules of 2 KiB compressed; unpacked it may be eight times that, no zip bomb.
+BUNDLE_BYTES_MAX: Final = 8 << 20
+BUNDLE_UNPACKED_BYTES_MAX: Final = 64 << 20
+BUNDLE_FILES_MAX: Final = 4096
+# 64 bundles of 8 MiB and 64 MiB unpacked are 4.6 GB of disk at the very worst; the least recently used goes first.
+BUNDLES_MAX: Final = 64
+# Loaded functions one worker keeps: by number, and by bytes of their pickles (a closure over a model is large).
+FUNCTIONS_KEPT_MAX: Final = 256
+FUNCTIONS_KEPT_BYTES_MAX: Final = 64 << 20
+# A warm worker costs some 8 MB of its own: it waits five minutes for the next batch of its owner and project.
+WORKER_IDLE_S: Final = 300.0
+
+# --- Pairs: the datagram handshake and who we share a key with ------------------------------------------------------
+# Hellos of ours that wait for an answer, and the messages that wait behind each: 512 x 16 x 1.2 KB are 9.8 MB at worst.
+HELLOS_MAX: Final = 512
+PAIR_QUEUE_MAX: Final = 16
+# A hello is sent at 0, 0.25, 0.75 and 1.75 s and fails at 3.75 s; a cookie in between starts the count anew, once signed.
+HELLO_WAIT_S: Final = 0.25
+HELLO_TRIES: Final = 4
+# The most signatures that one hello may cost us, made or checked: whoever answers it cannot keep us computing.
+HELLO_SIGNATURES_MAX: Final = 6
+# Largest reply to a hello: Welcome, 170 bytes of body. Every hello is padded above that, so that no reply is larger.
+HELLO_BODY_BYTES: Final = 224
+# A cookie is good for the minute it was made in and the next one: 60 to 120 s.
+COOKIE_S: Final = 60.0
+# As in IPsec and WireGuard: a datagram may come up to 1,023 behind the newest of its pair, once.
+REPLAY_WINDOW: Final = 1024
+# A hello costs its receiver some 0.15 ms (verify, agree, sign): 500 a second are 7.5 % of a core, whoever sends them.
+HELLOS_PER_S: Final = 500.0
+# One network group may spend a fifth of that, after a burst of as many (a rack that starts at once).
+HELLOS_PER_GROUP_PER_S: Final = 100.0
+HELLO_GROUPS_MAX: Final = 1024
+# "I do not know you" for datagrams of unknown pairs: 85 bytes each, 17 KB/s in all.
+RESETS_PER_S: Final = 200.0
+# A pair silent for this long is forgotten: a handshake costs 1.5 round trips, a stale pair costs a timeout.
+PAIR_SILENT_S: Final = 900.0
+# Where a peer seems to have moved, its new address is asked at most this often.
+CHALLENGE_S: Final = 5.0
+# The answers of the last so many peers decide which address of ours is seen from outside.
+OBSERVERS_MAX: Final = 16
+
+# --- The UDP endpoint ----------------------------------------------------------------------------------------------
+# Handed on per turn of the event loop, at some 20 us each: 128 hold everything else up for 2.6 ms at most.
+INBOX_BATCH_MAX: Final = 128
+# Asked of the system for its own buffer; it may give less. A burst of 1,000 of the largest datagrams waits there.
+SOCKET_BUFFER_BYTES: Final = 2 << 20
+
+# --- The disk of one peer ------------------------------------------------------------------------------------------
+# What waits to be written: four messages of the largest size, or 64,000 receipts of 1 KB (two seconds of a slow disk).
+STORE_QUEUE_BYTES_MAX: Final = 4 * MESSAGE_BYTES_MAX
+# One sweep of what has expired: 4,096 rows of 1 KB are deleted in 0.1 s, and nobody else's commit waits for longer.
+EXPIRED_ROWS_MAX: Final = 4096
+# Copies of a corrupt database that are kept for its owner to look at.
+CORRUPT_COPIES_MAX: Final = 3
+# An inode and a directory entry each; 131,072 of the smallest are found again in half a second when a peer starts.
+BLOBS_MAX: Final = 1 << 17
+DISK_BYTES: Final = 20 << 30
+# One open file and one part in memory each: 64 are 16 MiB. One source has a quarter of them, so that four can send.
+BLOBS_UNFINISHED_MAX: Final = 64
+BLOBS_UNFINISHED_PER_SOURCE_MAX: Final = BLOBS_UNFINISHED_MAX // 4
+# A sender that is silent for four leases has gone; what it left is removed.
+BLOB_UNFINISHED_S: Final = 4 * LEASE_S
+# A key file holds 77 bytes; what is larger is something else, and is not read.
+KEY_FILE_BYTES_MAX: Final = 1024
+
+# --- The overlay: table, lookups, records, gossip, membership -----------------------------------------------------
+# RFC 6298's estimate, 100 bytes a peer: 4,096 are 0.4 MB. Below 20 ms a busy loopback peer looks dead; above 3 s the
+# third try of a request would outlive the lease it is about.
+ROUNDTRIPS_MAX: Final = 4096
+RTO_INITIAL_S: Final = 0.3
+RTO_FLOOR_S: Final = 0.02
+RTO_CEILING_S: Final = 3.0
+# At 10 % loss each way an exchange fails with 19 %; four tries fail with 0.13 %.
+REQUEST_TRIES: Final = 4
+# 64 operations of at most 10 queries each, and pings beside them.
+REQUESTS_MAX: Final = 4096
+# k of Kademlia: twenty peers must leave within an hour for a record to be lost between two refreshes.
+BUCKET_PEERS: Final = 20
+GROUP_PEERS_IN_TABLE_MAX: Final = 3
+GROUP_PEERS_IN_BUCKET_MAX: Final = 2
+# A peer that failed is not asked again for 30 s, then twice that, up to a quarter of an hour.
+DEAD_PEERS_MAX: Final = 4096
+DEAD_S: Final = 30.0
+DEAD_S_MAX: Final = 900.0
+REFRESH_S: Final = 3600.0
+# What one lookup remembers: 12 replies of 20 contacts. What is farther than those cannot become one of the nearest 20.
+LOOKUP_PEERS_MAX: Final = 256
+ALPHA: Final = 3
+ALPHA_MAX: Final = 10
+OPERATIONS_MAX: Final = 64
+OPERATIONS_WAITING_MAX: Final = 16_384
+REPUBLISHES_MAX: Final = 4
+RECORD_COPIES_MIN: Final = 5
+RECORD_COPIES: Final = 8
+# A tenth of the whole: ten networks together must be hostile to fill a holder.
+RECORDS_PER_GROUP_MAX: Final = RECORDS_MAX // 10
+PUBLISHED_RECORDS_MAX: Final = RECORDS_PER_OWNER_MAX
+# 1.1 KB a rumor: 4,096 are 4.5 MB; ids alone are remembered longer (100 bytes: 1.6 MB), so that none comes twice.
+RUMORS_MAX: Final = 4096
+RUMORS_SEEN_MAX: Final = 16_384
+RUMOR_S: Final = 120.0
+RUMOR_SEEN_S: Final = 600.0
+# Fanout 3 for four rounds reached all of 10,000 peers at 5 % loss in ln(10,000) / ln(3) = 9 hops; 16 leave room.
+FANOUT: Final = 3
+RUMOR_ROUNDS: Final = 4
+RUMOR_ROUND_S: Final = 0.1
+RUMOR_HOPS_MAX: Final = 16
+# 8 datagrams to each of 3 peers, ten times a second: 288 KB/s when everything speaks at once.
+RUMOR_DATAGRAMS_PER_ROUND: Final = 8
+PUSH_PULL_S: Final = 10.0
+# 55 us each: 2,000 a second are 11 % of a core. One sender has a quarter of it.
+RUMOR_VERIFIES_PER_S: Final = 2000.0
+RUMOR_VERIFIES_PER_SENDER_PER_S: Final = 500.0
+OFFERS_PER_OWNER_PER_S: Final = 5.0
+OFFERS_PER_OWNER_BURST: Final = 20.0
+BUDGETS_MAX: Final = 1024
+# SWIM: one probe a period; helpers k = 3; probes for others that run at once, 200 bytes each.
+PROBE_IDLE_S: Final = 5.0
+PROBE_BUSY_S: Final = 1.0
+PROBE_HELPERS: Final = 3
+PROBE_RELAYS_MAX: Final = 64
+PROBES_MAX: Final = 256
+CHECK_S: Final = 0.9

@@ -1,1 +1,1 @@
-"""Where tasks run: in worker processes that are never the peer's own."""
+"""Runtimes: where foreign code runs, in processes that are never the peer's own."""

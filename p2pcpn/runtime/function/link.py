@@ -1,0 +1,306 @@
+"""The peer's end of one worker: its socket, its shared page, the pipes of its descriptors 1 and 2, and its one or two batches.
+
+Python-level output arrives as messages. What C code and child processes write to the descriptors arrives through pipes that
+the peer itself reads: a reader inside the worker would wait for the interpreter lock that a full pipe's writer may hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import select
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from p2pcpn.errors import PeerError
+from p2pcpn.limits import FUNCTIONS_KEPT_BYTES_MAX, FUNCTIONS_KEPT_MAX, TASK_OUTPUT_BYTES_MAX
+from p2pcpn.runtime.function.batches import Batch, GroupKey
+from p2pcpn.runtime.function.messages import STDERR, STDOUT, Cancel, Finished, Frames, Output, Run, Skipped, frame
+from p2pcpn.runtime.function.progress import Page, shared_file
+
+_RECEIVE_BYTES: Final = 256 << 10
+# A pipe is read at most this often, at most this much: a task that floods it waits for us, not we for it.
+_PIPE_PAUSE_S: Final = 0.02
+_PIPE_BYTES: Final = 1 << 20
+_PIPE_CAPACITY: Final = 256 << 10
+_CUT: Final = b"\n[... output cut]\n"
+
+
+class Assignment:
+    """A batch on its way: whose it is, how far it is reported, what of it was cancelled."""
+
+    __slots__ = ("batch", "deaths", "dispatch", "dropped", "group", "ran_s", "reported")
+
+    def __init__(self, group: GroupKey, batch: Batch) -> None:
+        self.group = group
+        self.batch = batch
+        self.dispatch = 0
+        self.reported = 0
+        self.ran_s = 0.0
+        self.deaths = 0
+        self.dropped: set[int] = set()
+
+
+class WorkerLink:
+    """One worker. ``on_message(link, message)`` gets what it says, ``on_fault(link)`` that it said what no worker says."""
+
+    def __init__(
+        self,
+        number: int,
+        loop: asyncio.AbstractEventLoop,
+        on_message: Callable[[WorkerLink, Finished | Output], None],
+        on_skipped: Callable[[WorkerLink, int], None],
+        on_fault: Callable[[WorkerLink], None],
+    ) -> None:
+        self.number = number
+        self.pid: int | None = None
+        self.group: GroupKey | None = None
+        self.assignments: deque[Assignment] = deque()
+        self.revoked: int | None = None
+        self.idle_since = 0.0
+        self._loop = loop
+        self._on_message = on_message
+        self._on_skipped = on_skipped
+        self._on_fault = on_fault
+        self._frames = Frames(from_worker=True)
+        self._dispatches = 0
+        self._known: dict[bytes, int] = {}
+        self._known_bytes = 0
+        self._unsent = bytearray()
+        self._printed_at = (0, 0)
+        self._room = TASK_OUTPUT_BYTES_MAX
+        self._open = True
+        self._pauses: dict[int, asyncio.TimerHandle] = {}
+        self._sock, self._theirs = socket.socketpair()
+        self._sock.setblocking(False)
+        page = shared_file()
+        self.page = Page(page)
+        self._pipes: dict[int, int] = {}
+        self._given = [self._theirs.detach(), page]
+        self._pipe_poll = select.poll()
+        for stream in (STDOUT, STDERR):
+            end, given = os.pipe()
+            os.set_blocking(end, False)
+            _widen(end)
+            self._pipes[end] = stream
+            self._pipe_poll.register(end, select.POLLIN)
+            self._given.append(given)
+            loop.add_reader(end, self._pipe_readable, end)
+        loop.add_reader(self._sock.fileno(), self._readable)
+
+    def hand_over(self, control: socket.socket, order: bytes) -> None:
+        """Send ``order`` with the worker's descriptors through ``control``, and forget them here."""
+        try:
+            socket.send_fds(control, [order], self._given)
+        finally:
+            for descriptor in self._given:
+                os.close(descriptor)
+            self._given = []
+
+    def send(self, assignment: Assignment, bundle: str | None) -> None:
+        """Give the worker a batch, and the functions of it that it does not have yet."""
+        batch, known = assignment.batch, self._known
+        forget = len(known) + len(batch.functions) > FUNCTIONS_KEPT_MAX or self._known_bytes > FUNCTIONS_KEPT_BYTES_MAX
+        if forget:
+            known.clear()
+            self._known_bytes = 0
+        numbers, loads = [], []
+        for function in batch.functions:
+            number = known.get(function)
+            if number is None:
+                number = known[function] = len(known)
+                self._known_bytes += len(function)
+                loads.append((number, function))
+            numbers.append(number)
+        self._dispatches += 1
+        assignment.dispatch = self._dispatches
+        self.assignments.append(assignment)
+        run = Run(
+            self._dispatches,
+            batch.batch_id,
+            bundle,
+            forget,
+            loads,
+            numbers,
+            batch.function_numbers,
+            batch.arguments,
+            batch.digest_key,
+            batch.render,
+        )
+        self._write(frame(run))
+        if assignment.dropped:
+            self.cancel(batch.batch_id, assignment.dropped)
+
+    def cancel(self, batch_id: int, positions: set[int]) -> None:
+        """Ask the worker not to start these positions."""
+        self._write(frame(Cancel(batch_id, sorted(positions))))
+
+    def revoke_last(self) -> Assignment | None:
+        """Take back the batch that waits behind the running one, unless the worker has started it just now."""
+        last = self.assignments[-1]
+        if not self.page.revoke(last.dispatch):
+            return None
+        self.revoked = last.dispatch
+        return self.assignments.pop()
+
+    def position(self) -> int | None:
+        """The position that runs now; ``None`` when the worker has not started its first batch, or has none."""
+        return self.page.position(self.assignments[0].dispatch) if self.assignments else None
+
+    def _write(self, data: bytearray) -> None:
+        if self._unsent:
+            self._unsent += data
+            return
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return  # it died; its exit is on the way and returns what it had
+        if sent < len(data):
+            self._unsent += data[sent:]
+            self._loop.add_writer(self._sock.fileno(), self._writable)
+
+    def _writable(self) -> None:
+        try:
+            sent = self._sock.send(self._unsent)
+        except BlockingIOError:
+            return
+        except OSError:
+            sent = len(self._unsent)
+        del self._unsent[:sent]
+        if not self._unsent:
+            self._loop.remove_writer(self._sock.fileno())
+
+    def _readable(self) -> bool:
+        """Read once. False when there is nothing more to come, or nothing now."""
+        try:
+            chunk = self._sock.recv(_RECEIVE_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            chunk = b""
+        if not chunk:
+            self._loop.remove_reader(self._sock.fileno())
+            return False
+        try:
+            for message in self._frames.feed(chunk):
+                self._message(message)
+        except PeerError:
+            self._loop.remove_reader(self._sock.fileno())
+            self._on_fault(self)
+            return False
+        return self._open
+
+    def _message(self, message: Any) -> None:
+        if isinstance(message, Skipped):
+            if message.dispatch == self.revoked:
+                self.revoked = None
+            self._on_skipped(self, message.dispatch)
+            return
+        head = self.assignments[0] if self.assignments else None
+        if head is None or message.batch_id != head.batch.batch_id:
+            return  # a batch that we took back while it was being started: it is run elsewhere
+        count = len(head.batch.arguments)
+        if isinstance(message, Output):
+            if message.position >= count or message.stream not in (STDOUT, STDERR):
+                raise PeerError("output of a task that there is not")
+        else:
+            size = len(message.values)
+            if (
+                not 0 < size <= count - head.reported
+                or message.first != head.reported
+                or len(message.outcomes) != size
+                or len(message.digests) != 16 * size
+                or len(message.ran_s) != size
+                or len(message.renderings) not in (0, size)
+            ):
+                raise PeerError("columns of results that do not fit the batch")
+            # What these tasks wrote to the descriptors is in the pipes already: it goes first, under their name.
+            if self._pipe_poll.poll(0):
+                self._drain_pipes(head.reported + size - 1)
+        self._on_message(self, message)
+
+    def _pipe_readable(self, end: int) -> None:
+        self._loop.remove_reader(end)
+        if self._read_pipe(end, None):
+            self._pauses[end] = self._loop.call_later(_PIPE_PAUSE_S, self._resume, end)
+        else:
+            self._pipe_poll.unregister(end)
+            del self._pipes[end]
+            os.close(end)
+
+    def _resume(self, end: int) -> None:
+        self._pauses.pop(end, None)
+        if self._open and end in self._pipes:
+            self._loop.add_reader(end, self._pipe_readable, end)
+
+    def _drain_pipes(self, position: int | None) -> None:
+        for end in list(self._pipes):
+            self._read_pipe(end, position)
+
+    def _read_pipe(self, end: int, position: int | None) -> bool:
+        """Take what is in a pipe as output of ``position`` (default: what runs). False when its writers are gone."""
+        taken, more = bytearray(), True
+        while len(taken) < _PIPE_BYTES:
+            try:
+                chunk = os.read(end, 64 << 10)
+            except BlockingIOError:
+                break
+            if not chunk:
+                more = False
+                break
+            taken += chunk
+        if taken and self.assignments:
+            head = self.assignments[0]
+            if position is None:
+                position = self.position()
+            self._printed(head, head.reported if position is None else position, self._pipes[end], bytes(taken))
+        return more
+
+    def _printed(self, head: Assignment, position: int, stream: int, text: bytes) -> None:
+        if (head.dispatch, position) != self._printed_at:
+            self._printed_at, self._room = (head.dispatch, position), TASK_OUTPUT_BYTES_MAX
+        if self._room < 0:
+            return
+        self._room -= len(text)
+        if self._room < 0:
+            text = text[: self._room] + _CUT
+        self._on_message(self, Output(head.batch.batch_id, position, stream, text))
+
+    def drain(self) -> None:
+        """Take in everything that a dead worker has left in its socket and pipes."""
+        while self._readable():
+            continue
+        self._drain_pipes(None)
+
+    def close(self) -> None:
+        """Close everything. A worker that waits for a batch ends by it."""
+        if not self._open:
+            return
+        self._open = False
+        self._loop.remove_reader(self._sock.fileno())
+        self._loop.remove_writer(self._sock.fileno())
+        self._sock.close()
+        for pause in self._pauses.values():
+            pause.cancel()
+        for end in self._pipes:
+            self._loop.remove_reader(end)
+            os.close(end)
+        self._pipes.clear()
+        for descriptor in self._given:
+            os.close(descriptor)
+        self._given = []
+        self.page.close()
+
+
+def _widen(pipe: int) -> None:
+    """More room in a pipe, where the system grants it: its writer waits less for us."""
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        try:
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_CAPACITY)
+        except OSError:
+            return

@@ -1,0 +1,140 @@
+"""What a peer and its worker say to each other: columns of tasks one way, columns of results the other.
+
+Each message is a MessagePack array behind its length (4 bytes, little endian). One message carries a whole batch, or all
+results that were ready: at 50,000 tasks/s the price of a message is paid per batch, never per task. What a worker says is
+validated like anything foreign: user code shares its process and may write to its socket.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from p2pcpn.errors import PeerError
+from p2pcpn.limits import TASK_RESULT_BYTES_MAX
+
+# Outcomes of a task, one byte each in `Finished.outcomes`.
+OK: Final = 0
+RAISED: Final = 1
+DROPPED: Final = 2
+
+STDOUT: Final = 1
+STDERR: Final = 2
+
+# A frame holds at most one result of the largest size beside results of FLUSH_BYTES in all; 16 MiB is ample for the rest.
+FRAME_BYTES_MAX: Final = TASK_RESULT_BYTES_MAX + (16 << 20)
+_LENGTH: Final = struct.Struct("<I")
+
+
+class Run(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
+    """To a worker: run this batch. ``loads`` are functions it does not have yet, by the number it shall keep them under."""
+
+    dispatch: int
+    batch_id: int
+    bundle: str | None
+    forget: bool
+    loads: list[tuple[int, bytes]]
+    functions: list[int]
+    function_numbers: list[int] | None
+    arguments: list[bytes]
+    digest_key: bytes
+    render: bool
+
+
+class Cancel(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
+    """To a worker: do not start these positions of a batch that it has."""
+
+    batch_id: int
+    positions: list[int]
+
+
+class Finished(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
+    """From a worker: positions ``first`` .. ``first + len(values) - 1`` of a batch are over, in columns.
+
+    ``outcomes`` has a byte a task: ``OK`` (the value is the pickled result), ``RAISED`` (the value is a
+    :class:`~p2pcpn.runtime.function.failures.Failure`), ``DROPPED`` (cancelled before it started; the value is empty).
+    ``digests`` has 16 bytes a task: BLAKE2b of the value under the batch's ``digest_key``. ``renderings`` is empty or has
+    a short text a task.
+    """
+
+    batch_id: int
+    first: int
+    outcomes: bytes
+    values: list[bytes]
+    digests: bytes
+    ran_s: list[float]
+    renderings: list[str]
+
+
+class Output(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
+    """From a worker: a task printed ``text`` (UTF-8, where the task wrote text) to ``stream`` 1 or 2."""
+
+    batch_id: int
+    position: int
+    stream: int
+    text: bytes
+
+
+class Skipped(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
+    """From a worker: the peer had taken this dispatch back, and nothing of it was started here."""
+
+    dispatch: int
+
+
+ToWorker: TypeAlias = Run | Cancel
+FromWorker: TypeAlias = Finished | Output | Skipped
+
+_encoder = msgspec.msgpack.Encoder()
+_to_worker: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
+_from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
+
+
+def frame(message: ToWorker | FromWorker) -> bytearray:
+    """The bytes of one message, its length in front."""
+    data = bytearray(4)
+    _encoder.encode_into(message, data, 4)
+    _LENGTH.pack_into(data, 0, len(data) - 4)
+    return data
+
+
+class Frames:
+    """Cuts a stream of bytes into messages. One instance reads one direction of one socket."""
+
+    __slots__ = ("_buffer", "_decode", "_wanted")
+
+    def __init__(self, *, from_worker: bool) -> None:
+        self._decode: Any = (_from_worker if from_worker else _to_worker).decode
+        self._buffer = bytearray()
+        self._wanted = 4
+
+    def feed(self, chunk: bytes) -> list[Any]:
+        """The messages that ``chunk`` completes. Raises :class:`PeerError` for anything that is not a message."""
+        buffer = self._buffer
+        data: bytes | bytearray = chunk
+        if buffer:
+            buffer += chunk
+            if len(buffer) < self._wanted:
+                return []
+            data = buffer
+        messages = []
+        offset, size = 0, len(data)
+        with memoryview(data) as view:
+            while size - offset >= 4:
+                (length,) = _LENGTH.unpack_from(view, offset)
+                if length > FRAME_BYTES_MAX:
+                    raise PeerError(f"a frame of {length} bytes, at most {FRAME_BYTES_MAX} are allowed")
+                if size - offset - 4 < length:
+                    break
+                try:
+                    messages.append(self._decode(view[offset + 4 : offset + 4 + length]))
+                except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+                    raise PeerError(f"not a message: {error}") from None
+                offset += 4 + length
+        if data is buffer:
+            del buffer[:offset]
+        else:
+            buffer += data[offset:]
+        self._wanted = 4 if len(buffer) < 4 else 4 + _LENGTH.unpack_from(buffer)[0]
+        return messages

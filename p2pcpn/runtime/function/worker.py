@@ -1,0 +1,233 @@
+"""A worker process: takes batches from its socket, runs one task after the other, reports.
+
+It is the one place beside the submitting program that loads pickles. It serves one owner and one project in its life, so
+what a task leaves behind in modules and globals is met by the same owner's tasks only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pickle
+import signal
+import socket
+import sys
+import time
+import traceback
+import types
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import cloudpickle
+
+from p2pcpn.limits import TASK_RESULT_BYTES_MAX
+from p2pcpn.runtime.function import bundles, failures, lifetime
+from p2pcpn.runtime.function.messages import DROPPED, OK, RAISED, Cancel, Frames, Run, Skipped
+from p2pcpn.runtime.function.progress import Page
+from p2pcpn.runtime.function.renderings import rendering, shortened
+from p2pcpn.runtime.function.reporter import LONG_S, Reporter, streams
+
+# Between tasks the socket is read at most this often: a cancellation is heard within it, for 1 µs a time.
+POLL_S: Final = 0.001
+_RECEIVE_BYTES: Final = 256 << 10
+
+
+class Worker:
+    """Runs batches that arrive on ``peer`` until it closes."""
+
+    def __init__(self, peer: socket.socket, page: Page, folder: Path) -> None:
+        self._peer = peer
+        self._page = page
+        self._folder = folder
+        self._frames = Frames(from_worker=False)
+        self._reporter = Reporter(peer)
+        self._streams = streams(self._reporter)
+        self._waiting: deque[Run] = deque()
+        self._dropped: dict[int, set[int]] = {}
+        self._current: int | None = None
+        self._polled = 0.0
+        self._pickles: dict[int, bytes] = {}
+        self._loaded: dict[int, Callable[..., Any]] = {}
+        self._bundle: str | None = None
+        self._flush_c = ctypes.CDLL(None).fflush
+        os.register_at_fork(after_in_child=self._reporter.leave_child)
+
+    def serve(self) -> None:
+        """Run batches; return when the peer has closed the socket."""
+        while True:
+            while self._waiting:
+                self._run(self._waiting.popleft())
+            if not self._receive(flags=0):
+                return
+
+    def _receive(self, flags: int) -> bool:
+        try:
+            chunk = self._peer.recv(_RECEIVE_BYTES, flags)
+        except BlockingIOError:
+            self._polled = time.perf_counter()
+            return True
+        except ConnectionError:
+            return False
+        for message in self._frames.feed(chunk):
+            if isinstance(message, Run):
+                self._waiting.append(message)
+            elif message.batch_id == self._current or any(run.batch_id == message.batch_id for run in self._waiting):
+                assert isinstance(message, Cancel)
+                self._dropped.setdefault(message.batch_id, set()).update(message.positions)
+        self._polled = time.perf_counter()
+        return bool(chunk)
+
+    def _run(self, run: Run) -> None:
+        if run.forget:
+            self._pickles.clear()
+            self._loaded.clear()
+        self._pickles.update(run.loads)
+        # Started before anything of the owner's is touched: a function that crashes while it loads is blamed on task 0.
+        if not self._page.start(run.dispatch):
+            self._dropped.pop(run.batch_id, None)
+            self._reporter.send(Skipped(run.dispatch))
+            return
+        self._current = run.batch_id
+        self._reporter.begin(run.batch_id, len(run.arguments), run.digest_key)
+        sys.stdout, sys.stderr = self._streams
+        functions = self._functions(run)
+        self._tasks(run, functions, run.function_numbers or bytes(len(run.arguments)))
+        self._current = None
+        self._dropped.pop(run.batch_id, None)
+        self._page.end()
+
+    def _functions(self, run: Run) -> list[Callable[..., Any]]:
+        """The batch's functions. One that cannot be had raises the reason in each task that calls it."""
+        try:
+            os.chdir(self._folder)
+            if run.bundle is not None and run.bundle != self._bundle:
+                sys.path.insert(0, str(bundles.unpack(Path(run.bundle))))
+                self._bundle = run.bundle
+        except BaseException as error:
+            return [_raiser(error)] * len(run.functions)
+        loaded = self._loaded
+        return [loaded[number] if number in loaded else self._load(number) for number in run.functions]
+
+    def _load(self, number: int) -> Callable[..., Any]:
+        try:
+            function: Callable[..., Any] = pickle.loads(self._pickles[number])  # noqa: S301 - the place to load them
+        except BaseException as error:
+            function = _raiser(error)
+        self._loaded[number] = function
+        self._pickles.pop(number, None)
+        return function
+
+    def _tasks(self, run: Run, functions: list[Callable[..., Any]], numbers: Sequence[int]) -> None:
+        """The hot loop: about 3 µs a task of our own."""
+        clock, loads, dumps = time.perf_counter, pickle.loads, pickle.dumps
+        reporter, cells, last = self._reporter, self._page.cells, len(run.arguments) - 1
+        args: Any
+        kwargs: Any
+        result: Any
+        started = clock()
+        for position, packed in enumerate(run.arguments):
+            cells[1] = position
+            reporter.position = position
+            if started - self._polled >= POLL_S and not self._receive(socket.MSG_DONTWAIT):
+                os._exit(0)
+            dropped = self._dropped
+            if dropped and position in dropped.get(run.batch_id, ()):
+                reporter.add(DROPPED, b"", 0.0, started, "" if run.render else None)
+                continue
+            outcome, text = OK, None
+            try:
+                args, kwargs = loads(packed)
+                result = functions[numbers[position]](*args, **kwargs)
+            except BaseException as error:
+                outcome, value = RAISED, failures.encode(error, skip=1)
+                if run.render:
+                    text = _failure_rendering(error)
+            else:
+                try:
+                    value = dumps(result, 5)
+                    if len(value) > TASK_RESULT_BYTES_MAX:
+                        raise _TooLarge(value)
+                except BaseException as error:
+                    outcome, value = _pickled_otherwise(result, error)
+                if run.render:
+                    text = rendering(result)
+            args = kwargs = result = None
+            ended = clock()
+            ran_s = ended - started
+            if ran_s >= LONG_S or position == last:
+                self._flush_c(None)
+            started = clock() if reporter.add(outcome, value, ran_s, ended, text) else ended
+
+
+class _TooLarge(ValueError):
+    def __init__(self, value: bytes) -> None:
+        super().__init__(f"the result has {len(value)} bytes pickled, at most {TASK_RESULT_BYTES_MAX} are allowed")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (ValueError, self.args)
+
+
+def _pickled_otherwise(result: object, error: BaseException) -> tuple[int, bytes]:
+    """A result that plain pickle refuses: by cloudpickle, or an error of this task alone."""
+    if not isinstance(error, _TooLarge):
+        try:
+            value: bytes = cloudpickle.dumps(result, protocol=5)
+            if len(value) <= TASK_RESULT_BYTES_MAX:
+                return OK, value
+            error = _TooLarge(value)
+        except BaseException as second:
+            error = second
+    return RAISED, failures.encode(error, skip=1)
+
+
+def _failure_rendering(error: BaseException) -> str:
+    try:
+        return shortened(f"{failures.type_name(error)}: {error}")
+    except Exception:
+        return shortened(failures.type_name(error))
+
+
+def _raiser(error: BaseException) -> Callable[..., Any]:
+    trace = error.__traceback__
+
+    def broken(*_: Any, **__: Any) -> NoReturn:
+        raise error.with_traceback(trace)
+
+    return broken
+
+
+def main(descriptors: Sequence[int], folder: Path, parent: int, memory_bytes_max: int | None) -> NoReturn:
+    """Become a worker: what a freshly forked child of the zygote calls. Never returns.
+
+    ``descriptors`` are the socket, the shared page and the ends to write of the pipes for stdout and stderr.
+    """
+    os.setsid()  # a terminal's Ctrl-C is not for us, and one signal reaches us and all that tasks start
+    lifetime.die_with(parent)
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    peer, page, out, err = descriptors
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((nothing, 0), (out, 1), (err, 2)):
+        os.dup2(source, target)
+        os.close(source)
+    os.set_inheritable(peer, False)
+    code = 1
+    try:
+        folder.mkdir(mode=0o700)
+        os.environ["TMPDIR"] = str(folder)
+        os.environ["PWD"] = str(folder)
+        lifetime.limit_memory(memory_bytes_max)
+        # What tasks define in __main__ was pickled by value; ours holds nothing that a name could wrongly resolve to.
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        shared = Page(page)
+        os.close(page)
+        Worker(socket.socket(fileno=peer), shared, folder).serve()
+        code = 0
+    except BaseException:
+        traceback.print_exc(file=sys.__stderr__)
+    finally:
+        os._exit(code)
