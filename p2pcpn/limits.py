@@ -147,8 +147,8 @@ HELLO_GROUPS_MAX: Final = 1024
 RESETS_PER_S: Final = 200.0
 # A pair silent for this long is forgotten: a handshake costs 1.5 round trips, a stale pair costs a timeout.
 PAIR_SILENT_S: Final = 900.0
-# Where a peer seems to have moved, its new address is asked at most this often.
-CHALLENGE_S: Final = 5.0
+# A proven address that was heard from within this time is given up for no other; another one is asked no more often.
+ADDRESS_PROVEN_S: Final = 5.0
 # The answers of the last so many peers decide which address of ours is seen from outside.
 OBSERVERS_MAX: Final = 16
 

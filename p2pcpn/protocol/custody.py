@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from p2pcpn import limits
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol import events
-from p2pcpn.protocol.effects import Commit, Effect, Notify, Publish, Tell, TellBlob, TellLog, Write
+from p2pcpn.protocol.effects import Commit, Effect, Notify, Probe, Publish, Tell, TellBlob, TellLog, Write
 from p2pcpn.protocol.settlement import LogSegment, LogWriter
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.codec import Codec
-from p2pcpn.wire.messages import Answer, AnswerCode, Append, Extend, Finish, Introduce, Settled, Take
+from p2pcpn.wire.messages import Answer, AnswerCode, Append, Extend, Finish, Introduce, Message, Settled, Take
 from p2pcpn.wire.pages import LogHead
 from p2pcpn.wire.statements import LogHeader, Segment, Signed, Spec, read
 
@@ -37,7 +37,7 @@ class Steward:
     contact: Contact
     introduced: bool = False
     lost: bool = False
-    unanswered: dict[int, str] = field(default_factory=dict)
+    unanswered: dict[int, Effect] = field(default_factory=dict)  # what to say again on a new session
     segments: set[int] = field(default_factory=set)
     blobs: set[bytes] = field(default_factory=set)
 
@@ -97,7 +97,7 @@ class Custody:
         """Introduce the job to its stewards."""
         effects: list[Effect] = []
         for steward in self.stewards.values():
-            effects += self._tell(steward, "spec", lambda r: Introduce(r, self.signed_spec, True))
+            effects += self._tell(steward, lambda r: Introduce(r, self.signed_spec, True))
             steward.introduced = True
         if self.spec.code is not None:
             effects += self._blobs([self.spec.code.digest])
@@ -112,14 +112,14 @@ class Custody:
             if steward.lost:
                 continue
             steward.segments.add(said.number)
-            effects += self._tell(steward, "segment", lambda r: Extend(r, segment, sealed, True))
+            effects += self._tell(steward, lambda r: Extend(r, segment, sealed, True))
         return effects
 
     def finish(self, statement: Signed) -> list[Effect]:
         """A close or a cancel."""
         effects: list[Effect] = []
         for steward in self.stewards.values():
-            effects += self._tell(steward, "end", lambda r: Finish(r, statement))
+            effects += self._tell(steward, lambda r: Finish(r, statement))
         return effects
 
     def hand_over(self, take: Signed) -> list[Effect]:
@@ -127,7 +127,7 @@ class Custody:
         self.handover = Take(0, take)
         effects: list[Effect] = []
         for steward in self.stewards.values():
-            effects += self._tell(steward, "handover", lambda r: Take(r, take))
+            effects += self._tell(steward, lambda r: Take(r, take))
         return effects
 
     def _blobs(self, digests: list[bytes]) -> list[Effect]:
@@ -140,16 +140,18 @@ class Custody:
                     continue
                 steward.blobs.add(digest)
                 request = self.request()
-                steward.unanswered[request] = "blob"
-                effects.append(TellBlob(steward.contact, request, digest, self.job, self.spec.retention_s))
+                tell = TellBlob(steward.contact, request, digest, self.job, self.spec.retention_s)
+                steward.unanswered[request] = tell
+                effects.append(tell)
         return effects
 
-    def _tell(self, steward: Steward, what: str, make: Callable[[int], object]) -> list[Effect]:
+    def _tell(self, steward: Steward, make: Callable[[int], Message]) -> list[Effect]:
         if steward.lost:
             return []
         request = self.request()
-        steward.unanswered[request] = what
-        return [Tell(steward.contact, make(request))]  # type: ignore[arg-type]
+        tell = Tell(steward.contact, make(request))
+        steward.unanswered[request] = tell
+        return [tell]
 
     @property
     def stewards_open(self) -> set[NodeId]:
@@ -254,13 +256,22 @@ class Custody:
 
     # --- peers come and go -------------------------------------------------------------------------------------
 
-    def session_opened(self, peer: NodeId, now: float) -> list[Effect]:
-        """Nothing is resent on a new session: what was unanswered was resent when the old one broke."""
-        return []
+    def peer_alive(self, peer: NodeId) -> list[Effect]:
+        """Only the session was lost: say again what was not answered. Requests are idempotent."""
+        steward = self.stewards.get(peer)
+        effects = list(steward.unanswered.values()) if steward is not None and not steward.lost else []
+        contact = steward.contact if steward is not None else self.extra.get(peer)
+        if contact is not None:
+            for request, (node, number) in self.pending_logs.items():
+                if node == peer:
+                    effects.append(TellLog(contact, request, self.job, self.epoch, number))
+        return effects
 
-    def session_closed(self, peer: NodeId, now: float) -> list[Effect]:
-        """What this peer had not answered may be lost: it counts as gone, and another takes its place."""
-        return self.peer_dead(peer, now)
+    def session_closed(self, peer: NodeId) -> list[Effect]:
+        """What this peer had not answered may be lost: find out whether it lives."""
+        steward = self.stewards.get(peer)
+        contact = steward.contact if steward is not None and not steward.lost else self.extra.get(peer)
+        return [] if contact is None else [Probe(contact)]
 
     def peer_dead(self, peer: NodeId, now: float) -> list[Effect]:
         """A holder is gone: its copies no longer count, and another storage peer is sent the log."""

@@ -513,18 +513,14 @@ class Grantor:
 
     def session_opened(self, peer: NodeId, now: float) -> list[Effect]:
         """A session with a participant is there (again): it is introduced again, for it may have restarted."""
-        effects = self.custody.session_opened(peer, now)
         found = self.participants.get(peer)
-        if found is None:
-            return effects
-        if found.in_doubt:
-            found.in_doubt = False
-            effects += self._introduce(found)
-        return effects + self._work(now)
+        if found is None or not found.in_doubt:
+            return []
+        return self.peer_alive(peer, now)
 
     def session_closed(self, peer: NodeId, now: float) -> list[Effect]:
         """The session is lost: nothing more is leased to it until we know whether the peer lives."""
-        effects = self.custody.session_closed(peer, now)
+        effects = self.custody.session_closed(peer)
         found = self.participants.get(peer)
         if found is None:
             return effects
@@ -536,7 +532,7 @@ class Grantor:
             self._forget(peer)
             return effects + self._work(now)
         found.in_doubt = True
-        return [*effects, Probe(found.contact)]
+        return effects or [Probe(found.contact)]
 
     def peer_dead(self, peer: NodeId, now: float) -> list[Effect]:
         """Probes failed: its leases end now, not in 30 seconds."""
@@ -550,11 +546,12 @@ class Grantor:
 
     def peer_alive(self, peer: NodeId, now: float) -> list[Effect]:
         """Only the session was lost: make a new one and go on."""
+        effects = self.custody.peer_alive(peer)
         found = self.participants.get(peer)
-        if found is None or not found.in_doubt:
-            return []
-        found.in_doubt = False
-        return self._introduce(found) + self._work(now)
+        if found is not None and found.in_doubt:
+            found.in_doubt = False
+            effects += self._introduce(found)
+        return effects + self._work(now)
 
     def _forget(self, peer: NodeId) -> None:
         found = self.participants.pop(peer, None)
