@@ -1,4 +1,4 @@
-"""The ``function`` runtime: cloudpickled Python functions in warm native worker processes, one group per owner and project.
+"""The ``function`` runtime: cloudpickled functions in warm native worker processes, one group per owner and project.
 
 ::
 

@@ -23,9 +23,9 @@ class GroupKey:
 class Batch:
     """Tasks to run one after the other in one worker, as columns.
 
-    ``functions`` are cloudpickles; ``function_numbers[i]`` says which of them position ``i`` calls (``None``: always the
-    first). ``arguments[i]`` is the pickle of ``(args, kwargs)``. ``digest_key`` (at most 64 bytes) keys the digests of
-    the values. ``render`` asks for a short text of each value, which costs some microseconds a task.
+    ``functions`` are cloudpickles; ``function_numbers[i]`` says which of them position ``i`` calls (``None``: always
+    the first). ``arguments[i]`` is the pickle of ``(args, kwargs)``. ``digest_key`` (at most 64 bytes) keys the
+    digests of the values. ``render`` asks for a short text of each value, which costs some microseconds a task.
     """
 
     batch_id: int

@@ -18,7 +18,8 @@ from p2pcpn.limits import BUNDLE_FILES_MAX, BUNDLE_UNPACKED_BYTES_MAX
 def unpack(archive: Path) -> Path:
     """The folder with the modules of ``archive`` (a zip file): unpacked now, or before by another worker.
 
-    Raises :class:`UsageError` for what no project bundle is: too many files, too many bytes, paths that leave the folder.
+    Raises :class:`UsageError` for what no project bundle is: too many files, too many bytes, paths that leave the
+    folder.
     """
     folder = archive.with_suffix("")
     if folder.is_dir():

@@ -14,7 +14,7 @@ from p2pcpn.limits import FAILURE_PICKLE_BYTES_MAX, FAILURE_TEXT_CHARS_MAX, FAIL
 
 
 class Failure(msgspec.Struct, frozen=True, array_like=True):
-    """The value of a task that raised: type name, text, traceback as text, and the exception's pickle where it has one."""
+    """The value of a task that raised: type name, text, traceback as text, the exception's pickle where it has one."""
 
     type_name: str
     text: str
@@ -67,7 +67,7 @@ def _text(error: BaseException) -> str:
 
 
 def _printable(text: str, chars_max: int) -> str:
-    """At most ``chars_max`` characters of ``text`` that UTF-8 can carry: the head, and the tail, where tracebacks end."""
+    """At most ``chars_max`` characters of ``text`` as UTF-8 carries it: the head and the tail, where tracebacks end."""
     if len(text) > chars_max:
         half = (chars_max - 20) // 2
         text = f"{text[:half]}\n[... cut ...]\n{text[-half:]}"
@@ -78,7 +78,7 @@ def _pickled(error: BaseException) -> bytes | None:
     for dumps in (pickle.dumps, cloudpickle.dumps):
         try:
             data: bytes = dumps(error, protocol=5)
-        except Exception:  # noqa: S112 - user code decides what its pickling raises; words travel instead
+        except Exception:
             continue
         return data if len(data) <= FAILURE_PICKLE_BYTES_MAX else None
     return None

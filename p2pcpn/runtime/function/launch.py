@@ -18,6 +18,8 @@ from typing import Final, NoReturn
 
 from p2pcpn.errors import UsageError
 
+# A task may read its environment; these two let it into the swarm as us.
+_SECRETS: Final = ("P2PCPN_KEY", "P2PCPN_SWARM_KEY")
 _ROOT: Final = Path(__file__).resolve().parents[3]
 # `-P` keeps the working folder off sys.path, where a task's imports would find it; the package's own goes last.
 _CODE: Final = (
@@ -60,14 +62,14 @@ def working_folder() -> Path:
 
 
 def executed(root: Path, memory_bytes_max: int | None = None) -> ZygoteProcess:
-    """Start a zygote by exec. It inherits its socket and our stderr, nothing else; secrets in P2PCPN_* stay with us."""
+    """Start a zygote by exec. It inherits its socket, our stderr, and the environment but for our own secrets."""
     ours, theirs = socket.socketpair()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("P2PCPN_")}
+    environment = {name: value for name, value in os.environ.items() if name not in _SECRETS}
     words = [sys.executable, "-P", "-c", _CODE, str(_ROOT), str(theirs.fileno()), str(root)]
     if memory_bytes_max is not None:
         words.append(str(memory_bytes_max))
     with theirs:
-        started = subprocess.Popen(  # noqa: S603 - our own interpreter and our own module
+        started = subprocess.Popen(
             words,
             pass_fds=(theirs.fileno(),),
             stdin=subprocess.DEVNULL,
@@ -104,9 +106,9 @@ def _be_zygote(control: socket.socket, root: Path, memory_bytes_max: int | None)
         for target in (0, 1):
             os.dup2(nothing, target)
         os.closerange(4, 1 << 20)
-        for name in [name for name in os.environ if name.startswith("P2PCPN_")]:
-            del os.environ[name]
-        from p2pcpn.runtime.function import zygote  # noqa: PLC0415 - only the child pays for the imports
+        for name in _SECRETS:
+            os.environ.pop(name, None)
+        from p2pcpn.runtime.function import zygote  # only the child pays for it
 
         zygote.main(kept, str(root), memory_bytes_max)
         code = 0

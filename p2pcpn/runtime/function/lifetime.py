@@ -3,7 +3,8 @@
 Three nets, because each has a hole. The zygote sees its socket to the peer close and kills every worker's process group
 (hole: the zygote itself is killed). The kernel kills a worker when the zygote dies (``PR_SET_PDEATHSIG``; hole: Linux
 only, and not inherited by what the worker starts). A watching thread does the same elsewhere (hole: code that never
-releases the interpreter lock). What a task started and detached comes back to the zygote, which is a subreaper, to be killed.
+releases the interpreter lock). What a task started and detached comes back to the zygote, which is a subreaper, to be
+killed.
 """
 
 from __future__ import annotations

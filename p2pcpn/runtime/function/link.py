@@ -1,7 +1,8 @@
-"""The peer's end of one worker: its socket, its shared page, the pipes of its descriptors 1 and 2, and its one or two batches.
+"""The peer's end of one worker: socket, shared page, the pipes of its stdout and stderr, and its one or two batches.
 
-Python-level output arrives as messages. What C code and child processes write to the descriptors arrives through pipes that
-the peer itself reads: a reader inside the worker would wait for the interpreter lock that a full pipe's writer may hold.
+Python-level output arrives as messages. What C code and child processes write to the descriptors arrives through pipes
+that the peer itself reads: a reader inside the worker would wait for the interpreter lock that a full pipe's writer
+may hold.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _CUT: Final = b"\n[... output cut]\n"
 class Assignment:
     """A batch on its way: whose it is, how far it is reported, what of it was cancelled."""
 
-    __slots__ = ("batch", "deaths", "dispatch", "dropped", "group", "ran_s", "reported")
+    __slots__ = ("batch", "deaths", "dispatch", "dropped", "group", "killed", "ran_s", "reported")
 
     def __init__(self, group: GroupKey, batch: Batch) -> None:
         self.group = group
@@ -41,11 +42,12 @@ class Assignment:
         self.reported = 0
         self.ran_s = 0.0
         self.deaths = 0
+        self.killed = False
         self.dropped: set[int] = set()
 
 
 class WorkerLink:
-    """One worker. ``on_message(link, message)`` gets what it says, ``on_fault(link)`` that it said what no worker says."""
+    """One worker. ``on_message(link, message)`` gets what it says; ``on_fault(link)``: it said what no worker says."""
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
 """What a peer and its worker say to each other: columns of tasks one way, columns of results the other.
 
-Each message is a MessagePack array behind its length (4 bytes, little endian). One message carries a whole batch, or all
-results that were ready: at 50,000 tasks/s the price of a message is paid per batch, never per task. What a worker says is
-validated like anything foreign: user code shares its process and may write to its socket.
+Each message is a MessagePack array behind its length (4 bytes, little endian). One message carries a whole batch, or
+all results that were ready: at 50,000 tasks/s the price of a message is paid per batch, never per task. What a worker
+says is validated like anything foreign: user code shares its process and may write to its socket.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ DROPPED: Final = 2
 STDOUT: Final = 1
 STDERR: Final = 2
 
-# A frame holds at most one result of the largest size beside results of FLUSH_BYTES in all; 16 MiB is ample for the rest.
+# A frame holds at most one result of the largest size beside results of FLUSH_BYTES in all; 16 MiB is ample for the
+# rest.
 FRAME_BYTES_MAX: Final = TASK_RESULT_BYTES_MAX + (16 << 20)
 _LENGTH: Final = struct.Struct("<I")
 
 
 class Run(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
-    """To a worker: run this batch. ``loads`` are functions it does not have yet, by the number it shall keep them under."""
+    """To a worker: run this batch. ``loads`` are functions it does not have yet, by the number to keep them under."""
 
     dispatch: int
     batch_id: int
@@ -55,8 +56,8 @@ class Finished(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
 
     ``outcomes`` has a byte a task: ``OK`` (the value is the pickled result), ``RAISED`` (the value is a
     :class:`~p2pcpn.runtime.function.failures.Failure`), ``DROPPED`` (cancelled before it started; the value is empty).
-    ``digests`` has 16 bytes a task: BLAKE2b of the value under the batch's ``digest_key``. ``renderings`` is empty or has
-    a short text a task.
+    ``digests`` has 16 bytes a task: BLAKE2b of the value under the batch's ``digest_key``. ``renderings`` is empty or
+    has a short text a task.
     """
 
     batch_id: int

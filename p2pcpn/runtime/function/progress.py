@@ -1,10 +1,10 @@
 """One page of memory that a peer and its worker share: what runs now, and what was taken back.
 
-A worker reports results in batches, so when it dies the last report does not say which task killed it. The page does: the
-worker stores the dispatch and position before each task (40 ns; a message would cost a hundred times that), and the peer
-reads them after the death. The other way, the peer stores the dispatch it takes back from a worker that is deep in a long
-task and reads no messages. Both sides store first and look second, so one of them sees the other; a processor that delays
-both stores lets a batch run twice, which at-least-once permits.
+A worker reports results in batches, so when it dies the last report does not say which task killed it. The page does:
+the worker stores the dispatch and position before each task (40 ns; a message would cost a hundred times that), and
+the peer reads them after the death. The other way, the peer stores the dispatch it takes back from a worker that is
+deep in a long task and reads no messages. Both sides store first and look second, so one of them sees the other; a
+processor that delays both stores lets a batch run twice, which at-least-once permits.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Page:
         return bool(self.cells[_DISPATCH] != dispatch)
 
     def position(self, dispatch: int) -> int | None:
-        """By the peer: the position of this dispatch that runs, or ran when the worker died; ``None`` when none does."""
+        """By the peer: the position of this dispatch that runs, or ran when the worker died; ``None``: none does."""
         return self.cells[_POSITION] if self.cells[_DISPATCH] == dispatch else None
 
     def close(self) -> None:

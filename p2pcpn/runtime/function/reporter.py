@@ -1,9 +1,10 @@
 """What a worker tells its peer, and when: results in columns, sent early enough, and what tasks print.
 
 A report costs the peer some 20 µs, a no-op task 3 µs. So results of short tasks are gathered and leave after at most
-``FLUSH_S``; after a task longer than ``LONG_S`` all leave at once, because the next is likely to be long too; and so do they
-after the last of a batch. A thread flushes what a sudden long task would hold back. It sleeps on an event while nothing
-waits, so that long tasks never pay for it; it cannot help against a long task that also keeps the interpreter lock.
+``FLUSH_S``; after a task longer than ``LONG_S`` all leave at once, because the next is likely to be long too; and so
+do they after the last of a batch. A thread flushes what a sudden long task would hold back. It sleeps on an event
+while nothing waits, so that long tasks never pay for it; it cannot help against a long task that also keeps the
+interpreter lock.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The peer's side of the `function` runtime: which batch runs in which worker process, and what became of it.
 
-It schedules as little as it can: a batch goes to an idle worker of its group while fewer than ``slots`` work; while batches
-are short, one more may wait inside each worker to hide the pipe's latency, and is taken back when another worker falls idle.
-Which batch of whose job comes next is the caller's decision.
+It schedules as little as it can: a batch goes to an idle worker of its group while fewer than ``slots`` work; while
+batches are short, one more may wait inside each worker to hide the pipe's latency, and is taken back when another
+worker falls idle. Which batch of whose job comes next is the caller's decision.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class FunctionRuntime:
         return digest in self._bundles
 
     def set_bundle(self, digest: bytes, data: bytes) -> None:
-        """Keep a project's modules (a zip archive) for the groups that name its digest, which the caller has checked."""
+        """Keep a project's modules (a zip archive) for groups that name its digest, which the caller has checked."""
         number = self._bundles.pop(digest, None)
         if number is None:
             self._forget_bundles()
@@ -159,6 +159,7 @@ class FunctionRuntime:
         """SIGKILL the worker that runs this batch: it ends with ``Died``. One that has not started is dropped."""
         link, assignment = self._find(batch_id)
         if link is not None and assignment is link.assignments[0]:
+            assignment.killed = True
             self._order(zygote.KILL, link.number)
         elif assignment is not None:
             self.cancel(batch_id, range(len(assignment.batch.arguments)))
@@ -371,8 +372,8 @@ class FunctionRuntime:
             self._behind -= len(assignments) - 1
             head = assignments[0]
             position = link.position()
-            head.deaths += 1
-            if position is not None or head.reported or head.deaths >= _UNSTARTED_DEATHS_MAX:
+            head.deaths += self._zygote is not None
+            if position is not None or head.reported or head.killed or head.deaths >= _UNSTARTED_DEATHS_MAX:
                 event = Died(head.batch.batch_id, max(position or 0, head.reported), number, exit_code)
                 del assignments[0]
         self._pending.extendleft(reversed(assignments))

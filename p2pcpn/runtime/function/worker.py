@@ -1,17 +1,19 @@
 """A worker process: takes batches from its socket, runs one task after the other, reports.
 
-It is the one place beside the submitting program that loads pickles. It serves one owner and one project in its life, so
-what a task leaves behind in modules and globals is met by the same owner's tasks only.
+It is the one place beside the submitting program that loads pickles. It serves one owner and one project in its life,
+so what a task leaves behind in modules and globals is met by the same owner's tasks only.
 """
 
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import pickle
 import signal
 import socket
 import sys
+import termios
 import time
 import traceback
 import types
@@ -32,6 +34,10 @@ from p2pcpn.runtime.function.reporter import LONG_S, Reporter, streams
 # Between tasks the socket is read at most this often: a cancellation is heard within it, for 1 µs a time.
 POLL_S: Final = 0.001
 _RECEIVE_BYTES: Final = 256 << 10
+# Only a task that wrote to the descriptors themselves waits, as a rule once. A peer that is busy costs it 20 ms at most.
+_PIPE_LOOK_S: Final = 0.0002
+_PIPE_LOOKS: Final = 100
+_NONE: Final = bytes(4)
 
 
 class Worker:
@@ -112,7 +118,7 @@ class Worker:
 
     def _load(self, number: int) -> Callable[..., Any]:
         try:
-            function: Callable[..., Any] = pickle.loads(self._pickles[number])  # noqa: S301 - the place to load them
+            function: Callable[..., Any] = pickle.loads(self._pickles[number])
         except BaseException as error:
             function = _raiser(error)
         self._loaded[number] = function
@@ -158,7 +164,10 @@ class Worker:
             ran_s = ended - started
             if ran_s >= LONG_S or position == last:
                 self._flush_c(None)
-            started = clock() if reporter.add(outcome, value, ran_s, ended, text) else ended
+            if reporter.add(outcome, value, ran_s, ended, text):
+                _let_pipes_empty()
+                ended = clock()
+            started = ended
 
 
 class _TooLarge(ValueError):
@@ -187,6 +196,17 @@ def _failure_rendering(error: BaseException) -> str:
         return shortened(f"{failures.type_name(error)}: {error}")
     except Exception:
         return shortened(failures.type_name(error))
+
+
+def _let_pipes_empty() -> None:
+    """The peer books what it finds in the pipes on the last task reported: wait for that before the next one writes."""
+    try:
+        for _ in range(_PIPE_LOOKS):
+            if fcntl.ioctl(1, termios.FIONREAD, _NONE) == fcntl.ioctl(2, termios.FIONREAD, _NONE) == _NONE:
+                return
+            time.sleep(_PIPE_LOOK_S)
+    except OSError:
+        return  # a task closed the descriptor: nothing is written to it
 
 
 def _raiser(error: BaseException) -> Callable[..., Any]:

@@ -1,8 +1,8 @@
 """The zygote: one thread, few imports, no user code; it forks workers in 2 ms each, reaps them, and outlives no peer.
 
-Its socket carries orders of 5 bytes (what, worker's number) and answers of 13 (what, number, two figures). ``FORK`` comes
-with four descriptors: the worker's socket, shared page, stdout and stderr. When the socket closes, or the parent is gone,
-it kills all workers with everything they started, removes the folder, and ends.
+Its socket carries orders of 5 bytes (what, worker's number) and answers of 13 (what, number, two figures). ``FORK``
+comes with four descriptors: the worker's socket, shared page, stdout and stderr. When the socket closes, or the parent
+is gone, it kills all workers with everything they started, removes the folder, and ends.
 """
 
 from __future__ import annotations
