@@ -1,8 +1,8 @@
 """All TCP of a node: listens, dials, and holds its sessions within bounds.
 
 Connections that have not proved anything are few and short-lived; when their places are taken, a new one takes the
-place of one drawn from the older half, so that who floods us mostly drops himself. Sessions are bounded too: the one that
-has been silent longest makes room, unless it is kept.
+place of one drawn from the older half, so that who floods us mostly drops himself. Sessions are bounded too: the one
+that has been silent longest makes room, unless it is kept.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import msgspec
 from p2pcpn import limits
 from p2pcpn.errors import PeerError, Unreachable, UsageError
 from p2pcpn.identity.keys import KEY_BYTES, Keypair, NodeId, puzzle_bits
+from p2pcpn.net.acceptor import Acceptor, bound_socket
 from p2pcpn.net.half_open import (
     BAD_HANDSHAKE,
     CROWDED,
@@ -31,7 +32,6 @@ from p2pcpn.net.session import CLOSED, FULL, IDLE, LOST, STALLED, OnEnd, OnMessa
 from p2pcpn.wire.addresses import Address
 from p2pcpn.wire.handshake import Agreed, Handshake, Profile
 
-_BACKLOG: Final = 128
 # A peer that vanished without a word is noticed after 15 + 3 * 5 = 30 s of silence, one lease.
 _KEEPALIVE: Final = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
 
@@ -88,7 +88,7 @@ class SessionServer:
         self._on_close = on_close
         self._on_writable = on_writable
         self._rng = rng or random.SystemRandom()
-        self._servers: list[asyncio.Server] = []
+        self._acceptors: list[Acceptor] = []
         self._half_open: dict[HalfOpen, str] = {}  # inbound, oldest first, with the host
         self._per_host: Counter[str] = Counter()
         self._dials: dict[HalfOpen, asyncio.Future[Session]] = {}
@@ -109,20 +109,16 @@ class SessionServer:
     # --- listening and dialling ------------------------------------------------------------------------------------
 
     async def listen(self, host: str = "", port: int = 0, *, sock: socket.socket | None = None) -> Address:
-        """Accept sessions at ``host:port``, or on ``sock``, a bound stream socket. Returns the address in use.
+        """Accept sessions at ``host:port``, or on ``sock``, a bound stream socket that is ours from now on.
 
-        A profile whose port is 0 gets the port. Raises ``OSError`` where the address cannot be had.
+        Returns the address in use; a profile whose port is 0 gets its port. Raises ``OSError`` where the address cannot
+        be had.
         """
-        loop = asyncio.get_running_loop()
-        if sock is not None:
-            server = await loop.create_server(self._inbound, sock=sock, backlog=_BACKLOG)
-        else:
-            server = await loop.create_server(self._inbound, host or None, port, backlog=_BACKLOG)
-        self._servers.append(server)
-        name = server.sockets[0].getsockname()
+        acceptor = Acceptor(sock or await bound_socket(host, port), self._inbound)
+        self._acceptors.append(acceptor)
         if self.profile.port == 0:
-            self.profile = msgspec.structs.replace(self.profile, port=name[1])
-        return (name[0], name[1])
+            self.profile = msgspec.structs.replace(self.profile, port=acceptor.address[1])
+        return acceptor.address
 
     async def dial(self, host: str, port: int, expected: NodeId | None = None) -> Session:
         """A new session with the node at ``host:port``; with ``expected``, with no other node.
@@ -151,8 +147,8 @@ class SessionServer:
     async def close(self) -> None:
         """Stop listening and end every session; returns when the last connection is gone."""
         self._stopping = True
-        for server in self._servers:
-            server.close()
+        for acceptor in self._acceptors:
+            await acceptor.close()
         for half_open in [*self._half_open, *self._dials]:
             half_open.fail(STOPPED, PeerError("this node is stopping"))
         for session in self.sessions:
@@ -301,6 +297,7 @@ class SessionServer:
     def statistics(self) -> dict[str, int]:
         """Counters from the start; ``dropped <reason>`` for every reason that occurred."""
         counts = {name: self._counts[name] for name in ("accepted", "dials", "opened", "closed")}
+        counts["exhausted"] = sum(acceptor.exhausted for acceptor in self._acceptors)
         counts["sessions"] = len(self._sessions)
         counts["half_open"] = len(self._half_open)
         counts["pending_bytes"] = self._pending_bytes

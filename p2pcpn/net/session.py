@@ -32,7 +32,7 @@ FULL: Final = "full"  # every older session is kept
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """Who is at the other end. ``address`` is where its connection is, ``listen`` where it can be dialled, if it can."""
+    """Who is at the other end. ``address`` is where its connection is, ``listen`` where it can be dialled, or none."""
 
     id: NodeId
     key: bytes
