@@ -1,0 +1,243 @@
+"""Blobs: whole and verified or not there at all, in order, within the quota."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+from blake3 import blake3
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from p2pcpn import limits
+from p2pcpn.errors import PeerError, StoreError
+from p2pcpn.store.blobs import BlobStore
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def store(tmp_path):
+    return BlobStore(tmp_path / "blobs", durable=False, clock=Clock())
+
+
+def digest_of(data):
+    return blake3(data).digest()
+
+
+def put(store, data, parts=3, source=b""):
+    digest = digest_of(data)
+    step = max(1, -(-len(data) // parts))
+    offsets = range(0, len(data), step) if data else [0]
+    return [store.put_part(digest, len(data), n, data[n : n + step], source) for n in offsets]
+
+
+def files(store):
+    return sorted(str(path.relative_to(store.directory)) for path in store.directory.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_blob_is_there_once_its_last_part_is_in(tmp_path, durable):
+    store = BlobStore(tmp_path, durable=durable)
+    data = bytes(range(256)) * 5
+    digest = digest_of(data)
+    assert put(store, data) == [False, False, True]
+    assert store.size(digest) == len(data) == store.total_bytes
+    assert store.read(digest, 0, 10_000) == data
+    assert store.read(digest, 1000, 100) == data[1000:1100]
+    assert store.read(digest, 5000, 1) == b""
+    assert files(store) == [f"{digest.hex()[:2]}/{digest.hex()[2:]}"]
+
+
+def test_a_blob_that_is_here_is_complete_at_its_first_part(store):
+    put(store, b"abcdef")
+    assert put(store, b"abcdef", source=b"another") == [True, True, True]
+    assert store.total_bytes == 6
+
+
+def test_an_empty_blob_is_one_part(store):
+    assert put(store, b"") == [True]
+    assert store.size(digest_of(b"")) == 0
+
+
+def test_bytes_of_another_blob_are_refused_and_gone(store):
+    with pytest.raises(PeerError, match="another blob's"):
+        store.put_part(digest_of(b"right"), 5, 0, b"wrong")
+    assert store.size(digest_of(b"right")) is None and files(store) == [] and store.total_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("size", "offset", "data"),
+    [(6, 3, b"def"), (6, 1, b"bcdef"), (7, 2, b"c"), (6, 2, b"cdefg"), (6, 2, b"")],
+    ids=["a gap", "a step back", "another size", "beyond the end", "nothing"],
+)
+def test_a_part_that_does_not_follow_is_refused_and_what_had_come_is_gone(store, size, offset, data):
+    digest = digest_of(b"abcdef")
+    store.put_part(digest, 6, 0, b"ab")
+    with pytest.raises(PeerError, match="do not follow"):
+        store.put_part(digest, size, offset, data)
+    assert files(store) == []
+    with pytest.raises(PeerError, match="none before it"):
+        store.put_part(digest, 6, 2, b"cdef")
+
+
+def test_a_digest_or_a_size_that_cannot_be_is_refused(store):
+    with pytest.raises(PeerError):
+        store.put_part(b"short", 1, 0, b"a")
+    for size in (-1, limits.BLOB_BYTES_MAX + 1):
+        with pytest.raises(PeerError):
+            store.put_part(bytes(32), size, 0, b"a")
+
+
+def test_offset_zero_begins_anew(store):
+    digest = digest_of(b"abcdef")
+    store.put_part(digest, 6, 0, b"abc")
+    assert not store.put_part(digest, 6, 0, b"ab")
+    assert store.put_part(digest, 6, 2, b"cdef")
+
+
+def test_a_source_that_sends_garbage_does_not_spoil_anothers_blob(store):
+    digest = digest_of(b"abcdef")
+    store.put_part(digest, 6, 0, b"xxx", b"bad")
+    store.put_part(digest, 6, 0, b"abc", b"good")
+    with pytest.raises(PeerError):
+        store.put_part(digest, 6, 3, b"xxx", b"bad")
+    assert store.put_part(digest, 6, 3, b"def", b"good")
+    assert store.read(digest, 0, 6) == b"abcdef" and len(files(store)) == 1
+
+
+def test_the_last_part_of_a_blob_that_another_source_finished_cleans_up(store):
+    digest = digest_of(b"abcdef")
+    store.put_part(digest, 6, 0, b"abc", b"slow")
+    put(store, b"abcdef", source=b"fast")
+    assert store.put_part(digest, 6, 3, b"def", b"slow")
+    assert len(files(store)) == 1 and store.total_bytes == 6
+
+
+def test_unfinished_blobs_are_bounded_for_each_source_and_for_all(store):
+    each = limits.BLOBS_UNFINISHED_PER_SOURCE_MAX
+    sources = [bytes([n]) for n in range(limits.BLOBS_UNFINISHED_MAX // each + 1)]
+    for source in sources[:-1]:
+        for n in range(each):
+            store.put_part(bytes([n, *source]) * 16, 2, 0, b"a", source)
+        if source == sources[0]:
+            with pytest.raises(StoreError, match="on their way"):
+                store.put_part(b"x" * 32, 2, 0, b"a", source)
+    with pytest.raises(StoreError, match="on their way"):
+        store.put_part(b"y" * 32, 2, 0, b"a", sources[-1])
+    assert len(files(store)) == limits.BLOBS_UNFINISHED_MAX
+
+
+def test_what_a_silent_sender_left_is_removed(store):
+    store.put_part(b"x" * 32, 9, 0, b"old", b"silent")
+    store._clock.now = 1.0
+    store.put_part(b"y" * 32, 9, 0, b"new", b"alive")
+    assert store.total_bytes == 6
+    store._clock.now = limits.BLOB_UNFINISHED_S
+    assert store.drop_stale() == 1 and store.drop_stale() == 0
+    assert store.total_bytes == 3 and len(files(store)) == 1
+    store._clock.now = 2 * limits.BLOB_UNFINISHED_S
+    put(store, b"z")  # the next blob to begin clears away as well
+    assert store.total_bytes == 1
+
+
+def test_the_quota_counts_what_came_and_not_what_was_promised(tmp_path):
+    store = BlobStore(tmp_path, quota_bytes=10, durable=False)
+    put(store, b"four")
+    store.put_part(digest_of(b"abcdef"), 6, 0, b"a", b"slow")
+    assert put(store, b"12345", source=b"fast")[-1]
+    with pytest.raises(StoreError, match="quota of 10"):
+        store.put_part(digest_of(b"abcdef"), 6, 1, b"bcdef", b"slow")
+    with pytest.raises(StoreError, match="quota"):
+        store.put_part(bytes(32), 7, 0, b"a")
+    assert store.total_bytes == 9
+
+
+def test_a_store_of_too_many_blobs_takes_no_more(store, monkeypatch):
+    monkeypatch.setattr(limits, "BLOBS_MAX", 2)
+    put(store, b"a")
+    put(store, b"b")
+    with pytest.raises(StoreError, match="no more are kept"):
+        put(store, b"c")
+
+
+def test_a_deleted_blob_is_gone_and_its_room_free(store):
+    put(store, b"abc")
+    assert store.delete(digest_of(b"abc")) and not store.delete(digest_of(b"abc"))
+    assert store.total_bytes == 0 and store.size(digest_of(b"abc")) is None
+    with pytest.raises(StoreError, match="No such file"):
+        store.read(digest_of(b"abc"), 0, 1)
+
+
+def test_a_restart_finds_the_blobs_and_drops_what_was_unfinished(store):
+    for data in (b"one", b"three"):
+        put(store, data)
+    store.put_part(bytes(32), 9, 0, b"half")
+    again = BlobStore(store.directory)
+    assert list(again.digests()) == sorted(digest_of(data) for data in (b"one", b"three"))
+    assert again.total_bytes == 8 and len(files(again)) == 2
+
+
+def test_a_full_disk_is_an_error_that_names_the_path_and_leaves_nothing(store, monkeypatch):
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(store, "_durable", True)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match="No space left"):
+        put(store, b"abc")
+    assert files(store) == [] and store.total_bytes == 0
+
+
+def test_a_directory_that_cannot_be_used_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="file"):
+        BlobStore(tmp_path / "file")
+
+
+def test_a_blob_whose_place_is_taken_by_something_else_is_an_error(store):
+    digest = digest_of(b"abc")
+    (store.directory / digest.hex()[:2]).write_text("")
+    with pytest.raises(StoreError):
+        store.size(digest)
+    with pytest.raises(StoreError):
+        store.put_part(digest, 3, 0, b"abc")
+    put(store, b"d")
+    path = store.directory / digest_of(b"d").hex()[:2] / digest_of(b"d").hex()[2:]
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(StoreError):
+        store.delete(digest_of(b"d"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([b"", b"a", b"abc", b"abcdef"]),
+            st.integers(-1, 7),
+            st.integers(-2, 8),
+            st.binary(max_size=7),
+            st.sampled_from([b"p", b"q"]),
+        ),
+        max_size=20,
+    )
+)
+def test_whatever_peers_send_only_true_blobs_are_there_and_the_sums_hold(tmp_path_factory, parts):
+    store = BlobStore(tmp_path_factory.mktemp("blobs"), quota_bytes=12, durable=False, clock=Clock())
+    for data, size, offset, part, source in parts:
+        try:
+            store.put_part(digest_of(data), size, offset, part, source)
+        except (PeerError, StoreError):
+            pass
+        held = [path for path in store.directory.rglob("*") if path.is_file()]
+        assert sum(path.stat().st_size for path in held) == store.total_bytes <= 12
+        assert len(held) == len(list(store.digests())) + len(store._unfinished)
+    for digest in store.digests():
+        assert digest_of(store.read(digest, 0, 100)) == digest

@@ -1,0 +1,323 @@
+"""The database: acknowledged means readable, whatever is committed together, refused or damaged meanwhile."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from p2pcpn import limits
+from p2pcpn.errors import StoreError
+from p2pcpn.protocol.effects import Write
+from p2pcpn.store import schema
+from p2pcpn.store.database import Database, Expired
+
+
+@pytest.fixture
+def database(tmp_path):
+    database = Database(tmp_path / "data" / "peer.db", durable=False)
+    yield database
+    database.close()
+
+
+def put(database, *writes):
+    """Commit and wait; the error or None."""
+    answers: list[StoreError | None] = []
+    ended = threading.Event()
+    database.commit(writes, lambda error: (answers.append(error), ended.set()))
+    assert ended.wait(10)
+    return answers[0]
+
+
+class Hold:
+    """Keeps the writer busy until it is let go, so that what is committed meanwhile forms one group."""
+
+    def __init__(self, database):
+        self.go = threading.Event()
+        holds = threading.Event()
+        database.commit((), lambda error: (holds.set(), self.go.wait(10)))
+        assert holds.wait(10)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.go.set()
+
+
+def blob(digest, size=1, expires_s=10.0):
+    return Write("blobs", (digest,), (size, b"job", expires_s))
+
+
+def test_what_was_acknowledged_is_read_back_with_its_types(database):
+    assert (
+        put(database, Write("peers", (b"id",), (b"\x7f\0\0\1", 4000, 1.5)), Write("meta", ("word",), ("text",))) is None
+    )
+    assert database.get("peers", (b"id",)) == (b"\x7f\0\0\1", 4000, 1.5)
+    assert database.get("meta", ("word",)) == ("text",)
+    assert database.get("peers", (b"other",)) is None
+
+
+def test_an_open_scan_does_not_hide_later_commits(database):
+    put(database, blob(b"a"), blob(b"b"))
+    scan = database.scan("blobs")
+    assert next(scan)[0] == (b"a",)
+    put(database, blob(b"a", 2))
+    assert database.get("blobs", (b"a",)) == (2, b"job", 10.0)
+    assert [key for key, _ in scan] == [(b"b",)]
+
+
+def test_a_short_key_deletes_all_that_is_under_it(database):
+    rows = [Write("logs", (job, b"g", 0, n), (b"h", b"b")) for job in (b"a", b"b") for n in range(3)]
+    assert put(database, *rows) is None
+    assert put(database, Write("logs", (b"a", b"g"), None)) is None
+    assert [key for key, _ in database.scan("logs")] == [(b"b", b"g", 0, n) for n in range(3)]
+    assert database.count("logs") == database.count("logs", (b"b",)) == 3
+    assert put(database, Write("logs", (), None)) is None
+    assert database.count("logs") == 0
+
+
+def test_a_scan_reads_on_beyond_its_first_rows_in_the_order_of_the_keys(database):
+    many = schema.TABLES["journal"].read_rows * 3 + 1
+    rows = [Write("journal", (b"j", n % 2, n), (0, b"g", b"r", b"p")) for n in reversed(range(many))]
+    assert put(database, *rows, Write("journal", (b"k", 0, 0), (0, b"g", b"r", b"p"))) is None
+    keys = [key for key, _ in database.scan("journal", (b"j",))]
+    assert keys == sorted((b"j", n % 2, n) for n in range(many))
+    assert [value for _, value in database.scan("journal", (b"j", 1, 1))] == [(0, b"g", b"r", b"p")]
+    assert list(database.scan("journal", (b"nothing",))) == []
+
+
+def test_commits_that_wait_share_one_transaction_and_are_answered_in_order(database):
+    answered: list[int] = []
+    with Hold(database):
+        before = database.statistics().transactions
+        for number in range(100):
+            database.commit((blob(b"same", number),), lambda error, number=number: answered.append(number))
+    assert put(database) is None
+    assert answered == list(range(100))
+    assert database.get("blobs", (b"same",)) == (99, b"job", 10.0)
+    assert database.statistics().transactions <= before + 2
+
+
+def test_a_value_sqlite_cannot_store_fails_its_own_commit_and_no_other(database):
+    errors: dict[str, StoreError | None] = {}
+    with Hold(database):
+        database.commit((blob(b"a"),), lambda error: errors.update(a=error))
+        database.commit((blob(b"b"), blob(b"c", 1 << 63)), lambda error: errors.update(b=error))
+        database.commit((blob(b"d"),), lambda error: errors.update(d=error))
+    assert put(database) is None
+    assert errors["a"] is None and errors["d"] is None
+    assert isinstance(errors["b"], StoreError) and str(database.path) in str(errors["b"])
+    assert [key for key, _ in database.scan("blobs")] == [(b"a",), (b"d",)]
+    assert database.statistics().failed == 1
+
+
+def test_a_write_of_the_wrong_shape_is_our_own_mistake(database):
+    with pytest.raises(AssertionError):
+        database.commit((Write("blobs", (b"a",), (1,)),))
+    with pytest.raises(AssertionError):
+        database.commit((Write("segments", (b"a",), (1, 1, b"", b"")),))
+    with pytest.raises(AssertionError):
+        database.commit((Write("blobs", (b"a", b"b"), None),))
+
+
+def test_a_callback_that_raises_does_not_stop_the_writer(database, caplog):
+    database.commit((blob(b"a"),), lambda error: 1 / 0)
+    assert put(database, blob(b"b")) is None
+    assert "callback failed" in caplog.text
+
+
+def test_a_full_disk_fails_what_does_not_fit_and_the_peer_goes_on(tmp_path):
+    database = Database(tmp_path / "peer.db", bytes_max=256 << 10, durable=False)
+    error = put(database, Write("logs", (b"j", b"g", 0, 0), (b"h", bytes(1 << 20))))
+    assert isinstance(error, StoreError) and "full" in str(error) and "peer.db" in str(error)
+    errors: list[object] = []
+    with Hold(database):
+        database.commit((Write("logs", (b"j", b"g", 0, 0), (b"h", bytes(1 << 20))),), errors.append)
+        database.commit((blob(b"small"),), errors.append)
+    assert put(database) is None
+    assert isinstance(errors[0], StoreError) and errors[1] is None
+    assert database.count("blobs") == 1
+    database.close()
+
+
+def test_what_waits_is_bounded_in_bytes_and_the_rest_refused_at_once(database, monkeypatch):
+    monkeypatch.setattr(limits, "STORE_QUEUE_BYTES_MAX", 3000)
+    answers: list[object] = []
+    with Hold(database):
+        for n in range(4):
+            database.commit((Write("meta", (str(n),), (bytes(1000),)),), answers.append)
+        assert len(answers) == 2 and all(isinstance(answer, StoreError) for answer in answers)
+    assert put(database) is None
+    assert answers[2:] == [None, None] and database.count("meta") == 2
+    # However large, one commit is taken where nothing else waits.
+    assert put(database, Write("meta", ("large",), (bytes(5000),))) is None
+
+
+def test_each_boot_number_is_greater_than_the_last_and_than_a_lost_files(tmp_path):
+    boots = []
+    for wall in (1000.7, 1000.9, 500.0, 2000.0):
+        database = Database(tmp_path / "peer.db")
+        boots.append(database.next_boot(wall))
+        database.close()
+    assert boots == [1000, 1001, 1002, 2000]
+    fresh = Database(tmp_path / "other.db")
+    assert fresh.next_boot() > 1_700_000_000 and fresh.next_boot(0.0) > 1_700_000_000
+    fresh.close()
+
+
+def test_what_has_expired_goes_and_takes_the_parts_of_its_job_along(database):
+    def job(name, expires_s):
+        return Write("jobs", (name,), (b"owner", b"spec", expires_s, None, None, None))
+
+    put(database, job(b"old", 9.0), job(b"new", 11.0), blob(b"o", expires_s=10.0), blob(b"n", expires_s=10.5))
+    put(database, Write("records", (b"r",), (b"owner", 1, 3.0, b"signed")))
+    for name in (b"old", b"new"):
+        put(database, Write("segments", (name, 0), (0, 1, b"s", b"p")), Write("logs", (name, b"g", 0, 0), (b"h", b"b")))
+        put(database, Write("journal", (name, 1, 0), (0, b"g", b"r", b"p")))
+    assert database.drop_expired(10.0) == Expired(records=(b"r",), jobs=(b"old",), blobs=(b"o",))
+    for table in ("jobs", "segments", "logs", "journal"):
+        assert [key[0] for key, _ in database.scan(table)] == [b"new"]
+    assert [key for key, _ in database.scan("blobs")] == [(b"n",)]
+    assert not database.drop_expired(10.0)
+
+
+def test_a_sweep_stops_at_its_bound_and_begins_with_the_oldest(database, monkeypatch):
+    monkeypatch.setattr(limits, "EXPIRED_ROWS_MAX", 2)
+    put(database, *(blob(bytes([n]), expires_s=float(n)) for n in (3, 1, 2)))
+    assert [database.drop_expired(9.0).blobs for _ in range(3)] == [(b"\1", b"\2"), (b"\3",), ()]
+
+
+def test_a_corrupt_file_is_set_aside_at_start_and_a_fresh_one_begun(tmp_path, caplog):
+    (tmp_path / "peer.db").write_bytes(b"garbage, certainly no database" * 300)
+    database = Database(tmp_path / "peer.db")
+    assert put(database, blob(b"a")) is None
+    assert database.statistics().corrupt == (tmp_path / "peer.db.corrupt-1",)
+    assert "set aside as peer.db.corrupt-1" in caplog.text
+    database.close()
+
+
+def damaged(tmp_path):
+    """A database that opens, whose table of blobs is garbage further in."""
+    path = tmp_path / "peer.db"
+    database = Database(path, durable=False)
+    put(database, *(blob(n.to_bytes(32, "big")) for n in range(2000)))
+    database.close()
+    with open(path, "r+b") as file:
+        file.seek(0, 2)
+        size = file.tell()
+        pages = 16  # the schema and the roots of the tables stay whole
+        file.seek(pages * 4096)
+        file.write(b"\xff" * (size - pages * 4096))
+    return Database(path, durable=False)
+
+
+def test_damage_that_a_read_meets_is_an_error_and_then_a_fresh_file(tmp_path):
+    database = damaged(tmp_path)
+    with pytest.raises(StoreError, match=r"peer\.db: .*malformed"):
+        list(database.scan("blobs"))
+    assert put(database, blob(b"a")) is None
+    assert [key for key, _ in database.scan("blobs")] == [(b"a",)]
+    assert len(database.statistics().corrupt) == 1
+    database.close()
+
+
+def test_damage_that_a_commit_meets_costs_the_file_and_not_the_commit(tmp_path):
+    database = damaged(tmp_path)
+    assert put(database, *(blob(n.to_bytes(32, "big"), 2) for n in range(2000))) is None
+    assert database.count("blobs") == 2000 and len(database.statistics().corrupt) == 1
+    database.close()
+
+
+def test_a_corrupt_file_that_cannot_be_set_aside_fails_commits_and_nothing_else(tmp_path, monkeypatch):
+    database = damaged(tmp_path)
+
+    def refuse(path, cause):
+        raise StoreError(f"{path}: corrupt, and cannot be set aside")
+
+    monkeypatch.setattr("p2pcpn.store.database.set_aside", refuse)
+    assert "cannot be set aside" in str(put(database, *(blob(n.to_bytes(32, "big"), 2) for n in range(2000))))
+    assert isinstance(put(database, blob(b"a")), StoreError)
+    with pytest.raises(StoreError):
+        database.get("blobs", (b"a",))
+    database.close()
+
+
+def test_two_peers_cannot_open_one_file(database):
+    with pytest.raises(StoreError, match="in use by another peer"):
+        Database(database.path)
+
+
+def test_a_file_that_cannot_be_opened_leaves_its_lock_free(tmp_path):
+    (tmp_path / "peer.db").mkdir()
+    for _ in range(2):
+        with pytest.raises(StoreError, match=r"peer\.db"):
+            Database(tmp_path / "peer.db")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="file"):
+        Database(tmp_path / "file" / "peer.db")
+
+
+def test_another_programs_lock_is_an_error_that_names_the_file(tmp_path, monkeypatch):
+    import sqlite3
+
+    monkeypatch.setattr("p2pcpn.store.file._BUSY_S", 0.0)
+    database = Database(tmp_path / "peer.db")
+    other = sqlite3.connect(tmp_path / "peer.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert "locked" in str(put(database, blob(b"a")))
+    with pytest.raises(StoreError, match="locked"):
+        database.next_boot(1.0)
+    other.execute("ROLLBACK")
+    other.close()
+    assert put(database, blob(b"a")) is None
+    database.close()
+
+
+def test_closing_flushes_what_was_committed_and_refuses_what_comes_later(tmp_path):
+    database = Database(tmp_path / "peer.db")
+    answers: list[object] = []
+    for number in range(50):
+        database.commit((blob(bytes([number])),), answers.append)
+    database.close()
+    database.close()
+    assert answers == [None] * 50
+    assert "closed" in str(put(database, blob(b"late")))
+    with pytest.raises(StoreError):
+        database.count("blobs")
+    again = Database(tmp_path / "peer.db")
+    assert again.count("blobs") == 50
+    again.close()
+
+
+keys = st.tuples(st.sampled_from([b"a", b"b"]), st.integers(0, 2))
+writes = st.lists(
+    st.one_of(
+        st.tuples(keys, st.binary(max_size=4)),
+        st.tuples(st.one_of(st.just(()), keys.map(lambda key: key[:1]), keys), st.none()),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(writes, max_size=6))
+def test_the_tables_hold_what_a_dictionary_would(tmp_path_factory, commits):
+    database = Database(tmp_path_factory.mktemp("model") / "peer.db", durable=False)
+    model: dict[tuple[bytes, int], bytes] = {}
+    for rows in commits:
+        batch = []
+        for key, data in rows:
+            if data is None:
+                model = {k: v for k, v in model.items() if k[: len(key)] != key}
+                batch.append(Write("segments", key, None))
+            else:
+                model[key] = data
+                batch.append(Write("segments", key, (0, 0, data, b"")))
+        database.commit(batch)
+    assert put(database) is None
+    assert [(key, value[2]) for key, value in database.scan("segments")] == sorted(model.items())
+    assert database.count("segments", (b"a",)) == sum(key[0] == b"a" for key in model)
+    database.close()
