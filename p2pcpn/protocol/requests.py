@@ -1,0 +1,177 @@
+"""What was asked and not answered yet: nonces, timeouts that follow the round trip, repeats with back-off.
+
+A reply counts when it echoes a nonce and comes from the peer that was asked (from its address where its id was not
+known). Each outcome is told once, as a :class:`~p2pcpn.protocol.effects.Heard` of :class:`Answered`, or of
+:class:`Late` at each timeout before the last, then :class:`Failed`.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from p2pcpn import limits
+from p2pcpn.protocol.effects import Effect, Heard, Send
+from p2pcpn.protocol.roundtrip import RoundTrips
+from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.datagrams import (
+    Ack,
+    ClaimReply,
+    ClaimRequest,
+    Explain,
+    Explanation,
+    Find,
+    Get,
+    Nodes,
+    Ping,
+    PingRequest,
+    Put,
+    Stored,
+    Value,
+)
+
+Request = Ping | PingRequest | Find | Get | Put | ClaimRequest | Explain
+Reply = Ack | Nodes | Value | Stored | ClaimReply | Explanation
+ANSWERS: Final[dict[type, type]] = {
+    Ping: Ack,
+    PingRequest: Ack,
+    Find: Nodes,
+    Get: Value,
+    Put: Stored,
+    ClaimRequest: ClaimReply,
+    Explain: Explanation,
+}
+# The id of a peer whose id is not known yet: a bootstrap of which only the address was given.
+ANYBODY: Final = bytes(20)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """``asked`` answered; ``peer`` is the same, its id known. ``rtt_s`` is ``None`` where the request was repeated."""
+
+    purpose: object
+    asked: Contact
+    peer: Contact
+    reply: Reply
+    rtt_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """``asked`` did not answer try number ``tries`` in time; it is asked again."""
+
+    purpose: object
+    asked: Contact
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """``asked`` answered none of the tries."""
+
+    purpose: object
+    asked: Contact
+
+
+@dataclass(slots=True)
+class _Outstanding:
+    to: Contact
+    request: Request
+    purpose: object
+    sent_s: float
+    due_s: float
+    timeout_s: float
+    tries: int
+    tries_max: int
+
+
+class Requests:
+    """The outstanding requests of one machine, at most ``outstanding_max``; one more fails at once."""
+
+    def __init__(self, roundtrips: RoundTrips, rng: random.Random, outstanding_max: int = limits.REQUESTS_MAX) -> None:
+        self._roundtrips = roundtrips
+        self._rng = rng
+        self._outstanding_max = outstanding_max
+        self._outstanding: dict[int, _Outstanding] = {}
+        self._due: list[tuple[float, int]] = []  # entries of requests answered meanwhile are skipped when met
+
+    def __len__(self) -> int:
+        return len(self._outstanding)
+
+    def ask(
+        self,
+        to: Contact,
+        make: Callable[[int], Request],
+        purpose: object,
+        now: float,
+        *,
+        tries: int = limits.REQUEST_TRIES,
+        timeout_s: float | None = None,
+    ) -> list[Effect]:
+        """Send ``make(nonce)`` to ``to``, up to ``tries`` times; ``timeout_s`` replaces the measured first timeout."""
+        if len(self._outstanding) >= self._outstanding_max:
+            return [Heard(Failed(purpose, to), to)]
+        nonce = self._rng.getrandbits(63)
+        while nonce in self._outstanding:
+            nonce = self._rng.getrandbits(63)
+        timeout_s = self._roundtrips.timeout_s(to.id) if timeout_s is None else timeout_s
+        request = make(nonce)
+        self._outstanding[nonce] = _Outstanding(to, request, purpose, now, now + timeout_s, timeout_s, 1, tries)
+        heapq.heappush(self._due, (now + timeout_s, nonce))
+        return [Send(to, request)]
+
+    def receive(self, sender: Contact, message: Reply, now: float) -> list[Effect]:
+        """``[Heard(Answered)]`` when ``message`` answers a request to ``sender``; otherwise nothing, silently."""
+        asked = self._outstanding.get(message.nonce)
+        if asked is None or ANSWERS[type(asked.request)] is not type(message):
+            return []
+        if asked.to.id == ANYBODY:
+            if (sender.host, sender.port) != (asked.to.host, asked.to.port):
+                return []
+        elif sender.id != asked.to.id:
+            return []
+        del self._outstanding[message.nonce]
+        rtt_s = None
+        if asked.tries == 1:
+            rtt_s = now - asked.sent_s
+            if not isinstance(asked.request, PingRequest):  # that one took the way through another peer
+                self._roundtrips.observe(sender.id, rtt_s)
+        return [Heard(Answered(asked.purpose, asked.to, sender, message, rtt_s), sender)]
+
+    def deadline(self) -> float | None:
+        """When the next request is late."""
+        while self._due and not self._is_live(self._due[0]):
+            heapq.heappop(self._due)
+        return self._due[0][0] if self._due else None
+
+    def expire(self, now: float) -> list[Effect]:
+        """Repeat or give up what is late."""
+        effects: list[Effect] = []
+        while (due_s := self.deadline()) is not None and due_s <= now:
+            _, nonce = heapq.heappop(self._due)
+            asked = self._outstanding[nonce]
+            # A request relayed by a peer says nothing about that peer when it stays unanswered.
+            if asked.to.id != ANYBODY and asked.tries == 1 and not isinstance(asked.request, PingRequest):
+                self._roundtrips.unanswered(asked.to.id)
+            if asked.tries >= asked.tries_max:
+                del self._outstanding[nonce]
+                effects.append(Heard(Failed(asked.purpose, asked.to), asked.to))
+                continue
+            asked.timeout_s = min(limits.RTO_CEILING_S, asked.timeout_s * 2)
+            asked.due_s = now + asked.timeout_s
+            heapq.heappush(self._due, (asked.due_s, nonce))
+            effects += [Send(asked.to, asked.request), Heard(Late(asked.purpose, asked.to, asked.tries), asked.to)]
+            asked.tries += 1
+        return effects
+
+    def cancel(self, purpose: object) -> None:
+        """Whatever was asked for ``purpose`` is not wanted any more; nothing more is told about it."""
+        for nonce in [nonce for nonce, asked in self._outstanding.items() if asked.purpose == purpose]:
+            del self._outstanding[nonce]
+
+    def _is_live(self, entry: tuple[float, int]) -> bool:
+        asked = self._outstanding.get(entry[1])
+        return asked is not None and asked.due_s == entry[0]

@@ -1,0 +1,84 @@
+"""How long an answer takes: RFC 6298's estimate, one for each peer lately asked.
+
+Two things differ from TCP. The second sample replaces the first: the first exchange with a peer carries the
+handshake of its pair, which is up to three round trips. And the doubled timeout of an unanswered request is kept
+until the next clean sample (RFC 6298, 5.5 to 5.7), also for a peer never measured: otherwise a peer slower than the
+first guess would never give a sample at all, because Karn's rule takes none from a repeated request.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from p2pcpn import limits
+
+
+@dataclass(slots=True)
+class _Estimate:
+    srtt_s: float = 0.0
+    rttvar_s: float = 0.0
+    samples: int = 0
+    backoff: int = 0
+
+
+class RoundTrips:
+    """Round trips of at most ``peers_max`` peers; the one asked least recently is forgotten first."""
+
+    def __init__(self, peers_max: int = limits.ROUNDTRIPS_MAX) -> None:
+        self._peers_max = peers_max
+        self._estimates: OrderedDict[bytes, _Estimate] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._estimates)
+
+    def observe(self, node: bytes, rtt_s: float) -> None:
+        """An answer of ``node`` took ``rtt_s``. Only for requests sent once (Karn's rule)."""
+        estimate = self._of(node)
+        rtt_s = max(0.0, rtt_s)
+        if estimate.samples < 2:
+            estimate.srtt_s, estimate.rttvar_s = rtt_s, rtt_s / 2
+        else:
+            estimate.rttvar_s += (abs(estimate.srtt_s - rtt_s) - estimate.rttvar_s) / 4
+            estimate.srtt_s += (rtt_s - estimate.srtt_s) / 8
+        estimate.samples += 1
+        estimate.backoff = 0
+
+    def unanswered(self, node: bytes) -> None:
+        """``node`` let a whole timeout pass: the next is twice as long."""
+        estimate = self._of(node)
+        estimate.backoff = min(estimate.backoff + 1, 8)
+
+    def srtt_s(self, node: bytes) -> float | None:
+        """The smoothed round trip to ``node``, or ``None`` when it was never measured."""
+        estimate = self._estimates.get(node)
+        return estimate.srtt_s if estimate is not None and estimate.samples else None
+
+    def timeout_s(self, node: bytes) -> float:
+        """After how long without an answer ``node`` counts as late."""
+        estimate = self._estimates.get(node)
+        if estimate is None:
+            return limits.RTO_INITIAL_S
+        rto_s = limits.RTO_INITIAL_S
+        if estimate.samples:
+            rto_s = max(limits.RTO_FLOOR_S, estimate.srtt_s + 4 * estimate.rttvar_s)
+        return min(limits.RTO_CEILING_S, rto_s * 2.0**estimate.backoff)
+
+    def median_s(self) -> float | None:
+        """The median of all smoothed round trips, or ``None`` when nothing is measured."""
+        measured = sorted(estimate.srtt_s for estimate in self._estimates.values() if estimate.samples)
+        return measured[len(measured) // 2] if measured else None
+
+    def forget(self, node: bytes) -> None:
+        """``node`` is gone, or has moved: what was measured says nothing any more."""
+        self._estimates.pop(node, None)
+
+    def _of(self, node: bytes) -> _Estimate:
+        estimate = self._estimates.get(node)
+        if estimate is None:
+            estimate = self._estimates[node] = _Estimate()
+            if len(self._estimates) > self._peers_max:
+                self._estimates.popitem(last=False)
+        else:
+            self._estimates.move_to_end(node)
+        return estimate

@@ -1,0 +1,257 @@
+"""The routing table: whom this peer knows, many near its own id and few far away (Kademlia, sections 2.2, 2.4 and 4.1).
+
+Built on the buckets of the ``kademlia`` package. Its ``RoutingTable`` is not used, because it starts a coroutine when a
+contact is added, and a bucket's clock is set by us after each of its own readings of ``time.monotonic``. What is ours:
+
+- A contact enters when it was *heard*, never because another peer named it.
+- A full bucket keeps who is in it. The newcomer waits in the replacement cache, and the least recently heard of the
+  bucket is pinged; only its silence lets the newcomer in.
+- At most 3 peers of one network group in the table and 2 in a bucket, replacements included, so that a network full
+  of free keys owns no part of the table.
+- Who failed is remembered for a while as dead, and its address is not asked again because others still name it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Hashable
+from dataclasses import dataclass
+
+from kademlia.node import Node
+from kademlia.routing import KBucket
+
+from p2pcpn import limits
+from p2pcpn.wire.addresses import Address, Contact
+
+ID_BITS = 160
+# A peer heard within this time is not pinged to make room for another.
+FRESH_S = 60.0
+# When nobody was heard for this long, it is we who are cut off, and nobody is dropped for being silent.
+OUTAGE_S = 15.0
+
+
+def distance(one: bytes, other: bytes) -> int:
+    """The XOR distance of two ids."""
+    return int.from_bytes(one, "big") ^ int.from_bytes(other, "big")
+
+
+@dataclass(slots=True)
+class _Entry:
+    contact: Contact
+    node: Node
+    group: Hashable
+    heard_s: float
+    verifying: bool = False
+
+
+class RoutingTable:
+    """Contacts by distance from ``own``. ``network_group`` maps an address to what may be under one hand."""
+
+    def __init__(
+        self,
+        own: bytes,
+        network_group: Callable[[Address], Hashable],
+        rng: random.Random,
+        now: float,
+        k: int = limits.BUCKET_PEERS,
+    ) -> None:
+        self._own = Node(own)
+        self._network_group = network_group
+        self._rng = rng
+        self._k = k
+        self._buckets: list[KBucket] = [self._bucket(0, (1 << ID_BITS) - 1, now)]
+        self._entries: dict[bytes, _Entry] = {}  # those in buckets
+        self._spare: dict[bytes, _Entry] = {}  # those in replacement caches
+        self._groups: dict[Hashable, int] = {}
+        self._dead: OrderedDict[Contact, tuple[float, float]] = OrderedDict()  # until when, and for how long
+        self._heard_s = now
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, node: bytes) -> bool:
+        return node in self._entries
+
+    def contacts(self) -> list[Contact]:
+        """Everyone in the table, in the order of their ids' buckets, the most recently heard last in each."""
+        return [self._entries[node.id].contact for bucket in self._buckets for node in bucket.get_nodes()]
+
+    def statistics(self) -> dict[str, int]:
+        """How many peers, replacements, buckets and dead there are."""
+        return {
+            "peers": len(self._entries),
+            "replacements": len(self._spare),
+            "buckets": len(self._buckets),
+            "dead": len(self._dead),
+        }
+
+    # --- who is heard, and who is not --------------------------------------------------------------------------
+
+    def heard(self, contact: Contact, now: float) -> Contact | None:
+        """``contact`` spoke. Returns the peer to ping, when somebody must be shown to be gone to make room for it."""
+        if contact.id == self._own.id or not contact.usable:
+            return None
+        self._heard_s = now
+        self._dead.pop(contact, None)
+        entry = self._entries.get(contact.id)
+        if entry is not None and entry.contact == contact:
+            entry.heard_s, entry.verifying = now, False
+            self._bucket_of(entry.node).add_node(entry.node)  # moves it to the end: most recently heard
+            return None
+        if entry is not None:
+            self._drop(entry)  # it moved; the new address must pass the group limits like anybody's
+        self._forget_spare(contact.id)
+        node = Node(contact.id, contact.host, contact.port)
+        return self._admit(_Entry(contact, node, self._network_group(contact.address), now), now)
+
+    def failed(self, contact: Contact, now: float) -> None:
+        """``contact`` answered none of the tries of a request."""
+        entry = self._entries.get(contact.id) or self._spare.get(contact.id)
+        cut_off = now - self._heard_s > OUTAGE_S
+        _, before_s = self._dead.pop(contact, (0.0, limits.DEAD_S / 2))
+        dead_s = limits.DEAD_S if cut_off else min(limits.DEAD_S_MAX, before_s * 2)
+        self._dead[contact] = (now + dead_s, dead_s)
+        if len(self._dead) > limits.DEAD_PEERS_MAX:
+            self._dead.popitem(last=False)
+        if entry is not None and entry.contact == contact:
+            entry.verifying = False
+            if not cut_off:
+                self.remove(contact.id)
+
+    def remove(self, node: bytes) -> None:
+        """``node`` is gone. The most recently heard replacement that the group limits allow takes its place."""
+        self._forget_spare(node)
+        entry = self._entries.get(node)
+        if entry is None:
+            return
+        bucket = self._bucket_of(entry.node)
+        self._drop(entry)
+        for spare in reversed(list(bucket.replacement_nodes)):
+            candidate = self._spare[spare]
+            if self._fits(candidate, bucket):
+                self._forget_spare(spare)
+                self._keep(candidate, bucket)
+                return
+
+    def is_dead(self, contact: Contact, now: float) -> bool:
+        """Whether ``contact`` failed so lately that asking it again would be a waste."""
+        return (dead := self._dead.get(contact)) is not None and now < dead[0]
+
+    # --- who is near -------------------------------------------------------------------------------------------
+
+    def nearest(self, target: bytes, count: int, exclude: Collection[bytes] = ()) -> list[Contact]:
+        """The ``count`` contacts nearest to ``target``, nearest first, without the ids in ``exclude``. Exact.
+
+        A bucket is a subtree of ids, so all of its distances to any target lie before or behind all of another's: whole
+        buckets are taken in order until there are enough.
+        """
+        aim = int.from_bytes(target, "big")
+        found: list[Contact] = []
+        for bucket in sorted(self._buckets, key=lambda bucket: self._least_distance(bucket, aim)):
+            nodes = sorted(bucket.nodes.values(), key=lambda node: int(node.long_id ^ aim))
+            found += [self._entries[node.id].contact for node in nodes if node.id not in exclude]
+            if len(found) >= count:
+                break
+        return found[:count]
+
+    # --- refreshing --------------------------------------------------------------------------------------------
+
+    def looked_up(self, target: bytes, now: float) -> None:
+        """A lookup of ``target`` ended: its bucket is fresh."""
+        self._bucket_of(Node(target)).last_updated = now
+
+    def deadline(self) -> float:
+        """When the stalest bucket is due for a lookup of a random id within it."""
+        return float(min(bucket.last_updated for bucket in self._buckets)) + limits.REFRESH_S
+
+    def refresh(self, now: float, everything: bool = False) -> list[bytes]:
+        """Ids to look up, one within each stale bucket (each bucket, when ``everything``); they count as fresh now."""
+        ids = []
+        for bucket in self._buckets:
+            if everything or bucket.last_updated + limits.REFRESH_S <= now:
+                bucket.last_updated = now
+                ids.append(self._rng.randint(*bucket.range).to_bytes(ID_BITS // 8, "big"))
+        return ids
+
+    # --- buckets -----------------------------------------------------------------------------------------------
+
+    def _bucket(self, lowest: int, highest: int, now: float) -> KBucket:
+        bucket = KBucket(lowest, highest, self._k, 1)  # as many replacements as there are places
+        bucket.last_updated = now
+        return bucket
+
+    def _bucket_of(self, node: Node) -> KBucket:
+        # Buckets are cut only around our own id, so there are few: tens among ten thousand peers.
+        return next(bucket for bucket in self._buckets if bucket.has_in_range(node))
+
+    @staticmethod
+    def _least_distance(bucket: KBucket, aim: int) -> int:
+        bits = (bucket.range[1] - bucket.range[0]).bit_length()
+        least: int = bucket.range[0] ^ aim
+        return least >> bits << bits
+
+    def _admit(self, entry: _Entry, now: float) -> Contact | None:
+        bucket = self._bucket_of(entry.node)
+        if not self._fits(entry, bucket, full=True):
+            return None
+        while len(bucket) >= self._k and bucket.has_in_range(self._own) and bucket.range[0] < bucket.range[1]:
+            self._split(bucket)
+            bucket = self._bucket_of(entry.node)
+        if len(bucket) < self._k:
+            self._keep(entry, bucket)
+            return None
+        self._spare[entry.node.id] = entry
+        before = set(bucket.replacement_nodes)
+        bucket.add_node(entry.node)  # the bucket is full: it goes to the replacement cache
+        for dropped in before.difference(bucket.replacement_nodes):
+            del self._spare[dropped]
+        oldest = self._entries[bucket.head().id]
+        if oldest.verifying or now - oldest.heard_s < FRESH_S:
+            return None
+        oldest.verifying = True
+        return oldest.contact
+
+    def _split(self, bucket: KBucket) -> None:
+        lowest, highest = bucket.range
+        middle = (lowest + highest) // 2
+        at = self._buckets.index(bucket)
+        halves = [
+            self._bucket(lowest, middle, bucket.last_updated),
+            self._bucket(middle + 1, highest, bucket.last_updated),
+        ]
+        self._buckets[at : at + 1] = halves
+        for node in bucket.get_nodes():
+            self._bucket_of(node).add_node(node)
+        for node in bucket.replacement_nodes.values():
+            half = self._bucket_of(node)
+            if len(half) < self._k and self._fits(self._spare[node.id], half):
+                self._keep(self._spare.pop(node.id), half)
+            else:
+                half.replacement_nodes[node.id] = node
+
+    def _fits(self, entry: _Entry, bucket: KBucket, full: bool = False) -> bool:
+        """Whether the group limits allow ``entry`` in ``bucket``; ``full``: replacements are counted as well."""
+        if self._groups.get(entry.group, 0) >= limits.GROUP_PEERS_IN_TABLE_MAX:
+            return False
+        same = sum(self._entries[node].group == entry.group for node in bucket.nodes)
+        if full:
+            same += sum(self._spare[node].group == entry.group for node in bucket.replacement_nodes)
+        return same < limits.GROUP_PEERS_IN_BUCKET_MAX
+
+    def _keep(self, entry: _Entry, bucket: KBucket) -> None:
+        bucket.add_node(entry.node)
+        self._entries[entry.node.id] = entry
+        self._groups[entry.group] = self._groups.get(entry.group, 0) + 1
+
+    def _drop(self, entry: _Entry) -> None:
+        del self._entries[entry.node.id]
+        del self._bucket_of(entry.node).nodes[entry.node.id]
+        self._groups[entry.group] -= 1
+        if not self._groups[entry.group]:
+            del self._groups[entry.group]
+
+    def _forget_spare(self, node: bytes) -> None:
+        entry = self._spare.pop(node, None)
+        if entry is not None:
+            self._bucket_of(entry.node).replacement_nodes.pop(node, None)

@@ -1,0 +1,65 @@
+"""The round-trip estimate follows RFC 6298 and forgets whom it has not asked for longest."""
+
+from __future__ import annotations
+
+import pytest
+
+from p2pcpn import limits
+from p2pcpn.protocol.roundtrip import RoundTrips
+
+A, B, C = (bytes([number]) * 20 for number in (1, 2, 3))
+
+
+def test_a_peer_never_asked_gets_the_first_guess() -> None:
+    trips = RoundTrips()
+    assert trips.timeout_s(A) == limits.RTO_INITIAL_S
+    assert trips.srtt_s(A) is None
+    assert trips.median_s() is None
+
+
+def test_the_second_sample_replaces_the_first_which_carried_a_handshake() -> None:
+    trips = RoundTrips()
+    trips.observe(A, 0.3)
+    trips.observe(A, 0.1)
+    assert trips.srtt_s(A) == 0.1
+    assert trips.timeout_s(A) == pytest.approx(0.1 + 4 * 0.05)
+
+
+def test_later_samples_are_smoothed_as_the_rfc_says() -> None:
+    trips = RoundTrips()
+    for rtt_s in (0.1, 0.1, 0.2):
+        trips.observe(A, rtt_s)
+    rttvar_s = 0.75 * 0.05 + 0.25 * 0.1
+    assert trips.srtt_s(A) == pytest.approx(0.875 * 0.1 + 0.125 * 0.2)
+    assert trips.timeout_s(A) == pytest.approx(0.1125 + 4 * rttvar_s)
+
+
+def test_the_timeout_stays_between_floor_and_ceiling() -> None:
+    trips = RoundTrips()
+    for _ in range(50):
+        trips.observe(A, 0.0001)
+        trips.observe(B, 9.0)
+    assert trips.timeout_s(A) == limits.RTO_FLOOR_S
+    assert trips.timeout_s(B) == limits.RTO_CEILING_S
+
+
+def test_an_unanswered_request_doubles_the_timeout_until_the_next_sample() -> None:
+    trips = RoundTrips()
+    trips.unanswered(A)
+    trips.unanswered(A)
+    assert trips.timeout_s(A) == 4 * limits.RTO_INITIAL_S
+    assert trips.srtt_s(A) is None
+    trips.observe(A, 0.5)
+    assert trips.timeout_s(A) == pytest.approx(1.5)
+
+
+def test_the_one_asked_least_recently_is_forgotten_first() -> None:
+    trips = RoundTrips(peers_max=2)
+    trips.observe(A, 0.1)
+    trips.observe(B, 0.1)
+    trips.observe(A, 0.1)
+    trips.observe(C, 0.3)
+    assert (trips.srtt_s(A), trips.srtt_s(B), len(trips)) == (0.1, None, 2)
+    assert trips.median_s() == 0.3
+    trips.forget(C)
+    assert trips.srtt_s(C) is None
