@@ -1,0 +1,58 @@
+"""What a peer says of an exception becomes that exception again, or words."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from p2pcpn.client.exceptions import rebuild, words
+from p2pcpn.errors import PeerError, RemoteTraceback, TaskError
+from p2pcpn.runtime.function import failures
+
+
+class Picky(Exception):
+    """Takes two arguments but keeps one: its pickle cannot be loaded."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(first + second)
+
+
+def raised(error: BaseException) -> bytes:
+    try:
+        raise error
+    except BaseException as caught:
+        return failures.encode(caught)
+
+
+def test_type_arguments_and_traceback_come_back() -> None:
+    error = rebuild(raised(OSError(2, "gone", "/x")))
+    assert type(error) is FileNotFoundError and error.args == (2, "gone") and error.filename == "/x"
+    assert isinstance(error.__cause__, RemoteTraceback)
+    assert "in raised" in str(error.__cause__)
+
+
+def test_an_exception_that_cannot_be_rebuilt_becomes_words() -> None:
+    error = rebuild(raised(Picky("a", "b")))
+    assert isinstance(error, TaskError) and str(error).endswith("Picky: ab")
+    assert isinstance(error.__cause__, RemoteTraceback)
+
+
+def test_a_pickle_that_is_no_exception_is_not_raised() -> None:
+    value = failures.encode(ValueError("x"))
+    decoded = failures.decode(value)
+    forged = failures.Failure(decoded.type_name, "", decoded.traceback, pickle.dumps(3))
+    error = rebuild(failures._encoder.encode(forged))
+    assert isinstance(error, TaskError) and str(error) == "ValueError"
+
+
+def test_bytes_that_describe_no_failure_are_a_task_error_that_says_so() -> None:
+    error = rebuild(b"\xc1")
+    assert isinstance(error, TaskError) and "cannot be read" in str(error)
+
+
+def test_words_never_unpickle() -> None:
+    value = failures._encoder.encode(failures.Failure("a.B", "text", "trace", b"cos\nabort\n(tR."))
+    assert words(value) == ("a.B", "text", "trace")
+    with pytest.raises(PeerError):
+        words(b"\x93")
