@@ -130,6 +130,13 @@ class Custody:
             effects += self._tell(steward, lambda r: Take(r, take))
         return effects
 
+    def adopt(self, take: Signed, segments: list[int]) -> None:
+        """This node took the job over: the other stewards have everything that it has."""
+        self.handover = Take(0, take)
+        for steward in self.stewards.values():
+            steward.introduced = True
+            steward.segments.update(segments)
+
     def _blobs(self, digests: list[bytes]) -> list[Effect]:
         """Task blobs lie on ``replicas`` stewards: enough to survive, without sending bulk to all."""
         effects: list[Effect] = []

@@ -144,6 +144,13 @@ class Publish(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class Load(Effect):
+    """Read the segments and logs of ``job`` from disk; answered by ``adopt``: this node becomes its grantor."""
+
+    job: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Run(Effect):
     """Run ``arguments`` in a worker process of ``group``; answered by ``ran`` and ``died`` with ``batch``.
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from p2pcpn.wire.addresses import Contact
     from p2pcpn.wire.pages import Print
-    from p2pcpn.wire.statements import BlobRef
+    from p2pcpn.wire.statements import Advert, BlobRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +82,20 @@ class Replicated:
     copies: int
     wanted: int
     done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Advertised:
+    """A peer's capacity was heard, new or changed."""
+
+    advert: Advert
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A peer's signed words on a job (or its silence), for the question ``ticket``."""
+
+    ticket: int
+    peer: Contact
+    code: str
+    text: str

@@ -29,7 +29,7 @@ from p2pcpn.protocol.pace import Pace
 from p2pcpn.protocol.settlement import LogWriter, Opened, open_receipt
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Extend, Grant, Introduce, Output, PageSlice, Progress, Results, Return, Revoke
+from p2pcpn.wire.messages import Answer, Extend, Grant, Introduce, Output, PageSlice, Progress, Results, Return, Revoke
 from p2pcpn.wire.pages import cut, spans_of
 from p2pcpn.wire.sealing import JobKeys, output_key, unseal
 from p2pcpn.wire.statements import BlobRef, Claim, Lease, Offer, Outcome, Segment, Signed, Spec, read, signed
@@ -156,6 +156,26 @@ class Grantor:
         for peer in self.custody.stewards_open:
             self._has_segment(peer, said, sealed)
         return effects + (self._work(now) if self.granting else [])
+
+    def restore(self, segment: Signed, sealed: list[bytes], blobs: list[list[bytes]]) -> None:
+        """A segment that the stewards hold already: of a job that this node takes over. :meth:`begin` follows."""
+        said = read(segment, Segment)
+        self.segments[said.number] = segment
+        first = said.first
+        for (count, _), data, names in zip(said.pages, sealed, blobs, strict=True):
+            self.pages.append(Page(said.number, first, count, data, self.keys.page(first), names, count))
+            self._firsts.append(first)
+            self.ledger.extend(count)
+            first += count
+
+    def begin(self, now: float) -> list[Effect]:
+        """Start granting what :meth:`restore` brought."""
+        return self._work(now)
+
+    def answered(self, peer: NodeId, message: Answer, now: float) -> list[Effect]:
+        """A steward or holder has on disk what it was sent, or refused it."""
+        effects = self.custody.answer(peer, message, now)
+        return effects + self.custody.report(self, now) if effects or self.finished else effects
 
     def _has_segment(self, peer: NodeId, said: Segment, sealed: list[bytes]) -> None:
         """A steward was just sent the segment with its pages: as a worker it needs them no more."""

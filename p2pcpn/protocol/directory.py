@@ -1,0 +1,82 @@
+"""The directory: which peers advertise what, as far as this peer has heard.
+
+An advert counts until its ``ttl_s`` has passed since it was heard; a newer version (or boot) replaces an older one.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from p2pcpn import limits
+from p2pcpn.identity.keys import NodeId, node_id
+from p2pcpn.protocol.table import distance
+from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.statements import Advert, Role, Signed
+
+TTL_S_MAX = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One peer's advert as it was heard."""
+
+    advert: Advert
+    signed: Signed
+    until: float
+
+
+class Directory:
+    """Adverts by node, bounded; the longest unrefreshed is forgotten first."""
+
+    def __init__(self) -> None:
+        self._listed: OrderedDict[NodeId, Listed] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._listed)
+
+    def heard(self, advert: Advert, signed: Signed, now: float) -> bool:
+        """Take note of an advert whose signature is right; false when it is not its peer's own, or older."""
+        node = node_id(signed.key)
+        if advert.contact.id != node:
+            return False
+        known = self._listed.get(node)
+        if known is not None and (advert.boot, advert.version) <= (known.advert.boot, known.advert.version):
+            return False
+        self._listed[node] = Listed(advert, signed, now + min(advert.ttl_s, TTL_S_MAX))
+        self._listed.move_to_end(node)
+        while len(self._listed) > limits.ADVERTS_MAX:
+            self._listed.popitem(last=False)
+        return True
+
+    def get(self, node: bytes) -> Listed | None:
+        """The advert of one peer."""
+        return self._listed.get(NodeId(node))
+
+    def gone(self, node: bytes) -> None:
+        """That peer is dead or has left."""
+        self._listed.pop(NodeId(node), None)
+
+    def listed(self, now: float) -> list[Listed]:
+        """All adverts that count, ordered by node id."""
+        for node in [node for node, listed in self._listed.items() if listed.until <= now]:
+            del self._listed[node]
+        return [self._listed[node] for node in sorted(self._listed)]
+
+    def storage_near(self, target: bytes, now: float) -> list[Listed]:
+        """Storage peers, nearest to ``target`` first, peers of other machines before second ones of the same."""
+        near = sorted(
+            (listed for listed in self.listed(now) if listed.advert.roles & Role.STORAGE),
+            key=lambda listed: distance(listed.advert.contact.id, target),
+        )
+        seen: set[int] = set()
+        first: list[Listed] = []
+        again: list[Listed] = []
+        for listed in near:
+            (again if listed.advert.machine in seen else first).append(listed)
+            seen.add(listed.advert.machine)
+        return first + again
+
+    def contacts(self, now: float) -> list[Contact]:
+        """Where the advertised peers are."""
+        return [listed.advert.contact for listed in self.listed(now)]

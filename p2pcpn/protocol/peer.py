@@ -1,0 +1,564 @@
+"""One peer: all machines together, and the paths between them.
+
+``node/`` (real sockets, disks, processes) and ``sim/`` (virtual ones) drive this object and perform the effects it returns.
+Nothing here waits, reads a clock or throws dice: ``now`` (monotonic), ``wall()`` and ``rng`` are given.
+
+::
+
+    datagram_received ──> pairs ──> dht · membership · gossip · offers · grantors
+    message_received  ──> worker (leases) · steward (keeps) · grantors (results)
+    ran / died / …    ──> worker
+    Tell ──> lines ──> Dial / Transmit        Send ──> pairs ──> SendBytes        Spread ──> gossip ──> Send
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from p2pcpn import limits
+from p2pcpn.errors import P2pcpnError, PeerError
+from p2pcpn.identity.keys import Keypair, NodeId
+from p2pcpn.protocol import events
+from p2pcpn.protocol.admission import Rules, trusts
+from p2pcpn.protocol.custody import Custody
+from p2pcpn.protocol.dht import Dht
+from p2pcpn.protocol.directory import Directory, Listed
+from p2pcpn.protocol.effects import (
+    Effect, Heard, Load, Notify, Probe, Publish, Send, Spread, Tell, TellBlob, TellLog,
+)  # fmt: skip
+from p2pcpn.protocol.gossip import Gossip
+from p2pcpn.protocol.grantor import UNKNOWN, Grantor
+from p2pcpn.protocol.lines import Lines
+from p2pcpn.protocol.membership import Membership
+from p2pcpn.protocol.neighbourhood import Neighbourhood
+from p2pcpn.protocol.offers import Capacity, Offers
+from p2pcpn.protocol.pairs import PairFailed, PairMade, Pairs
+from p2pcpn.protocol.requests import Answered, Failed, Requests
+from p2pcpn.protocol.roundtrip import RoundTrips
+from p2pcpn.protocol.steward import Steward
+from p2pcpn.protocol.table import distance
+from p2pcpn.protocol.worker import Worker
+from p2pcpn.wire import datagrams as d
+from p2pcpn.wire import messages as m
+from p2pcpn.wire.addresses import Address, Contact
+from p2pcpn.wire.sealing import JobKeys, unwrap
+from p2pcpn.wire.statements import (
+    Advert, Claim, Handover, Offer, Reason, Receipt, Record, Role, Segment, Signed, Spec, Statement, opened, read, signed,
+)  # fmt: skip
+
+ADVERT_SALT = b"advert"
+ADVERT_TTL_S = 900.0
+ADVERT_WAIT_S = 10.0
+ADVERT_AGAIN_S = 300.0
+EXPLAIN_PEERS_MAX = 32
+RTT_UNKNOWN_S = 0.005
+DHT_MESSAGES = (d.Find, d.Nodes, d.Get, d.Value, d.Put, d.Stored)
+SWIM_MESSAGES = (d.Ping, d.Ack, d.PingRequest, d.Leave)
+GOSSIP_MESSAGES = (d.Gossip, d.RumorDigest, d.RumorPull)
+# Members that send what cannot be right lose their session after this many such messages.
+BAD_MESSAGES_MAX = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a peer is made of."""
+
+    keypair: Keypair
+    boot: int
+    contact: Contact
+    rules: Rules
+    slots: int
+    roles: int
+    network_group: Callable[[Address], Hashable]
+    puzzle: int = 0
+    difficulty: int = 0
+
+
+class Peer:
+    """See the module. ``running()`` tells what each worker process is at; ``wall()`` is the wall clock."""
+
+    def __init__(
+        self,
+        setup: Setup,
+        *,
+        rng: random.Random,
+        now: float,
+        wall: Callable[[], float],
+        running: Callable[[], dict[int, int]] = dict,
+    ) -> None:
+        me = setup.keypair
+        self.setup = setup
+        self.id = me.id
+        self.me = me
+        self.contact = setup.contact
+        self.rng = rng
+        self.wall = wall
+        self.storing = bool(setup.roles & Role.STORAGE)
+        self.computing = bool(setup.roles & Role.COMPUTE)
+        self.pairs = Pairs(
+            me, setup.boot, rng, swarm_key=setup.rules.swarm_key, roles=setup.roles, port=setup.contact.port,
+            puzzle=setup.puzzle, difficulty=setup.difficulty,
+        )  # fmt: skip
+        self.lines = Lines()
+        self.roundtrips = RoundTrips()
+        self.dht = Dht(self.id, rng, setup.network_group, self.roundtrips, now, storage=self.storing)
+        self.neighbourhood = Neighbourhood(self.id, self.roundtrips, rng)
+        self.membership = Membership(me, setup.boot, self.contact, self.neighbourhood, self.roundtrips, rng, now)
+        self.gossip = Gossip(self.neighbourhood, rng, now)
+        self.requests = Requests(self.roundtrips, rng)
+        self.directory = Directory()
+        self.worker = Worker(me=me, rules=setup.rules, slots=setup.slots, running=running)
+        self.offers = Offers(
+            me=me, contact=lambda: self.contact, boot=setup.boot, rules=setup.rules, capacity=self._capacity,
+            rtt_s=self.rtt_s, rng=rng,
+        )  # fmt: skip
+        self.steward = Steward(me=me, storing=self.storing, wall=wall, granting=self.counts)
+        self.grantors: dict[bytes, Grantor] = {}
+        self.counters: Counter[str] = Counter()
+        self._bad: Counter[NodeId] = Counter()
+        self._request = 0
+        self._load = 0.0
+        self._advert: Advert | None = None
+        self._advert_signed: Signed | None = None
+        self._advert_at: float | None = None
+        self._advert_next: Advert | None = None
+        self._seqs: dict[bytes, int] = {}
+
+    # --- what comes in ---------------------------------------------------------------------------------------------
+
+    def datagram_received(self, data: bytes, address: Address, now: float) -> list[Effect]:
+        """Bytes from the UDP socket."""
+        return self.perform(self.pairs.receive(data, address, now), now)
+
+    def session_opened(self, contact: Contact, key: bytes, now: float) -> list[Effect]:
+        """A session is there, whoever dialled it."""
+        node = NodeId(contact.id)
+        effects = self.lines.opened(contact, key)
+        effects += self.worker.session_opened(node, now)
+        for grantor in list(self.grantors.values()):
+            effects += grantor.session_opened(node, now)
+        return self.perform(effects, now)
+
+    def session_closed(self, peer: NodeId, now: float) -> list[Effect]:
+        """A session ended, or could not be made."""
+        self.lines.closed(peer)
+        self.lines.failed(peer)
+        self._bad.pop(peer, None)
+        self.worker.session_closed(peer, now)
+        self.offers.session_closed(peer)
+        effects: list[Effect] = []
+        for grantor in list(self.grantors.values()):
+            effects += grantor.session_closed(peer, now)
+        return self.perform(effects, now)
+
+    def message_received(self, peer: NodeId, message: m.Message, now: float) -> list[Effect]:
+        """A message over the session with ``peer``. One that cannot be right is counted and costs the peer its session."""
+        contact, key = self.lines.open.get(peer), self.lines.keys.get(peer)
+        if contact is None or key is None:
+            return []
+        return self.perform(self._message(contact, key, message, now), now)
+
+    def _message(self, contact: Contact, key: bytes, message: m.Message, now: float) -> list[Effect]:
+        try:
+            return self._dispatch(contact, key, message, now)
+        except PeerError as error:
+            node = NodeId(contact.id)
+            self.counters[f"refused {type(message).__name__}"] += 1
+            self._bad[node] += 1
+            if self._bad[node] == BAD_MESSAGES_MAX:
+                from p2pcpn.protocol.effects import Hangup
+
+                return [Hangup(node, str(error)[: limits.REASON_CHARS_MAX])]
+            return []
+
+    def _dispatch(self, contact: Contact, key: bytes, message: m.Message, now: float) -> list[Effect]:
+        match message:
+            case m.Results():
+                return self._results(contact, message, now)
+            case m.Grant():
+                effects = self.worker.granted(contact, key, message, now)
+                for job, why in self.worker.declines:
+                    self.offers.decline(job, why)
+                self.worker.declines.clear()
+                return effects
+            case m.Progress():
+                grantor = self.grantors.get(message.job)
+                return grantor.progress(contact, message, now) if grantor else []
+            case m.Answer():
+                return [e for g in list(self.grantors.values()) for e in g.answered(NodeId(contact.id), message, now)]
+            case m.Extend():
+                self.worker.extended(message, now)
+                return self.steward.extended(contact, message) if message.keep else []
+            case m.Introduce():
+                effects = self.worker.introduced(contact, key, message.spec, now)
+                return effects + (self.steward.introduced(contact, message) if message.keep else [])
+            case m.Settled():
+                return self.worker.settled(contact, message)
+            case m.Return():
+                grantor = self.grantors.get(message.job)
+                return grantor.returned(contact, message, now) if grantor else []
+            case m.Revoke():
+                return self.worker.revoked(contact, message, now)
+            case m.Output():
+                grantor = self.grantors.get(message.job)
+                return grantor.output(contact, message, now) if grantor else []
+            case m.Finish():
+                return self.steward.finished(contact, message) + self._finish(message.statement, now)
+            case m.Take():
+                return self._take(contact, key, message)
+            case m.Append():
+                return self.steward.appended(contact, message)
+            case m.Ask():
+                return self.steward.asked(contact, message)
+            case m.ListJobs():
+                return self.steward.listed(contact, message)
+            case _:
+                self.counters[f"unexpected {type(message).__name__}"] += 1
+                return []
+
+    def _results(self, contact: Contact, message: m.Results, now: float) -> list[Effect]:
+        grantor = self.grantors.get(read(message.receipt, Receipt).job)
+        if grantor is None or not grantor.granting:
+            return self.steward.orphan(contact, message)
+        return grantor.results(contact, message, now)
+
+    def _finish(self, statement: Signed, now: float) -> list[Effect]:
+        """The owner closed or cancelled a job that this peer grants."""
+        from p2pcpn.wire.statements import Cancel, Close
+
+        if statement.kind == Close.kind:
+            close = read(statement, Close)
+            grantor = self.grantors.get(close.job)
+            return grantor.close(statement, close.total, now) if grantor and grantor.owner == statement.key else []
+        grantor = self.grantors.get(read(statement, Cancel).job)
+        return grantor.cancel_job(statement, now) if grantor and grantor.owner == statement.key else []
+
+    def _take(self, contact: Contact, key: bytes, message: m.Take) -> list[Effect]:
+        job = opened(message.handover, Handover).job
+        self.worker.taken(contact, key, message.handover, job)
+        if message.request == 0:
+            return []
+        mine, effects = self.steward.taken(contact, message, job)
+        return [*effects, Load(job)] if mine and job not in self.grantors else effects
+
+    # --- datagrams ---------------------------------------------------------------------------------------------------
+
+    def _datagram(self, sender: Contact, message: d.Datagram, now: float) -> list[Effect]:
+        if isinstance(message, DHT_MESSAGES):
+            return self.dht.receive(sender, message, now, self.wall())
+        if sender.id != self.id:
+            self.neighbourhood.heard(sender, now)
+        if isinstance(message, SWIM_MESSAGES):
+            return self.membership.receive(sender, message, now)
+        if isinstance(message, GOSSIP_MESSAGES):
+            return self.gossip.receive(sender, message, now)
+        match message:
+            case d.ClaimRequest():
+                return self._claim(sender, message, now)
+            case d.ClaimReply():
+                return self.offers.replied(sender, message, now)
+            case d.Explain():
+                return [Send(sender, d.Explanation(message.nonce, self._reason(message)))]
+            case d.Explanation():
+                return self._explained(self.requests.receive(sender, message, now))
+            case _:
+                self.counters[f"unexpected {type(message).__name__}"] += 1
+                return []
+
+    def _claim(self, sender: Contact, message: d.ClaimRequest, now: float) -> list[Effect]:
+        claim = opened(message.claim, Claim)
+        if claim.contact.id != sender.id or NodeId(sender.id) != _node(message.claim):
+            raise PeerError("a claim comes from another peer than the one that signed it")
+        grantor = self.grantors.get(claim.job)
+        if grantor is None:
+            return [Send(sender, d.ClaimReply(message.nonce, UNKNOWN))]
+        # The address the pair proved, not the one the claim states.
+        claim = msgspec.structs.replace(claim, contact=sender)
+        verdict, effects = grantor.claimed(claim, message.claim.key, now)
+        return [Send(sender, d.ClaimReply(message.nonce, verdict)), *effects]
+
+    def _reason(self, message: d.Explain) -> Signed:
+        code, text = self.offers.explain(message.job)
+        return signed(Reason(message.job, message.nonce, code, text[: limits.REASON_CHARS_MAX]), self.me)
+
+    # --- what the program asks ---------------------------------------------------------------------------------------
+
+    def open_job(self, spec: Signed, job: bytes, job_key: bytes, now: float, *, granting: bool) -> list[Effect]:
+        """Begin a job of which this node is the first grantor (or, not ``granting``, only the submitter)."""
+        grantor = self._grantor(spec, job, job_key, 0, now, granting)
+        return self.perform(grantor.custody.open(), now)
+
+    def _grantor(self, spec: Signed, job: bytes, job_key: bytes, epoch: int, now: float, granting: bool) -> Grantor:
+        custody = Custody(
+            job=job, spec=spec, me=self.id, epoch=epoch, storing=self.storing,
+            candidates=lambda: [listed.advert.contact for listed in self.stewards_near(job, self._now)],
+            request=self.next_request,
+        )  # fmt: skip
+        self._now = now
+        grantor = Grantor(
+            job=job, spec=spec, keys=JobKeys(job_key), epoch=epoch, me=self.me, contact=self.contact,
+            trusted=lambda key, proof: trusts(self.setup.rules, key, proof) or key == self.me.public,
+            rank=self._rank, custody=custody, now=now, granting=granting,
+        )  # fmt: skip
+        self.grantors[job] = grantor
+        return grantor
+
+    _now = 0.0
+
+    def next_request(self) -> int:
+        """A request number that no other request of this peer has."""
+        self._request += 1
+        return self._request
+
+    def with_grantor(self, job: bytes, act: Callable[[Grantor], list[Effect]], now: float) -> list[Effect]:
+        """Let the program do something to a job that is granted here: extend, close, cancel."""
+        grantor = self.grantors.get(job)
+        return self.perform(act(grantor), now) if grantor is not None else []
+
+    def adopt(
+        self, job: bytes, segments: list[tuple[Signed, list[bytes]]], settled: list[tuple[int, int]], now: float
+    ) -> list[Effect]:
+        """Become the grantor of a job that was handed over: its segments, and what earlier logs settle, read from disk."""
+        from p2pcpn.protocol.grantor import blobs_of
+
+        kept = self.steward.jobs[job]
+        authority = kept.authority
+        mine = next(s for s in authority.spec.stewards if s.key == self.me.public)
+        job_key = unwrap(self.me, authority.owner, authority.spec.nonce, mine.wrapped)
+        assert authority.handover is not None and authority.signed_handover is not None
+        grantor = self._grantor(authority.signed_spec, job, job_key, authority.handover.epoch, now, True)
+        grantor.custody.adopt(authority.signed_handover, [read(s, Segment).number for s, _ in segments])
+        effects: list[Effect] = []
+        for segment, sealed in segments:
+            keys, first, blobs = grantor.keys, read(segment, Segment).first, []
+            for (count, _), page in zip(read(segment, Segment).pages, sealed, strict=True):
+                blobs.append(blobs_of(keys.page(first), page))
+                first += count
+            effects += grantor.restore(segment, sealed, blobs)
+        grantor.ledger.settled_already(settled)
+        if kept.close is not None and kept.total is not None:
+            grantor.total = kept.total
+        return self.perform([*effects, *grantor.begin(now)], now)
+
+    def counts(self, job: bytes) -> tuple[int, int, int] | None:
+        """(waiting, leased, settled) of a job that is granted here."""
+        grantor = self.grantors.get(job)
+        if grantor is None or not grantor.granting:
+            return None
+        ledger = grantor.ledger
+        return ledger.waiting, ledger.leased, ledger.total - ledger.open
+
+    def put_record(self, salt: bytes, value: bytes, retention_s: float, keypair: Keypair, ticket: int, now: float) -> list[Effect]:
+        """Put a record under ``keypair`` and ``salt``, one version above the last this peer wrote; then ``PutDone``."""
+        return self.perform(self._publish(salt, value, retention_s, keypair, ticket, now), now)
+
+    def _publish(
+        self, salt: bytes, value: bytes, retention_s: float, keypair: Keypair, ticket: int, now: float
+    ) -> list[Effect]:
+        # Versions grow over restarts too: they follow the wall clock, in milliseconds, and never stand still.
+        seq = max(int(self.wall() * 1000), self._seqs.get(keypair.public + salt, 0) + 1)
+        self._seqs[keypair.public + salt] = seq
+        record = Record(salt, seq, self.wall(), min(retention_s, limits.RECORD_RETENTION_S_MAX), value)
+        return self.dht.put(signed(record, keypair), ticket, now, self.wall())
+
+    def advertise(self, advert: Advert, now: float, *, changed: bool) -> list[Effect]:
+        """This peer's capacity. Gossiped when a coarse value ``changed``, at most every ten seconds, and before it lapses."""
+        self._load = advert.load
+        self._advert_next = advert
+        if self._advert is None:
+            self._advert_at = now
+        elif changed and (self._advert_at is None or self._advert_at > now + ADVERT_WAIT_S):
+            self._advert_at = now + ADVERT_WAIT_S
+        return self.perform(self._say_advert(now), now)
+
+    def _say_advert(self, now: float) -> list[Effect]:
+        if self._advert_at is None or now < self._advert_at or self._advert_next is None:
+            return []
+        version = 1 if self._advert is None else self._advert.version + 1
+        self._advert = msgspec.structs.replace(
+            self._advert_next, version=version, contact=self.contact, boot=self.setup.boot, ttl_s=ADVERT_TTL_S,
+            roles=self.setup.roles, slots=self.setup.slots,
+            slots_free=max(self.setup.slots - self.worker.running, 0),
+            rtt_ms=(self.roundtrips.median_s() or 0.0) * 1e3,
+        )  # fmt: skip
+        self._advert_signed = signed(self._advert, self.me)
+        self._advert_at = now + ADVERT_AGAIN_S
+        self.directory.heard(self._advert, self._advert_signed, now)
+        spread = self.gossip.spread(self._advert_signed, now)
+        if not self.setup.roles:
+            return spread
+        return [*spread, Publish(ADVERT_SALT, self._advert_signed.body, ADVERT_TTL_S)]
+
+    def explain(self, job: bytes, ticket: int, now: float) -> list[Effect]:
+        """Ask up to 32 peers why they run or do not run ``job``; ``Notify(Explained)`` follows for each that answers."""
+        contacts = self.neighbourhood.contacts() or self.dht.table.contacts
+        effects: list[Effect] = []
+        for contact in contacts[:EXPLAIN_PEERS_MAX]:
+            effects += self.requests.ask(contact, lambda nonce: d.Explain(nonce, job), ("explain", ticket), now)
+        return self.perform(effects, now)
+
+    def _explained(self, effects: Iterable[Effect]) -> list[Effect]:
+        told: list[Effect] = []
+        for effect in effects:
+            value = effect.value if isinstance(effect, Heard) else None
+            if isinstance(value, Answered) and isinstance(value.reply, d.Explanation):
+                purpose = value.purpose
+                reason = opened(value.reply.reason, Reason)
+                if _node(value.reply.reason) == value.peer.id and isinstance(purpose, tuple):
+                    told.append(Notify(events.Explained(purpose[1], value.peer, reason.code, reason.text)))
+            elif isinstance(value, Failed) and isinstance(value.purpose, tuple):
+                told.append(Notify(events.Explained(value.purpose[1], value.asked, "silent", "does not answer")))
+            else:
+                told.append(effect)
+        return told
+
+    def leave(self, now: float) -> list[Effect]:
+        """Say goodbye to the neighbourhood; leases are given back."""
+        self.worker.leaving = self.offers.leaving = True
+        return self.perform(self.membership.leave(now), now)
+
+    # --- routing of effects --------------------------------------------------------------------------------------------
+
+    def perform(self, effects: Iterable[Effect], now: float) -> list[Effect]:
+        """Turn machines' effects into what a driver can do: bytes, sessions, disk, processes, events."""
+        done: list[Effect] = []
+        todo: deque[Effect] = deque(effects)
+        while todo:
+            effect = todo.popleft()
+            follow = self._follow(effect, now)
+            if follow is None:
+                done.append(effect)
+            else:
+                todo.extendleft(reversed(follow))
+        return done
+
+    def _follow(self, effect: Effect, now: float) -> list[Effect] | None:
+        """What an effect becomes within this peer, or ``None`` when it is for the driver."""
+        match effect:
+            case Tell() | TellBlob() | TellLog():
+                if effect.to.id == self.id:
+                    return self._to_self(effect, now)
+                return self.lines.tell(effect)
+            case Send():
+                if effect.to.id == self.id:
+                    return self._safely(self.contact, effect.message, now)
+                return self.pairs.send(effect.to, effect.message, now)
+            case Heard():
+                return self._heard(effect, now)
+            case Spread():
+                statement = signed(effect.statement, self.me)
+                own = self._rumor(effect.statement, statement, self.contact, now)
+                return self.gossip.spread(statement, now, hops=effect.hops) + own
+            case Probe():
+                return self.membership.check(effect.peer, now)
+            case Publish():
+                return self._publish(effect.salt, effect.value, effect.retention_s, self.me, 0, now)
+        return None
+
+    def _to_self(self, effect: Tell | TellBlob | TellLog, now: float) -> list[Effect]:
+        """A grantor on this very node leases to its own slots: no session is needed."""
+        if isinstance(effect, Tell):
+            return self._message(self.contact, self.me.public, effect.message, now)
+        return []
+
+    def _safely(self, sender: Contact, message: d.Datagram, now: float) -> list[Effect]:
+        try:
+            return self._datagram(sender, message, now)
+        except PeerError:
+            self.counters[f"refused {type(message).__name__}"] += 1
+            return []
+
+    def _heard(self, effect: Heard, now: float) -> list[Effect] | None:
+        value, sender = effect.value, effect.sender
+        if isinstance(value, PairMade):
+            return self._pair_made(sender, now)
+        if isinstance(value, PairFailed):
+            self.dht.failed(sender, now)
+            return []
+        return self._heard_member(value, sender, now)
+
+    def _heard_member(self, value: object, sender: Contact, now: float) -> list[Effect] | None:
+        raise NotImplementedError
+
+    def _pair_made(self, peer: Contact, now: float) -> list[Effect]:
+        """Greet a new pair: it gets our advert at once, and each tells the other the rumors it lacks."""
+        self.neighbourhood.heard(peer, now)
+        effects = self.dht.heard(peer, now)
+        if self._advert_signed is not None:
+            effects.append(Send(peer, d.Gossip([self._advert_signed], [0])))
+        return effects + self.gossip.pull(peer, now)
+
+    def _rumor(self, statement: Statement, envelope: Signed, sender: Contact, now: float) -> list[Effect]:
+        """A rumor that is new here, its signature checked."""
+        if isinstance(statement, Advert):
+            if self.directory.heard(statement, envelope, now):
+                self.neighbourhood.heard(statement.contact, now, direct=False)
+                return [Notify(events.Advertised(statement))]
+        elif isinstance(statement, Offer) and self.computing:
+            if _node(envelope) == statement.grantor.id:
+                return self.offers.heard(statement, now)
+        return []
+
+    # --- small facts ---------------------------------------------------------------------------------------------------
+
+    def _capacity(self) -> Capacity:
+        return Capacity(self.setup.slots, self.worker.running, self.worker.queued, self._load)
+
+    def rtt_s(self, node: bytes) -> float:
+        """The measured round trip to a peer; to ourselves none."""
+        if node == self.id:
+            return 0.0
+        return self.roundtrips.srtt_s(node) or RTT_UNKNOWN_S
+
+    def _rank(self, contact: Contact, rtt_ms: float) -> tuple[float, bytes]:
+        """Nearest first: smallest round trip (to the quarter of a millisecond), ties by xor distance."""
+        gap = distance(contact.id, self.id)
+        return (round(self.rtt_s(contact.id) * 4000) / 4000, gap.to_bytes(20, "big"))
+
+    def stewards_near(self, target: bytes, now: float) -> list[Listed]:
+        """Storage peers that may be trusted with a job's state, best first; never this node itself."""
+        rules = self.setup.rules
+        keyed = rules.swarm_key != bytes(32)
+        return [
+            listed
+            for listed in self.directory.storage_near(target, now)
+            if listed.advert.contact.id != self.id and (keyed or listed.signed.key in rules.trusted)
+        ]
+
+    # --- time ------------------------------------------------------------------------------------------------------------
+
+    def deadline(self) -> float | None:
+        """When :meth:`expire` is due next."""
+        times = [
+            self.pairs.deadline(), self.dht.deadline(), self.membership.deadline(), self.gossip.deadline(),
+            self.requests.deadline(), self.offers.deadline(), self.worker.deadline(), self._advert_at,
+        ]  # fmt: skip
+        times += [grantor.deadline() for grantor in self.grantors.values()]
+        return min((time for time in times if time is not None), default=None)
+
+    def expire(self, now: float) -> list[Effect]:
+        """Do whatever is due."""
+        self._now = now
+        effects = self.pairs.expire(now)
+        effects += self.dht.expire(now, self.wall())
+        self.membership.leases_out = any(grantor.leases for grantor in self.grantors.values())
+        effects += self.membership.expire(now)
+        effects += self.gossip.expire(now)
+        effects += self._explained(self.requests.expire(now))
+        effects += self.offers.expire(now)
+        effects += self.worker.expire(now)
+        for grantor in list(self.grantors.values()):
+            effects += grantor.expire(now)
+        effects += self._say_advert(now)
+        return self.perform(effects, now)
+
+
+def _node(envelope: Signed) -> NodeId:
+    from p2pcpn.identity.keys import node_id
+
+    return node_id(envelope.key)
