@@ -33,3 +33,16 @@ def _is_here(name: str) -> bool:
             _found.clear()
         _found.add(name)
     return here
+
+
+# What people look for in a peer. An advert has room for two dozen short names, not for all that is installed.
+_LOOKED_FOR: Final = (
+    "numpy", "scipy", "pandas", "polars", "pyarrow", "torch", "tensorflow", "jax", "sklearn", "xgboost", "lightgbm",
+    "transformers", "cv2", "PIL", "matplotlib", "networkx", "sympy", "numba", "cython", "requests", "httpx", "lxml",
+    "nltk", "spacy",
+)  # fmt: skip
+
+
+def notable() -> tuple[str, ...]:
+    """Which of two dozen packages that people look for can be imported here, by import name, for the advert."""
+    return tuple(name for name in _LOOKED_FOR if _is_here(name))
