@@ -58,7 +58,10 @@ class Worker:
         self._loaded: dict[int, Callable[..., Any]] = {}
         self._bundle: str | None = None
         self._flush_c = ctypes.CDLL(None).fflush
-        os.register_at_fork(after_in_child=self._reporter.leave_child)
+
+    def leave_child(self) -> None:
+        """In a process that a task forked: nothing of it is ours to report."""
+        self._reporter.leave_child()
 
     def serve(self) -> None:
         """Run batches; return when the peer has closed the socket."""
@@ -245,7 +248,10 @@ def main(descriptors: Sequence[int], folder: Path, parent: int, memory_bytes_max
         sys.modules["__main__"] = types.ModuleType("__main__")
         shared = Page(page)
         os.close(page)
-        Worker(socket.socket(fileno=peer), shared, folder).serve()
+        with socket.socket(fileno=peer) as connection:
+            worker = Worker(connection, shared, folder)
+            os.register_at_fork(after_in_child=worker.leave_child)
+            worker.serve()
         code = 0
     except BaseException:
         traceback.print_exc(file=sys.__stderr__)

@@ -193,13 +193,14 @@ def main(control_fd: int, root: str, memory_bytes_max: int | None) -> None:
     os.set_blocking(waker, False)
     signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    zygote = Zygote(socket.socket(fileno=control_fd), Path(root), memory_bytes_max, adopts=adopts)
-    gc.collect()
-    gc.freeze()  # what we have imported stays shared with every worker: its collector never writes there
-    try:
-        zygote.serve(wake)
-    finally:
-        zygote.end()
+    with socket.socket(fileno=control_fd) as control:
+        zygote = Zygote(control, Path(root), memory_bytes_max, adopts=adopts)
+        gc.collect()
+        gc.freeze()  # what we have imported stays shared with every worker: its collector never writes there
+        try:
+            zygote.serve(wake)
+        finally:
+            zygote.end()
 
 
 if __name__ == "__main__":

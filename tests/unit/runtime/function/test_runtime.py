@@ -242,7 +242,7 @@ async def test_results_of_short_tasks_do_not_wait_for_a_long_one_behind_them(tmp
     async with peer() as one:
         go = tmp_path / "go"
         one.runtime.submit(OURS, batch(1, mixed, ("",), ("",), (str(go),), ("",)))
-        await one.until(lambda: len(one.outcomes(1)) == 2)
+        await one.until(lambda: len(one.outcomes(1)) == 2 and one.printed(1, 2, STDOUT))
         assert one.runtime.running() == {1: 2}
         go.touch()
         await one.until(lambda: len(one.outcomes(1)) == 4)

@@ -1,0 +1,248 @@
+"""The peer's end of a worker, with a test at the worker's end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from p2pcpn.runtime.function import link as module
+from p2pcpn.runtime.function.batches import Batch, GroupKey
+from p2pcpn.runtime.function.link import Assignment, WorkerLink
+from p2pcpn.runtime.function.messages import Cancel, Finished, Frames, Output, Run, Skipped, frame
+from p2pcpn.runtime.function.progress import Page
+
+GROUP = GroupKey(b"o", None)
+
+
+class Worker:
+    """Holds what a link hands over, and what the link reports."""
+
+    def __init__(self) -> None:
+        self.messages: list[Finished | Output] = []
+        self.skipped: list[int] = []
+        self.faults = 0
+        self.heard = asyncio.Event()
+        self.link = WorkerLink(1, asyncio.get_running_loop(), self.on_message, self.on_skipped, self.on_fault)
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            self.link.hand_over(ours, b"order")
+            self.order, descriptors, _, _ = socket.recv_fds(theirs, 16, 4)
+        sock, page, self.out, self.err = descriptors
+        self.socket = socket.socket(fileno=sock)
+        self.socket.settimeout(20)
+        self.page = Page(page)
+        os.close(page)
+        self.frames = Frames(from_worker=False)
+
+    def on_message(self, link: WorkerLink, message: Finished | Output) -> None:
+        if isinstance(message, Finished):
+            link.assignments[0].reported += len(message.values)
+        self.messages.append(message)
+        self.heard.set()
+
+    def on_skipped(self, link: WorkerLink, dispatch: int) -> None:
+        self.skipped.append(dispatch)
+        self.heard.set()
+
+    def on_fault(self, link: WorkerLink) -> None:
+        self.faults += 1
+        self.heard.set()
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(20):
+            while not condition():
+                self.heard.clear()
+                await self.heard.wait()
+
+    def say(self, *messages: Any) -> None:
+        for message in messages:
+            self.socket.sendall(frame(message))
+
+    def hear(self) -> list[Any]:
+        return self.frames.feed(self.socket.recv(1 << 20))
+
+    def close(self) -> None:
+        self.link.close()
+        self.link.close()
+        self.socket.close()
+        self.page.close()
+        for descriptor in (self.out, self.err):
+            try:
+                os.close(descriptor)
+            except OSError:
+                continue
+
+
+@asynccontextmanager
+async def worker() -> AsyncIterator[Worker]:
+    one = Worker()
+    try:
+        yield one
+    finally:
+        one.close()
+
+
+def assignment(batch_id: int, count: int = 2, functions: tuple[bytes, ...] = (b"f",)) -> Assignment:
+    return Assignment(GROUP, Batch(batch_id, list(functions), None, [pickle.dumps(((), {}))] * count, b"key"))
+
+
+def finished(batch_id: int, first: int, count: int) -> Finished:
+    return Finished(batch_id, first, bytes(count), [b"v"] * count, bytes(16 * count), [0.0] * count, [])
+
+
+@pytest.mark.asyncio
+async def test_a_function_is_sent_once_until_too_many_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FUNCTIONS_KEPT_MAX", 2)
+    async with worker() as one:
+        assert one.order == b"order"
+        one.link.send(assignment(1), None)
+        one.link.send(assignment(2, functions=(b"f", b"g")), "path")
+        one.link.send(assignment(3, functions=(b"h",)), None)
+        runs = one.hear()
+        assert all(isinstance(run, Run) for run in runs)
+        assert [(run.forget, run.loads, run.functions) for run in runs] == [
+            (False, [(0, b"f")], [0]),
+            (True, [(0, b"f"), (1, b"g")], [0, 1]),
+            (True, [(0, b"h")], [0]),
+        ]
+        assert [run.dispatch for run in runs] == [1, 2, 3] and runs[1].bundle == "path"
+
+
+@pytest.mark.asyncio
+async def test_what_was_cancelled_before_goes_right_behind_the_batch() -> None:
+    async with worker() as one:
+        sent = assignment(1)
+        sent.dropped = {1}
+        one.link.send(sent, None)
+        assert one.hear()[1] == Cancel(1, [1])
+
+
+@pytest.mark.asyncio
+async def test_results_that_fit_are_passed_on_and_the_running_position_is_read() -> None:
+    async with worker() as one:
+        one.link.send(assignment(1, 3), None)
+        assert one.link.position() is None
+        assert one.page.start(1)
+        one.page.cells[1] = 2
+        assert one.link.position() == 2
+        one.say(finished(1, 0, 1), Output(1, 1, 2, b"text"), finished(1, 1, 2), finished(77, 0, 1), Skipped(9))
+        await one.until(lambda: one.skipped)
+        assert one.messages == [finished(1, 0, 1), Output(1, 1, 2, b"text"), finished(1, 1, 2)]
+        assert one.faults == 0
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        finished(1, 1, 1),
+        finished(1, 0, 3),
+        finished(1, 0, 0),
+        Finished(1, 0, b"", [b"v"], bytes(16), [0.0], []),
+        Finished(1, 0, b"\0", [b"v"], b"", [0.0], []),
+        Finished(1, 0, b"\0", [b"v"], bytes(16), [], []),
+        Finished(1, 0, b"\0", [b"v"], bytes(16), [0.0], ["a", "b"]),
+        Output(1, 2, 1, b"x"),
+        Output(1, 0, 3, b"x"),
+    ],
+)
+@pytest.mark.asyncio
+async def test_what_does_not_fit_the_batch_is_a_fault(message: Finished | Output) -> None:
+    async with worker() as one:
+        one.link.send(assignment(1), None)
+        one.say(message)
+        await one.until(lambda: one.faults)
+        assert one.messages == []
+
+
+@pytest.mark.asyncio
+async def test_the_batch_behind_is_taken_back_unless_it_has_started() -> None:
+    async with worker() as one:
+        first, second = assignment(1), assignment(2)
+        one.link.send(first, None)
+        one.link.send(second, None)
+        assert one.page.start(1)
+        assert one.link.revoke_last() is second and one.link.revoked == 2
+        assert not one.page.start(2)
+        one.say(Skipped(2))
+        await one.until(lambda: one.skipped)
+        assert one.link.revoked is None
+        assert one.page.start(1) and one.link.revoke_last() is None
+
+
+@pytest.mark.asyncio
+async def test_a_batch_larger_than_the_sockets_buffer_is_sent_as_room_appears() -> None:
+    async with worker() as one:
+        large = Assignment(GROUP, Batch(1, [b"f" * (4 << 20)], None, [b"a"], b""))
+        one.link.send(large, None)
+        one.link.cancel(1, {0})
+        received: list[Any] = []
+        one.socket.setblocking(False)
+        async with asyncio.timeout(20):
+            while len(received) < 2:
+                received += one.frames.feed(await asyncio.get_running_loop().sock_recv(one.socket, 1 << 20))
+        assert received[0].loads == [(0, b"f" * (4 << 20))] and received[1] == Cancel(1, [0])
+
+
+@pytest.mark.asyncio
+async def test_descriptor_output_belongs_to_the_last_position_of_the_next_report() -> None:
+    async with worker() as one:
+        one.link.send(assignment(1, 4), None)
+        assert one.page.start(1)
+        os.write(one.out, b"streamed")
+        await one.until(lambda: one.messages)
+        os.write(one.out, b"before")
+        one.say(finished(1, 0, 3))
+        await one.until(lambda: len(one.messages) == 3)
+        assert one.messages[0] == Output(1, 0, 1, b"streamed")
+        assert one.messages[1:] == [Output(1, 2, 1, b"before"), finished(1, 0, 3)]
+        os.write(one.out, b"again")  # the pipe is read again after its pause
+        await one.until(lambda: len(one.messages) == 4)
+
+
+@pytest.mark.asyncio
+async def test_descriptor_output_is_cut_and_nobodys_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TASK_OUTPUT_BYTES_MAX", 10)
+    async with worker() as one:
+        os.write(one.out, b"nobody's")
+        one.link.drain()
+        one.link.send(assignment(1), None)
+        assert one.page.start(1)
+        os.write(one.out, b"x" * 15)
+        one.link.drain()
+        os.write(one.out, b"more")
+        one.link.drain()
+        assert one.messages == [Output(1, 0, 1, b"x" * 10 + b"\n[... output cut]\n")]
+
+
+@pytest.mark.asyncio
+async def test_a_dead_worker_is_drained_and_closed_pipes_are_left() -> None:
+    async with worker() as one:
+        one.link.send(assignment(1), None)
+        one.say(finished(1, 0, 1))
+        one.socket.close()
+        os.close(one.out)
+        os.close(one.err)
+        await one.until(lambda: one.messages)
+        one.link.drain()
+        for end in list(one.link._pipes):
+            one.link._pipe_readable(end)
+        assert one.messages == [finished(1, 0, 1)] and one.link._pipes == {}
+        one.link.send(assignment(2), None)  # lost on a socket that is closed, and no error
+
+
+@pytest.mark.asyncio
+async def test_a_link_that_never_had_a_worker_closes_what_it_would_have_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PIPE_CAPACITY", 1 << 40)
+    link = WorkerLink(1, asyncio.get_running_loop(), lambda *_: None, lambda *_: None, lambda _: None)
+    given = list(link._given)
+    link.close()
+    for descriptor in given:
+        with pytest.raises(OSError):
+            os.fstat(descriptor)

@@ -1,0 +1,48 @@
+"""Two mappings of one page: what the worker stores, the peer reads, and the other way."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from p2pcpn.runtime.function.progress import Page, shared_file
+
+
+@pytest.fixture(params=["memory", "file"])
+def pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Page, Page]]:
+    if request.param == "file":
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+    descriptor = shared_file()
+    peer, worker = Page(descriptor), Page(descriptor)
+    os.close(descriptor)
+    yield peer, worker
+    peer.close()
+    worker.close()
+
+
+def test_the_running_position_is_read_by_the_peer(pages: tuple[Page, Page]) -> None:
+    peer, worker = pages
+    assert peer.position(1) is None
+    assert worker.start(1)
+    assert peer.position(1) == 0 and peer.position(2) is None
+    worker.cells[1] = 17
+    assert peer.position(1) == 17
+    worker.end()
+    assert peer.position(1) is None
+
+
+def test_a_dispatch_that_was_taken_back_is_not_started(pages: tuple[Page, Page]) -> None:
+    peer, worker = pages
+    assert worker.start(1)
+    assert peer.revoke(2)
+    assert not worker.start(2)
+    assert peer.position(2) is None
+    assert worker.start(3)
+
+
+def test_a_dispatch_that_has_started_is_not_taken_back(pages: tuple[Page, Page]) -> None:
+    peer, worker = pages
+    assert worker.start(1)
+    assert not peer.revoke(1)
