@@ -234,3 +234,40 @@ PROBE_HELPERS: Final = 3
 PROBE_RELAYS_MAX: Final = 64
 PROBES_MAX: Final = 256
 CHECK_S: Final = 0.9
+
+# --- A worker's jobs, a steward's shelf, and lines ------------------------------------------------------------------
+# 16 stewards of 200 bytes, 24 package names and the words are 5 KB: room for the fields of later versions.
+SPEC_BYTES_MAX: Final = 16 << 10
+# 4,096 pages of 37 bytes and 4,096 blobs of 34 are 291 KB.
+SEGMENT_HEAD_BYTES_MAX: Final = 512 << 10
+# Sealed pages a worker keeps for further leases: sixteen segments of a job, four jobs at full width at a time.
+PAGES_BYTES_PER_JOB_MAX: Final = 64 << 20
+PAGES_BYTES_MAX: Final = 256 << 20
+# One grantor has at most a quarter of the jobs that a peer works for.
+JOBS_PER_GRANTOR_MAX: Final = JOBS_PER_PEER_MAX // 4
+# A grantor leases at most slots x 4,096 tasks ahead (see pace.py); twice that is no mistake any more.
+QUEUED_TASKS_PER_SLOT_MAX: Final = 2 * BATCH_TASKS_MAX
+QUEUED_BYTES_MAX: Final = 512 << 20
+QUEUED_BYTES_PER_JOB_MAX: Final = QUEUED_BYTES_MAX // 4
+# What a queued task costs beside its bytes.
+QUEUED_TASK_BYTES: Final = 64
+# Results in memory that nobody acknowledged: a second of 64 MB/s. Their rows on disk stay.
+UNSETTLED_BYTES_MAX: Final = 64 << 20
+UNSETTLED_MAX: Final = 65_536
+# Output that goes with a receipt: with 256 values of 16 KiB a page of results stays below one message.
+RECEIPT_OUTPUT_BYTES_MAX: Final = 4 << 20
+# Handovers of one job that are remembered: each takes a living submitter's signature.
+EPOCHS_MAX: Final = 64
+# Disk that a steward gives, in all and to one owner (or, for jobs it does not know, to one grantor).
+STEWARD_BYTES_MAX: Final = DISK_BYTES * 2 // 5
+STEWARD_BYTES_PER_OWNER_MAX: Final = STEWARD_BYTES_MAX // 2
+# A row costs its key, its place in an index and half a page of the file beside its bytes.
+STEWARD_ROW_BYTES: Final = 512
+JOBS_PER_OWNER_MAX: Final = JOBS_PER_PEER_MAX // 4
+# Log segments that came before their predecessor: 100 bytes each are remembered. A hundred seconds of a busy grantor.
+LOG_AHEAD_MAX: Final = 1024
+# Results that found no grantor, per job: 4,096 rows, and no more bytes than a worker would hold.
+ORPHANS_PER_JOB_MAX: Final = 4096
+# What waits for one session that is being dialled.
+LINE_WAITING_MAX: Final = 65_536
+LINE_WAITING_BYTES_MAX: Final = 64 << 20
