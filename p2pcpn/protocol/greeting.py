@@ -26,7 +26,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -120,7 +120,7 @@ class Greeter:
         rng: random.Random,
         table: PairTable,
         cookies: Cookies,
-        network_group: Callable[[Address], str],
+        network_group: Callable[[Address], Hashable],
         counts: Counter[str],
     ) -> None:
         self.roles = 0

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from hashlib import blake2b
 
 from p2pcpn import limits
@@ -51,7 +51,7 @@ class Pairs:
         puzzle: int = 0,
         difficulty: int = 0,
         versions: tuple[int, int] = (VERSION, VERSION),
-        network_group: Callable[[Address], str] = group_of,
+        network_group: Callable[[Address], Hashable] = group_of,
     ) -> None:
         self.id = keypair.id
         self.boot = boot

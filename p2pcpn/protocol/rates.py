@@ -8,6 +8,7 @@ networks an attacker has. Groups are forgotten, the least recently used first, p
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Hashable
 from ipaddress import ip_address, ip_network
 
 from p2pcpn import limits
@@ -50,9 +51,9 @@ class Allowance:
     def __init__(self, rate: float, rate_of_one: float) -> None:
         self._all = Bucket(rate, rate)
         self._rate_of_one = rate_of_one
-        self._groups: OrderedDict[str, Bucket] = OrderedDict()
+        self._groups: OrderedDict[Hashable, Bucket] = OrderedDict()
 
-    def take(self, group: str, now: float) -> bool:
+    def take(self, group: Hashable, now: float) -> bool:
         """Whether ``group`` may have one more."""
         bucket = self._groups.get(group)
         if bucket is None:

@@ -60,6 +60,7 @@ def parse_address(text: str, *, port_default: int | None = None) -> Address:
     if not colon and port_default is not None:
         host, port = text, str(port_default)
     host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isdigit() or not 0 <= int(port) < 1 << 16:
+    digits = port.isascii() and port.isdigit() and len(port) <= 5
+    if not host or not digits or int(port) >= 1 << 16:
         raise UsageError(f"{text!r} is no address; write HOST:PORT, for example 192.0.2.7:4000")
     return (host, int(port))

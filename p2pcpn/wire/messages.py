@@ -33,7 +33,7 @@ class Extend(msgspec.Struct, array_like=True, frozen=True, tag=2):
 
     request: U63
     segment: Signed
-    pages: Annotated[list[bytes], Meta(max_length=limits.PAGES_PER_SEGMENT_MAX)]
+    pages: Annotated[list[Annotated[bytes, Meta(max_length=limits.MESSAGE_BYTES_MAX)]], Meta(max_length=limits.PAGES_PER_SEGMENT_MAX)]
     keep: bool
 
 

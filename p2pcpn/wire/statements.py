@@ -21,8 +21,15 @@ from p2pcpn.wire.codec import U16, U32, U48, U63, Codec, Digest, Id, Key, Second
 DOMAIN = b"p2pcpn/1 statement"
 
 ShortText = Annotated[str, Meta(max_length=limits.REASON_CHARS_MAX)]
-Word = Annotated[str, Meta(max_length=32)]
-PackageName = Annotated[str, Meta(max_length=limits.REQUIREMENT_CHARS_MAX)]
+# Words and names are printable ASCII, a byte a character: that is what lets an advert fit a record's value.
+_ASCII = r"\A[ -~]*\Z"
+Word = Annotated[str, Meta(max_length=32, pattern=_ASCII)]
+ShortWord = Annotated[str, Meta(max_length=16, pattern=_ASCII)]
+PackageName = Annotated[str, Meta(max_length=limits.REQUIREMENT_CHARS_MAX, pattern=_ASCII)]
+# Bounded on both sides, which keeps NaN and infinity out of what others sort by.
+Milliseconds = Annotated[float, Meta(ge=0.0, le=1e7)]
+Latitude = Annotated[float, Meta(ge=-90.0, le=90.0)]
+Longitude = Annotated[float, Meta(ge=-180.0, le=180.0)]
 
 
 class Statement(msgspec.Struct, array_like=True, frozen=True):
@@ -34,13 +41,16 @@ class Statement(msgspec.Struct, array_like=True, frozen=True):
 class Accelerator(msgspec.Struct, array_like=True, frozen=True):
     """Devices of one sort: ``kind`` such as ``"cuda"``, how many, and the memory of each."""
 
-    kind: Word
+    kind: ShortWord
     count: U16
     memory_bytes: U63
 
 
 class Advert(Statement, frozen=True):
-    """A peer's signed capacity. ``version`` grows with every change; it is void ``ttl_s`` after it was heard."""
+    """A peer's signed capacity. ``version`` grows with every change; it is void ``ttl_s`` after it was heard.
+
+    The largest is 746 bytes: it is gossiped, and it is the value of a record, which takes 768.
+    """
 
     kind: ClassVar[int] = 1
     contact: Contact
@@ -54,15 +64,15 @@ class Advert(Statement, frozen=True):
     memory_bytes: U63
     memory_free_bytes: U63
     load: Share  # share of all cores that processes other than ours use
-    python: Word  # "3.11"
-    implementation: Word  # "cpython"
+    python: ShortWord  # "3.11"
+    implementation: ShortWord  # "cpython"
     platform: Word  # "linux-x86_64"
-    runtimes: Annotated[list[Word], Meta(max_length=8)]
-    packages: Annotated[list[PackageName], Meta(max_length=limits.REQUIREMENTS_MAX)]  # the notable ones
+    runtimes: Annotated[list[ShortWord], Meta(max_length=4)]
+    packages: Annotated[list[PackageName], Meta(max_length=8)]  # the notable ones
     accelerators: Annotated[list[Accelerator], Meta(max_length=4)]
     tags: Annotated[list[Word], Meta(max_length=4)]
-    position: tuple[float, float] | None  # latitude, longitude in degrees, when the owner gave it
-    rtt_ms: float  # median round trip to the neighbourhood; 0 when nothing is measured
+    position: tuple[Latitude, Longitude] | None  # degrees, when the owner gave it
+    rtt_ms: Milliseconds  # median round trip to the neighbourhood; 0 when nothing is measured
     machine: U63  # machine group: peers of one machine share it
 
 
@@ -90,8 +100,8 @@ class Offer(Statement, frozen=True):
     epoch: U32
     grantor: Contact
     number: U32
-    runtime: Word
-    python: Word
+    runtime: ShortWord
+    python: ShortWord
     requires: Annotated[list[PackageName], Meta(max_length=limits.REQUIREMENTS_MAX)]
     memory_bytes: U63
     waiting: U63  # tasks not leased
@@ -112,7 +122,7 @@ class Claim(Statement, frozen=True):
     slots: U16
     credits: U32
     load: Share
-    rtt_ms: float
+    rtt_ms: Milliseconds
 
 
 class Lease(Statement, frozen=True):
@@ -124,7 +134,7 @@ class Lease(Statement, frozen=True):
     token: U63
     worker: Id
     lease_s: Seconds
-    spans: Annotated[list[tuple[U63, U32]], Meta(min_length=1, max_length=limits.BATCH_TASKS_MAX)]  # (first index, count)
+    spans: Annotated[list[tuple[U63, U32]], Meta(min_length=1, max_length=limits.BATCH_TASKS_MAX)]  # (first, count)
 
 
 class Receipt(Statement, frozen=True):
@@ -203,8 +213,8 @@ class Spec(Statement, frozen=True):
     nonce: Annotated[bytes, Meta(min_length=16, max_length=16)]
     name: ShortText
     created_s: Seconds
-    runtime: Word
-    python: Word
+    runtime: ShortWord
+    python: ShortWord
     code: BlobRef | None  # the project's modules
     requires: Annotated[list[PackageName], Meta(max_length=limits.REQUIREMENTS_MAX)]
     memory_bytes: U63
@@ -282,22 +292,23 @@ class MemberState(Statement, frozen=True):
     kind: ClassVar[int] = 14
     member: Contact
     boot: U48
-    incarnation: U32
+    incarnation: U63
     state: Annotated[int, Meta(ge=0, le=2)]
 
 
 KINDS: dict[int, type[Statement]] = {
     cls.kind: cls
     for cls in (
-        Advert, Offer, Claim, Lease, Receipt, LogHeader, Record, Spec, Segment, Close, Cancel, Handover, Reason, MemberState,
+        Advert, Offer, Claim, Lease, Receipt, LogHeader, Record, Spec, Segment, Close, Cancel, Handover, Reason,
+        MemberState,
     )
 }  # fmt: skip
 # Only the kinds that travel in datagrams are held to a datagram's size; the others are held to a message's.
-_SMALL = (Advert, Offer, Claim, Record, Reason, MemberState)
+_SMALL = (Offer, Claim, Record, Reason, MemberState)
 _CODECS: dict[int, Codec[Any]] = {
     number: Codec(cls, limits.RUMOR_BYTES_MAX if cls in _SMALL else limits.MESSAGE_BYTES_MAX, cls.__name__)
     for number, cls in KINDS.items()
-}
+} | {Advert.kind: Codec(Advert, limits.RECORD_VALUE_BYTES_MAX, "Advert")}
 
 S = TypeVar("S", bound=Statement)
 

@@ -26,7 +26,7 @@ def bound(host: str = "127.0.0.1") -> socket.socket:
 
 async def until(done: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not done():
+        while not done():  # noqa: ASYNC110
             await asyncio.sleep(0)
 
 
@@ -59,7 +59,7 @@ def test_a_port_that_only_udp_may_have_is_tried_again(monkeypatch: pytest.Monkey
 
 def test_a_port_that_is_taken_is_the_callers_mistake() -> None:
     udp, tcp = bind_pair("127.0.0.1", 0)
-    with udp, tcp, pytest.raises(UsageError, match="cannot listen on 127.0.0.1"):
+    with udp, tcp, pytest.raises(UsageError, match=r"cannot listen on 127\.0\.0\.1"):
         bind_pair("127.0.0.1", udp.getsockname()[1])
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

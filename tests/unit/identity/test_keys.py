@@ -1,0 +1,84 @@
+"""Keys: signatures, ids and shared secrets, against the vectors of their RFCs."""
+
+from __future__ import annotations
+
+import pickle
+from hashlib import blake2b
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2pcpn.errors import PeerError, UsageError
+from p2pcpn.identity.keys import Keypair, exchange, node_id, puzzle_bits, verify, x25519_public
+
+ALICE, BOB = Keypair(bytes([1]) * 32), Keypair(bytes([2]) * 32)
+# RFC 8032, section 7.1, test 2.
+SEED = bytes.fromhex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb")
+PUBLIC = bytes.fromhex("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c")
+SIGNATURE = bytes.fromhex(
+    "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
+    "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
+)
+
+
+def test_a_signature_is_the_one_of_rfc_8032() -> None:
+    pair = Keypair(SEED)
+    assert pair.public == PUBLIC
+    assert pair.sign(b"\x72") == SIGNATURE
+    assert verify(PUBLIC, b"\x72", SIGNATURE)
+
+
+def test_another_message_key_or_signature_does_not_verify() -> None:
+    signature = ALICE.sign(b"words")
+    assert verify(ALICE.public, b"words", signature)
+    assert not verify(ALICE.public, b"other words", signature)
+    assert not verify(BOB.public, b"words", signature)
+    assert not verify(ALICE.public, b"words", bytes(64))
+
+
+@given(st.binary(max_size=80), st.binary(max_size=80), st.binary(max_size=80))
+def test_any_bytes_are_answered_and_nothing_is_raised(public: bytes, message: bytes, signature: bytes) -> None:
+    assert verify(public, message, signature) is False
+    assert verify(public[:32].ljust(32), message, signature[:64].ljust(64)) is False
+
+
+def test_an_id_is_the_blake2b_160_of_the_key() -> None:
+    assert ALICE.id == node_id(ALICE.public) == blake2b(ALICE.public, digest_size=20).digest()
+
+
+def test_both_ends_agree_on_the_same_secret() -> None:
+    one = exchange(ALICE.x25519_secret, x25519_public(BOB.public))
+    assert one == exchange(BOB.x25519_secret, x25519_public(ALICE.public))
+    assert one != exchange(ALICE.x25519_secret, x25519_public(ALICE.public))
+
+
+@pytest.mark.parametrize("public", [bytes(32), bytes([1]) + bytes(31), b"\xff" * 32, b"short"])
+def test_bytes_that_are_no_key_are_the_peers_mistake(public: bytes) -> None:
+    with pytest.raises(PeerError):
+        exchange(ALICE.x25519_secret, x25519_public(public))
+
+
+def test_a_point_of_small_order_gives_no_secret() -> None:
+    with pytest.raises(PeerError, match="small order"):
+        exchange(ALICE.x25519_secret, bytes(32))
+
+
+def test_a_puzzle_is_solved_by_trying() -> None:
+    nonce = next(nonce for nonce in range(1 << 12) if puzzle_bits(ALICE.public, nonce) >= 6)
+    assert puzzle_bits(ALICE.public, nonce) >= 6
+    assert puzzle_bits(ALICE.public, 0) < 160
+    assert max(puzzle_bits(BOB.public, nonce) for nonce in range(256)) >= 4
+
+
+def test_a_seed_of_the_wrong_length_is_the_callers_mistake() -> None:
+    with pytest.raises(UsageError, match="32 bytes, not 5"):
+        Keypair(b"short")
+
+
+def test_a_keypair_shows_its_id_and_hides_its_secret() -> None:
+    assert repr(ALICE) == f"Keypair({ALICE.id.hex()[:8]})"
+    assert ALICE.seed.hex() not in repr(ALICE)
+    with pytest.raises(AttributeError):
+        ALICE.name = "alice"  # type: ignore[attr-defined]
+    assert pickle.loads(pickle.dumps(ALICE.id)) == ALICE.id
