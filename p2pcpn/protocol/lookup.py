@@ -8,10 +8,11 @@
       └───────────────────┴─────────────▶ UNREACHABLE
        another address is known
 
-Three peers are asked at a time. Each timeout adds one to that, up to ten: a late peer is still waited for, and
-beside it the next is asked (a hedged query), so one dead peer costs a lookup one timeout and not a whole round. A
-peer late for the second time no longer holds up the end; when a value is known, being late once is enough. Nothing
-here sends: ``queries`` says whom to ask next.
+Three peers are asked at a time. A late peer is still waited for, but the next is asked beside it (a hedged query),
+and each timeout lets one more be asked at a time, up to ten: one dead peer costs a lookup one timeout, and many dead
+cost little more. A peer late for the second time no longer holds up the end. When a value is known, being late once
+is enough, and only as many of the nearest matter as records have copies. Nothing here sends: ``queries`` says whom
+to ask next.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Lookup:
         is_dead: Callable[[Contact], bool] = lambda contact: False,
     ) -> None:
         self.target = target
-        self.impatient = False  # set where a value is known: who is late is not waited for
+        self.impatient = False  # set where a value is known: only its nearest holders matter, and no late one
         self._own = own
         self._k = k
         self._is_dead = is_dead
@@ -77,7 +78,7 @@ class Lookup:
 
     def queries(self) -> list[Contact]:
         """Whom to ask now; they count as asked."""
-        waiting = sum(peer.state is State.WAITING for peer in self._peers.values())
+        waiting = sum(peer.state is State.WAITING and not peer.late for peer in self._peers.values())
         asked = []
         for peer in self._nearest():
             if waiting >= self._alpha:
@@ -138,7 +139,7 @@ class Lookup:
 
     def _nearest(self) -> list[_Peer]:
         found: list[_Peer] = []
-        places = self._k
+        places = min(self._k, limits.RECORD_COPIES) if self.impatient else self._k
         for _, node in self._order:
             peer = self._peers[node]
             if peer.state is not State.UNREACHABLE:

@@ -187,7 +187,7 @@ class RoutingTable:
 
     @staticmethod
     def _least_distance(bucket: KBucket, aim: int) -> int:
-        bits = (bucket.range[1] - bucket.range[0]).bit_length()
+        bits: int = (bucket.range[1] - bucket.range[0]).bit_length()
         least: int = bucket.range[0] ^ aim
         return least >> bits << bits
 

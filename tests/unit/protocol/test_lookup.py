@@ -34,10 +34,10 @@ def test_a_late_peer_gets_another_asked_beside_it() -> None:
     lookup = Lookup(OWN, TARGET, [peer(number) for number in range(30)])
     assert len(lookup.queries()) == limits.ALPHA
     lookup.late(peer(0))
-    assert lookup.queries() == [peer(3)]
+    assert lookup.queries() == [peer(3), peer(4)]  # in its place, and one more
     for _ in range(20):
         lookup.late(peer(1))
-    assert len(lookup.queries()) == limits.ALPHA_MAX - limits.ALPHA - 1
+    assert len(lookup.queries()) == limits.ALPHA_MAX - 3
 
 
 def test_a_lookup_ends_when_the_nearest_have_answered_or_failed() -> None:

@@ -1,0 +1,229 @@
+"""Operations on the DHT: to find the nearest peers, to put a record on them, to get the newest version of one.
+
+Each is a :class:`~p2pcpn.protocol.lookup.Lookup` and what it is for. None of them sends: ``asks`` says who is to be
+asked what, and the outcomes are told to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from p2pcpn import limits
+from p2pcpn.errors import PeerError
+from p2pcpn.protocol.effects import Write
+from p2pcpn.protocol.lookup import Lookup
+from p2pcpn.protocol.records import check, record_key
+from p2pcpn.protocol.requests import Reply, Request
+from p2pcpn.protocol.table import distance
+from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.datagrams import Find, Get, Nodes, Put, StoreCode, Stored, Value
+from p2pcpn.wire.statements import Record, Signed
+
+Ask = tuple[Contact, Callable[[int], Request]]
+
+
+@dataclass(frozen=True, slots=True)
+class LookupDone:
+    """``contacts`` are the nearest to ``target`` that answered, nearest first, at most twenty."""
+
+    ticket: int
+    target: bytes
+    contacts: tuple[Contact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PutDone:
+    """``holders`` keep the record, this peer perhaps among them (``own_copy``).
+
+    ``code`` is ``KEPT`` when somebody keeps it and nobody objected; ``OLDER`` or ``CAS`` when one did, with the highest
+    ``seq`` it named; otherwise why nobody keeps it (``REFUSED`` too when nobody answered).
+    """
+
+    ticket: int
+    key: bytes
+    holders: tuple[Contact, ...]
+    own_copy: bool
+    code: int
+    seq: int
+
+    @property
+    def copies(self) -> int:
+        return len(self.holders) + self.own_copy
+
+
+@dataclass(frozen=True, slots=True)
+class GetDone:
+    """``signed`` is the newest valid version found and ``record`` its statement; both ``None`` when there is none."""
+
+    ticket: int
+    key: bytes
+    signed: Signed | None
+    record: Record | None
+
+
+class Finding:
+    """A lookup of the peers nearest to ``target``. ``ticket`` is the caller's, or ``None`` for our own housekeeping."""
+
+    def __init__(self, target: bytes, ticket: int | None = None) -> None:
+        self.target = target
+        self.ticket = ticket
+        self.lookup: Lookup
+
+    def begin(self, lookup: Lookup) -> None:
+        """Start with ``lookup``, an unused one of ``target``."""
+        self.lookup = lookup
+
+    def asks(self) -> list[Ask]:
+        """Who is to be asked what now."""
+        return [(contact, self._query) for contact in self.lookup.queries()]
+
+    def answered(self, asked: Contact, reply: Reply, wall: float) -> None:
+        """``asked`` answered with ``reply``."""
+        if isinstance(reply, Nodes):
+            self.lookup.answered(asked, reply.contacts)
+
+    def late(self, asked: Contact) -> None:
+        """``asked`` let a timeout pass."""
+        self.lookup.late(asked)
+
+    def failed(self, asked: Contact) -> None:
+        """``asked`` answered no try."""
+        self.lookup.failed(asked)
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to ask or to wait for."""
+        return self.lookup.done
+
+    def _query(self, nonce: int) -> Request:
+        return Find(nonce, self.target)
+
+
+class Getting(Finding):
+    """A lookup of a record: the highest valid ``seq`` wins, and of two values under one the greater bytes."""
+
+    def __init__(self, key: bytes, held: tuple[Signed, Record] | None, ticket: int | None = None) -> None:
+        super().__init__(key, ticket)
+        self.best = held
+        self._versions: dict[bytes, bytes] = {}  # by node: the body of its valid record, or nothing
+
+    def answered(self, asked: Contact, reply: Reply, wall: float) -> None:
+        """Take the record of ``reply``, if it is valid, and hear its contacts."""
+        if not isinstance(reply, Value):
+            return
+        self._versions[asked.id] = b""
+        if reply.record is not None:
+            self._take(asked, reply.record, wall)
+        self.lookup.answered(asked, reply.contacts)
+
+    def behind(self, count: int) -> list[Contact]:
+        """Those of the nearest ``count`` that answered without the best version: to be repaired by the reader."""
+        if self.best is None:
+            return []
+        body = self.best[0].body
+        return [contact for contact in self.lookup.nearest(count) if self._versions.get(contact.id) != body]
+
+    def _take(self, asked: Contact, signed: Signed, wall: float) -> None:
+        if self.best is None or signed.body != self.best[0].body or signed.key != self.best[0].key:
+            try:
+                record = check(signed, wall)
+            except PeerError:
+                return
+            if record_key(signed.key, record.salt) != self.target:
+                return
+            if self.best is None or (record.seq, signed.body) > (self.best[1].seq, self.best[0].body):
+                self.best = (signed, record)
+        self._versions[asked.id] = signed.body
+        self.lookup.impatient = True
+
+    def _query(self, nonce: int) -> Request:
+        return Get(nonce, self.target, 0)
+
+
+class Putting(Finding):
+    """A lookup, then puts to the nearest until ``copies`` are kept; who refuses is replaced by the next nearest."""
+
+    def __init__(
+        self, key: bytes, signed: Signed, copies: int, cas: int | None = None, ticket: int | None = None
+    ) -> None:
+        super().__init__(key, ticket)
+        self.signed = signed
+        self.cas = cas
+        self.holders: list[Contact] = []
+        self.code = StoreCode.REFUSED
+        self.seq = 0
+        self.own_code: int | None = None
+        self.own_writes: tuple[Write, ...] = ()
+        self._copies = copies
+        self._objections = 0
+        self._asked: dict[bytes, Contact] = {}
+        self._candidates: list[Contact] | None = None
+
+    @property
+    def storing(self) -> bool:
+        """Whether the nearest are known and puts are under way."""
+        return self._candidates is not None
+
+    def is_near(self, own: bytes) -> bool:
+        """Whether ``own`` is nearer to the key than the last of the nearest ``copies``: then it keeps one itself."""
+        nearest = self.lookup.nearest(self._copies)
+        return len(nearest) < self._copies or distance(own, self.target) < distance(nearest[-1].id, self.target)
+
+    def store(self, own_code: int | None, own_seq: int, is_refuser: Callable[[bytes], bool]) -> None:
+        """Begin to put. ``own_code`` is how our own holder judged the record, or ``None`` when it was not asked.
+
+        ``is_refuser(node)``: it said lately that it stores nothing; it is asked after all others.
+        """
+        nearest = self.lookup.nearest(limits.BUCKET_PEERS)
+        self._candidates = sorted(nearest, key=lambda contact: is_refuser(contact.id))
+        self.own_code = own_code
+        if own_code is not None:
+            self._judge(own_code, own_seq)
+
+    def asks(self) -> list[Ask]:
+        if self._candidates is None:
+            return super().asks()
+        asks: list[Ask] = []
+        while self._candidates and self._settled + len(self._asked) < self._copies:
+            contact = self._candidates.pop(0)
+            self._asked[contact.id] = contact
+            asks.append((contact, self._put))
+        return asks
+
+    def answered(self, asked: Contact, reply: Reply, wall: float) -> None:
+        if not isinstance(reply, Stored):
+            super().answered(asked, reply, wall)
+        elif self._asked.pop(asked.id, None) is not None:
+            if reply.code == StoreCode.KEPT:
+                self.holders.append(asked)
+            self._judge(reply.code, reply.seq)
+
+    def failed(self, asked: Contact) -> None:
+        if self._asked.pop(asked.id, None) is None:
+            super().failed(asked)
+
+    @property
+    def done(self) -> bool:
+        if self._candidates is None:
+            return False
+        return not self._asked and (self._settled >= self._copies or not self._candidates)
+
+    @property
+    def _settled(self) -> int:
+        # Who holds something newer needs no replacement: one more copy of the older version helps nobody.
+        return len(self.holders) + (self.own_code == StoreCode.KEPT) + self._objections
+
+    def _judge(self, code: int, seq: int) -> None:
+        if code in (StoreCode.OLDER, StoreCode.CAS):
+            self._objections += 1
+            if self.code not in (StoreCode.OLDER, StoreCode.CAS) or seq > self.seq:
+                self.code, self.seq = code, seq
+        elif self.code not in (StoreCode.OLDER, StoreCode.CAS):
+            if code == StoreCode.KEPT:
+                self.code, self.seq = code, seq
+            elif self.code != StoreCode.KEPT:
+                self.code = code
+
+    def _put(self, nonce: int) -> Request:
+        return Put(nonce, self.signed, self.cas)

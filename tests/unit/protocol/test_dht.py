@@ -1,0 +1,414 @@
+"""The DHT over a virtual network: what is put is found, with loss, with the dead, and with liars among the holders."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from p2pcpn import limits
+from p2pcpn.errors import UsageError
+from p2pcpn.identity.keys import Keypair
+from p2pcpn.protocol import dht as dht_module
+from p2pcpn.protocol.dht import BootstrapFailed, Dht, Joined
+from p2pcpn.protocol.effects import Commit, Effect, Notify, Send
+from p2pcpn.protocol.operations import GetDone, LookupDone, PutDone
+from p2pcpn.protocol.records import OURS, record_key
+from p2pcpn.protocol.requests import ANYBODY
+from p2pcpn.protocol.roundtrip import RoundTrips
+from p2pcpn.protocol.table import distance
+from p2pcpn.wire.addresses import Address, Contact, contact
+from p2pcpn.wire.datagrams import CODEC, Find, Get, Put, StoreCode, Stored, Value
+from p2pcpn.wire.statements import Record, Signed, signed
+
+WALL = 1_700_000_000.0
+OWNER = Keypair(bytes(31) + b"\x01")
+
+
+def by_address(address: Address) -> Address:
+    return address
+
+
+@dataclass
+class Network:
+    """Peers by address; datagrams take 5 to 25 ms, and a share of them is lost."""
+
+    seed: int = 1
+    loss: float = 0.0
+    now: float = 0.0
+    peers: dict[Address, Dht] = field(default_factory=dict)
+    events: dict[Address, list[object]] = field(default_factory=dict)
+    sent: int = 0
+    disk_works: bool = True
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(self.seed)
+        self._queue: list[tuple[float, int, Contact, Contact, bytes]] = []
+        self._number = 0
+
+    def add(self, storage: bool = True) -> Contact:
+        it = contact(self.rng.randbytes(20), ("10.0.0.1", 1000 + len(self.events)))
+        rng = random.Random(self.rng.random())
+        self.peers[it.address] = Dht(it.id, rng, by_address, RoundTrips(), self.now, storage=storage)
+        self.events[it.address] = []
+        return it
+
+    def wall(self) -> float:
+        return WALL + self.now
+
+    def perform(self, it: Contact, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Send):
+                self.sent += 1
+                body = CODEC.encode(effect.message)
+                if self.rng.random() >= self.loss:
+                    self._number += 1
+                    due_s = self.now + self.rng.uniform(0.005, 0.025)
+                    heapq.heappush(self._queue, (due_s, self._number, it, effect.to, body))
+            elif isinstance(effect, Commit):
+                self.perform(it, list(effect.then if self.disk_works else effect.otherwise))
+            elif isinstance(effect, Notify):
+                self.events[it.address].append(effect.event)
+            else:
+                raise AssertionError(effect)
+
+    def run(self, until_s: float, enough: Callable[[], bool] = lambda: False) -> None:
+        while not enough():
+            timers = [(due_s, address) for address, it in self.peers.items() if (due_s := it.deadline()) is not None]
+            due_s, address = min(timers, default=(until_s, ("", 0)))
+            if self._queue and self._queue[0][0] <= due_s:
+                at, _, sender, to, body = heapq.heappop(self._queue)
+                if at > until_s:
+                    break
+                self.now = max(self.now, at)
+                it = self.peers.get(to.address)
+                if it is not None and to.id in (it.own, ANYBODY):
+                    me = contact(it.own, to.address)
+                    message = CODEC.decode(body)
+                    self.perform(me, it.receive(sender, message, self.now, self.wall()))  # type: ignore[arg-type]
+            elif due_s >= until_s:
+                break
+            else:
+                self.now = max(self.now, due_s)
+                it = self.peers[address]
+                self.perform(contact(it.own, address), it.expire(self.now, self.wall()))
+        else:
+            return
+        self.now = until_s
+
+    def wait(self, it: Contact, kind: type, within_s: float = 60.0) -> object:
+        """The next event of ``kind`` at ``it``, which is taken away."""
+        events = self.events[it.address]
+        self.run(self.now + within_s, lambda: any(isinstance(event, kind) for event in events))
+        found = next(event for event in events if isinstance(event, kind))
+        events.remove(found)
+        return found
+
+    def put(self, it: Contact, item: Signed, **options: int) -> PutDone:
+        self.perform(it, self.peers[it.address].put(item, 1, self.now, self.wall(), **options))
+        done = self.wait(it, PutDone)
+        assert isinstance(done, PutDone)
+        return done
+
+    def get(self, it: Contact, key: bytes) -> GetDone:
+        self.perform(it, self.peers[it.address].get(key, 2, self.now, self.wall()))
+        done = self.wait(it, GetDone)
+        assert isinstance(done, GetDone)
+        return done
+
+    def holders(self, key: bytes) -> list[Contact]:
+        return [contact(it.own, address) for address, it in self.peers.items() if key in it.records]
+
+
+def swarm(count: int, seed: int = 1, loss: float = 0.0) -> tuple[Network, list[Contact]]:
+    net = Network(seed)
+    contacts = [net.add() for _ in range(count)]
+    bootstrap = contact(ANYBODY, contacts[0].address)
+    for it in contacts[1:]:
+        net.perform(it, net.peers[it.address].bootstrap([bootstrap], net.now))
+        net.run(net.now + 0.1)
+    net.run(net.now + 5.0)
+    net.loss = loss
+    return net, contacts
+
+
+def record(seq: int = 1, salt: bytes = b"salt", value: bytes = b"value", retention_s: float = 1e6) -> Signed:
+    return signed(Record(salt, seq, WALL, retention_s, value), OWNER)
+
+
+KEY = record_key(OWNER.public, b"salt")
+
+
+def test_every_peer_joins_and_a_lookup_finds_the_nearest_of_all() -> None:
+    net, contacts = swarm(40)
+    for it in contacts[1:]:
+        assert isinstance(net.wait(it, Joined), Joined)
+    target = b"\x77" * 20
+    net.perform(contacts[7], net.peers[contacts[7].address].find(target, 5, net.now))
+    done = net.wait(contacts[7], LookupDone)
+    others = sorted((it for it in contacts if it != contacts[7]), key=lambda it: distance(it.id, target))
+    assert done == LookupDone(5, target, tuple(others[:20]))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_at_ten_percent_loss_every_record_is_found(seed: int) -> None:
+    net, contacts = swarm(40, seed, loss=0.1)
+    for number in range(25):
+        done = net.put(contacts[number], record(salt=bytes([number])))
+        assert done.code == StoreCode.KEPT
+        assert done.copies == limits.RECORD_COPIES
+    for number in range(25):
+        key = record_key(OWNER.public, bytes([number]))
+        assert net.get(contacts[39 - number], key).signed == record(salt=bytes([number]))
+
+
+def test_records_outlive_the_death_of_half_the_peers_and_reads_stay_quick() -> None:
+    net, contacts = swarm(40, loss=0.02)
+    for number in range(10):
+        net.put(contacts[number], record(salt=bytes([number])))
+    for it in contacts[20:]:
+        del net.peers[it.address]
+    took_s = []
+    for number in range(10):
+        before_s = net.now
+        key = record_key(OWNER.public, bytes([number]))
+        assert net.get(contacts[19 - number], key).signed == record(salt=bytes([number]))
+        took_s.append(net.now - before_s)
+    assert sorted(took_s)[5] < 1.0
+    assert max(took_s) < 5.0
+
+
+def test_the_newest_version_wins_and_stale_holders_are_repaired() -> None:
+    net, contacts = swarm(12)
+    net.put(contacts[1], record(seq=1))
+    away = {it.address: net.peers.pop(it.address) for it in net.holders(KEY)[:3] if it not in contacts[1:3]}
+    done = net.put(contacts[1], record(seq=2, value=b"new"))
+    assert done.code == StoreCode.KEPT
+    net.peers.update(away)
+    for it in net.peers.values():
+        it.table._dead.clear()
+    found = net.get(contacts[2], KEY)
+    assert found.record is not None
+    assert found.record.seq == 2
+    net.run(net.now + 5.0)
+    versions = [net.peers[it.address].records.get(KEY, net.wall()) for it in net.holders(KEY)]
+    assert versions.count(record(seq=2, value=b"new")) >= limits.RECORD_COPIES
+    assert net.put(contacts[3], record(seq=1)).code == StoreCode.OLDER
+
+
+def test_a_record_that_nobody_put_is_not_found() -> None:
+    net, contacts = swarm(6)
+    assert net.get(contacts[3], KEY) == GetDone(2, KEY, None, None)
+
+
+def test_cas_refuses_to_replace_another_version_than_the_one_named() -> None:
+    net, contacts = swarm(6)
+    net.put(contacts[1], record(seq=3))
+    done = net.put(contacts[2], record(seq=4), cas=2)
+    assert (done.code, done.seq, done.copies) == (StoreCode.CAS, 3, 0)
+    assert net.put(contacts[2], record(seq=4), cas=3).code == StoreCode.KEPT
+
+
+def test_peers_without_storage_are_passed_over_and_not_asked_twice() -> None:
+    net = Network()
+    contacts = [net.add(storage=number % 2 == 0) for number in range(12)]
+    for it in contacts[1:]:
+        net.perform(it, net.peers[it.address].bootstrap([contact(ANYBODY, contacts[0].address)], net.now))
+    net.run(5.0)
+    done = net.put(contacts[1], record())
+    assert done.copies == 6
+    assert net.holders(KEY) == contacts[::2]
+    before = net.sent
+    net.put(contacts[1], record(seq=2), copies=6)
+    assert net.sent - before < 2 * 12 + 2 * 7
+
+
+def test_an_own_copy_is_counted_only_when_it_is_durable() -> None:
+    net = Network()
+    it = net.add()
+    assert net.put(it, record()) == PutDone(1, KEY, (), True, StoreCode.KEPT, 1)
+    assert net.get(it, KEY).signed == record()
+    net.disk_works = False
+    assert net.put(it, record(seq=2)).own_copy is False
+
+
+def test_a_record_that_nobody_would_keep_is_our_callers_mistake() -> None:
+    net = Network()
+    it = net.add()
+    with pytest.raises(UsageError, match="no peer would keep"):
+        net.put(it, record(retention_s=limits.RECORD_RETENTION_S_MAX * 2))
+
+
+def test_records_are_passed_on_to_peers_that_joined_later() -> None:
+    net, contacts = swarm(4)
+    net.put(contacts[1], record())
+    first = net.holders(KEY)
+    assert len(first) == 4
+    newcomers = [net.add() for _ in range(6)]
+    for it in newcomers:
+        net.perform(it, net.peers[it.address].bootstrap([contact(ANYBODY, contacts[0].address)], net.now))
+    net.run(net.now + 2.0 * limits.REFRESH_S)
+    assert len(net.holders(KEY)) >= limits.RECORD_COPIES
+    for it in first:
+        del net.peers[it.address]
+    assert net.get(newcomers[0], KEY).signed == record()
+
+
+def test_what_the_disk_held_is_passed_on_after_a_restart() -> None:
+    from p2pcpn.wire.pages import SIGNED
+
+    net, contacts = swarm(5)
+    row = (KEY, OWNER.public, 1, WALL + 1e6, SIGNED.encode(record()))
+    assert net.peers[contacts[2].address].restore([row], net.now, net.wall()) == 1
+    net.run(net.now + 1.5 * limits.REFRESH_S)
+    assert len(net.holders(KEY)) == 5
+
+
+def test_a_holder_of_an_old_version_adopts_the_newer_one_it_meets() -> None:
+    net, contacts = swarm(5)
+    net.put(contacts[1], record(seq=2))
+    stale = net.peers[contacts[3].address]
+    stale.records._drop(KEY)
+    stale.records.keep(record(seq=1), None, OURS, net.now, net.wall())
+    net.run(net.now + 1.5 * limits.REFRESH_S)
+    assert stale.records.get(KEY, net.wall()) == record(seq=2)
+
+
+def test_a_program_that_wrote_a_record_puts_it_again_each_hour_until_it_expires() -> None:
+    net = Network()
+    client = net.add(storage=False)
+    assert net.put(client, record(retention_s=9000.0)).copies == 0
+    holder = net.add()
+    net.perform(client, net.peers[client.address].heard(holder, net.now))
+    net.run(net.now + 1.5 * limits.REFRESH_S)
+    assert net.holders(KEY) == [holder]
+    net.run(net.now + 5 * limits.REFRESH_S)
+    assert net.holders(KEY) == []
+    assert not net.peers[client.address]._published
+
+
+def test_a_peer_that_started_alone_finds_the_swarm_when_it_appears() -> None:
+    net = Network()
+    alone = net.add()
+    later = contact(ANYBODY, ("10.0.0.1", 1001))
+    net.perform(alone, net.peers[alone.address].bootstrap([later], 0.0))
+    failed = net.wait(alone, BootstrapFailed)
+    assert failed == BootstrapFailed((later,), 2.0)
+    again = net.wait(alone, BootstrapFailed)
+    assert again == BootstrapFailed((later,), 4.0)
+    other = net.add()
+    assert net.wait(alone, Joined, 200.0) == Joined(1)
+    assert net.peers[other.address].table.contacts() == [alone]
+
+
+def test_a_bootstrap_that_is_ourselves_is_no_way_into_the_swarm() -> None:
+    net = Network()
+    it = net.add()
+    net.perform(it, net.peers[it.address].bootstrap([contact(ANYBODY, it.address)], 0.0))
+    assert isinstance(net.wait(it, BootstrapFailed), BootstrapFailed)
+
+
+def test_a_peer_that_lost_everybody_asks_its_bootstraps_again() -> None:
+    net, contacts = swarm(3)
+    it = net.peers[contacts[1].address]
+    it.table.heard(contacts[0], net.now)
+    for other in (contacts[0], contacts[2]):
+        effects = it.failed(other, net.now)
+    assert [effect.to.id for effect in effects if isinstance(effect, Send)] == [ANYBODY]
+    net.events[contacts[1].address].clear()
+    net.perform(contacts[1], effects)
+    assert isinstance(net.wait(contacts[1], Joined), Joined)
+
+
+def test_a_full_bucket_pings_its_longest_silent_peer(monkeypatch: pytest.MonkeyPatch) -> None:
+    it = Dht(bytes(20), random.Random(1), by_address, RoundTrips(), 0.0, k=1)
+    first, second = (contact(bytes([0x80, number]) * 10, ("10.0.0.1", 1 + number)) for number in range(2))
+    it.heard(first, 0.0)
+    it.expire(10.0, WALL)
+    it.heard(first, 10.0)
+    effects = it.heard(second, 100.0)
+    assert [effect.to for effect in effects if isinstance(effect, Send)] == [first]
+    monkeypatch.setattr(limits, "REQUESTS_MAX", 0)
+    it.heard(first, 101.0)
+    assert it.heard(second, 300.0) == []  # as much as may be asked is asked already
+
+
+def test_a_value_brings_as_many_contacts_as_fit_beside_it() -> None:
+    net, contacts = swarm(25)
+    it = net.peers[contacts[0].address]
+    for number in range(25):
+        it.table.heard(contact(b"6" + net.rng.randbytes(19), (f"2001:db8::{number}", 4000)), net.now)
+    big = record(value=bytes(limits.RECORD_VALUE_BYTES_MAX))
+    it.records.keep(big, None, OURS, net.now, net.wall())
+    for message, least in ((Get(1, KEY, 0), 3), (Get(1, KEY, 2), 20), (Get(1, b"k" * 20, 0), 20)):
+        sends = [
+            effect
+            for effect in it.receive(contacts[1], message, net.now, net.wall())
+            if isinstance(effect, Send) and isinstance(effect.message, Value)
+        ]
+        reply = sends[0].message
+        assert isinstance(reply, Value)
+        assert len(CODEC.encode(reply)) <= limits.BODY_BYTES_MAX
+        assert len(reply.contacts) >= least
+        assert (reply.record == big) == (least == 3)
+
+
+def test_more_operations_than_may_run_wait_for_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, contacts = swarm(6)
+    it = net.peers[contacts[1].address]
+    for number in range(200):
+        net.perform(contacts[1], it.find(bytes([number]) * 20, number, net.now))
+    assert it.statistics()["operations"] == 200
+    monkeypatch.setattr(limits, "OPERATIONS_WAITING_MAX", 10)
+    with pytest.raises(UsageError, match="wait already"):
+        it.find(bytes(20), 999, net.now)
+    net.run(net.now + 10.0)
+    tickets = [event.ticket for event in net.events[contacts[1].address] if isinstance(event, LookupDone)]
+    assert sorted(tickets) == list(range(200))
+
+
+def test_requests_beyond_the_bound_count_as_failed_and_end_the_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, contacts = swarm(6)
+    it = net.peers[contacts[1].address]
+    monkeypatch.setattr(it.requests, "_outstanding_max", 0)
+    assert it.find(bytes(20), 1, net.now) == [Notify(LookupDone(1, bytes(20), ()))]
+
+
+def test_replies_to_nothing_we_asked_change_nothing() -> None:
+    net, contacts = swarm(3)
+    it = net.peers[contacts[1].address]
+    assert it.receive(contacts[2], Stored(1, 0, 0), net.now, net.wall()) == []
+    assert it.receive(contacts[2], Value(1, record(), []), net.now, net.wall()) == []
+    assert KEY not in it.records
+
+
+def test_a_put_from_a_stranger_is_answered_by_the_rules_of_the_holder() -> None:
+    it = Dht(bytes(20), random.Random(1), by_address, RoundTrips(), 0.0)
+    stranger = contact(b"s" * 20, ("10.0.0.9", 4000))
+    effects = it.receive(stranger, Put(7, record(), None), 0.0, WALL)
+    [commit] = [effect for effect in effects if isinstance(effect, Commit)]
+    assert commit.then == (Send(stranger, Stored(7, StoreCode.KEPT, 1)),)
+    [join] = [effect for effect in effects if isinstance(effect, Send)]
+    assert isinstance(join.message, Find)
+
+
+def test_one_seed_gives_one_history() -> None:
+    def history() -> list[tuple[float, int]]:
+        net, contacts = swarm(10, seed=5, loss=0.1)
+        net.put(contacts[3], record())
+        net.get(contacts[4], KEY)
+        return [(net.now, net.sent)]
+
+    assert history() == history()
+
+
+def test_the_memory_of_who_refuses_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "DEAD_PEERS_MAX", 2)
+    it = Dht(bytes(20), random.Random(1), by_address, RoundTrips(), 0.0)
+    for number in range(5):
+        it._note_refusal(contact(bytes([number]) * 20, ("10.0.0.1", 1)), Stored(1, StoreCode.REFUSED, 0))
+    assert len(it._refusers) == 2
+    assert dht_module.REFUSAL_S > 0
