@@ -412,7 +412,7 @@ class Submission:
                 future.resolve(result)
             else:
                 self.progress.failed += 1
-                future.fail(_error(outcome, value))
+                future.fail(error_of(outcome, value))
         self.progress.delivered += len(event.indices)
         if self.on_delivered is not None:
             self.on_delivered(event.indices)
@@ -429,7 +429,7 @@ class Submission:
             if outcome == Outcome.OK:
                 future.resolve(pickle.loads(data))
             else:
-                future.fail(_error(outcome, data))
+                future.fail(error_of(outcome, data))
         except Exception as error:  # the future carries whatever went wrong
             future.fail(error)
 
@@ -529,7 +529,7 @@ class Submission:
         self._pointer.cancel()
 
 
-def _error(outcome: int, value: bytes) -> BaseException:
+def error_of(outcome: int, value: bytes) -> BaseException:
     """The exception of a task that raised, or whose worker died."""
     if outcome == Outcome.DIED:
         death = pages.DEATH.decode(value)
@@ -547,4 +547,4 @@ def _to_standard_streams(index: int, stream: int, data: bytes) -> None:
         pass  # the program closed the stream
 
 
-__all__ = ["Options", "Progress", "Submission"]
+__all__ = ["Options", "Progress", "Submission", "error_of"]

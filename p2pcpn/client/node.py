@@ -1,0 +1,81 @@
+"""``Node``: a peer inside an asyncio program. It takes part in the swarm, and submits and fetches jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from p2pcpn.client.job import Fetched, Job, Submitted, parse_job_id
+from p2pcpn.client.owner import owner_key
+from p2pcpn.client.project import project
+from p2pcpn.client.reader import Reader
+from p2pcpn.client.submission import Options, Submission
+from p2pcpn.config import Config
+from p2pcpn.identity.keys import Keypair
+from p2pcpn.node.overlay import Faults, Overlay
+
+
+class Node:
+    """``async with Node(Config(bootstrap=[...], swarm_key=...)) as node:`` runs a peer until the block ends.
+
+    ``owner`` signs the jobs that are submitted here: a key file or :class:`Keypair`; by default ``config.key``, else this
+    user's own key. Raises what :class:`~p2pcpn.node.overlay.Overlay` raises.
+    """
+
+    def __init__(
+        self, config: Config | None = None, *, owner: str | Path | Keypair | None = None, faults: Faults | None = None
+    ) -> None:
+        self.config = config or Config()
+        self._owner = owner
+        self.overlay = Overlay(self.config, faults=faults)
+        self._submissions: list[Submission] = []
+
+    async def __aenter__(self) -> Node:
+        await self.overlay.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for submission in self._submissions:
+            submission.forget()
+        await self.overlay.close()
+
+    @property
+    def id(self) -> str:
+        """This node's id, as text."""
+        return self.overlay.id.hex()
+
+    @property
+    def address(self) -> str:
+        """Where others reach this node: ``host:port``, for UDP and TCP."""
+        host, port = self.overlay.peer.contact.address
+        return f"{host}:{port}"
+
+    @property
+    def owner(self) -> Keypair:
+        """Whose jobs these are."""
+        if not isinstance(self._owner, Keypair):
+            self._owner = owner_key(self._owner or self.config.key)
+        return self._owner
+
+    async def submit(
+        self, fn: Callable[..., Any], iterable: Iterable[Any], *, close: bool = True, wait_s: float = 10.0, **options: Any
+    ) -> Job:
+        """One job: ``fn(item)`` for each item. ``options`` are those of :class:`~p2pcpn.Executor`.
+
+        Returns once the job is open; a tuple is one argument like anything else. Raises :class:`UsageError` for options
+        that cannot be and :class:`Unreachable` when no peer is there.
+        """
+        chosen = Options(**options)
+        submission = await Submission.open(self.overlay, self.owner, chosen, project(), wait_s=wait_s)
+        self._submissions.append(submission)
+        futures = [submission.submit(fn, (item,), {}) for item in iterable]
+        if close:
+            await submission.close()
+        return Job(Submitted(submission, futures))
+
+    async def fetch(self, job_id: str, *, wait_s: float = 10.0) -> Job:
+        """A job of this owner, kept by whichever peers. Raises :class:`JobError` when no peer that answers knows it."""
+        reader = Reader(self.overlay, self.owner, parse_job_id(job_id))
+        await reader.find(wait_s)
+        return Job(Fetched(reader))

@@ -1,0 +1,291 @@
+"""Reading a job from any peer, by its id and the owner's key.
+
+The owner's record in the DHT names the stewards; they show the signed spec and how long each grantor's log is; the heads of
+the logs (records under the grantors' keys) name the holders. Every log segment is checked against its grantor's signature and
+the chain, every result against a receipt that the trust rule accepts. Of an index settled twice, the least (epoch, digest) is
+the canonical result, for every reader alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from p2pcpn.errors import JobError, PeerError, ResultRefused, Unreachable
+from p2pcpn.identity.keys import Keypair, NodeId, node_id
+from p2pcpn.node.overlay import Overlay
+from p2pcpn.protocol.admission import trusts
+from p2pcpn.protocol.authority import Authority
+from p2pcpn.protocol.custody import CONTACT
+from p2pcpn.protocol.records import record_key
+from p2pcpn.protocol.settlement import NOTHING, check_segment, open_receipt
+from p2pcpn.wire import pages
+from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.messages import Ask, JobState, LogData, ReadLog
+from p2pcpn.wire.pages import Entry, LogHead, Print
+from p2pcpn.wire.sealing import JobKeys, digest, unseal, unwrap
+from p2pcpn.wire.statements import BlobRef, Close, opened
+
+POLL_S = 0.1
+POLL_S_MAX = 1.0
+ASK_WAIT_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One settled result as it is stored: a value nobody has unpickled yet."""
+
+    index: int
+    outcome: int
+    value: bytes | BlobRef
+    rendering: str
+    output: tuple[Print, ...]
+    worker: bytes  # node key of the worker
+    epoch: int
+    digest: bytes
+
+
+@dataclass(slots=True)
+class Log:
+    """How far one grantor's log has been read."""
+
+    grantor: bytes  # node id
+    epoch: int
+    known: int = 0  # segments that are said to exist
+    read: int = 0
+    last: bytes = NOTHING
+    holders: dict[NodeId, Contact] = field(default_factory=dict)
+
+
+class Reader:
+    """Reads one job. ``state`` is the newest :class:`JobState` seen; ``refused`` lists results that were not accepted."""
+
+    def __init__(self, overlay: Overlay, owner: Keypair, job: bytes) -> None:
+        self.overlay = overlay
+        self.owner = owner
+        self.job = job
+        self.authority: Authority | None = None
+        self.keys: JobKeys | None = None
+        self.state: JobState | None = None
+        self.total: int | None = None
+        self.cancelled = False
+        self.results: dict[int, Stored] = {}
+        self.refused: list[str] = []
+        self.conflicts = 0
+        self._stewards: dict[NodeId, Contact] = {}
+        self._logs: dict[tuple[bytes, int], Log] = {}
+
+    # --- finding -----------------------------------------------------------------------------------------------------
+
+    async def find(self, wait_s: float = 10.0) -> None:
+        """Find the job. Raises :class:`JobError` when no peer that answers knows it, or it is another owner's."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + wait_s
+        while True:
+            await self._find_stewards()
+            await self.refresh()
+            if self.authority is not None:
+                return
+            if loop.time() >= end:
+                raise JobError(
+                    f"no peer that answers keeps job {self.job.hex()[:8]} of owner {self.owner.public.hex()[:8]}; "
+                    "check the id and --key, or the job's retention has ended"
+                )
+            await asyncio.sleep(POLL_S)
+
+    async def _find_stewards(self) -> None:
+        found = await self.overlay.get_record(record_key(self.owner.public, self.job))
+        if found.record is not None:
+            try:
+                pointer = pages.JOB_POINTER.decode(found.record.value)
+                for packed in pointer.stewards:
+                    contact = CONTACT.decode(packed)
+                    self._stewards[NodeId(contact.id)] = contact
+            except PeerError:
+                pass  # an unreadable pointer is no pointer
+        if not self._stewards:
+            now = self.overlay.loop.time()
+            for listed in self.overlay.peer.directory.storage_near(self.job, now)[:16]:
+                self._stewards[NodeId(listed.advert.contact.id)] = listed.advert.contact
+
+    async def refresh(self) -> None:
+        """Ask the stewards again, and look at the heads of the logs in the DHT."""
+        contacts = list(self._stewards.values())
+        answers = await asyncio.gather(*(self._ask(contact) for contact in contacts))
+        for contact, answer in zip(contacts, answers, strict=True):
+            if answer is not None:
+                self._learn(contact, answer)
+        await self._heads()
+
+    async def _ask(self, contact: Contact) -> JobState | None:
+        try:
+            answer = await self.overlay.request(contact, lambda r: Ask(r, self.job), ASK_WAIT_S)
+        except Unreachable:
+            return None
+        return answer if isinstance(answer, JobState) else None
+
+    def _learn(self, contact: Contact, state: JobState) -> None:
+        try:
+            if self.authority is None:
+                authority = Authority(state.spec)
+                if authority.job != self.job or authority.owner != self.owner.public:
+                    return
+                self.authority = authority
+                self.keys = JobKeys(
+                    unwrap(self.owner, self.owner.public, authority.spec.nonce, authority.spec.wrapped)
+                )
+                for steward in authority.spec.stewards:
+                    self._stewards.setdefault(NodeId(steward.contact.id), steward.contact)
+            if state.handover is not None:
+                self.authority.hand_over(state.handover)
+            if state.close is not None:
+                self.authority.require_owner(state.close)
+                self.total = opened(state.close, Close).total
+            self.cancelled = self.cancelled or state.cancel is not None
+        except PeerError:
+            return  # a steward that shows what is not signed is not listened to
+        if self.state is None or state.granting or not self.state.granting:
+            self.state = state
+        for grantor, epoch, count in state.logs:
+            log = self._log(grantor, epoch)
+            log.known = max(log.known, count)
+            log.holders[NodeId(contact.id)] = contact
+
+    def _log(self, grantor: bytes, epoch: int) -> Log:
+        return self._logs.setdefault((grantor, epoch), Log(grantor, epoch))
+
+    async def _heads(self) -> None:
+        """The records of the logs' heads: holders beyond the stewards, and segments these have not got yet."""
+        if self.authority is None:
+            return
+        writers = [(self.authority.spec.grantor, 0)]
+        if self.authority.handover is not None:
+            writers.append((self.authority.handover.grantor, self.authority.handover.epoch))
+        for key, epoch in writers:
+            found = await self.overlay.get_record(record_key(key, self.job))
+            if found.record is None:
+                continue
+            try:
+                head: LogHead = pages.LOG_HEAD.decode(found.record.value)
+                if head.epoch != epoch:
+                    continue
+                log = self._log(node_id(key), epoch)
+                log.known = max(log.known, head.segments)
+                for packed in head.holders:
+                    contact = CONTACT.decode(packed)
+                    log.holders.setdefault(NodeId(contact.id), contact)
+            except PeerError:
+                continue
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    async def read(self) -> list[Stored]:
+        """Read what the logs hold beyond what was read; returns the new results."""
+        fresh: dict[int, Stored] = {}
+        for log in list(self._logs.values()):
+            while log.read < log.known:
+                entries = await self._segment(log)
+                if entries is None:
+                    break
+                for stored in self._open(entries, log.epoch):
+                    known = self.results.get(stored.index)
+                    if known is not None and known.digest != stored.digest:
+                        self.conflicts += 1
+                    if known is None or (stored.epoch, stored.digest) < (known.epoch, known.digest):
+                        self.results[stored.index] = fresh[stored.index] = stored
+        return [fresh[index] for index in sorted(fresh)]
+
+    async def _segment(self, log: Log) -> list[Entry] | None:
+        """The next segment of a log, from the first holder that shows a right one."""
+        assert self.authority is not None
+        for contact in list(log.holders.values()):
+            try:
+                data = await self.overlay.request(
+                    contact, lambda r: ReadLog(r, self.job, log.grantor, log.epoch, log.read), ASK_WAIT_S
+                )
+            except Unreachable:
+                continue
+            if not isinstance(data, LogData):
+                continue
+            try:
+                header, entries = check_segment(data.header, data.body, self.job, self.authority.grants)
+                if header.number != log.read or header.previous != log.last or header.epoch != log.epoch:
+                    raise PeerError("a log segment is not the next of its chain")
+            except PeerError as error:
+                self.refused.append(str(error))
+                continue
+            log.read, log.last = log.read + 1, digest(data.header.body)
+            return entries
+        return None
+
+    def _open(self, entries: list[Entry], epoch: int) -> list[Stored]:
+        assert self.keys is not None
+        rules = self.overlay.peer.setup.rules
+        found: list[Stored] = []
+        for entry in entries:
+            try:
+                checked = open_receipt(
+                    entry.receipt, entry.page, self.keys, self.job, lambda key, proof: trusts(rules, key, proof)
+                )
+            except (PeerError, ResultRefused) as error:
+                self.refused.append(str(error))
+                continue
+            kept = None if entry.spans is None else {i for first, count in entry.spans for i in range(first, first + count)}
+            prints: dict[int, list[Print]] = {}
+            for line in checked.page.output:
+                prints.setdefault(line.index, []).append(line)
+            renderings = checked.page.renderings
+            for at, index in enumerate(checked.indices):
+                if kept is not None and index not in kept:
+                    continue
+                found.append(
+                    Stored(
+                        index, checked.receipt.outcomes[at], checked.values[at],
+                        renderings[at] if at < len(renderings) else "", tuple(prints.get(index, ())), checked.worker,
+                        epoch, checked.receipt.digests[at * 16 : at * 16 + 16],
+                    )  # fmt: skip
+                )
+        return found
+
+    @property
+    def complete(self) -> bool:
+        """Whether every task of the closed job has a result."""
+        return self.total is not None and len(self.results) >= self.total
+
+    async def follow(self, wait_s: float | None) -> AsyncIterator[list[Stored]]:
+        """New results as they are settled, until the job is complete or cancelled.
+
+        Raises ``TimeoutError`` after ``wait_s`` seconds and :class:`JobError` when results were refused and no good one
+        can be had.
+        """
+        loop = asyncio.get_running_loop()
+        end = None if wait_s is None else loop.time() + wait_s
+        pause = POLL_S
+        while True:
+            fresh = await self.read()
+            if fresh:
+                yield fresh
+                pause = POLL_S
+            if self.complete or self.cancelled:
+                return
+            if end is not None and loop.time() >= end:
+                raise TimeoutError
+            if self.refused and self.state is not None and not self.state.granting and not fresh:
+                raise ResultRefused(self.refused[-1])
+            await asyncio.sleep(pause if end is None else min(pause, max(end - loop.time(), 0.01)))
+            pause = min(pause * 1.5, POLL_S_MAX)
+            await self.refresh()
+
+    async def value(self, stored: Stored) -> bytes:
+        """The bytes of a result, fetched where they are a blob. Raises :class:`PeerError` when nobody has it."""
+        if isinstance(stored.value, bytes):
+            return stored.value
+        holders = list(self._stewards.values())
+        for log in self._logs.values():
+            holders += [contact for node, contact in log.holders.items() if node not in self._stewards]
+        listed = self.overlay.peer.directory.get(node_id(stored.worker))
+        if listed is not None:
+            holders.append(listed.advert.contact)
+        ref = stored.value
+        return unseal(ref.key, 0, await self.overlay.library.fetch_blob(ref.digest, holders))
