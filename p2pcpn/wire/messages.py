@@ -18,6 +18,7 @@ from p2pcpn.wire.statements import ShortText, Signed
 Indices = Annotated[list[U63], Meta(max_length=limits.BATCH_TASKS_MAX)]
 Spans = Annotated[list[tuple[U63, U32]], Meta(max_length=limits.BATCH_TASKS_MAX)]
 Part = Annotated[bytes, Meta(max_length=limits.BLOB_PART_BYTES)]
+SealedPage = Annotated[bytes, Meta(max_length=limits.MESSAGE_BYTES_MAX)]
 
 
 class Introduce(msgspec.Struct, array_like=True, frozen=True, tag=1):
@@ -33,7 +34,7 @@ class Extend(msgspec.Struct, array_like=True, frozen=True, tag=2):
 
     request: U63
     segment: Signed
-    pages: Annotated[list[Annotated[bytes, Meta(max_length=limits.MESSAGE_BYTES_MAX)]], Meta(max_length=limits.PAGES_PER_SEGMENT_MAX)]
+    pages: Annotated[list[SealedPage], Meta(max_length=limits.PAGES_PER_SEGMENT_MAX)]
     keep: bool
 
 
