@@ -28,6 +28,7 @@ from p2pcpn.runtime.function.messages import DROPPED, Finished, Output
 PREFETCH_S: Final = 0.02
 # A worker that dies before it starts a batch is no task's fault; a batch that this happens to thrice gets the blame.
 _UNSTARTED_DEATHS_MAX: Final = 3
+_DIGEST_KEY_BYTES_MAX: Final = 64  # of BLAKE2b
 _CLOSE_S: Final = 0.1
 _SWEEP_S: Final = WORKER_IDLE_S / 4
 
@@ -93,12 +94,15 @@ class FunctionRuntime:
         """Run ``batch`` in a worker of ``group``, now or as soon as one is free.
 
         What waits here waits in order; the caller bounds it by looking at :meth:`free_slots` or :meth:`room` first.
-        Raises :class:`UsageError` for a group whose bundle was not set, and for a batch without tasks or functions.
+        Raises :class:`UsageError` for a group whose bundle was not set, and for a batch without tasks or functions
+        or with too long a digest key.
         """
         if group.bundle is not None and group.bundle not in self._bundles:
             raise UsageError("the project bundle of this group is not here; set_bundle() comes first")
         if not batch.arguments or not batch.functions:
             raise UsageError("a batch has at least one task and one function")
+        if len(batch.digest_key) > _DIGEST_KEY_BYTES_MAX:
+            raise UsageError(f"a digest key has at most {_DIGEST_KEY_BYTES_MAX} bytes")
         if self._zygote is None and self._closing is None:
             self._vain_starts = 0
             self._open_zygote()

@@ -38,6 +38,8 @@ _RECEIVE_BYTES: Final = 256 << 10
 _PIPE_LOOK_S: Final = 0.0002
 _PIPE_LOOKS: Final = 100
 _NONE: Final = bytes(4)
+# The zygote has a dozen descriptors; none but the worker's own is a task's business.
+_DESCRIPTORS_MAX: Final = 256
 
 
 class Worker:
@@ -237,6 +239,9 @@ def main(descriptors: Sequence[int], folder: Path, parent: int, memory_bytes_max
     for source, target in ((nothing, 0), (out, 1), (err, 2)):
         os.dup2(source, target)
         os.close(source)
+    low, high = sorted((peer, page))
+    for first, end in ((3, low), (low + 1, high), (high + 1, _DESCRIPTORS_MAX)):
+        os.closerange(first, end)
     os.set_inheritable(peer, False)
     code = 1
     try:

@@ -428,6 +428,8 @@ async def test_what_cannot_run_is_refused_at_once() -> None:
             one.runtime.submit(GroupKey(b"o", b"unknown"), batch(1, double, (1,)))
         with pytest.raises(UsageError, match="at least one"):
             one.runtime.submit(OURS, Batch(1, [], None, [], KEY))
+        with pytest.raises(UsageError, match="64 bytes"):
+            one.runtime.submit(OURS, Batch(1, [b"f"], None, [b"a"], bytes(65)))
 
 
 @pytest.mark.asyncio

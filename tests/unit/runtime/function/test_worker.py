@@ -248,6 +248,7 @@ def test_a_forked_child_becomes_a_worker_apart_from_its_parent(
     page = shared_file()
     monkeypatch.setattr(os, "setsid", lambda: calls.append("setsid"))
     monkeypatch.setattr(os, "dup2", lambda _, target: calls.append(target))
+    monkeypatch.setattr(os, "closerange", lambda *_: None)
     monkeypatch.setattr(os, "register_at_fork", lambda **_: None)
     monkeypatch.setattr(os, "chdir", lambda _: None)
     monkeypatch.setattr(os, "_exit", leave)
