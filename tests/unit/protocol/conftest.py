@@ -74,6 +74,7 @@ class Wire:
 
     def wait(self, seconds: float) -> None:
         """Let time pass, waking each peer when it asked to be woken."""
+        self.run()
         end = self.now + seconds
         while True:
             due = [(at, where) for where, peer in self.peers.items() if (at := peer.deadline()) is not None]
