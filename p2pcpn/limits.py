@@ -232,7 +232,10 @@ PROBE_IDLE_S: Final = 5.0
 PROBE_BUSY_S: Final = 1.0
 PROBE_HELPERS: Final = 3
 PROBE_RELAYS_MAX: Final = 64
-PROBES_MAX: Final = 256
+# Each asks at most five requests of REQUESTS_MAX.
+PROBES_MAX: Final = 768
+# Rumors of suspicion make us ask at most so many neighbours a second.
+RUMORED_PROBES_PER_S: Final = 10.0
 CHECK_S: Final = 0.9
 
 # --- A worker's jobs, a steward's shelf, and lines ------------------------------------------------------------------
@@ -271,3 +274,26 @@ ORPHANS_PER_JOB_MAX: Final = 4096
 # What waits for one session that is being dialled.
 LINE_WAITING_MAX: Final = 65_536
 LINE_WAITING_BYTES_MAX: Final = 64 << 20
+# Half by round trip, a quarter by id, a quarter by chance: lone clusters of near peers stay connected.
+NEIGHBOURS_BY_RTT: Final = NEIGHBOURHOOD_MAX // 2
+NEIGHBOURS_BY_ID: Final = NEIGHBOURHOOD_MAX // 4
+# Whom it may choose from: 150 bytes each.
+NEIGHBOUR_CANDIDATES_MAX: Final = 512
+NEIGHBOURHOOD_S: Final = 30.0
+# 12 peers a hop (fanout 3, four rounds): an advert reaches some 1,700 peers, a suspicion those who share a neighbour.
+ADVERT_HOPS: Final = 3
+MEMBER_HOPS: Final = 2
+
+# --- The control socket of one peer ----------------------------------------------------------------------------------
+# Requests are 20 to 200 bytes. 16 connections of one request each: 64 KiB; who says nothing for 30 s is hung up on.
+CONTROL_REQUEST_BYTES_MAX: Final = 4096
+CONTROL_CONNECTIONS_MAX: Final = 16
+CONTROL_IDLE_S: Final = 30.0
+# 4,096 adverts of at most 2 KB as JSON, twice over.
+CONTROL_ANSWER_BYTES_MAX: Final = 16 << 20
+# A day of one line a second is 8 MB: the newest 2 MiB are kept, in two files.
+LOG_BYTES_MAX: Final = 1 << 20
+
+# --- Settlements ---------------------------------------------------------------------------------------------------
+# 256 values of 16 KiB and 4 MiB of output are 8.1 MiB; a log segment of one such page still fits one message of 16 MiB.
+RESULT_PAGE_BYTES_MAX: Final = 12 << 20
