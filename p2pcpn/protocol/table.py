@@ -90,7 +90,7 @@ class RoutingTable:
 
     def heard(self, contact: Contact, now: float) -> Contact | None:
         """``contact`` spoke. Returns the peer to ping, when somebody must be shown to be gone to make room for it."""
-        if contact.id == self._own.id or not contact.usable:
+        if contact.id == self._own.id:
             return None
         self._heard_s = now
         self._dead.pop(contact, None)
@@ -98,6 +98,8 @@ class RoutingTable:
         if entry is not None and entry.contact == contact:
             entry.heard_s, entry.verifying = now, False
             self._bucket_of(entry.node).add_node(entry.node)  # moves it to the end: most recently heard
+            return None
+        if not contact.usable:
             return None
         if entry is not None:
             self._drop(entry)  # it moved; the new address must pass the group limits like anybody's

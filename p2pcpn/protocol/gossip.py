@@ -1,0 +1,321 @@
+"""Gossip: signed rumors to a few neighbours for a few rounds, and push-pull of digests behind them.
+
+A rumor is a signed advert, offer or member state. Its id is the first 8 bytes of BLAKE2b of its packed signed bytes.
+A new one is verified, delivered once, and sent to three neighbours by chance in each of four rounds of 100 ms; the
+first round is at once when none was lately. Every ten seconds one neighbour is told which rumors are held here, and
+each side pulls what it lacks, so that what loss or an empty neighbourhood hid is found after all.
+
+Of one origin's adverts, offers of a job and words about a member only the newest is held and sent. ``hops`` counts
+down: a rumor that comes with 0 goes no farther, nor is it offered to be pulled.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from p2pcpn import limits
+from p2pcpn.errors import PeerError
+from p2pcpn.identity.keys import node_id
+from p2pcpn.protocol.effects import Effect, Heard, Send
+from p2pcpn.protocol.neighbourhood import Neighbourhood
+from p2pcpn.protocol.rates import Allowance, Bucket
+from p2pcpn.wire import datagrams
+from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.pages import SIGNED
+from p2pcpn.wire.statements import Advert, MemberState, Offer, Signed, opened, read
+
+RUMOR_ID_BYTES = 8
+# A body less the framing of a Gossip and its two lists.
+GOSSIP_BYTES = limits.BODY_BYTES_MAX - 8
+# How often rumors that nobody could be told are tried again.
+LONELY_S = 1.0
+
+Gossiped = Advert | Offer | MemberState
+_TYPES: dict[int, type[Gossiped]] = {cls.kind: cls for cls in (Advert, Offer, MemberState)}
+HOPS = {Advert.kind: limits.ADVERT_HOPS, Offer.kind: limits.RUMOR_HOPS_MAX, MemberState.kind: limits.MEMBER_HOPS}
+
+
+@dataclass(frozen=True, slots=True)
+class Rumor:
+    """A rumor that is new here; signature and origin are right."""
+
+    statement: Gossiped
+    signed: Signed
+
+
+@dataclass(slots=True)
+class _Held:
+    id: bytes
+    signed: Signed
+    size_bytes: int
+    hops: int
+    rounds: int
+    expires_s: float
+    tellers: list[bytes] = field(default_factory=list)  # they know it: it is not sent back to them
+
+
+def rumor_id(packed: bytes) -> bytes:
+    """The 8-byte id of a rumor's packed signed bytes."""
+    return blake2b(packed, digest_size=RUMOR_ID_BYTES).digest()
+
+
+def _slot(signed: Signed, statement: Gossiped) -> tuple[tuple[bytes | int, ...], tuple[int, ...]]:
+    """What the rumor is about, in its signer's words, and its place among the versions of that."""
+    if isinstance(statement, Advert):
+        return (signed.kind, signed.key), (statement.boot, statement.version)
+    if isinstance(statement, Offer):
+        return (signed.kind, signed.key, statement.job), (statement.epoch, statement.number)
+    return (signed.kind, signed.key, statement.member.id), (statement.boot, statement.incarnation, statement.state)
+
+
+def _is_authorised(signed: Signed, statement: Gossiped) -> bool:
+    """Adverts are said by the peer itself, offers by the grantor; that a member lives only it can say."""
+    signer = node_id(signed.key)
+    if isinstance(statement, Advert):
+        return signer == statement.contact.id
+    if isinstance(statement, Offer):
+        return signer == statement.grantor.id
+    return statement.state != 0 or signer == statement.member.id
+
+
+class Gossip:
+    """The rumors of one peer. New ones come as ``Heard(Rumor, sender)``, each once."""
+
+    def __init__(self, neighbourhood: Neighbourhood, rng: random.Random, now: float) -> None:
+        self._neighbourhood = neighbourhood
+        self._rng = rng
+        self._held: OrderedDict[bytes, _Held] = OrderedDict()
+        self._active: dict[bytes, _Held] = {}
+        self._seen: OrderedDict[bytes, float] = OrderedDict()
+        self._slots: OrderedDict[tuple[bytes | int, ...], tuple[tuple[int, ...], bytes]] = OrderedDict()
+        self._verifies = Allowance(limits.RUMOR_VERIFIES_PER_S, limits.RUMOR_VERIFIES_PER_SENDER_PER_S)
+        self._offers: OrderedDict[tuple[bytes, bytes], Bucket] = OrderedDict()
+        self._round_due_s = now
+        self._push_pull_due_s = now
+        self._refused = 0
+        self._delivered = 0
+
+    # --- verbs -------------------------------------------------------------------------------------------------
+
+    def spread(self, signed: Signed, now: float, hops: int | None = None) -> list[Effect]:
+        """Tell ``signed``, our own word, to peers at most ``hops`` away (default: what its kind is for)."""
+        hops = HOPS[signed.kind] if hops is None else min(hops, limits.RUMOR_HOPS_MAX)
+        statement = read(signed, _TYPES[signed.kind])
+        packed = SIGNED.encode(signed)
+        if rumor_id(packed) not in self._held and self._is_news(signed, statement):
+            self._hold(rumor_id(packed), signed, statement, len(packed), hops, now)
+        return self._round(now)
+
+    def pull(self, peer: Contact, now: float) -> list[Effect]:
+        """Compare rumors with ``peer`` at once, for example because it is new."""
+        return [Send(peer, datagrams.RumorDigest(b"".join(self._offered(now)), True))]
+
+    def receive(self, sender: Contact, message: datagrams.Datagram, now: float) -> list[Effect]:
+        """Take a :class:`Gossip`, :class:`RumorDigest` or :class:`RumorPull`; :class:`PeerError` for one that lies."""
+        if isinstance(message, datagrams.Gossip):
+            if len(message.rumors) != len(message.hops):
+                raise PeerError("rumors and hops differ in number")
+            effects: list[Effect] = []
+            for signed, hops in zip(message.rumors, message.hops, strict=True):
+                effects += self._take(sender, signed, min(hops, limits.RUMOR_HOPS_MAX), now)
+            return effects + self._round(now)
+        if isinstance(message, datagrams.RumorDigest):
+            return self._compare(sender, message, now)
+        if isinstance(message, datagrams.RumorPull):
+            wanted = (self._held.get(rumor) for rumor in _ids(message.ids))
+            return self._tell(sender, [held for held in wanted if held is not None and held.hops > 0])
+        return []
+
+    def deadline(self) -> float:
+        """When the next round is due, or the next push-pull."""
+        return min(self._round_due_s, self._push_pull_due_s) if self._active else self._push_pull_due_s
+
+    def expire(self, now: float) -> list[Effect]:
+        """Send a round, compare digests with a neighbour, forget what is old; what is due of these."""
+        effects = self._round(now)
+        if now < self._push_pull_due_s:
+            return effects
+        self._push_pull_due_s = now + limits.PUSH_PULL_S * self._rng.uniform(0.8, 1.2)
+        for held in [held for held in self._held.values() if held.expires_s <= now]:
+            self._drop(held.id)
+        while self._seen and next(iter(self._seen.values())) + limits.RUMOR_SEEN_S <= now:
+            self._seen.popitem(last=False)
+        for peer in self._neighbourhood.sample(1):
+            effects += self.pull(peer, now)
+        return effects
+
+    def statistics(self) -> dict[str, int]:
+        """How many rumors are held, being sent, remembered, delivered and refused."""
+        return {
+            "held": len(self._held),
+            "active": len(self._active),
+            "seen": len(self._seen),
+            "delivered": self._delivered,
+            "refused": self._refused,
+        }
+
+    # --- taking ------------------------------------------------------------------------------------------------
+
+    def _take(self, sender: Contact, signed: Signed, hops: int, now: float) -> list[Effect]:
+        packed = SIGNED.encode(signed)
+        rumor = rumor_id(packed)
+        held = self._held.get(rumor)
+        if held is not None:
+            self._hear_again(held, sender, hops)
+            return []
+        if rumor in self._seen:
+            return []
+        try:
+            statement = self._verified(sender, signed, now)
+        except PeerError:
+            self._refused += 1
+            return []
+        if statement is None:
+            return []
+        held = self._hold(rumor, signed, statement, len(packed), hops, now)
+        held.tellers.append(sender.id)
+        self._delivered += 1
+        return [Heard(Rumor(statement, signed), sender)]
+
+    def _hear_again(self, held: _Held, sender: Contact, hops: int) -> None:
+        if sender.id not in held.tellers and len(held.tellers) < limits.NEIGHBOURHOOD_MAX:
+            held.tellers.append(sender.id)
+        if hops > held.hops:  # it came a shorter way as well: it may go farther than we thought
+            if held.hops == 0:
+                held.rounds = limits.RUMOR_ROUNDS
+                self._active[held.id] = held
+            held.hops = hops
+
+    def _verified(self, sender: Contact, signed: Signed, now: float) -> Gossiped | None:
+        """The statement, or ``None`` where it is old news or may cost no more now; it may come again then."""
+        cls = _TYPES.get(signed.kind)
+        if cls is None:
+            raise PeerError(f"statements of kind {signed.kind} are not gossiped")
+        statement = read(signed, cls)
+        # What is cheap comes first: a signature costs a hundred times as much as all of the rest.
+        if not self._is_news(signed, statement) or not self._verifies.take(sender.id, now):
+            return None
+        if not _is_authorised(signed, statement):
+            raise PeerError(f"that {cls.__name__} is not its signer's to say")
+        opened(signed, cls)
+        if isinstance(statement, Offer) and not self._may_offer((statement.owner, signed.key), now):
+            return None
+        return statement
+
+    def _may_offer(self, who: tuple[bytes, bytes], now: float) -> bool:
+        # Owner and grantor together: an offer names its owner, but the grantor signs it. Under the owner's name alone
+        # any stranger could use up the budget of an owner it dislikes.
+        bucket = self._offers.get(who)
+        if bucket is None:
+            bucket = self._offers[who] = Bucket(limits.OFFERS_PER_OWNER_PER_S, limits.OFFERS_PER_OWNER_BURST)
+            if len(self._offers) > limits.BUDGETS_MAX:
+                self._offers.popitem(last=False)
+        self._offers.move_to_end(who)
+        return bucket.take(now)
+
+    def _is_news(self, signed: Signed, statement: Gossiped) -> bool:
+        slot, version = _slot(signed, statement)
+        known = self._slots.get(slot)
+        return known is None or version > known[0]
+
+    # --- holding -----------------------------------------------------------------------------------------------
+
+    def _hold(self, rumor: bytes, signed: Signed, statement: Gossiped, size_bytes: int, hops: int, now: float) -> _Held:
+        slot, version = _slot(signed, statement)
+        before = self._slots.pop(slot, None)
+        if before is not None:
+            self._drop(before[1])
+        self._slots[slot] = (version, rumor)
+        if len(self._slots) > limits.RUMORS_SEEN_MAX:
+            self._slots.popitem(last=False)
+        ttl_s = limits.RUMOR_S if isinstance(statement, MemberState) else min(limits.RUMOR_S, statement.ttl_s)
+        held = _Held(rumor, signed, size_bytes + 2, hops, limits.RUMOR_ROUNDS, now + ttl_s)
+        self._held[rumor] = held
+        self._seen[rumor] = now
+        if hops > 0:
+            self._active[rumor] = held
+        if len(self._held) > limits.RUMORS_MAX:
+            self._drop(next(iter(self._held)))
+        if len(self._seen) > limits.RUMORS_SEEN_MAX:
+            self._seen.popitem(last=False)
+        return held
+
+    def _drop(self, rumor: bytes) -> None:
+        self._held.pop(rumor, None)
+        self._active.pop(rumor, None)
+
+    # --- telling -----------------------------------------------------------------------------------------------
+
+    def _round(self, now: float) -> list[Effect]:
+        """One round to a few neighbours, if there is news and the last was long enough ago."""
+        if not self._active or now < self._round_due_s:
+            return []
+        peers = self._neighbourhood.sample(limits.FANOUT)
+        self._round_due_s = now + (limits.RUMOR_ROUND_S if peers else LONELY_S)
+        if not peers:
+            return []
+        batch: list[_Held] = []
+        room = limits.RUMOR_DATAGRAMS_PER_ROUND * GOSSIP_BYTES // 2  # half-full datagrams, at worst
+        for held in sorted(self._active.values(), key=lambda held: -held.rounds):  # the least told first
+            if held.size_bytes > room:
+                break
+            room -= held.size_bytes
+            batch.append(held)
+        effects: list[Effect] = []
+        for peer in peers:
+            effects += self._tell(peer, [held for held in batch if peer.id not in held.tellers])
+        for held in batch:
+            held.rounds -= 1
+            if not held.rounds:
+                del self._active[held.id]
+        return effects
+
+    @staticmethod
+    def _tell(peer: Contact, rumors: Iterable[_Held]) -> list[Effect]:
+        """``rumors`` in as few datagrams as they fit, at most a round's worth."""
+        groups: list[list[_Held]] = []
+        room = 0
+        for held in rumors:
+            if held.size_bytes > room or len(groups[-1]) == limits.RUMORS_PER_DATAGRAM_MAX:
+                if len(groups) == limits.RUMOR_DATAGRAMS_PER_ROUND:
+                    break
+                groups.append([])
+                room = GOSSIP_BYTES
+            groups[-1].append(held)
+            room -= held.size_bytes
+        return [
+            Send(peer, datagrams.Gossip([held.signed for held in group], [held.hops - 1 for held in group]))
+            for group in groups
+        ]
+
+    def _offered(self, now: float) -> list[bytes]:
+        """The ids of the newest rumors that may go farther."""
+        ids: list[bytes] = []
+        for held in reversed(self._held.values()):
+            if held.hops > 0 and held.expires_s > now:
+                ids.append(held.id)
+                if len(ids) == limits.RUMOR_DIGESTS_MAX:
+                    break
+        return ids
+
+    def _compare(self, sender: Contact, message: datagrams.RumorDigest, now: float) -> list[Effect]:
+        theirs = _ids(message.ids)
+        lacking = [rumor for rumor in theirs if rumor not in self._held and rumor not in self._seen]
+        effects: list[Effect] = []
+        if lacking:
+            effects.append(Send(sender, datagrams.RumorPull(b"".join(lacking))))
+        if message.reply:
+            ours = self._offered(now)
+            if not set(ours) <= set(theirs):
+                effects.append(Send(sender, datagrams.RumorDigest(b"".join(ours), False)))
+        return effects
+
+
+def _ids(packed: bytes) -> list[bytes]:
+    if len(packed) % RUMOR_ID_BYTES:
+        raise PeerError("rumor ids have 8 bytes each")
+    return [packed[at : at + RUMOR_ID_BYTES] for at in range(0, len(packed), RUMOR_ID_BYTES)]

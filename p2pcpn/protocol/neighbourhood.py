@@ -1,0 +1,112 @@
+"""The neighbourhood: the at most 32 peers that this one probes and gossips with.
+
+Half are those with the lowest round trips, because work is claimed by whoever is near; a quarter those nearest by
+id, whom the DHT needs; the rest stand by chance and stay, because clusters that knew only their own would fall
+apart. Who is in it keeps its place unless another is clearly nearer (by a fifth), so that probes and rumors have a
+steady graph.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from p2pcpn import limits
+from p2pcpn.protocol.effects import Effect
+from p2pcpn.protocol.roundtrip import RoundTrips
+from p2pcpn.protocol.table import distance
+from p2pcpn.wire.addresses import Contact
+
+# A newcomer's round trip must be below this share of a neighbour's to take its place.
+CLEARLY_NEARER = 0.8
+
+
+class Neighbourhood:
+    """The neighbours of the peer ``own``, chosen from everyone it heard, or heard of, lately."""
+
+    def __init__(self, own: bytes, roundtrips: RoundTrips, rng: random.Random) -> None:
+        self._own = own
+        self._roundtrips = roundtrips
+        self._rng = rng
+        self._candidates: OrderedDict[bytes, tuple[Contact, bool]] = OrderedDict()  # and whether it was heard itself
+        self._chosen: dict[bytes, Contact] = {}
+        self._by_chance: list[bytes] = []
+        self._due_s: float | None = None
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def __contains__(self, node: bytes) -> bool:
+        return node in self._chosen
+
+    def contacts(self) -> list[Contact]:
+        """The neighbours, in a steady order."""
+        return list(self._chosen.values())
+
+    def get(self, node: bytes) -> Contact | None:
+        """The neighbour with the id ``node``."""
+        return self._chosen.get(node)
+
+    def sample(self, count: int, without: Iterable[bytes] = ()) -> list[Contact]:
+        """At most ``count`` neighbours by chance, none of the ids ``without``."""
+        absent = list(without)
+        eligible = [contact for node, contact in self._chosen.items() if node not in absent]
+        return self._rng.sample(eligible, min(count, len(eligible)))
+
+    def heard(self, contact: Contact, now: float, direct: bool = True) -> None:
+        """``contact`` spoke; not ``direct``: another passed on its signed word. A new one may become a neighbour."""
+        if contact.id == self._own:
+            return
+        known = self._candidates.get(contact.id)
+        if known is not None and (known[0] == contact or (known[1] and not direct)):
+            if direct:
+                self._candidates[contact.id] = (contact, True)
+                self._candidates.move_to_end(contact.id)
+            return
+        if not contact.usable:
+            return
+        self._candidates[contact.id] = (contact, direct)
+        self._candidates.move_to_end(contact.id)
+        if contact.id in self._chosen or len(self._chosen) < limits.NEIGHBOURHOOD_MAX:
+            self._chosen[contact.id] = contact
+        if self._due_s is None:
+            self._due_s = now + limits.NEIGHBOURHOOD_S
+        if len(self._candidates) > limits.NEIGHBOUR_CANDIDATES_MAX:
+            oldest = next(node for node in self._candidates if node not in self._chosen)
+            del self._candidates[oldest]
+
+    def gone(self, node: bytes) -> None:
+        """``node`` is dead or has left; another takes its place at once where one is known."""
+        self._candidates.pop(node, None)
+        if self._chosen.pop(node, None) is not None and len(self._candidates) > len(self._chosen):
+            self._choose()
+
+    def deadline(self) -> float | None:
+        """When the neighbours are chosen anew."""
+        return self._due_s
+
+    def expire(self, now: float) -> list[Effect]:
+        """Choose anew, when it is time."""
+        if self._due_s is not None and now >= self._due_s:
+            self._choose()
+            self._due_s = now + limits.NEIGHBOURHOOD_S if self._candidates else None
+        return []
+
+    def _choose(self) -> None:
+        nodes = list(self._candidates)
+        measured = [(rtt_s, node) for node in nodes if (rtt_s := self._cost_s(node)) is not None]
+        chosen = [node for _, node in sorted(measured)[: limits.NEIGHBOURS_BY_RTT]]
+        nearest = sorted((node for node in nodes if node not in chosen), key=lambda node: distance(node, self._own))
+        chosen += nearest[: limits.NEIGHBOURS_BY_ID]
+        rest = nearest[limits.NEIGHBOURS_BY_ID :]
+        self._by_chance = [node for node in self._by_chance if node in rest]
+        places = limits.NEIGHBOURHOOD_MAX - len(chosen)
+        others = [node for node in rest if node not in self._by_chance]
+        missing = max(0, min(places - len(self._by_chance), len(others)))
+        self._by_chance = (self._by_chance + self._rng.sample(others, missing))[:places]
+        self._chosen = {node: self._candidates[node][0] for node in chosen + self._by_chance}
+
+    def _cost_s(self, node: bytes) -> float | None:
+        rtt_s = self._roundtrips.srtt_s(node)
+        return rtt_s * CLEARLY_NEARER if rtt_s is not None and node in self._chosen else rtt_s

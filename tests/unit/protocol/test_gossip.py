@@ -1,0 +1,326 @@
+"""Gossip: everybody hears each rumor once, only the newest of each origin, and liars cost little."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import Counter
+
+import msgspec
+import pytest
+
+from p2pcpn import limits
+from p2pcpn.errors import PeerError
+from p2pcpn.identity.keys import Keypair
+from p2pcpn.protocol.effects import Effect, Heard, Send
+from p2pcpn.protocol.gossip import Gossip, Rumor, rumor_id
+from p2pcpn.protocol.neighbourhood import Neighbourhood
+from p2pcpn.protocol.roundtrip import RoundTrips
+from p2pcpn.wire import datagrams
+from p2pcpn.wire.addresses import Contact, contact
+from p2pcpn.wire.datagrams import Ack, RumorDigest, RumorPull
+from p2pcpn.wire.pages import SIGNED
+from p2pcpn.wire.statements import Advert, Close, MemberState, Offer, Signed, Statement, signed
+
+KEYS = [Keypair(number.to_bytes(32, "big")) for number in range(1, 8)]
+
+
+def at(keypair: Keypair, port: int = 4000) -> Contact:
+    return contact(keypair.id, ("10.0.0.1", port))
+
+
+def advert(version: int = 1, keypair: Keypair = KEYS[0], boot: int = 1, ttl_s: float = 900.0, pad: int = 0) -> Signed:
+    return signed(
+        Advert(
+            contact=at(keypair), boot=boot, version=version, ttl_s=ttl_s, roles=1, cores=2, slots=2, slots_free=2,
+            memory_bytes=1, memory_free_bytes=1, load=0.0, python="3.11", implementation="cpython", platform="linux",
+            runtimes=["function"], packages=["x" * 24] * (pad // 25), accelerators=[], tags=[], position=None,
+            rtt_ms=0.0, machine=1,
+        ),
+        keypair,
+    )  # fmt: skip
+
+
+def offer(number: int = 1, epoch: int = 0, job: bytes = b"j" * 20, keypair: Keypair = KEYS[0], pad: int = 0) -> Signed:
+    return signed(
+        Offer(job, KEYS[6].public, epoch, at(keypair), number, "function", "3.11", ["y" * 24] * pad, 0, 10, 2, 60.0),
+        keypair,
+    )
+
+
+def member(state: int, incarnation: int = 0, of: Keypair = KEYS[0], by: Keypair = KEYS[1]) -> Signed:
+    return signed(MemberState(at(of), 1, incarnation, state), by)
+
+
+def gossip(neighbours: list[Contact], seed: int = 1) -> Gossip:
+    hood = Neighbourhood(b"own".ljust(20), RoundTrips(), random.Random(seed))
+    for it in neighbours:
+        hood.heard(it, 0.0)
+    return Gossip(hood, random.Random(seed), 0.0)
+
+
+PEERS = [contact(bytes([number]) * 20, ("10.0.1.1", number)) for number in range(1, 7)]
+SENDER = PEERS[0]
+
+
+def tell(it: Gossip, rumor: Signed, now: float = 0.0, hops: int = 5, sender: Contact = SENDER) -> list[object]:
+    """What is delivered when ``sender`` tells ``rumor``."""
+    effects = it.receive(sender, datagrams.Gossip([rumor], [hops]), now)
+    return [effect.value for effect in effects if isinstance(effect, Heard)]
+
+
+def sent(effects: list[Effect]) -> list[tuple[Contact, datagrams.Gossip]]:
+    return [
+        (effect.to, effect.message)
+        for effect in effects
+        if isinstance(effect, Send) and isinstance(effect.message, datagrams.Gossip)
+    ]
+
+
+def statement(rumor: object) -> Statement:
+    assert isinstance(rumor, Rumor)
+    return rumor.statement
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_at_five_percent_loss_all_of_two_hundred_hear_each_rumor_once(seed: int) -> None:
+    rng = random.Random(seed)
+    count = 200
+    contacts = [contact(rng.randbytes(20), ("10.0.0.1", 1 + number)) for number in range(count)]
+    ports = {it.port: number for number, it in enumerate(contacts)}
+    peers: list[Gossip] = []
+    for own in contacts:
+        hood = Neighbourhood(own.id, RoundTrips(), random.Random(rng.random()))
+        for it in rng.sample(contacts, 12):
+            hood.heard(it, 0.0)
+        peers.append(Gossip(hood, random.Random(rng.random()), 0.0))
+    heard: Counter[tuple[int, bytes]] = Counter()
+    queue: list[tuple[float, int, int, int, bytes]] = []
+    number = 0
+
+    def perform(who: int, effects: list[Effect], now: float) -> None:
+        nonlocal number
+        for effect in effects:
+            if isinstance(effect, Heard):
+                assert isinstance(effect.value, Rumor)
+                heard[who, effect.value.signed.body] += 1
+            elif isinstance(effect, Send) and rng.random() >= 0.05:
+                number += 1
+                body = datagrams.CODEC.encode(effect.message)
+                heapq.heappush(queue, (now + rng.uniform(0.001, 0.05), number, who, ports[effect.to.port], body))
+
+    rumors = [offer(), advert(pad=200)]
+    for origin, rumor in enumerate(rumors):
+        perform(origin, peers[origin].spread(rumor, 0.0, hops=12), 0.0)
+    now = 0.0
+    while now < 30.0 and len(heard) < len(rumors) * (count - 1):
+        timers = ((it.deadline(), who) for who, it in enumerate(peers))
+        due_s, who = min(timers)
+        if queue and queue[0][0] <= due_s:
+            now, _, sender, to, body = heapq.heappop(queue)
+            perform(to, peers[to].receive(contacts[sender], datagrams.CODEC.decode(body), now), now)
+        else:
+            now = max(now, due_s)
+            perform(who, peers[who].expire(now), now)
+    assert len(heard) == len(rumors) * (count - 1)
+    assert set(heard.values()) == {1}
+    assert now < 5.0
+
+
+def test_a_rumor_is_sent_to_three_neighbours_for_four_rounds() -> None:
+    it = gossip(PEERS)
+    it.expire(0.0)
+    rounds = [sent(it.spread(offer(), 0.0, hops=4))]
+    assert it.deadline() == limits.RUMOR_ROUND_S
+    now = 0.0
+    while it.statistics()["active"]:
+        now += limits.RUMOR_ROUND_S
+        rounds.append(sent(it.expire(now)))
+    assert [len(sends) for sends in rounds] == [limits.FANOUT] * limits.RUMOR_ROUNDS
+    assert rounds[0][0][1] == datagrams.Gossip([offer()], [3])
+    assert it.deadline() > now
+
+
+def test_a_rumor_with_no_hops_left_is_delivered_and_goes_no_farther() -> None:
+    it = gossip(PEERS)
+    assert [statement(rumor) for rumor in tell(it, offer(), hops=0)]
+    assert sent(it.expire(1.0)) == []
+    assert it.receive(SENDER, RumorPull(rumor_id(SIGNED.encode(offer()))), 1.0) == []
+    assert tell(it, offer(), 2.0, hops=3) == []  # it came a shorter way too
+    assert sent(it.expire(2.1))
+
+
+def test_a_rumor_is_not_sent_back_to_who_told_it() -> None:
+    it = gossip(PEERS[:2])
+    effects = it.receive(PEERS[0], datagrams.Gossip([offer()], [3]), 0.0)
+    assert [to for to, _ in sent(effects)] == [PEERS[1]]
+    tell(it, offer(), 0.0, sender=PEERS[1])
+    assert sent(it.expire(0.1)) == []
+
+
+def test_a_newer_version_replaces_the_older_one_and_never_the_other_way_round() -> None:
+    it = gossip(PEERS)
+    assert tell(it, advert(2))
+    assert not tell(it, advert(1))
+    assert not tell(it, advert(2))
+    assert tell(it, advert(3))
+    assert tell(it, advert(1, boot=2))
+    assert tell(it, offer(1))
+    assert tell(it, offer(2))
+    assert not tell(it, offer(1))
+    assert tell(it, offer(1, epoch=1))
+    assert tell(it, offer(1, job=b"k" * 20))
+    assert tell(it, member(1))
+    assert not tell(it, member(1, incarnation=0, by=KEYS[1]))
+    assert tell(it, member(2))
+    assert tell(it, member(1, by=KEYS[2]))  # another's word stands beside it
+    assert it.statistics()["held"] == 5
+
+
+@pytest.mark.parametrize(
+    "rumor",
+    [
+        Signed(Advert.kind, advert().body, KEYS[0].public, bytes(64)),
+        signed(Close(b"j" * 20, 1, b"d" * 32), KEYS[0]),
+        Signed(Advert.kind, b"\xff", KEYS[0].public, bytes(64)),
+        signed(MemberState(at(KEYS[0]), 1, 0, 0), KEYS[1]),
+        msgspec.structs.replace(offer(), key=KEYS[1].public),
+        msgspec.structs.replace(advert(), key=KEYS[1].public),
+    ],
+)
+def test_what_is_not_its_signers_to_say_is_refused(rumor: Signed) -> None:
+    it = gossip(PEERS)
+    assert tell(it, rumor) == []
+    assert it.statistics() == {"held": 0, "active": 0, "seen": 0, "delivered": 0, "refused": 1}
+
+
+def test_rumors_and_hops_that_differ_in_number_are_the_senders_mistake() -> None:
+    it = gossip(PEERS)
+    with pytest.raises(PeerError):
+        it.receive(SENDER, datagrams.Gossip([offer()], []), 0.0)
+    with pytest.raises(PeerError):
+        it.receive(SENDER, RumorDigest(b"123", True), 0.0)
+    assert it.receive(SENDER, Ack(1, 0), 0.0) == []
+
+
+def test_one_sender_may_make_us_verify_so_much_a_second_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "RUMOR_VERIFIES_PER_SENDER_PER_S", 3.0)
+    it = gossip(PEERS)
+    heard = [bool(tell(it, advert(version))) for version in range(1, 6)]
+    assert heard == [True, True, True, False, False]
+    assert tell(it, advert(6), sender=PEERS[1])
+    assert tell(it, advert(7), now=1.0)  # what was left out then may come again
+
+
+def test_a_grantor_has_a_budget_of_offers_for_each_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "BUDGETS_MAX", 2)
+    it = gossip(PEERS)
+    heard = [bool(tell(it, offer(number))) for number in range(1, 25)]
+    assert heard.count(True) == limits.OFFERS_PER_OWNER_BURST
+    for keypair in KEYS[1:5]:
+        assert tell(it, offer(keypair=keypair))
+    assert len(it._offers) == 2
+
+
+def test_every_datagram_fits_whatever_the_rumors_are() -> None:
+    it = gossip(PEERS)
+    for number in range(40):
+        it.spread(offer(job=bytes([number]) * 20, pad=number % 25), 0.0)
+    for number, keypair in enumerate(KEYS):
+        it.spread(advert(keypair=keypair, pad=30 * number), 0.0)
+    told: set[bytes] = set()
+    now = 0.0
+    while it.statistics()["active"]:
+        now += 0.1
+        for _, message in sent(it.expire(now)):
+            assert len(datagrams.CODEC.encode(message)) <= limits.BODY_BYTES_MAX
+            assert len(message.rumors) == len(message.hops) <= limits.RUMORS_PER_DATAGRAM_MAX
+            told.update(rumor.body for rumor in message.rumors)
+    assert len(told) == 47
+    [digest] = it.pull(SENDER, now)
+    assert isinstance(digest, Send)
+    assert isinstance(digest.message, RumorDigest)
+    pulled = it.receive(SENDER, RumorPull(digest.message.ids), now)
+    assert sum(len(message.rumors) for _, message in sent(pulled)) >= limits.RUMOR_DATAGRAMS_PER_ROUND
+    assert len(pulled) <= limits.RUMOR_DATAGRAMS_PER_ROUND
+
+
+def test_the_smallest_rumors_are_sixteen_to_a_datagram() -> None:
+    it = gossip(PEERS)
+    small = [Signed(14, b"", KEYS[0].public, bytes(64))] * 20
+    held = [it._hold(bytes([n]) * 8, item, MemberState(at(KEYS[n % 7]), n, 0, 1), 10, 3, 0.0) for n, item in
+            enumerate(small)]  # fmt: skip
+    assert [len(message.rumors) for _, message in sent(it._tell(SENDER, held))] == [16, 4]
+
+
+def test_push_pull_brings_each_side_what_it_lacks() -> None:
+    one, other = gossip([]), gossip([], seed=2)
+    me, you = PEERS[0], PEERS[1]
+    one.spread(offer(), 0.0)
+    other.spread(advert(), 0.0)
+    heard: list[tuple[Contact, object]] = []
+    todo = [(me, effect) for effect in one.pull(you, 0.0)]
+    while todo:
+        sender, effect = todo.pop(0)
+        if isinstance(effect, Heard):
+            heard.append((sender, effect.value))
+        elif isinstance(effect, Send):
+            receiver = other if effect.to == you else one
+            todo += [(effect.to, follow) for follow in receiver.receive(sender, effect.message, 0.0)]
+    assert [(who, type(statement(rumor))) for who, rumor in heard] == [(you, Offer), (me, Advert)]
+    assert one.receive(you, RumorDigest(rumor_id(SIGNED.encode(offer())) + rumor_id(SIGNED.encode(advert())), True),
+                       0.0) == []  # fmt: skip
+
+
+def test_a_neighbour_is_compared_with_about_every_ten_seconds() -> None:
+    it = gossip(PEERS)
+    [first] = it.expire(0.0)
+    assert isinstance(first, Send)
+    assert first.message == RumorDigest(b"", True)
+    assert 8.0 <= it.deadline() <= 12.0
+
+
+def test_without_neighbours_a_rumor_waits() -> None:
+    it = gossip([])
+    assert it.spread(offer(), 0.0) == []
+    assert it.statistics()["active"] == 1
+    it.expire(0.0)
+    assert it.deadline() == 1.0
+    it._neighbourhood.heard(PEERS[0], 0.5)
+    assert len(sent(it.expire(1.0))) == 1
+
+
+def test_old_rumors_are_forgotten_and_their_ids_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    it = gossip(PEERS)
+    tell(it, advert(ttl_s=30.0))
+    tell(it, offer())
+    it.expire(31.0)
+    assert it.statistics()["held"] == 1
+    assert tell(it, advert(ttl_s=30.0), now=32.0) == []
+    it.expire(limits.RUMOR_SEEN_S + 1)
+    assert it.statistics()["seen"] == 0
+    monkeypatch.setattr(limits, "RUMORS_MAX", 2)
+    monkeypatch.setattr(limits, "RUMORS_SEEN_MAX", 3)
+    for keypair in KEYS:
+        tell(it, advert(keypair=keypair), now=1000.0)
+    assert (it.statistics()["held"], it.statistics()["seen"], len(it._slots)) == (2, 3, 3)
+
+
+def test_a_digest_names_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "RUMOR_DIGESTS_MAX", 3)
+    it = gossip(PEERS)
+    for keypair in KEYS:
+        it.spread(advert(keypair=keypair), 0.0)
+    [digest] = it.pull(SENDER, 0.0)
+    assert isinstance(digest, Send)
+    assert isinstance(digest.message, RumorDigest)
+    assert len(digest.message.ids) == 24
+
+
+def test_our_own_word_is_spread_and_not_delivered_to_us() -> None:
+    it = gossip(PEERS)
+    effects = it.spread(member(0, by=KEYS[0]), 0.0)
+    assert {message.hops[0] for _, message in sent(effects)} == {limits.MEMBER_HOPS - 1}
+    assert not [effect for effect in effects if isinstance(effect, Heard)]
+    assert tell(it, member(0, by=KEYS[0])) == []
+    assert it.spread(member(0, by=KEYS[0]), 0.01) == []

@@ -1,0 +1,114 @@
+"""The neighbourhood: near by round trip, near by id, some by chance, and steady."""
+
+from __future__ import annotations
+
+import random
+
+from p2pcpn import limits
+from p2pcpn.protocol.neighbourhood import Neighbourhood
+from p2pcpn.protocol.roundtrip import RoundTrips
+from p2pcpn.protocol.table import distance
+from p2pcpn.wire.addresses import Contact, contact
+
+OWN = bytes(20)
+
+
+def peer(number: int, port: int = 4000) -> Contact:
+    return contact(random.Random(number).randbytes(20), ("10.0.0.1", port))
+
+
+def crowd(count: int) -> tuple[Neighbourhood, RoundTrips, list[Contact]]:
+    trips = RoundTrips()
+    hood = Neighbourhood(OWN, trips, random.Random(1))
+    peers = [peer(number) for number in range(count)]
+    for it in peers:
+        hood.heard(it, 0.0)
+    return hood, trips, peers
+
+
+def test_in_a_small_swarm_everybody_is_a_neighbour_at_once() -> None:
+    hood, _, peers = crowd(5)
+    assert hood.contacts() == peers
+    assert peers[2].id in hood
+    assert hood.get(peers[2].id) == peers[2]
+    assert len(hood) == 5
+
+
+def test_we_are_no_neighbour_of_ours_and_nobody_is_at_an_unusable_address() -> None:
+    hood, _, _ = crowd(0)
+    hood.heard(contact(OWN, ("10.0.0.1", 4000)), 0.0)
+    hood.heard(peer(1, port=0), 0.0)
+    assert hood.contacts() == []
+    assert hood.deadline() is None
+
+
+def test_the_lowest_round_trips_and_the_nearest_ids_are_chosen_and_some_by_chance() -> None:
+    hood, trips, peers = crowd(100)
+    for number, it in enumerate(peers[60:]):
+        trips.observe(it.id, 0.001 * (number + 1))
+    assert hood.deadline() == limits.NEIGHBOURHOOD_S
+    assert hood.expire(limits.NEIGHBOURHOOD_S - 1) == []
+    hood.expire(limits.NEIGHBOURHOOD_S)
+    chosen = hood.contacts()
+    assert len(chosen) == limits.NEIGHBOURHOOD_MAX
+    swift = peers[60 : 60 + limits.NEIGHBOURS_BY_RTT]
+    assert all(it in chosen for it in swift)
+    near = sorted((it for it in peers if it not in swift), key=lambda it: distance(it.id, OWN))
+    assert all(it in chosen for it in near[: limits.NEIGHBOURS_BY_ID])
+    hood.expire(2 * limits.NEIGHBOURHOOD_S)
+    assert set(hood.contacts()) == set(chosen)  # who stands by chance stays
+
+
+def test_a_neighbour_keeps_its_place_unless_another_is_clearly_nearer() -> None:
+    hood, trips, peers = crowd(60)
+    for it in peers[: limits.NEIGHBOURS_BY_RTT]:
+        trips.observe(it.id, 0.010)
+    hood.expire(30.0)
+    last = sorted(peers[: limits.NEIGHBOURS_BY_RTT], key=lambda it: it.id)[-1]
+    outside = [it for it in peers if it.id not in hood]
+    trips.observe(outside[0].id, 0.009)
+    hood.expire(60.0)
+    assert outside[0].id not in hood
+    trips.observe(outside[1].id, 0.005)
+    hood.expire(90.0)
+    assert outside[1].id in hood
+    assert last.id not in hood or hood.contacts().index(last) >= limits.NEIGHBOURS_BY_RTT
+
+
+def test_another_takes_the_place_of_who_is_gone() -> None:
+    hood, _, _ = crowd(40)
+    before = hood.contacts()
+    hood.gone(before[3].id)
+    assert before[3].id not in hood
+    assert len(hood) == limits.NEIGHBOURHOOD_MAX
+    hood.gone(b"nobody".ljust(20))
+    few, _, peers = crowd(2)
+    few.gone(peers[0].id)
+    assert few.contacts() == [peers[1]]
+    few.gone(peers[1].id)
+    few.expire(30.0)
+    assert few.deadline() is None
+
+
+def test_who_moved_is_known_by_the_address_it_spoke_from() -> None:
+    hood, _, peers = crowd(2)
+    moved = contact(peers[0].id, ("10.7.7.7", 4000))
+    hood.heard(moved, 1.0, direct=False)  # hearsay does not replace what we heard ourselves
+    assert hood.get(moved.id) == peers[0]
+    hood.heard(moved, 2.0)
+    assert hood.get(moved.id) == moved
+    hood.heard(moved, 3.0)
+    hood.heard(peer(9), 3.0, direct=False)
+    assert peer(9).id in hood
+
+
+def test_the_candidates_are_bounded() -> None:
+    hood, _, _ = crowd(limits.NEIGHBOUR_CANDIDATES_MAX + 50)
+    assert len(hood._candidates) == limits.NEIGHBOUR_CANDIDATES_MAX
+    assert len(hood) == limits.NEIGHBOURHOOD_MAX
+
+
+def test_a_sample_leaves_out_whom_it_is_told_to() -> None:
+    hood, _, peers = crowd(5)
+    assert set(hood.sample(9, [peers[0].id])) == set(peers[1:])
+    assert len(hood.sample(2)) == 2
