@@ -88,11 +88,15 @@ def runs(process: psutil.Process) -> bool:
         return False
 
 
+def zygote_and_workers(pid: int) -> list[int]:
+    """The ids of a peer's zygote and of the six workers that run its tasks: those were forked first."""
+    [zygote] = psutil.Process(pid).children()
+    return [zygote.pid, *sorted(worker.pid for worker in zygote.children())[:6]]
+
+
 def descriptors_of_workers(pid: int) -> list[int]:
     """How many descriptors each worker has that runs a task, in order of their ids."""
-    [zygote] = psutil.Process(pid).children()
-    workers = sorted(zygote.children(), key=lambda worker: worker.pid)[:6]
-    return [len(os.listdir(f"/proc/{worker.pid}/fd")) for worker in workers]
+    return [len(os.listdir(f"/proc/{worker}/fd")) for worker in zygote_and_workers(pid)[1:]]
 
 
 @contextmanager
@@ -112,12 +116,19 @@ def peer(tmp_path: Path, started: str) -> Iterator[subprocess.Popen[str]]:
         process.stdout.close()
 
 
+def is_sleeper(process: psutil.Process) -> bool:
+    """Whether it is a program that a task started; one that ends while we look is none."""
+    try:
+        return process.name() == "sleep"
+    except psutil.NoSuchProcess:
+        return False
+
+
 def sleepers_are_up(pid: int) -> list[psutil.Process]:
     """The whole family, once the three programs that tasks start are in it."""
     while True:
         found = family(pid)
-        names = [process.name() for process in found if process.is_running()]
-        if names.count("sleep") == 3:
+        if sum(is_sleeper(process) for process in found) == 3:
             return found
 
 
@@ -135,7 +146,7 @@ def test_a_peer_killed_with_its_zygote_leaves_no_worker(tmp_path: Path) -> None:
     with peer(tmp_path, "executed") as process:
         processes = sleepers_are_up(process.pid)
         [zygote] = psutil.Process(process.pid).children()
-        workers = [worker for worker in zygote.children() if worker.name() != "sleep"]
+        workers = [worker for worker in zygote.children() if not is_sleeper(worker)]
         assert len(workers) >= 6
         process.kill()
         zygote.kill()
@@ -148,9 +159,9 @@ def test_a_peer_killed_with_its_zygote_leaves_no_worker(tmp_path: Path) -> None:
 
 def test_an_interrupt_of_the_terminal_does_not_reach_workers(tmp_path: Path) -> None:
     with peer(tmp_path, "executed") as process:
-        groups = {os.getpgid(each.pid) for each in family(process.pid)}
-        sessions = {os.getsid(each.pid) for each in family(process.pid)}
-        assert os.getpgid(process.pid) not in groups and os.getsid(process.pid) not in sessions
+        zygote, *workers = zygote_and_workers(process.pid)
+        assert [os.getsid(worker) for worker in workers] == workers  # each leads a session of its own
+        assert os.getsid(zygote) == zygote != os.getsid(process.pid)
 
 
 def test_workers_inherit_no_descriptor_of_the_peer(tmp_path: Path) -> None:
@@ -166,7 +177,7 @@ def test_a_worker_that_is_killed_takes_its_children_with_it(tmp_path: Path) -> N
     with peer(tmp_path, "executed") as process:
         sleepers_are_up(process.pid)
         [zygote] = psutil.Process(process.pid).children()
-        parents = [worker for worker in zygote.children() if any(c.name() == "sleep" for c in worker.children())]
+        parents = [worker for worker in zygote.children() if any(map(is_sleeper, worker.children()))]
         assert len(parents) == 2
         children = [child for worker in parents for child in worker.children()]
         for worker in parents:
