@@ -129,6 +129,7 @@ class Submission:
         self._idle = asyncio.Event()
         self._kept: events.Kept | None = None
         self._changed = asyncio.Event()
+        self._pointer: asyncio.Task[Any] | None = None
 
     # --- opening -----------------------------------------------------------------------------------------------------
 
@@ -223,9 +224,8 @@ class Submission:
         future = TaskFuture()
         try:
             number = self.functions.number(function)
-            data: bytes | tuple[BlobRef, bytes] = dumps((arguments, keywords))
-            if len(data) > limits.INLINE_BYTES_MAX:
-                data = self._blob(data)
+            pickled = dumps((arguments, keywords))
+            data = self._blob(pickled) if len(pickled) > limits.INLINE_BYTES_MAX else pickled
         except Exception as error:
             future.fail(error)
             return future
@@ -526,7 +526,8 @@ class Submission:
         """The program needs the job no more."""
         self.overlay.listeners.pop(self.job, None)
         self.overlay.peer.grantors.pop(self.job, None)
-        self._pointer.cancel()
+        if self._pointer is not None:
+            self._pointer.cancel()
 
 
 def error_of(outcome: int, value: bytes) -> BaseException:

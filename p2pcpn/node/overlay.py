@@ -244,8 +244,10 @@ class Overlay:
                 log.warning("bootstrap %s cannot be resolved: %s", text, error)
                 continue
             contacts += [contact(ANYBODY, info[4][:2]) for info in found[:2]]
-        for _, (host, port, _seen) in list(self.database.scan("peers"))[:RESTORED_CONTACTS_MAX]:
-            contacts.append(Contact(ANYBODY, bytes(host), int(port)))
+        for _, row in list(self.database.scan("peers"))[:RESTORED_CONTACTS_MAX]:
+            packed, known_port = row[0], row[1]
+            if isinstance(packed, bytes) and isinstance(known_port, int):
+                contacts.append(Contact(ANYBODY, packed, known_port))
         if contacts:
             self.follow(self.peer.perform(self.peer.dht.bootstrap(contacts, self.loop.time()), self.loop.time()))
 

@@ -1,7 +1,7 @@
 """One peer: all machines together, and the paths between them.
 
-``node/`` (real sockets, disks, processes) and ``sim/`` (virtual ones) drive this object and perform the effects it returns.
-Nothing here waits, reads a clock or throws dice: ``now`` (monotonic), ``wall()`` and ``rng`` are given.
+``node/`` (real sockets, disks, processes) and ``sim/`` (virtual ones) drive this object and perform the effects it
+returns. Nothing here waits, reads a clock or throws dice: ``now`` (monotonic), ``wall()`` and ``rng`` are given.
 
 ::
 
@@ -16,25 +16,37 @@ from __future__ import annotations
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import cast
 
 import msgspec
 
 from p2pcpn import limits
-from p2pcpn.errors import P2pcpnError, PeerError
-from p2pcpn.identity.keys import Keypair, NodeId
+from p2pcpn.errors import PeerError
+from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.protocol import events
 from p2pcpn.protocol.admission import Rules, trusts
 from p2pcpn.protocol.custody import Custody
 from p2pcpn.protocol.dht import Dht
 from p2pcpn.protocol.directory import Directory, Listed
 from p2pcpn.protocol.effects import (
-    Effect, Heard, Load, Notify, Probe, Publish, Send, Spread, Tell, TellBlob, TellLog,
+    Effect,
+    Hangup,
+    Heard,
+    Load,
+    Notify,
+    Probe,
+    Publish,
+    Send,
+    Spread,
+    Tell,
+    TellBlob,
+    TellLog,
 )  # fmt: skip
-from p2pcpn.protocol.gossip import Gossip
-from p2pcpn.protocol.grantor import UNKNOWN, Grantor
+from p2pcpn.protocol.gossip import Gossip, Rumor
+from p2pcpn.protocol.grantor import UNKNOWN, Grantor, blobs_of
 from p2pcpn.protocol.lines import Lines
-from p2pcpn.protocol.membership import Membership
+from p2pcpn.protocol.membership import Alive, Dead, Left, Membership, Suspected, Verdict
 from p2pcpn.protocol.neighbourhood import Neighbourhood
 from p2pcpn.protocol.offers import Capacity, Offers
 from p2pcpn.protocol.pairs import PairFailed, PairMade, Pairs
@@ -48,7 +60,23 @@ from p2pcpn.wire import messages as m
 from p2pcpn.wire.addresses import Address, Contact
 from p2pcpn.wire.sealing import JobKeys, unwrap
 from p2pcpn.wire.statements import (
-    Advert, Claim, Handover, Offer, Reason, Receipt, Record, Role, Segment, Signed, Spec, Statement, opened, read, signed,
+    Advert,
+    Cancel,
+    Claim,
+    Close,
+    Handover,
+    MemberState,
+    Offer,
+    Reason,
+    Receipt,
+    Record,
+    Role,
+    Segment,
+    Signed,
+    Statement,
+    opened,
+    read,
+    signed,
 )  # fmt: skip
 
 ADVERT_SALT = b"advert"
@@ -129,7 +157,7 @@ class Peer:
         self._advert_next: Advert | None = None
         self._seqs: dict[bytes, int] = {}
 
-    # --- what comes in ---------------------------------------------------------------------------------------------
+    # --- what comes in ----------------------------------------------------------------------------------------------
 
     def datagram_received(self, data: bytes, address: Address, now: float) -> list[Effect]:
         """Bytes from the UDP socket."""
@@ -157,7 +185,7 @@ class Peer:
         return self.perform(effects, now)
 
     def message_received(self, peer: NodeId, message: m.Message, now: float) -> list[Effect]:
-        """A message over the session with ``peer``. One that cannot be right is counted and costs the peer its session."""
+        """A message over the session with ``peer``. What cannot be right is counted; too much of it costs the session."""
         contact, key = self.lines.open.get(peer), self.lines.keys.get(peer)
         if contact is None or key is None:
             return []
@@ -171,8 +199,6 @@ class Peer:
             self.counters[f"refused {type(message).__name__}"] += 1
             self._bad[node] += 1
             if self._bad[node] == BAD_MESSAGES_MAX:
-                from p2pcpn.protocol.effects import Hangup
-
                 return [Hangup(node, str(error)[: limits.REASON_CHARS_MAX])]
             return []
 
@@ -229,8 +255,6 @@ class Peer:
 
     def _finish(self, statement: Signed, now: float) -> list[Effect]:
         """The owner closed or cancelled a job that this peer grants."""
-        from p2pcpn.wire.statements import Cancel, Close
-
         if statement.kind == Close.kind:
             close = read(statement, Close)
             grantor = self.grantors.get(close.job)
@@ -246,13 +270,11 @@ class Peer:
         mine, effects = self.steward.taken(contact, message, job)
         return [*effects, Load(job)] if mine and job not in self.grantors else effects
 
-    # --- datagrams ---------------------------------------------------------------------------------------------------
+    # --- datagrams --------------------------------------------------------------------------------------------------
 
     def _datagram(self, sender: Contact, message: d.Datagram, now: float) -> list[Effect]:
         if isinstance(message, DHT_MESSAGES):
             return self.dht.receive(sender, message, now, self.wall())
-        if sender.id != self.id:
-            self.neighbourhood.heard(sender, now)
         if isinstance(message, SWIM_MESSAGES):
             return self.membership.receive(sender, message, now)
         if isinstance(message, GOSSIP_MESSAGES):
@@ -286,7 +308,7 @@ class Peer:
         code, text = self.offers.explain(message.job)
         return signed(Reason(message.job, message.nonce, code, text[: limits.REASON_CHARS_MAX]), self.me)
 
-    # --- what the program asks ---------------------------------------------------------------------------------------
+    # --- what the program asks --------------------------------------------------------------------------------------
 
     def open_job(self, spec: Signed, job: bytes, job_key: bytes, now: float, *, granting: bool) -> list[Effect]:
         """Begin a job of which this node is the first grantor (or, not ``granting``, only the submitter)."""
@@ -323,9 +345,7 @@ class Peer:
     def adopt(
         self, job: bytes, segments: list[tuple[Signed, list[bytes]]], settled: list[tuple[int, int]], now: float
     ) -> list[Effect]:
-        """Become the grantor of a job that was handed over: its segments, and what earlier logs settle, read from disk."""
-        from p2pcpn.protocol.grantor import blobs_of
-
+        """Become the grantor of a job that was handed over: its segments and what logs settle were read from disk."""
         kept = self.steward.jobs[job]
         authority = kept.authority
         mine = next(s for s in authority.spec.stewards if s.key == self.me.public)
@@ -333,17 +353,16 @@ class Peer:
         assert authority.handover is not None and authority.signed_handover is not None
         grantor = self._grantor(authority.signed_spec, job, job_key, authority.handover.epoch, now, True)
         grantor.custody.adopt(authority.signed_handover, [read(s, Segment).number for s, _ in segments])
-        effects: list[Effect] = []
         for segment, sealed in segments:
             keys, first, blobs = grantor.keys, read(segment, Segment).first, []
             for (count, _), page in zip(read(segment, Segment).pages, sealed, strict=True):
                 blobs.append(blobs_of(keys.page(first), page))
                 first += count
-            effects += grantor.restore(segment, sealed, blobs)
+            grantor.restore(segment, sealed, blobs)
         grantor.ledger.settled_already(settled)
         if kept.close is not None and kept.total is not None:
             grantor.total = kept.total
-        return self.perform([*effects, *grantor.begin(now)], now)
+        return self.perform(grantor.begin(now), now)
 
     def counts(self, job: bytes) -> tuple[int, int, int] | None:
         """(waiting, leased, settled) of a job that is granted here."""
@@ -353,7 +372,9 @@ class Peer:
         ledger = grantor.ledger
         return ledger.waiting, ledger.leased, ledger.total - ledger.open
 
-    def put_record(self, salt: bytes, value: bytes, retention_s: float, keypair: Keypair, ticket: int, now: float) -> list[Effect]:
+    def put_record(
+        self, salt: bytes, value: bytes, retention_s: float, keypair: Keypair, ticket: int, now: float
+    ) -> list[Effect]:
         """Put a record under ``keypair`` and ``salt``, one version above the last this peer wrote; then ``PutDone``."""
         return self.perform(self._publish(salt, value, retention_s, keypair, ticket, now), now)
 
@@ -367,7 +388,7 @@ class Peer:
         return self.dht.put(signed(record, keypair), ticket, now, self.wall())
 
     def advertise(self, advert: Advert, now: float, *, changed: bool) -> list[Effect]:
-        """This peer's capacity. Gossiped when a coarse value ``changed``, at most every ten seconds, and before it lapses."""
+        """This peer's capacity: gossiped when a coarse value ``changed``, at most every 10 s, and before it lapses."""
         self._load = advert.load
         self._advert_next = advert
         if self._advert is None:
@@ -395,8 +416,8 @@ class Peer:
         return [*spread, Publish(ADVERT_SALT, self._advert_signed.body, ADVERT_TTL_S)]
 
     def explain(self, job: bytes, ticket: int, now: float) -> list[Effect]:
-        """Ask up to 32 peers why they run or do not run ``job``; ``Notify(Explained)`` follows for each that answers."""
-        contacts = self.neighbourhood.contacts() or self.dht.table.contacts
+        """Ask up to 32 peers why they run or do not run ``job``; ``Notify(Explained)`` follows for each."""
+        contacts = self.neighbourhood.contacts() or self.dht.table.contacts()
         effects: list[Effect] = []
         for contact in contacts[:EXPLAIN_PEERS_MAX]:
             effects += self.requests.ask(contact, lambda nonce: d.Explain(nonce, job), ("explain", ticket), now)
@@ -422,7 +443,7 @@ class Peer:
         self.worker.leaving = self.offers.leaving = True
         return self.perform(self.membership.leave(now), now)
 
-    # --- routing of effects --------------------------------------------------------------------------------------------
+    # --- routing of effects -----------------------------------------------------------------------------------------
 
     def perform(self, effects: Iterable[Effect], now: float) -> list[Effect]:
         """Turn machines' effects into what a driver can do: bytes, sessions, disk, processes, events."""
@@ -452,8 +473,9 @@ class Peer:
                 return self._heard(effect, now)
             case Spread():
                 statement = signed(effect.statement, self.me)
-                own = self._rumor(effect.statement, statement, self.contact, now)
-                return self.gossip.spread(statement, now, hops=effect.hops) + own
+                own = effect.statement
+                heard = self.offers.heard(own, now) if isinstance(own, Offer) and self.computing else []
+                return self.gossip.spread(statement, now, effect.hops) + heard
             case Probe():
                 return self.membership.check(effect.peer, now)
             case Publish():
@@ -478,12 +500,31 @@ class Peer:
         if isinstance(value, PairMade):
             return self._pair_made(sender, now)
         if isinstance(value, PairFailed):
-            self.dht.failed(sender, now)
+            return self.dht.failed(sender, now)
+        if isinstance(value, Rumor):
+            return self._rumor(value.statement, value.signed, sender, now)
+        if isinstance(value, Verdict):
+            return self._alive(value.peer, now) if value.alive else self._gone(value.peer, now)
+        if isinstance(value, (Dead, Left)):
+            return self._gone(value.peer, now)
+        if isinstance(value, (Alive, Suspected)):
             return []
-        return self._heard_member(value, sender, now)
+        self.neighbourhood.heard(sender, now)
+        return self.membership.heard(sender, now) + self._safely(sender, cast(d.Datagram, value), now)
 
-    def _heard_member(self, value: object, sender: Contact, now: float) -> list[Effect] | None:
-        raise NotImplementedError
+    def _alive(self, peer: Contact, now: float) -> list[Effect]:
+        """A peer whose session was lost lives: its grantors go on over a new one."""
+        return [e for g in list(self.grantors.values()) for e in g.peer_alive(NodeId(peer.id), now)]
+
+    def _gone(self, peer: Contact, now: float) -> list[Effect]:
+        """A peer is dead or has left: nothing is planned with it any more."""
+        node = NodeId(peer.id)
+        self.neighbourhood.gone(node)
+        self.directory.gone(node)
+        effects = self.dht.failed(peer, now)
+        for grantor in list(self.grantors.values()):
+            effects += grantor.peer_dead(node, now)
+        return effects
 
     def _pair_made(self, peer: Contact, now: float) -> list[Effect]:
         """Greet a new pair: it gets our advert at once, and each tells the other the rumors it lacks."""
@@ -494,17 +535,18 @@ class Peer:
         return effects + self.gossip.pull(peer, now)
 
     def _rumor(self, statement: Statement, envelope: Signed, sender: Contact, now: float) -> list[Effect]:
-        """A rumor that is new here, its signature checked."""
+        """A rumor that is new here, its signature and origin checked by gossip."""
+        if isinstance(statement, MemberState):
+            return self.membership.rumor(envelope, statement, now)
         if isinstance(statement, Advert):
             if self.directory.heard(statement, envelope, now):
                 self.neighbourhood.heard(statement.contact, now, direct=False)
                 return [Notify(events.Advertised(statement))]
         elif isinstance(statement, Offer) and self.computing:
-            if _node(envelope) == statement.grantor.id:
-                return self.offers.heard(statement, now)
+            return self.offers.heard(statement, now)
         return []
 
-    # --- small facts ---------------------------------------------------------------------------------------------------
+    # --- small facts ------------------------------------------------------------------------------------------------
 
     def _capacity(self) -> Capacity:
         return Capacity(self.setup.slots, self.worker.running, self.worker.queued, self._load)
@@ -530,13 +572,14 @@ class Peer:
             if listed.advert.contact.id != self.id and (keyed or listed.signed.key in rules.trusted)
         ]
 
-    # --- time ------------------------------------------------------------------------------------------------------------
+    # --- time -------------------------------------------------------------------------------------------------------
 
     def deadline(self) -> float | None:
         """When :meth:`expire` is due next."""
         times = [
             self.pairs.deadline(), self.dht.deadline(), self.membership.deadline(), self.gossip.deadline(),
-            self.requests.deadline(), self.offers.deadline(), self.worker.deadline(), self._advert_at,
+            self.neighbourhood.deadline(), self.requests.deadline(), self.offers.deadline(), self.worker.deadline(),
+            self._advert_at,
         ]  # fmt: skip
         times += [grantor.deadline() for grantor in self.grantors.values()]
         return min((time for time in times if time is not None), default=None)
@@ -549,6 +592,7 @@ class Peer:
         self.membership.leases_out = any(grantor.leases for grantor in self.grantors.values())
         effects += self.membership.expire(now)
         effects += self.gossip.expire(now)
+        effects += self.neighbourhood.expire(now)
         effects += self._explained(self.requests.expire(now))
         effects += self.offers.expire(now)
         effects += self.worker.expire(now)
@@ -559,6 +603,4 @@ class Peer:
 
 
 def _node(envelope: Signed) -> NodeId:
-    from p2pcpn.identity.keys import node_id
-
     return node_id(envelope.key)

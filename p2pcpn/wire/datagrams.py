@@ -149,7 +149,7 @@ class StoreCode:
 
 
 class Gossip(msgspec.Struct, array_like=True, frozen=True, tag=14):
-    """Signed rumors; ``hops`` counts how far each has come."""
+    """Signed rumors; ``hops`` counts how far each may still go."""
 
     rumors: Rumors
     hops: Annotated[list[Annotated[int, Meta(ge=0, le=255)]], Meta(max_length=limits.RUMORS_PER_DATAGRAM_MAX)]
