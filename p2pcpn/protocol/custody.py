@@ -1,57 +1,45 @@
 """Custody of a job: what its stewards and storage peers hold, and how many of them have it on disk.
 
-Stewards (named in the spec) are sent the spec, every segment and every statement of the owner. Holders (the stewards, and
-storage peers near the job's id where those are too few) are sent the settlement log. Whatever is sent carries a request
-number; the :class:`Answer` to it means *durable on disk*. Nothing is called done before enough of them came.
+Stewards (named in the spec) are sent the spec, every segment and every statement of the owner. Holders (the stewards,
+and storage peers near the job's id where those are too few) are sent the settlement log. Whatever is sent carries a
+request number; the :class:`Answer` to it means *durable on disk*. Nothing is called done before enough of them came.
+
+::
+
+    segment closed ──> our disk, each holder ──Answer──> on enough of them: workers are told, head is published
+                            │ died, refused, silent
+                            └──> another storage peer is sent the log from its beginning
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from p2pcpn import limits
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol import events
-from p2pcpn.protocol.effects import Commit, Effect, Notify, Probe, Publish, Tell, TellBlob, TellLog, Write
+from p2pcpn.protocol.copies import Copies, Holder, Parts
+from p2pcpn.protocol.effects import Commit, Effect, Notify, Probe, Tell, TellLog, Write
+from p2pcpn.protocol.heads import CONTACT, Head
 from p2pcpn.protocol.settlement import LogSegment, LogWriter
+from p2pcpn.protocol.trustees import Trustees
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.codec import Codec
-from p2pcpn.wire.messages import Answer, AnswerCode, Append, Extend, Finish, Introduce, Message, Settled, Take
-from p2pcpn.wire.pages import LogHead
+from p2pcpn.wire.messages import Answer, AnswerCode, Append, Extend, Finish, Introduce, Settled, Take
 from p2pcpn.wire.statements import LogHeader, Segment, Signed, Spec, read
 
 if TYPE_CHECKING:
     from p2pcpn.protocol.grantor import Grantor
 
-CONTACT: Codec[Contact] = Codec(Contact, 64, "contact")
-HEADS_HOLDERS = 8
-
-
-@dataclass(slots=True)
-class Steward:
-    """What one steward was sent. ``unanswered`` empty and ``introduced`` set: it holds everything, durably."""
-
-    contact: Contact
-    introduced: bool = False
-    lost: bool = False
-    unanswered: dict[int, Effect] = field(default_factory=dict)  # what to say again on a new session
-    segments: set[int] = field(default_factory=set)
-    blobs: set[bytes] = field(default_factory=set)
-
-
-@dataclass(slots=True)
-class Kept:
-    """One log segment: who has it on disk, whom it was sent to, and which journal entries it settles."""
-
-    number: int
-    settled: int
-    sent: dict[NodeId, int] = field(default_factory=dict)
-    held: dict[NodeId, None] = field(default_factory=dict)
-    parts: dict[NodeId, tuple[Contact, list[tuple[int, int]]]] = field(default_factory=dict)
-    enough: bool = False
+# How often holders are looked for where they are too few, and silent ones looked at.
+LOOK_S = 5.0
+# So many looks without an answer to what was sent (30 to 35 s), or lost sessions in a row: it is no holder.
+SILENT_LOOKS = 6
+DOUBTS_MAX = 3
+# A storage peer that died is tried again after this; one that refused (full, keeps nothing) much later.
+DEAD_S = limits.DEAD_S
+REFUSED_S = limits.DEAD_S_MAX
 
 
 class Custody:
@@ -76,108 +64,73 @@ class Custody:
         self.storing = storing
         self.candidates = candidates
         self.request = request
-        self.stewards = {
-            NodeId(s.contact.id): Steward(s.contact) for s in self.spec.stewards if s.contact.id != me
-        }
-        self.logs: dict[int, Kept] = {}
-        self.pending_logs: dict[int, tuple[NodeId, int]] = {}
+        self.stewards = Trustees([s.contact for s in self.spec.stewards if s.contact.id != me], request)
+        self.copies = Copies(storing)
         self.handover: Take | None = None
-        self.extra: dict[NodeId, Contact] = {}
         self.tasks = 0
         self.replicated = 0  # settled indices that lie on enough holders
-        self._parts: dict[NodeId, tuple[Contact, list[tuple[int, int]]]] = {}
-        self._head_at: float | None = None
-        self._head_said: tuple[int, int, bool] = (-1, -1, False)
-        self._told: tuple[int, ...] = ()
-        self._told_kept: tuple[int, ...] = ()
+        self.done = False
+        self._total: int | None = None
+        self._settled = 0
+        self._ended = False  # nothing will be settled any more, and the log is closed
+        self._parts: Parts = {}
+        self._silent: dict[NodeId, int] = {}  # looks since this steward or holder owes us an answer
+        self._doubts: dict[NodeId, int] = {}  # lost sessions since its last answer
+        self._in_doubt: dict[NodeId, None] = {}
+        self._shunned: dict[NodeId, float] = {}
+        self._now = 0.0
+        self._head = Head(job, epoch, self.spec.retention_s)
+        self._look_at: float | None = None
+        self._told: tuple[int, int, int, bool] | None = None
+        self._told_kept: tuple[int, int, int] | None = None
 
     # --- the owner's words, to the stewards ---------------------------------------------------------------------
 
     def open(self) -> list[Effect]:
         """Introduce the job to its stewards."""
-        effects: list[Effect] = []
-        for steward in self.stewards.values():
-            effects += self._tell(steward, lambda r: Introduce(r, self.signed_spec, True))
-            steward.introduced = True
-        if self.spec.code is not None:
-            effects += self._blobs([self.spec.code.digest])
-        return effects
+        effects = self.stewards.tell(lambda request: Introduce(request, self.signed_spec, True))
+        for trustee in self.stewards.all.values():
+            trustee.introduced = True
+        return effects + ([] if self.spec.code is None else self._blobs([self.spec.code.digest]))
+
+    def adopt(self, handover: Signed, segments: list[int]) -> None:
+        """This steward was made the grantor: the others were sent all this by the owner."""
+        self.handover = Take(0, handover)
+        for trustee in self.stewards.all.values():
+            trustee.introduced = True
 
     def extend(self, segment: Signed, sealed: list[bytes]) -> list[Effect]:
         """A segment and its pages; first the blobs that its tasks name."""
         said = read(segment, Segment)
         self.tasks = said.first + said.count
         effects = self._blobs(list(said.blobs))
-        for steward in self.stewards.values():
-            if steward.lost:
-                continue
-            steward.segments.add(said.number)
-            effects += self._tell(steward, lambda r: Extend(r, segment, sealed, True))
-        return effects
+        return effects + self.stewards.tell(lambda request: Extend(request, segment, sealed, True))
 
     def finish(self, statement: Signed) -> list[Effect]:
         """A close or a cancel."""
-        effects: list[Effect] = []
-        for steward in self.stewards.values():
-            effects += self._tell(steward, lambda r: Finish(r, statement))
-        return effects
+        return self.stewards.tell(lambda request: Finish(request, statement))
 
     def hand_over(self, take: Signed) -> list[Effect]:
         """The owner's handover to every steward; the one it names begins to grant."""
         self.handover = Take(0, take)
-        effects: list[Effect] = []
-        for steward in self.stewards.values():
-            effects += self._tell(steward, lambda r: Take(r, take))
-        return effects
-
-    def adopt(self, take: Signed, segments: list[int]) -> None:
-        """This node took the job over: the other stewards have everything that it has."""
-        self.handover = Take(0, take)
-        for steward in self.stewards.values():
-            steward.introduced = True
-            steward.segments.update(segments)
+        return self.stewards.tell(lambda request: Take(request, take))
 
     def _blobs(self, digests: list[bytes]) -> list[Effect]:
-        """Task blobs lie on ``replicas`` stewards: enough to survive, without sending bulk to all."""
-        effects: list[Effect] = []
-        live = [s for s in self.stewards.values() if not s.lost]
-        for steward in live[: self.spec.replicas]:
-            for digest in digests:
-                if digest in steward.blobs:
-                    continue
-                steward.blobs.add(digest)
-                request = self.request()
-                tell = TellBlob(steward.contact, request, digest, self.job, self.spec.retention_s)
-                steward.unanswered[request] = tell
-                effects.append(tell)
-        return effects
+        return self.stewards.send_blobs(digests, self.spec.replicas, self.job, self.spec.retention_s)
 
-    def _tell(self, steward: Steward, make: Callable[[int], Message]) -> list[Effect]:
-        if steward.lost:
-            return []
-        request = self.request()
-        tell = Tell(steward.contact, make(request))
-        steward.unanswered[request] = tell
-        return [tell]
-
-    @property
-    def stewards_open(self) -> set[NodeId]:
-        """Stewards that are sent everything: as workers they need no pages again."""
-        return {node for node, steward in self.stewards.items() if not steward.lost}
-
-    def sent_to(self, peer: NodeId) -> set[int] | None:
-        """The segments a steward was sent; none for other peers."""
-        steward = self.stewards.get(peer)
-        return None if steward is None or steward.lost else set(steward.segments)
+    def keeps(self, peer: NodeId) -> bool:
+        """Whether that peer is a steward, which is sent the spec and every page: as a worker it needs none again."""
+        trustee = self.stewards.get(peer)
+        return trustee is not None and trustee.introduced
 
     def has_blob(self, peer: NodeId, digest: bytes) -> bool:
         """Whether a steward was sent that blob."""
-        steward = self.stewards.get(peer)
-        return steward is not None and not steward.lost and digest in steward.blobs
+        trustee = self.stewards.get(peer)
+        return trustee is not None and digest in trustee.blobs
 
     def whole(self) -> int:
         """How many stewards hold the spec and every segment, durably."""
-        return sum(1 for s in self.stewards.values() if s.introduced and not s.lost and not s.unanswered)
+        return self.stewards.whole()
 
     # --- the settlement log, to the holders ----------------------------------------------------------------------
 
@@ -185,175 +138,216 @@ class Custody:
         """The segment being written settles this receipt: its worker is told once enough holders have it."""
         self._parts.setdefault(NodeId(worker.id), (worker, []))[1].append((token, part))
 
+    def acknowledge(self, worker: Contact, token: int, part: int, *, writing: bool) -> list[Effect]:
+        """A receipt that settles nothing: its worker may forget it when what did settle its tasks is safe.
+
+        ``writing``: the segment being written holds something, so that may be it.
+        """
+        if writing:
+            self.journalled(worker, token, part)
+            return []
+        if self.copies.wait(worker, (token, part)):
+            return []
+        return [Tell(worker, Settled(self.job, [(token, part)]))]
+
     def append(self, segment: LogSegment, now: float) -> list[Effect]:
         """Keep a closed segment: on our own disk, on the stewards, on storage peers where those are too few."""
-        kept = Kept(segment.number, read_settled(segment.header), parts=self._parts)
+        self._now = now
+        self.copies.add(read_settled(segment.header), self._parts)
         self._parts = {}
-        self.logs[segment.number] = kept
         key = (self.job, self.me, self.epoch, segment.number)
-        write = Write("logs", key, (pages.SIGNED.encode(segment.header), segment.body))
-        effects: list[Effect] = [Commit((write,))]
-        if self.storing:
-            kept.held[self.me] = None
-        for contact in self.holders():
-            effects += self._append_to(kept, contact, Append(0, segment.header, segment.body))
-        if self._head_at is None:
-            self._head_at = now
-        return effects + self._enough(kept)
-
-    def _append_to(self, kept: Kept, contact: Contact, message: Append) -> list[Effect]:
-        request = self.request()
-        kept.sent[NodeId(contact.id)] = request
-        self.pending_logs[request] = (NodeId(contact.id), kept.number)
-        return [Tell(contact, Append(request, message.header, message.body))]
+        effects: list[Effect] = [Commit((Write("logs", key, (pages.SIGNED.encode(segment.header), segment.body)),))]
+        self._recruit()
+        for holder in self.copies.holders.values():
+            if self.copies.owed(holder) and holder.sent == segment.number:
+                request = self.request()
+                self.copies.next(holder, request)
+                effects.append(Tell(holder.contact, Append(request, segment.header, segment.body)))
+            else:
+                effects += self._catch_up(holder)
+        self._head.changed(now)
+        return effects + self._enough()
 
     def holders(self) -> list[Contact]:
         """Who is sent the log: all live stewards, and storage peers until there are ``replicas``."""
-        found = {node: s.contact for node, s in self.stewards.items() if not s.lost}
-        missing = self.spec.replicas - len(found) - (1 if self.storing else 0)
-        for node, contact in self.extra.items():
-            if node not in found:
-                found[node] = contact
-                missing -= 1
-        if missing > 0:
-            for contact in self.candidates():
-                node = NodeId(contact.id)
-                if missing > 0 and node not in found and node != self.me and node not in self.stewards:
-                    self.extra[node] = found[node] = contact
-                    missing -= 1
-        return list(found.values())
+        self._recruit()
+        return [holder.contact for holder in self.copies.holders.values()]
+
+    def _recruit(self) -> None:
+        for trustee in self.stewards.live.values():
+            self.copies.join(trustee.contact)
+        missing = self._missing
+        if missing <= 0:
+            return
+        for contact in self.candidates():
+            node = NodeId(contact.id)
+            if node in self.copies.holders or node in self.stewards.all or node == self.me or node in self._shunned:
+                continue
+            self.copies.join(contact)
+            missing -= 1
+            if missing <= 0:
+                break
+
+    @property
+    def _missing(self) -> int:
+        return self.spec.replicas - len(self.copies.holders) - (1 if self.storing else 0)
 
     def wanted(self) -> int:
         """How many copies can be had: the job's ``replicas``, or all peers there are."""
-        return max(1, min(self.spec.replicas, len(self.holders()) + (1 if self.storing else 0)))
+        return max(1, min(self.spec.replicas, len(self.copies.holders) + (1 if self.storing else 0)))
 
-    def _enough(self, kept: Kept) -> list[Effect]:
-        """Once a segment lies on enough holders, the workers may drop their journals of it."""
-        if kept.enough or len(kept.held) < self.wanted():
-            return []
-        kept.enough = True
+    def _catch_up(self, holder: Holder) -> list[Effect]:
+        """Stored segments, in order, to a holder that lacks them."""
         effects: list[Effect] = []
-        for contact, parts in kept.parts.values():
+        while self.copies.owed(holder):
+            request = self.request()
+            number = self.copies.next(holder, request)
+            effects.append(TellLog(holder.contact, request, self.job, self.epoch, number))
+        return effects
+
+    def _enough(self) -> list[Effect]:
+        """Workers may drop their journals of what lies on enough holders."""
+        effects: list[Effect] = []
+        for worker, parts in self.copies.release(self.copies.safe(self.wanted())):
             for at in range(0, len(parts), limits.BATCH_TASKS_MAX):
-                effects.append(Tell(contact, Settled(self.job, parts[at : at + limits.BATCH_TASKS_MAX])))
-        kept.parts = {}
+                settled = Settled(self.job, parts[at : at + limits.BATCH_TASKS_MAX])
+                effects.append(Tell(worker, settled))
         return effects
 
     def answer(self, peer: NodeId, message: Answer, now: float) -> list[Effect]:
         """A steward or holder answered: what we sent is on its disk, or it refused."""
-        done = message.code == AnswerCode.DONE
-        steward = self.stewards.get(peer)
-        if steward is not None and message.request in steward.unanswered:
-            if done:
-                del steward.unanswered[message.request]
-            else:
-                steward.lost = True
-            return self._report_kept()
-        awaited = self.pending_logs.get(message.request)
-        if awaited is None or awaited[0] != peer:
+        self._now = now
+        trustee, holder = self.stewards.get(peer), self.copies.holders.get(peer)
+        ours = (trustee is not None and message.request in trustee.unanswered) or (
+            holder is not None and message.request in holder.awaited
+        )
+        if not ours:
             return []
-        del self.pending_logs[message.request]
-        kept = self.logs[awaited[1]]
-        kept.sent.pop(peer, None)
-        if not done:
-            return self.peer_dead(peer, now)
-        kept.held[peer] = None
-        self._head_at = self._head_at or now
-        return self._enough(kept)
+        if message.code != AnswerCode.DONE:
+            return self._lose(peer, now + REFUSED_S)
+        self._silent.pop(peer, None)
+        self._doubts.pop(peer, None)
+        if self.stewards.answered(peer, message.request):
+            return self._report_kept()
+        self.copies.answered(peer, message.request)
+        assert holder is not None
+        return self._catch_up(holder) + self._enough() + self._report()
 
     # --- peers come and go -------------------------------------------------------------------------------------
 
-    def peer_alive(self, peer: NodeId) -> list[Effect]:
-        """Only the session was lost: say again what was not answered. Requests are idempotent."""
-        steward = self.stewards.get(peer)
-        effects = list(steward.unanswered.values()) if steward is not None and not steward.lost else []
-        contact = steward.contact if steward is not None else self.extra.get(peer)
-        if contact is not None:
-            for request, (node, number) in self.pending_logs.items():
-                if node == peer:
-                    effects.append(TellLog(contact, request, self.job, self.epoch, number))
-        return effects
+    def _owes(self, peer: NodeId) -> bool:
+        trustee, holder = self.stewards.get(peer), self.copies.holders.get(peer)
+        return bool((trustee and trustee.unanswered) or (holder and holder.awaited))
+
+    def _contact(self, peer: NodeId) -> Contact | None:
+        known = self.stewards.get(peer) or self.copies.holders.get(peer)
+        return None if known is None else known.contact
 
     def session_closed(self, peer: NodeId) -> list[Effect]:
         """What this peer had not answered may be lost: find out whether it lives."""
-        steward = self.stewards.get(peer)
-        contact = steward.contact if steward is not None and not steward.lost else self.extra.get(peer)
-        return [] if contact is None else [Probe(contact)]
+        contact = self._contact(peer)
+        if contact is None or not self._owes(peer):
+            return []
+        self._in_doubt[peer] = None
+        doubts = self._doubts[peer] = self._doubts.get(peer, 0) + 1
+        if doubts > DOUBTS_MAX:  # it lives, says every probe, but no session with it holds
+            return self._lose(peer, self._now + DEAD_S)
+        return [Probe(contact)]
+
+    def peer_alive(self, peer: NodeId) -> list[Effect]:
+        """Only the session was lost: say again what was not answered. Requests are idempotent."""
+        if peer not in self._in_doubt:
+            return []
+        del self._in_doubt[peer]
+        trustee, holder = self.stewards.get(peer), self.copies.holders.get(peer)
+        effects = list(trustee.unanswered.values()) if trustee is not None else []
+        if holder is not None:
+            for request, number in holder.awaited.items():
+                effects.append(TellLog(holder.contact, request, self.job, self.epoch, number))
+        return effects
 
     def peer_dead(self, peer: NodeId, now: float) -> list[Effect]:
         """A holder is gone: its copies no longer count, and another storage peer is sent the log."""
-        steward = self.stewards.get(peer)
-        known = (steward is not None and not steward.lost) or peer in self.extra
-        if not known:
+        self._now = now
+        return [] if self._contact(peer) is None else self._lose(peer, now + DEAD_S)
+
+    def _lose(self, peer: NodeId, until: float) -> list[Effect]:
+        self.stewards.lose(peer)
+        self.copies.leave(peer)
+        self._shunned[peer] = until
+        for memory in (self._silent, self._doubts, self._in_doubt):
+            memory.pop(peer, None)
+        return self._replace() + self._report_kept()
+
+    def _replace(self) -> list[Effect]:
+        """Look for holders where they are too few; new ones are sent the whole log."""
+        if not len(self.copies):
             return []
-        if steward is not None:
-            steward.lost = True
-            steward.unanswered.clear()
-        self.extra.pop(peer, None)
-        for request, (node, _) in list(self.pending_logs.items()):
-            if node == peer:
-                del self.pending_logs[request]
-        effects: list[Effect] = []
-        holders = self.holders()
-        for kept in self.logs.values():
-            kept.held.pop(peer, None)
-            kept.sent.pop(peer, None)
-            for contact in holders:
-                node = NodeId(contact.id)
-                if len(kept.held) + len(kept.sent) >= self.spec.replicas:
-                    break
-                if node not in kept.held and node not in kept.sent:
-                    request = self.request()
-                    kept.sent[node] = request
-                    self.pending_logs[request] = (node, kept.number)
-                    effects.append(TellLog(contact, request, self.job, self.epoch, kept.number))
-            effects += self._enough(kept)
-        return effects + self._report_kept()
+        self._recruit()
+        effects = [effect for holder in self.copies.holders.values() for effect in self._catch_up(holder)]
+        return effects + self._enough() + self._report()
 
     # --- time and reports ----------------------------------------------------------------------------------------
 
     def deadline(self) -> float | None:
-        return self._head_at
+        """When :meth:`expire` is due."""
+        if self._look_at is None and self._uneasy:
+            self._look_at = self._now + LOOK_S
+        if self._head.at is None or self._look_at is None:
+            return self._look_at if self._head.at is None else self._head.at
+        return min(self._head.at, self._look_at)
+
+    @property
+    def _uneasy(self) -> bool:
+        """Whether somebody owes an answer, or holders are too few."""
+        if len(self.copies) and self._missing > 0:
+            return True
+        return any(trustee.unanswered for trustee in self.stewards.all.values()) or any(
+            holder.awaited for holder in self.copies.holders.values()
+        )
 
     def expire(self, now: float, log: LogWriter) -> list[Effect]:
-        """Publish the log's head when it changed, at most once a second."""
-        if self._head_at is None or now < self._head_at:
-            return []
-        self._head_at = None
-        said = (log.number, self.replicated, self._done)
-        if said == self._head_said or log.number == 0:
-            return []
-        self._head_said = said
-        self._head_at = now + limits.LOG_HEAD_WAIT_S
-        holders = [CONTACT.encode(contact) for contact in self.holders()[:HEADS_HOLDERS]]
-        head = LogHead(self.epoch, log.number, log.last, log.settled, self._total, self._done, holders)
-        return [Publish(self.job, pages.LOG_HEAD.encode(head), self.spec.retention_s)]
+        """Publish the log's head when it changed, at most once a second; look after the holders."""
+        self._now = now
+        effects = self._look(now) if self._look_at is not None and now >= self._look_at else []
+        if self._head.due(now):
+            effects += self._head.publish(log, self.replicated, self._total, self.done, self.holders(), now)
+        return effects
 
-    _done = False
-    _total: int | None = None
+    def _look(self, now: float) -> list[Effect]:
+        self._look_at = now + LOOK_S if self._uneasy else None
+        for peer in [peer for peer, until in self._shunned.items() if until <= now]:
+            del self._shunned[peer]
+        effects: list[Effect] = []
+        for peer in dict.fromkeys([*self.stewards.all, *self.copies.holders]):
+            looks = self._silent[peer] = self._silent.get(peer, 0) + 1 if self._owes(peer) else 0
+            if looks > SILENT_LOOKS:
+                effects += self._lose(peer, now + DEAD_S)
+        return effects + self._replace()
 
     def report(self, grantor: Grantor, now: float) -> list[Effect]:
         """Tell the program above how much lies on how many holders, when that changed."""
-        copies = min((len(kept.held) for kept in self.logs.values()), default=0)
-        replicated = 0
-        for kept in self.logs.values():
-            if not kept.enough:
-                break
-            replicated = kept.settled
-        self.replicated = replicated
-        self._total = grantor.total
-        settled = grantor.log.settled
-        done = grantor.finished and grantor.log.empty and all(kept.enough for kept in self.logs.values())
-        if done != self._done:
-            self._done, self._head_at = done, now
-        told = (settled, replicated, copies, done)
+        self._now = now
+        facts = (grantor.total, grantor.log.settled, grantor.finished and grantor.log.empty)
+        if facts == (self._total, self._settled, self._ended):
+            return []
+        self._total, self._settled, self._ended = facts
+        return self._report()
+
+    def _report(self) -> list[Effect]:
+        safe = self.copies.safe(self.wanted())
+        self.replicated = self.copies.settled(safe)
+        done = self._ended and safe == len(self.copies)
+        told = (self._settled, self.replicated, self.copies.whole, done)
         if told == self._told:
             return []
-        self._told = told
-        return [Notify(events.Replicated(self.job, settled, replicated, copies, self.spec.replicas, done))]
+        if self._told is None or (self.replicated, done) != (self._told[1], self._told[3]):
+            self._head.changed(self._now)
+        self._told, self.done = told, done
+        return [Notify(events.Replicated(self.job, *told[:3], self.spec.replicas, done))]
 
     def _report_kept(self) -> list[Effect]:
-        told = (self.tasks, self.whole(), sum(1 for s in self.stewards.values() if not s.lost))
+        told = (self.tasks, self.whole(), len(self.stewards.live))
         if told == self._told_kept:
             return []
         self._told_kept = told
@@ -363,3 +357,6 @@ class Custody:
 def read_settled(header: Signed) -> int:
     """How many indices a log settles up to this header."""
     return read(header, LogHeader).settled
+
+
+__all__ = ["CONTACT", "Custody", "read_settled"]

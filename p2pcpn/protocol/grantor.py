@@ -1,8 +1,9 @@
 """The grantor of a job: takes claims, leases batches, accepts results, settles them.
 
-One object a job, at the submitter or at the steward that took the job over. It holds a :class:`Ledger` (which index is where),
-a :class:`Participant` for each peer that claimed, the live leases, and a :class:`LogWriter`. What it says to whom are effects;
-what it keeps on stewards and storage peers is in ``custody.py``.
+One object a job, at the submitter or at the steward that took the job over. What it knows is in the :class:`Book`
+(ledger, leases, participants, stock); who gets the next batch is decided by :class:`Leasing`, what a receipt settles
+by :class:`Acceptance`, what becomes of tasks that nobody may have by :class:`Hardship`; what stewards and storage
+peers keep is in :class:`Custody`. What it says to whom are effects.
 
 ::
 
@@ -13,84 +14,40 @@ what it keeps on stewards and storage peers is in ``custody.py``.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from p2pcpn import limits
-from p2pcpn.errors import PeerError, ResultRefused
-from p2pcpn.identity.keys import Keypair, NodeId
+from p2pcpn.errors import PeerError
+from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.protocol import events
+from p2pcpn.protocol.acceptance import Acceptance
+from p2pcpn.protocol.book import Book
 from p2pcpn.protocol.custody import Custody
-from p2pcpn.protocol.effects import Effect, Notify, Probe, Spread, Tell, TellBlob
-from p2pcpn.protocol.ledger import LEASED, Ledger, Span
-from p2pcpn.protocol.pace import Pace
-from p2pcpn.protocol.settlement import LogWriter, Opened, open_receipt
+from p2pcpn.protocol.effects import Effect, Notify, Probe, Tell
+from p2pcpn.protocol.hardship import Hardship
+from p2pcpn.protocol.leases import LeaseHeld
+from p2pcpn.protocol.leasing import Leasing
+from p2pcpn.protocol.participants import SLOTS_MAX, Participant
+from p2pcpn.protocol.settlement import LogWriter
+from p2pcpn.protocol.spans import Span, covers, joined, overlap
+from p2pcpn.protocol.stock import Page
+from p2pcpn.protocol.supply import Supply
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Answer, Extend, Grant, Introduce, Output, PageSlice, Progress, Results, Return, Revoke
-from p2pcpn.wire.pages import cut, spans_of
+from p2pcpn.wire.messages import Answer, Output, Progress, Results, Return, Revoke
 from p2pcpn.wire.sealing import JobKeys, output_key, unseal
-from p2pcpn.wire.statements import BlobRef, Claim, Lease, Offer, Outcome, Segment, Signed, Spec, read, signed
+from p2pcpn.wire.statements import BlobRef, Claim, Segment, Signed, Spec, read
 
-# Deaths on this many peers make a task poison: its own doing, not a peer's.
-POISON_DEATHS = 3
-# How long a task that nobody may have waits for new claims before it ends with what befell it.
-PATIENCE_S = 1.0
-OFFER_WAIT_S = 0.5
-OFFER_WAIT_S_MAX = 5.0
-OFFER_TTL_S = 10.0
-STALL_S = 5.0
-SPENT_LEASES_MAX = 1024
+# A lease whose last receipt came before others of its parts (they overtake each other when a session is lost).
+LEFTOVER_S = 1.0
+# Leases in a row that a peer declines, or returns for want of what it was sent, before it takes part no more.
+DECLINES_MAX = 8
+MISSING_MAX = 4
 TAKEN, STANDBY, UNWANTED, UNKNOWN = range(4)
 
 
-@dataclass(slots=True)
-class Page:
-    """A sealed page and what a lease of it needs. ``sealed`` is dropped when all its tasks have ended."""
-
-    segment: int
-    first: int
-    count: int
-    sealed: bytes
-    key: bytes
-    blobs: list[bytes]
-    open: int
-
-
-@dataclass(slots=True)
-class Participant:
-    """A peer that claimed: what it holds, how fast it is, and what it was sent already."""
-
-    contact: Contact
-    key: bytes
-    slots: int
-    rank: tuple[float, bytes]
-    pace: Pace
-    taken: bool = False
-    ready: bool = False  # introduced over a live session
-    in_doubt: bool = False
-    held: int = 0
-    completed: int = 0
-    tokens: dict[int, None] = field(default_factory=dict)
-    segments: set[int] = field(default_factory=set)
-    pages: set[int] = field(default_factory=set)
-    blobs: set[bytes] = field(default_factory=set)
-
-
-@dataclass(slots=True)
-class LeaseHeld:
-    """A live lease; ``remaining`` counts what has no result yet."""
-
-    peer: NodeId
-    spans: list[Span]
-    remaining: int
-    until: float
-
-
 class Grantor:
-    """See the module. All times are the caller's ``now``; ``trusted(key, proof)`` is the job's trust rule for workers."""
+    """See the module. Times are the caller's ``now``; ``trusted(key, proof)`` is the job's trust rule for workers."""
 
     def __init__(
         self,
@@ -108,89 +65,79 @@ class Grantor:
         granting: bool = True,
     ) -> None:
         self.job = job
-        self.signed_spec = spec
         self.spec = read(spec, Spec)
         self.owner = spec.key
         self.keys = keys
         self.epoch = epoch
         self.me = me
         self.contact = contact
-        self.trusted = trusted
         self.rank = rank
         self.custody = custody
         self.granting = granting
-        self.ledger = Ledger()
-        self.log = LogWriter(job, epoch, me)
-        self.participants: dict[NodeId, Participant] = {}
-        self.leases: dict[int, LeaseHeld] = {}
-        self.spent: OrderedDict[int, LeaseHeld] = OrderedDict()
-        self.pages: list[Page] = []
-        self._firsts: list[int] = []
-        self.segments: dict[int, Signed] = {}
-        self.declined: dict[NodeId, str] = {}
         self.total: int | None = None
         self.cancelled = False
-        self.conflicts = 0
-        self.refused = 0
-        self._token = 0
-        self._offer_number = 0
-        self._offer_at: float | None = None
-        self._offer_wait_s = OFFER_WAIT_S
-        self._stalled_at: float | None = None
-        self._now = now
+        self.book = Book(self.spec.retries, self.spec.max_workers)
+        self.ledger = self.book.ledger
+        self.log = LogWriter(job, epoch, me)
+        self._peers = self.book.participants
+        self._acceptance = Acceptance(
+            job=job, epoch=epoch, me=me.id, keys=keys, trusted=trusted, book=self.book, log=self.log, custody=custody
+        )
+        self._hardship = Hardship(job, self.book)
+        self._supply = Supply(job, spec, self.spec, custody, self.book.stock)
+        self._leasing = Leasing(
+            job=job, epoch=epoch, me=me, contact=contact, owner=spec.key, spec=self.spec, keys=keys, book=self.book,
+            supply=self._supply,
+        )  # fmt: skip
+        custody.report(self, now)
+
+    @property
+    def participants(self) -> dict[NodeId, Participant]:
+        """The peers that claimed, by id."""
+        return self._peers.peers
+
+    @property
+    def leases(self) -> dict[int, LeaseHeld]:
+        """The live leases, by token."""
+        return self.book.leases.live
+
+    @property
+    def declined(self) -> dict[NodeId, str]:
+        """What peers said who declined tasks."""
+        return self._hardship.declined
+
+    @property
+    def conflicts(self) -> int:
+        """Receipts that settled nothing: somebody else's came first."""
+        return self._acceptance.conflicts
+
+    @property
+    def refused(self) -> int:
+        """Results of peers that the job's trust rule does not accept."""
+        return self._acceptance.refused
 
     # --- what the owner adds -----------------------------------------------------------------------------------
 
     def extend(self, segment: Signed, sealed: list[bytes], blobs: list[list[bytes]], now: float) -> list[Effect]:
         """A new segment of tasks, its sealed pages, and the blobs each page names."""
-        said = read(segment, Segment)
-        assert said.first == self.ledger.total and len(sealed) == len(said.pages) == len(blobs)
-        self.segments[said.number] = segment
-        first = said.first
-        for (count, _), data, names in zip(said.pages, sealed, blobs, strict=True):
-            self.pages.append(Page(said.number, first, count, data, self.keys.page(first), names, count))
-            self._firsts.append(first)
-            self.ledger.extend(count)
-            first += count
-        effects = self.custody.extend(segment, sealed)
-        for peer in self.custody.stewards_open:
-            self._has_segment(peer, said, sealed)
-        return effects + (self._work(now) if self.granting else [])
+        self.restore(segment, sealed, blobs)
+        return self.custody.extend(segment, sealed) + self._work(now)
 
     def restore(self, segment: Signed, sealed: list[bytes], blobs: list[list[bytes]]) -> None:
         """A segment that the stewards hold already: of a job that this node takes over. :meth:`begin` follows."""
         said = read(segment, Segment)
-        self.segments[said.number] = segment
-        first = said.first
+        assert said.first == self.ledger.total and len(sealed) == len(said.pages) == len(blobs)
+        first, added = said.first, []
         for (count, _), data, names in zip(said.pages, sealed, blobs, strict=True):
-            self.pages.append(Page(said.number, first, count, data, self.keys.page(first), names, count))
-            self._firsts.append(first)
+            added.append(Page(said.number, first, count, data, self.keys.page(first), names, count))
             self.ledger.extend(count)
             first += count
+        self.book.stock.add(segment, said, added)
 
     def begin(self, now: float) -> list[Effect]:
-        """Start granting what :meth:`restore` brought."""
-        return self._work(now)
-
-    def answered(self, peer: NodeId, message: Answer, now: float) -> list[Effect]:
-        """A steward or holder has on disk what it was sent, or refused it."""
-        effects = self.custody.answer(peer, message, now)
-        return effects + self.custody.report(self, now) if effects or self.finished else effects
-
-    def _has_segment(self, peer: NodeId, said: Segment, sealed: list[bytes]) -> None:
-        """A steward was just sent the segment with its pages: as a worker it needs them no more."""
-        held = self.participants.get(peer)
-        if held is not None:
-            held.segments.add(said.number)
-            held.pages.update(self._page_firsts(said))
-
-    @staticmethod
-    def _page_firsts(said: Segment) -> list[int]:
-        firsts, first = [], said.first
-        for count, _ in said.pages:
-            firsts.append(first)
-            first += count
-        return firsts
+        """Start granting what :meth:`restore` brought, less what ``ledger.settled_already`` took from it."""
+        self.book.reconcile()
+        return self._log_due(now) + self._work(now)
 
     def close(self, statement: Signed, total: int, now: float) -> list[Effect]:
         """The owner adds no more: ``total`` tasks are all."""
@@ -200,23 +147,14 @@ class Grantor:
     def cancel_job(self, statement: Signed, now: float) -> list[Effect]:
         """The owner ends the job."""
         self.cancelled = True
-        effects = self.custody.finish(statement)
-        return effects + self.cancel([(0, self.ledger.total)], stop=True, now=now)
+        return self.custody.finish(statement) + self.cancel([(0, self.ledger.total)], stop=True, now=now)
 
     def cancel(self, spans: list[Span], *, stop: bool, now: float) -> list[Effect]:
         """Drop the open ones among ``spans``; where they are leased, revoke them (``stop``: also what runs)."""
-        effects: list[Effect] = []
-        leased = [i for i in cut(spans) if i < self.ledger.total and self.ledger.states[i] == LEASED]
-        self._ended(self.ledger.cancel(spans))
-        if leased:
-            for token, lease in list(self.leases.items()):
-                hit = [i for i in cut(lease.spans) if i in set(leased)]
-                if hit:
-                    peer = self.participants.get(lease.peer)
-                    self._spend(token, len(hit))
-                    if peer is not None:
-                        effects.append(Tell(peer.contact, Revoke(self.job, spans_of(hit)[: limits.BATCH_TASKS_MAX], stop)))
-        return effects + self._work(now)
+        effects: list[Effect] = [
+            Tell(peer.contact, Revoke(self.job, held, stop)) for peer, held in self.book.cancel(spans)
+        ]
+        return effects + self._log_due(now) + self._work(now)
 
     # --- claims ------------------------------------------------------------------------------------------------
 
@@ -224,332 +162,157 @@ class Grantor:
         """A peer's claim, signature checked. Returns the verdict and what follows from it."""
         if self.finished or not self.granting:
             return UNKNOWN, []
-        if claim.job != self.job or claim.epoch != self.epoch or claim.slots == 0:
-            raise PeerError("a claim names another epoch, or no slots")
+        if claim.job != self.job or claim.epoch != self.epoch or claim.grantor != self.me.id or claim.slots == 0:
+            raise PeerError("a claim names another job, epoch or grantor, or no slots")
+        if node_id(key) != claim.contact.id:
+            raise PeerError("a claim is signed by another key than its peer's")
         peer = NodeId(claim.contact.id)
+        effects: list[Effect] = []
         found = self.participants.get(peer)
+        if found is not None and claim.boot > found.boot:
+            effects += self._lost(peer, now, "it restarted")
+            found = None
         if found is None:
             if len(self.participants) >= limits.SESSIONS_MAX:
-                return UNWANTED, []
-            found = self.participants[peer] = Participant(
-                claim.contact, key, claim.slots, self.rank(claim.contact, claim.rtt_ms), Pace(claim.slots)
-            )
-            held = self.custody.sent_to(peer)
-            if held is not None:
-                found.segments.update(held)
-                for page in self.pages:
-                    if page.segment in held:
-                        found.pages.add(page.first)
-        self.declined.pop(peer, None)
-        effects = self._work(now)
+                return UNWANTED, effects
+            slots = min(claim.slots, SLOTS_MAX)
+            found = Participant(claim.contact, key, claim.boot, slots, self.rank(claim.contact, claim.rtt_ms))
+            self._peers.add(found)
+            self.declined.pop(peer, None)
+        effects += self._work(now)
         return (TAKEN if found.taken else STANDBY), effects
-
-    def _promote(self) -> list[Effect]:
-        """Take standing-by peers, nearest first, while there is more work than slots."""
-        effects: list[Effect] = []
-        wanted = self._slots_wanted()
-        if wanted <= 0:
-            return effects
-        for peer in sorted((p for p in self.participants.values() if not p.taken), key=lambda p: p.rank):
-            if wanted <= 0:
-                break
-            slots = min(peer.slots, wanted) if self.spec.max_workers else peer.slots
-            peer.slots, peer.pace.slots, peer.taken = slots, slots, True
-            wanted -= slots
-            effects += self._introduce(peer)
-        return effects
-
-    def _slots_wanted(self) -> int:
-        taken = sum(p.slots for p in self.participants.values() if p.taken)
-        if self.spec.max_workers:
-            return min(self.spec.max_workers, self.ledger.waiting + taken) - taken
-        return self.ledger.waiting - sum(p.slots for p in self.participants.values() if p.taken and p.held == 0)
-
-    def _introduce(self, peer: Participant) -> list[Effect]:
-        """The spec, and the project's code: what a peer needs before its first lease."""
-        effects: list[Effect] = []
-        peer.ready = True
-        if NodeId(peer.contact.id) not in self.custody.stewards_open:
-            effects.append(Tell(peer.contact, Introduce(0, self.signed_spec, False)))
-        if self.custody.handover is not None:
-            effects.append(Tell(peer.contact, self.custody.handover))
-        if self.spec.code is not None:
-            effects += self._blob(peer, self.spec.code.digest)
-        return effects
-
-    def _blob(self, peer: Participant, digest: bytes) -> list[Effect]:
-        if digest in peer.blobs:
-            return []
-        peer.blobs.add(digest)
-        if self.custody.has_blob(NodeId(peer.contact.id), digest):
-            return []
-        return [TellBlob(peer.contact, 0, digest, self.job, self.spec.retention_s)]
 
     # --- leases ------------------------------------------------------------------------------------------------
 
-    def _work(self, now: float) -> list[Effect]:
-        """Take claims, lease what waits to whom it suits, and ask for more claims where they are too few."""
-        if self.finished or not self.granting:
-            return []
-        effects = self._promote()
-        while self.ledger.waiting:
-            ready = [p for p in self.participants.values() if p.taken and p.ready and not p.in_doubt]
-            ready.sort(key=lambda p: (p.held / p.slots, p.rank))
-            granted = [effect for peer in ready for effect in self._grant(peer, now)]
-            if not granted:
-                break
-            effects += granted
-        return effects + self._offer(now)
+    def _work(self, now: float, spoke: Participant | None = None) -> list[Effect]:
+        """Lease what waits, where there is anything to lease; ``spoke``: only this peer's needs can have changed."""
+        return [] if self.finished or not self.granting else self._leasing.work(now, spoke)
 
-    def _grant(self, peer: Participant, now: float) -> list[Effect]:
-        """One batch for ``peer``, or nothing when it has enough."""
-        node = NodeId(peer.contact.id)
-        slots_all = sum(p.slots for p in self.participants.values() if p.taken)
-        count = peer.pace.batch(peer.held, self.ledger.waits_for(node), slots_all)
-        spans = self.ledger.take(count, node) if count else []
-        if not spans:
-            return []
-        self._token += 1
-        token = self._token
-        taken = sum(held for _, held in spans)
-        self.leases[token] = LeaseHeld(node, spans, taken, now + limits.LEASE_S)
-        peer.held += taken
-        peer.tokens[token] = None
-        effects: list[Effect] = []
-        slices = self._slices(spans, peer, effects)
-        lease = signed(Lease(self.job, self.epoch, token, node, limits.LEASE_S, spans), self.me)
-        key = self.keys.results(self.epoch, self.me.id, token)
-        effects.append(Tell(peer.contact, Grant(lease, slices, key, self.keys.digests, self.keys.code, peer.slots)))
-        return effects
-
-    def _slices(self, spans: list[Span], peer: Participant, effects: list[Effect]) -> list[PageSlice]:
-        """The slices that cover ``spans``; what the peer lacks of segments, pages and blobs goes into ``effects``."""
-        slices: list[PageSlice] = []
-        missing: dict[int, list[Page]] = {}
-        for first, count in spans:
-            at = bisect_right(self._firsts, first) - 1
-            while count > 0:
-                page = self.pages[at]
-                low = first - page.first
-                taken = min(count, page.count - low)
-                slices.append(PageSlice(page.segment, page.first, low, low + taken, page.key))
-                if page.first not in peer.pages:
-                    peer.pages.add(page.first)
-                    missing.setdefault(page.segment, []).append(page)
-                for digest in page.blobs:
-                    effects += self._blob(peer, digest)
-                first, count, at = first + taken, count - taken, at + 1
-        for number, lacking in missing.items():
-            segment = self.segments[number]
-            wanted = {page.first: page.sealed for page in lacking}
-            data = [wanted.get(page_first, b"") for page_first in self._page_firsts(read(segment, Segment))]
-            effects.append(Tell(peer.contact, Extend(0, segment, data, False)))
-        return slices
-
-    def _spend(self, token: int, count: int) -> None:
-        """``count`` tasks of a live lease have ended; the lease ends with its last one."""
-        lease = self.leases[token]
-        lease.remaining -= count
-        peer = self.participants.get(lease.peer)
-        if peer is not None:
-            peer.held -= count
-        if lease.remaining <= 0:
-            self._drop(token)
-
-    def _drop(self, token: int) -> None:
-        lease = self.leases.pop(token)
-        peer = self.participants.get(lease.peer)
-        if peer is not None:
-            peer.tokens.pop(token, None)
-            peer.held -= max(lease.remaining, 0)
-        self.spent[token] = lease
-        while len(self.spent) > SPENT_LEASES_MAX:
-            self.spent.popitem(last=False)
-
-    def _expire_lease(self, token: int, now: float, why: str) -> list[Effect]:
-        """A lease ends unfulfilled: its tasks wait again, each one loss richer."""
-        lease = self.leases[token]
-        over: list[int] = []
-        lost = [i for i in cut(lease.spans) if self.ledger.states[i] == LEASED]
-        self._drop(token)
-        self.ledger.give_back(lease.spans)
-        for index in lost:
-            trouble = self.ledger.trouble(index, now)
-            trouble.losses += 1
-            if trouble.losses > self.spec.retries:
-                over.append(index)
+    def _lose_lease(self, token: int, why: str) -> list[Effect]:
+        """A lease ends unfulfilled: its tasks wait again, each one loss richer, or have lost too often."""
+        over = self.book.lose_lease(token)
         if not over:
             return []
-        self._ended(self.ledger.fail([(i, 1) for i in over]))
         text = f"its peer was lost {self.spec.retries + 1} times ({why}); see retries="
         return [Notify(events.GaveUp(self.job, over, text))]
+
+    def _lost(self, peer: NodeId, now: float, why: str) -> list[Effect]:
+        """A peer is gone with all it held; it may claim again."""
+        effects: list[Effect] = []
+        for token in list(self.participants[peer].tokens):
+            effects += self._lose_lease(token, f"peer {peer.hex()[:8]}: {why}")
+        self._peers.remove(peer)
+        self._hardship.watch(now)
+        return effects
 
     # --- what workers say --------------------------------------------------------------------------------------
 
     def results(self, sender: Contact, message: Results, now: float) -> list[Effect]:
         """A receipt and its page. Raises :class:`PeerError` when anything in it is not what was leased or signed."""
-        try:
-            opened = open_receipt(message.receipt, message.page, self.keys, self.job, self.trusted)
-        except ResultRefused as error:
-            self.refused += 1
-            raise PeerError(str(error)) from error
-        said = opened.receipt
-        if said.epoch != self.epoch or said.grantor != self.me.id:
-            raise PeerError("results of another epoch or grantor")
-        live = self.leases.get(said.token)
-        lease = live or self.spent.get(said.token)
-        if lease is None or lease.peer != sender.id or not _within(said.spans, lease.spans):
-            raise PeerError("results for tasks that were not leased to this peer")
-        peer = self.participants.get(lease.peer)
-        if peer is not None and opened.worker != peer.key:
-            raise PeerError("a receipt is signed by another key than the claim's")
-        if live is not None:
-            live.until = now + limits.LEASE_S
+        admitted = self._acceptance.admit(sender, message)
+        if admitted is None:
+            return self._acceptance.forgotten(sender, message)
+        peer = self.participants.get(admitted.lease.peer)
+        live = admitted.token in self.leases
         if peer is not None:
-            peer.pace.ran(len(opened.indices), said.ran_s)
-            peer.completed += len(opened.indices)
-        effects = self._accept(opened, message, live is not None, now)
-        if message.last and said.token in self.leases and self.leases[said.token].remaining > 0:
-            effects += self._expire_lease(said.token, now, "it returned less than it was leased")
-        return effects + self._log_due(now) + self._work(now)
-
-    def _accept(self, opened: Opened, message: Results, live: bool, now: float) -> list[Effect]:
-        """Settle what is open of these results; deaths wait for another peer or become poison."""
-        said, effects = opened.receipt, []
-        spans: list[Span] = [(first, count) for first, count in said.spans]
-        keep = spans
-        if Outcome.DIED in said.outcomes:
-            dead = [i for i, outcome in zip(opened.indices, said.outcomes, strict=True) if outcome == Outcome.DIED]
-            final = self._died(opened, dead, now)
-            again = [i for i in dead if i not in final]
-            keep = spans_of([i for i in opened.indices if i not in set(again)])
-            if live and again:
-                self._give_back(said.token, spans_of(again))
-        if not live:
-            # Fenced: where a newer lease holds an index, an old token settles nothing.
-            keep = spans_of([i for i in cut(keep) if self.ledger.states[i] != LEASED])
-        ended = self.ledger.settle(keep)
-        count = sum(held for _, held in ended)
-        if live and said.token in self.leases and count:
-            self._spend(said.token, count)
-        self._ended(ended)
-        if count:
-            whole = ended == spans
-            self.log.append(message.receipt, message.page, ended, whole=whole, now=now)
-            worker = self.participants.get(self.spent_or_live(said.token).peer)
-            if worker is not None:
-                self.custody.journalled(worker.contact, said.token, said.part)
-            effects.append(Notify(self._delivery(opened, ended, whole)))
-        else:
-            self.conflicts += 1
-        return list(effects)
-
-    def spent_or_live(self, token: int) -> LeaseHeld:
-        """The lease of ``token``, live or spent."""
-        return self.leases.get(token) or self.spent[token]
-
-    def _delivery(self, opened: Opened, ended: list[Span], whole: bool) -> events.Delivered:
-        said = opened.receipt
-        worker = NodeId(self.spent_or_live(said.token).peer)
-        if whole:
-            return events.Delivered(
-                self.job, opened.indices, said.outcomes, opened.values, worker, opened.page.output
-            )
-        kept = set(cut(ended))
-        at = [position for position, index in enumerate(opened.indices) if index in kept]
-        return events.Delivered(
-            self.job,
-            [opened.indices[position] for position in at],
-            bytes(said.outcomes[position] for position in at),
-            [opened.values[position] for position in at],
-            worker,
-            [line for line in opened.page.output if line.index in kept],
-        )
-
-    def _died(self, opened: Opened, dead: list[int], now: float) -> set[int]:
-        """Note who died where; returns the indices for which this death is the last word."""
-        final: set[int] = set()
-        node = self.spent_or_live(opened.receipt.token).peer
-        at = {index: position for position, index in enumerate(opened.indices)}
-        for index in dead:
-            value = opened.values[at[index]]
-            death = pages.DEATH.decode(value if isinstance(value, bytes) else b"")
-            trouble = self.ledger.trouble(index, now)
-            trouble.deaths[node] = (death.signal, death.exit_code)
-            trouble.excluded.add(node)
-            trouble.since = now
-            others = [p for p in self.participants if p not in trouble.excluded]
-            if len(trouble.deaths) >= POISON_DEATHS or not others:
-                final.add(index)
-        return final
-
-    def _give_back(self, token: int, spans: list[Span]) -> None:
-        back = self.ledger.give_back(spans)
-        if back and token in self.leases:
-            self._spend(token, back)
+            peer.spoke()
+            if live and not admitted.deaths:
+                peer.pace.ran(len(admitted.opened.indices), admitted.opened.receipt.ran_s)
+        if live:
+            self.book.leases.renew(admitted.lease, now + limits.LEASE_S)
+        effects = self._acceptance.accept(admitted, message, sender, now)
+        if admitted.deaths:
+            self._hardship.watch(now)
+        if message.last and admitted.token in self.leases:
+            self.book.leases.hasten(admitted.token, now + LEFTOVER_S)
+        return effects + self._log_due(now) + self._work(now, None if admitted.deaths else peer)
 
     def progress(self, sender: Contact, message: Progress, now: float) -> list[Effect]:
         """A lease is alive; these of its tasks run."""
-        lease = self.leases.get(message.token)
-        if lease is None or lease.peer != sender.id:
+        lease = self._live(sender, message.token, now)
+        if lease is None:
             return []
-        lease.until = now + limits.LEASE_S
-        started = [i for i in message.started if _holds(lease.spans, i) and self.ledger.states[i] == LEASED]
+        started = [index for index in message.started if covers(lease.open, [(index, 1)])]
         return [Notify(events.Started(self.job, started))] if started else []
 
     def returned(self, sender: Contact, message: Return, now: float) -> list[Effect]:
         """A peer gives tasks back unrun. Declined ones never go to it again."""
-        lease = self.leases.get(message.token)
-        if lease is None or lease.peer != sender.id or not _within(message.spans, lease.spans):
+        lease = self._live(sender, message.token, now)
+        if lease is None:
             return []
-        peer = self.participants[lease.peer]
         spans = [(first, count) for first, count in message.spans]
-        if message.code == "missing":  # it forgot pages that we believe it holds: send them again
-            peer.pages.clear()
-            peer.blobs.clear()
-        self._give_back(message.token, spans)
+        if not covers(lease.spans, spans):
+            raise PeerError("a peer returns tasks that were not leased to it")
+        peer = self.participants[lease.peer]
+        owed = joined(overlap(spans, lease.open))
+        effects: list[Effect] = []
         if message.code == "declined":
-            self.declined[lease.peer] = message.text
-            for index in cut(spans):
-                self.ledger.trouble(index, now).excluded.add(lease.peer)
-            self._stalled_at = self._stalled_at or now + STALL_S
-        if message.code == "leaving":
-            self._forget(lease.peer)
-        return self._work(now)
+            self.ledger.bar(owed, peer.node)
+            self._hardship.decline(peer.node, message.text, now)
+            peer.declines += 1
+        elif message.code == "missing":
+            effects += self._supply.again(peer)
+            peer.missing += 1
+        self.book.give_back(message.token, owed)
+        if message.code == "leaving" or peer.declines > DECLINES_MAX or peer.missing > MISSING_MAX:
+            self.book.forget(peer.node)
+            self._hardship.watch(now)
+        return effects + self._work(now)
 
     def output(self, sender: Contact, message: Output, now: float) -> list[Effect]:
         """Lines of a running task, for the program that submitted it."""
-        lease = self.leases.get(message.token)
-        if lease is None or lease.peer != sender.id:
+        lease = self._live(sender, message.token, now)
+        if lease is None:
             return []
         key = output_key(self.keys.results(self.epoch, self.me.id, message.token))
         line = pages.PRINT.decode(unseal(key, message.number, message.sealed))
-        if not _holds(lease.spans, line.index):
+        if not covers(lease.spans, [(line.index, 1)]):
             raise PeerError("output of a task that was not leased to this peer")
-        lease.until = now + limits.LEASE_S
         return [Notify(events.Printed(self.job, line.index, line.stream, line.data, sender.id))]
+
+    def _live(self, sender: Contact, token: int, now: float) -> LeaseHeld | None:
+        """The live lease that ``sender`` speaks of, renewed; none where it has ended, or is another's."""
+        lease = self.leases.get(token)
+        if lease is None or lease.peer != sender.id:
+            return None
+        self.book.leases.renew(lease, now + limits.LEASE_S)
+        self.participants[lease.peer].spoke()
+        return lease
 
     # --- peers come and go -------------------------------------------------------------------------------------
 
+    def answered(self, peer: NodeId, message: Answer, now: float) -> list[Effect]:
+        """A steward or holder has on disk what it was sent, or refused it."""
+        return self.custody.answer(peer, message, now)
+
     def session_opened(self, peer: NodeId, now: float) -> list[Effect]:
-        """A session with a participant is there (again): it is introduced again, for it may have restarted."""
+        """A session is there (again), whoever dialled: a participant that was in doubt goes on."""
+        effects = self.custody.peer_alive(peer)
         found = self.participants.get(peer)
-        if found is None or not found.in_doubt:
-            return []
-        return self.peer_alive(peer, now)
+        if found is None:
+            return effects
+        doubted = found.in_doubt
+        if not doubted and not found.redialled:
+            return effects
+        found.spoke()
+        return effects + (self._leasing.resume(found) if doubted else []) + self._work(now)
 
     def session_closed(self, peer: NodeId, now: float) -> list[Effect]:
-        """The session is lost: nothing more is leased to it until we know whether the peer lives."""
+        """The session is lost, or could not be made: nothing is leased to the peer until we know that it lives."""
         effects = self.custody.session_closed(peer)
         found = self.participants.get(peer)
         if found is None:
             return effects
-        # Whatever it was sent may not have arrived, and a restarted peer remembers none of it.
-        found.segments.clear()
-        found.pages.clear()
-        found.blobs.clear()
+        found.session_lost()
         if not found.tokens:
-            self._forget(peer)
+            self._peers.remove(peer)
+            self._hardship.watch(now)
+            return effects + self._work(now)
+        if found.redialled:  # it answers probes, but no session with it can be made
+            if found.heard:
+                effects += self._lost(peer, now, "no session with it holds")
+            else:
+                self.book.forget(peer)
             return effects + self._work(now)
         found.in_doubt = True
         return effects or [Probe(found.contact)]
@@ -557,29 +320,18 @@ class Grantor:
     def peer_dead(self, peer: NodeId, now: float) -> list[Effect]:
         """Probes failed: its leases end now, not in 30 seconds."""
         effects = self.custody.peer_dead(peer, now)
-        found = self.participants.get(peer)
-        if found is not None:
-            for token in list(found.tokens):
-                effects += self._expire_lease(token, now, f"peer {peer.hex()[:8]} died")
-            self._forget(peer)
+        if peer in self.participants:
+            effects += self._lost(peer, now, "it died")
         return effects + self._work(now)
 
     def peer_alive(self, peer: NodeId, now: float) -> list[Effect]:
-        """Only the session was lost: make a new one and go on."""
+        """Only the session was lost: ask for a new one and say there what may have got lost with the old."""
         effects = self.custody.peer_alive(peer)
         found = self.participants.get(peer)
         if found is not None and found.in_doubt:
-            found.in_doubt = False
-            effects += self._introduce(found)
-        return effects + self._work(now)
-
-    def _forget(self, peer: NodeId) -> None:
-        found = self.participants.pop(peer, None)
-        if found is not None:
-            for token in list(found.tokens):
-                lease = self.leases.pop(token)
-                self.ledger.give_back(lease.spans)
-                self.spent[token] = lease
+            found.in_doubt, found.redialled = False, True
+            effects += self._leasing.resume(found)
+        return effects
 
     # --- time --------------------------------------------------------------------------------------------------
 
@@ -590,100 +342,30 @@ class Grantor:
 
     def deadline(self) -> float | None:
         """When :meth:`expire` is due."""
-        times = [lease.until for lease in self.leases.values()]
-        patience = [t.since + PATIENCE_S for i, t in self.ledger.troubles.items() if i in self.ledger.troubled_waiting]
-        for time in (self._offer_at, self.log.deadline(), self._stalled_at, self.custody.deadline(), *patience):
-            if time is not None:
-                times.append(time)
-        return min(times, default=None)
+        times = (
+            self.book.leases.deadline(), self.log.deadline(), self._hardship.deadline(), self._leasing.deadline(),
+            self.custody.deadline(),
+        )  # fmt: skip
+        return min((time for time in times if time is not None), default=None)
 
     def expire(self, now: float) -> list[Effect]:
         """Act on every deadline that has passed."""
         effects: list[Effect] = []
-        for token in [token for token, lease in self.leases.items() if lease.until <= now]:
-            effects += self._expire_lease(token, now, "no sign of life for 30 s")
-        effects += self._lose_patience(now) + self._stall(now)
-        effects += self._log_due(now) + self.custody.expire(now, self.log)
-        if self._offer_at is not None and now >= self._offer_at:
-            self._offer_at = None
-        return effects + self._work(now)
-
-    def _lose_patience(self, now: float) -> list[Effect]:
-        """Tasks that died wherever they ran, and that nobody else came for, end with how they died."""
-        over: list[int] = []
-        for index in list(self.ledger.troubled_waiting):
-            trouble = self.ledger.troubles[index]
-            if now < trouble.since + PATIENCE_S:
-                continue
-            if any(p not in trouble.excluded for p in self.participants) or not trouble.deaths:
-                trouble.since = now  # somebody may still run it (or it was only declined): go on waiting
-                continue
-            over.append(index)
-        effects: list[Effect] = []
-        for index in over:
-            signal, code = next(reversed(self.ledger.troubles[index].deaths.values()))
-            text = pages.death_text(signal, code)
-            self._ended(self.ledger.fail([(index, 1)]))
-            effects.append(Notify(events.GaveUp(self.job, [index], text, True, signal, code)))
-        return effects
-
-    def _stall(self, now: float) -> list[Effect]:
-        if self._stalled_at is None or now < self._stalled_at:
-            return []
-        self._stalled_at = None
-        if not self.ledger.waiting or not self.declined or self.leases:
-            return []
-        return [Notify(events.Stalled(self.job, tuple(sorted(self.declined.items()))))]
-
-    def _offer(self, now: float) -> list[Effect]:
-        """Gossip an offer when more slots are wanted than claimed; wider, and less often, while nobody answers."""
-        wanted = self._slots_wanted()
-        if wanted <= 0 and not self.ledger.troubled_waiting:
-            self._offer_at, self._offer_wait_s = None, OFFER_WAIT_S
-            return []
-        if self._offer_at is not None:
-            return []
-        self._offer_number += 1
-        ring = self._offer_number
-        offer = Offer(
-            self.job, self.owner, self.epoch, self.contact, self._offer_number, self.spec.runtime, self.spec.python,
-            list(self.spec.requires), self.spec.memory_bytes, self.ledger.waiting, max(wanted, 1), OFFER_TTL_S,
-        )  # fmt: skip
-        self._offer_at = now + self._offer_wait_s
-        self._offer_wait_s = min(self._offer_wait_s * 1.5, OFFER_WAIT_S_MAX)
-        return [Spread(offer, min(1 + ring, 8))]
+        for token in self.book.leases.expired(now):
+            peer = self.leases[token].peer
+            effects += self._lose_lease(token, "no sign of life for 30 s")
+            if not self.participants[peer].tokens:  # silent: it may claim again
+                self._peers.remove(peer)
+                self._hardship.watch(now)
+        effects += self._hardship.expire(now) + self._log_due(now)
+        return effects + self.custody.expire(now, self.log) + self._work(now)
 
     def _log_due(self, now: float, *, force: bool = False) -> list[Effect]:
         """Close a log segment when it is time, and give it to the holders."""
         effects: list[Effect] = []
-        last = self.finished and not self.log.empty
-        if self.log.due(now) or ((force or last) and not self.log.empty):
-            effects += self.custody.append(self.log.close(), now)
+        if force or self.finished or self.log.due(now):
+            effects += self._acceptance.flush(now)
         return effects + self.custody.report(self, now)
-
-    def _ended(self, spans: list[Span]) -> None:
-        """Pages whose tasks have all ended are forgotten: nothing refers to a finished task's arguments."""
-        for first, count in spans:
-            at = bisect_right(self._firsts, first) - 1
-            while count > 0:
-                page = self.pages[at]
-                taken = min(count, page.first + page.count - first)
-                page.open -= taken
-                if page.open == 0:
-                    page.sealed = b""
-                first, count, at = first + taken, count - taken, at + 1
-
-
-def _within(spans: list[tuple[int, int]], lease: list[Span]) -> bool:
-    """Whether every one of ``spans`` lies within a span of the lease."""
-    return all(
-        count > 0 and any(first >= held_first and first + count <= held_first + held for held_first, held in lease)
-        for first, count in spans
-    )
-
-
-def _holds(spans: list[Span], index: int) -> bool:
-    return any(first <= index < first + count for first, count in spans)
 
 
 def blobs_of(key: bytes, sealed: bytes) -> list[bytes]:

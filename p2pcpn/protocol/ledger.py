@@ -1,18 +1,20 @@
-"""The ledger of a job: in which state each index is, which wait, and which have been unlucky.
+"""The ledger of a job: in which state each index is, which wait and for whom, and which have been unlucky.
 
-Two structures of a byte and a span, so that a million tasks cost a megabyte and a batch is taken or given back by slices:
-``states`` is one byte an index; ``_waiting`` holds spans that are not leased, never across a page. Only an index that died or
-was declined somewhere has an object of its own (:class:`Trouble`).
+``states`` is one byte an index. Waiting indices stand in lines of spans: one line for everybody, and one for each set
+of peers that must not have what stands in it, so that a batch is taken and given back by slices and nobody searches
+for a task he may have. Only an index that was lost, barred or died somewhere costs more than its byte, and only until
+it ends.
 """
 
 from __future__ import annotations
 
+import re
 from collections import deque
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from p2pcpn.identity.keys import NodeId
-
-Span = tuple[int, int]  # (first index, count)
+from p2pcpn.protocol.spans import Span, joined, total
 
 WAITING = 0
 LEASED = 1
@@ -20,179 +22,257 @@ SETTLED = 2
 FAILED = 3
 CANCELLED = 4
 
+Death = tuple[int | None, int | None]  # signal, exit code
+EVERYBODY: frozenset[NodeId] = frozenset()  # nobody is barred
+# A run of one state in the column of states, found at the speed of C however the states alternate.
+_RUN = {WAITING: re.compile(rb"\x00+"), LEASED: re.compile(rb"\x01+")}
+
+
+@dataclass(slots=True)
+class Line:
+    """Waiting spans, first come first. ``spans`` may still name what has ended meanwhile; ``waiting`` does not."""
+
+    spans: deque[Span] = field(default_factory=deque)
+    waiting: int = 0
+
 
 @dataclass(slots=True)
 class Trouble:
-    """What befell one task: where it died and how, who must not get it again, how often its peer was lost."""
+    """Where one task's worker processes died and how; ``since`` the last time."""
 
-    deaths: dict[NodeId, tuple[int | None, int | None]] = field(default_factory=dict)
-    excluded: set[NodeId] = field(default_factory=set)
-    losses: int = 0
+    deaths: dict[NodeId, Death] = field(default_factory=dict)
     since: float = 0.0
 
 
 class Ledger:
     """States of the indices ``0 … total-1``; grows by :meth:`extend`, shrinks never."""
 
-    __slots__ = ("_waiting", "states", "troubles", "troubled_waiting", "waiting")
+    __slots__ = ("states", "waiting", "leased", "troubles", "_barred", "_losses", "_lines")
 
     def __init__(self) -> None:
         self.states = bytearray()
-        self._waiting: deque[Span] = deque()
-        self.waiting = 0  # indices in _waiting
+        self.waiting = 0
+        self.leased = 0
         self.troubles: dict[int, Trouble] = {}
-        # Waiting indices with a trouble are kept apart: few, and each asks who may have it.
-        self.troubled_waiting: dict[int, None] = {}
+        self._barred: dict[int, frozenset[NodeId]] = {}
+        self._losses: dict[int, int] = {}
+        self._lines: dict[frozenset[NodeId], Line] = {EVERYBODY: Line()}
 
     @property
     def total(self) -> int:
         return len(self.states)
 
     @property
-    def leased(self) -> int:
-        return self.states.count(LEASED)
-
-    @property
     def open(self) -> int:
         """Indices that are neither settled, failed nor cancelled."""
-        return self.states.count(WAITING) + self.states.count(LEASED)
+        return self.waiting + self.leased
 
     def extend(self, count: int) -> None:
         """``count`` new waiting indices: one page."""
-        self._waiting.append((len(self.states), count))
-        self.states.extend(bytes(count))
+        line = self._lines[EVERYBODY]
+        line.spans.append((len(self.states), count))
+        line.waiting += count
         self.waiting += count
+        self.states.extend(bytes(count))
 
-    def settled_already(self, spans: list[Span]) -> None:
+    def settled_already(self, spans: Sequence[Span]) -> None:
         """Take over what an earlier epoch settled."""
-        for first, count in spans:
-            self.states[first : first + count] = bytes([SETTLED]) * count
-        self._rebuild()
+        self.settle(spans)
+
+    # --- taking and giving back ----------------------------------------------------------------------------------
 
     def take(self, count: int, peer: NodeId) -> list[Span]:
-        """At most ``count`` waiting indices for ``peer``, now leased. Never one that the peer is excluded from."""
+        """At most ``count`` waiting indices for ``peer``, joined, now leased. Never one that it is barred from."""
         spans: list[Span] = []
-        for index in [i for i in self.troubled_waiting if peer not in self.troubles[i].excluded][:count]:
-            del self.troubled_waiting[index]
-            spans.append((index, 1))
-            count -= 1
-        while count > 0 and self._waiting:
-            first, held = self._waiting[0]
-            if held <= count:
-                self._waiting.popleft()
-                spans.append((first, held))
-                count -= held
-            else:
-                self._waiting[0] = (first + count, held - count)
-                spans.append((first, count))
-                count = 0
+        if len(self._lines) > 1:  # what was unlucky goes first
+            for barred in list(self._lines):
+                if barred and peer not in barred:
+                    count -= self._take(barred, count, spans)
+        self._take(EVERYBODY, count, spans)
+        return joined(spans) if len(spans) > 1 else spans
+
+    def _take(self, barred: frozenset[NodeId], count: int, spans: list[Span]) -> int:
+        line = self._lines[barred]
         taken = 0
-        for first, held in spans:
-            self.states[first : first + held] = bytes([LEASED]) * held
+        while taken < count and line.waiting:
+            first, held = line.spans.popleft()
+            if self.states.count(WAITING, first, first + held) < held:  # some ended while they waited
+                line.spans.extendleft(reversed(self._runs(first, held, WAITING)))
+                continue
+            if held > count - taken:
+                line.spans.appendleft((first + count - taken, held - count + taken))
+                held = count - taken
+            spans.append((first, held))
+            self.states[first : first + held] = bytes((LEASED,)) * held
+            line.waiting -= held
             taken += held
         self.waiting -= taken
-        return spans
+        self.leased += taken
+        self._tidy(barred)
+        return taken
 
-    def give_back(self, spans: list[Span]) -> int:
-        """Leased indices wait again, first in the line; returns how many did. Others of ``spans`` stay as they are."""
+    def give_back(self, spans: Sequence[Span]) -> int:
+        """Leased indices wait again, first in their line; returns how many did. Others stay as they are."""
         back = 0
         for first, count in reversed(spans):
-            for run_first, run_count in self._runs(first, count, LEASED):
+            for run_first, run_count in reversed(self._runs(first, count, LEASED)):
                 self.states[run_first : run_first + run_count] = bytes(run_count)
-                self._queue(run_first, run_count)
                 back += run_count
+                self.waiting += run_count
+                for barred, span in reversed(self._by_line(run_first, run_count)):
+                    line = self._lines.setdefault(barred, Line())
+                    line.spans.appendleft(span)
+                    line.waiting += span[1]
+        self.leased -= back
         return back
 
-    def settle(self, spans: list[Span]) -> list[Span]:
+    # --- the ends ------------------------------------------------------------------------------------------------
+
+    def settle(self, spans: Sequence[Span]) -> list[Span]:
         """Mark what is open among ``spans`` as settled; returns those spans: the ones that this settles."""
         return self._end(spans, SETTLED)
 
-    def fail(self, spans: list[Span]) -> list[Span]:
+    def fail(self, spans: Sequence[Span]) -> list[Span]:
+        """Mark what is open among ``spans`` as failed; returns those."""
         return self._end(spans, FAILED)
 
-    def cancel(self, spans: list[Span]) -> list[Span]:
+    def cancel(self, spans: Sequence[Span]) -> list[Span]:
+        """Mark what is open among ``spans`` as cancelled; returns those."""
         return self._end(spans, CANCELLED)
 
-    def trouble(self, index: int, now: float) -> Trouble:
-        """The trouble of ``index``, made when there was none."""
-        found = self.troubles.get(index)
-        if found is None:
-            found = self.troubles[index] = Trouble(since=now)
-            if self.states[index] == WAITING:
-                self._rebuild()
-        return found
+    def _end(self, spans: Sequence[Span], state: int) -> list[Span]:
+        ended: list[Span] = []
+        for first, count in spans:
+            if count < 1:
+                continue
+            end = min(first + count, len(self.states))
+            if self.states.count(LEASED, first, end) == count:
+                runs, waited = [(first, count)], []
+            else:
+                waited = self._runs(first, count, WAITING)
+                runs = sorted(waited + self._runs(first, count, LEASED))
+            for run_first, run_count in waited:
+                self._leave_line(run_first, run_count)
+            self.leased -= total(runs) - total(waited)
+            for run_first, run_count in runs:
+                self.states[run_first : run_first + run_count] = bytes((state,)) * run_count
+            ended += runs
+        if self._losses or self._barred or self.troubles:
+            self._forget(ended)
+        return ended
+
+    def _leave_line(self, first: int, count: int) -> None:
+        """What ends while it waits: only counted now, its span goes when its turn comes (or with the whole line)."""
+        self.waiting -= count
+        for barred, (_, held) in self._by_line(first, count):
+            self._lines[barred].waiting -= held
+            self._tidy(barred)
+
+    def _forget(self, spans: list[Span]) -> None:
+        for first, count in spans:
+            for index in range(first, first + count):
+                self._losses.pop(index, None)
+                self._barred.pop(index, None)
+                self.troubles.pop(index, None)
+
+    # --- bad luck ------------------------------------------------------------------------------------------------
+
+    def lose(self, spans: Sequence[Span], budget: int) -> list[int]:
+        """Open indices lost their peer once more; returns those that have lost more than ``budget``."""
+        over: list[int] = []
+        for first, count in spans:
+            for index in range(first, first + count):
+                losses = self._losses[index] = self._losses.get(index, 0) + 1
+                if losses > budget:
+                    over.append(index)
+        return over
+
+    def died(self, index: int, peer: NodeId, how: Death, now: float) -> int:
+        """The process that ran ``index`` died at ``peer``, which never gets it again; on how many peers it has."""
+        trouble = self.troubles.setdefault(index, Trouble())
+        trouble.deaths[peer] = how
+        trouble.since = now
+        self.bar([(index, 1)], peer)
+        return len(trouble.deaths)
+
+    def bar(self, spans: Sequence[Span], peer: NodeId) -> None:
+        """Open indices that ``peer`` must not have (again)."""
+        sets = {barred: barred for barred in self._lines}  # one object for each set, however many indices share it
+        for first, count in spans:
+            for index in range(first, first + count):
+                before = self._barred.get(index, EVERYBODY)
+                if peer in before:
+                    continue
+                after = before | {peer}
+                after = sets.setdefault(after, after)
+                self._barred[index] = after
+                if self.states[index] == WAITING:
+                    self._move(index, before, after)
+
+    def _move(self, index: int, before: frozenset[NodeId], after: frozenset[NodeId]) -> None:
+        """Change the line of an index that waits. Rare (a result came too late), so a pass over the line is fine."""
+        old = self._lines[before]
+        for at, (first, count) in enumerate(old.spans):
+            if first <= index < first + count:
+                del old.spans[at]
+                for piece in ((index + 1, first + count - index - 1), (first, index - first)):
+                    if piece[1]:
+                        old.spans.insert(at, piece)
+                break
+        old.waiting -= 1
+        self._tidy(before)
+        line = self._lines.setdefault(after, Line())
+        line.spans.append((index, 1))
+        line.waiting += 1
+
+    def barred_from(self, index: int) -> frozenset[NodeId]:
+        """The peers that must not have ``index``."""
+        return self._barred.get(index, EVERYBODY)
+
+    @property
+    def barred_waiting(self) -> list[frozenset[NodeId]]:
+        """For each line that is not open to everybody and in which something waits: who is barred from it."""
+        return [barred for barred in self._lines if barred] if len(self._lines) > 1 else []
 
     def waits_for(self, peer: NodeId) -> int:
         """How many waiting indices ``peer`` may have."""
-        if not self.troubled_waiting:
+        if len(self._lines) == 1:
             return self.waiting
-        barred = sum(1 for index in self.troubled_waiting if peer in self.troubles[index].excluded)
-        return self.waiting - barred
+        return sum(line.waiting for barred, line in self._lines.items() if peer not in barred)
 
-    def _end(self, spans: list[Span], state: int) -> list[Span]:
-        ended: list[Span] = []
-        waited = False
-        for first, count in spans:
-            if first + count > len(self.states):
-                continue
-            if self.states.count(LEASED, first, first + count) == count:
-                runs = [(first, count)]
-            else:
-                runs = sorted(self._runs(first, count, WAITING) + self._runs(first, count, LEASED))
-                waited = waited or self.states.count(WAITING, first, first + count) > 0
-            for run_first, run_count in runs:
-                self.states[run_first : run_first + run_count] = bytes([state]) * run_count
-            ended += runs
-        if self.troubles:
-            for first, count in ended:
-                for index in range(first, first + count):
-                    self.troubles.pop(index, None)
-        if waited:
-            self._rebuild()
-        return ended
+    def stuck(self, peers: Collection[NodeId]) -> list[frozenset[NodeId]]:
+        """The lines that none of ``peers`` may take from."""
+        return [barred for barred in self.barred_waiting if all(peer in barred for peer in peers)]
+
+    # --- runs ----------------------------------------------------------------------------------------------------
+
+    def waiting_of(self, spans: Sequence[Span]) -> list[Span]:
+        """What waits among ``spans``, in their order."""
+        return [run for first, count in spans for run in self._runs(first, count, WAITING)]
 
     def _runs(self, first: int, count: int, state: int) -> list[Span]:
         """The runs within (first, count) whose indices are all in ``state``."""
-        runs: list[Span] = []
         end = min(first + count, len(self.states))
-        byte = bytes([state])
-        at = self.states.find(byte, first, end)
-        while at >= 0:
-            stop = at
-            while stop < end and self.states[stop] == state:
-                stop += 1
-            runs.append((at, stop - at))
-            at = self.states.find(byte, stop, end)
-        return runs
+        return [(at, stop - at) for at, stop in (run.span() for run in _RUN[state].finditer(self.states, first, end))]
 
-    def _queue(self, first: int, count: int) -> None:
-        self.waiting += count
-        if not self.troubles:
-            self._waiting.appendleft((first, count))
-            return
-        plain: list[int] = []
+    def _by_line(self, first: int, count: int) -> list[tuple[frozenset[NodeId], Span]]:
+        """(first, count) cut by the line that each index belongs to."""
+        if not self._barred:
+            return [(EVERYBODY, (first, count))]
+        cut: list[tuple[frozenset[NodeId], Span]] = []
         for index in range(first, first + count):
-            if index in self.troubles:
-                self.troubled_waiting[index] = None
+            barred = self._barred.get(index, EVERYBODY)
+            if cut and cut[-1][0] == barred:
+                cut[-1] = (barred, (cut[-1][1][0], cut[-1][1][1] + 1))
             else:
-                plain.append(index)
-        for index in reversed(plain):
-            self._waiting.appendleft((index, 1))
+                cut.append((barred, (index, 1)))
+        return cut
 
-    def _rebuild(self) -> None:
-        """Drop from the line what no longer waits. Rare (cancel, late results): a pass over what waits is fine."""
-        spans = list(self._waiting) + [(index, 1) for index in self.troubled_waiting]
-        self._waiting.clear()
-        self.troubled_waiting.clear()
-        self.waiting = 0
-        for first, count in spans:
-            for run_first, run_count in self._runs(first, count, WAITING):
-                for index in range(run_first, run_first + run_count):
-                    if index in self.troubles:
-                        self.troubled_waiting[index] = None
-                plain = [i for i in range(run_first, run_first + run_count) if i not in self.troubles]
-                if len(plain) == run_count:
-                    self._waiting.append((run_first, run_count))
-                else:
-                    self._waiting.extend((index, 1) for index in plain)
-                self.waiting += run_count
+    def _tidy(self, barred: frozenset[NodeId]) -> None:
+        """Forget a line that nothing waits in, and the ended spans it may still name."""
+        line = self._lines.get(barred)
+        if line is None or line.waiting:
+            return
+        line.spans.clear()
+        if barred:
+            del self._lines[barred]

@@ -1,8 +1,8 @@
 """Pace: how many tasks a peer should hold, from how long its tasks take.
 
-Short tasks travel in large batches, long ones alone: a peer holds what it will run in ``HORIZON_S``, at least one task a
-slot. At the tail of a job the batches shrink so that the last tasks spread over all peers. No knob: the pace follows the
-receipts.
+Short tasks travel in large batches, long ones alone: a peer holds what it will run in ``HORIZON_S``, at least one task
+a slot. At the tail of a job the batches shrink so that the last tasks spread over all peers. No knob: the pace follows
+the receipts.
 """
 
 from __future__ import annotations

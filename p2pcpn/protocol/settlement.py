@@ -1,8 +1,9 @@
 """Settlements: a grantor's hash-chained log of what was settled, and how a reader checks one.
 
-A log segment is a header signed by the grantor and a body: a list of entries, each a worker's signed receipt, the sealed page
-of results, and which indices are settled by it. Segments are chained by the digest of the header before, so that a holder can
-withhold the end of a log but neither change nor reorder it. A reader believes a receipt, never a grantor alone.
+A log segment is a header signed by the grantor and a body: a list of entries, each a worker's signed receipt, the
+sealed page of results, and which indices are settled by it. Segments are chained by the digest of the header before,
+so that a holder can withhold the end of a log but neither change nor reorder it. A reader believes a receipt, never a
+grantor alone.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ from dataclasses import dataclass
 from p2pcpn import limits
 from p2pcpn.errors import PeerError, ResultRefused
 from p2pcpn.identity.keys import Keypair, node_id
+from p2pcpn.protocol.spans import Span, disjoint, joined, total
 from p2pcpn.wire import pages
 from p2pcpn.wire.pages import Entry, ResultPage, cut, spans_of
 from p2pcpn.wire.sealing import RESULT_DIGEST_BYTES, JobKeys, digest, result_digest, unseal
 from p2pcpn.wire.statements import BlobRef, LogHeader, Outcome, Receipt, Signed, opened, signed
 
-Span = tuple[int, int]
 NOTHING = bytes(32)
+# What an entry costs beside receipt and page: key 32, signature 64, heads; and each span of it.
+ENTRY_BYTES = 128
+SPAN_BYTES = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ class LogSegment:
 
 
 class LogWriter:
-    """Collects settlements and closes them into segments: after ``LOG_SEGMENT_WAIT_S`` or at ``LOG_SEGMENT_BYTES_MAX``."""
+    """Collects settlements, closed into segments after ``LOG_SEGMENT_WAIT_S`` or at ``LOG_SEGMENT_BYTES_MAX``."""
 
     __slots__ = ("_bytes", "_entries", "_job", "_keypair", "_spans", "_until", "epoch", "last", "number", "settled")
 
@@ -54,11 +58,19 @@ class LogWriter:
         """Settle ``spans`` by ``receipt``; ``whole`` when they are all of the receipt's."""
         self._entries.append(Entry(receipt, page, None if whole else spans))
         self._spans += spans
-        self._bytes += len(page) + len(receipt.body) + 120
+        self._bytes += len(page) + len(receipt.body) + ENTRY_BYTES + len(spans) * SPAN_BYTES
         if self._until is None:
             self._until = now + limits.LOG_SEGMENT_WAIT_S
 
+    def room(self, page_bytes: int, spans: int) -> bool:
+        """Whether so much more fits: a segment is one message, and its header names at most so many spans."""
+        if not self._entries:
+            return True
+        fits = self._bytes + page_bytes + spans * SPAN_BYTES <= limits.LOG_SEGMENT_BYTES_MAX
+        return fits and len(self._spans) + spans <= limits.SEGMENT_TASKS_MAX
+
     def deadline(self) -> float | None:
+        """When the segment is closed whatever it holds."""
         return self._until
 
     @property
@@ -79,12 +91,11 @@ class LogWriter:
         """Close what was appended into a signed segment."""
         assert self._entries
         body = pages.LOG_BODY.encode(self._entries)
-        spans = _joined(self._spans)
-        self.settled += sum(count for _, count in spans)
+        spans = joined(self._spans)
+        self.settled += total(spans)
         header = signed(
             LogHeader(
-                self._job, self.epoch, self._keypair.id, self.number, self.last, digest(body), self.settled,
-                spans[: limits.SEGMENT_TASKS_MAX],
+                self._job, self.epoch, self._keypair.id, self.number, self.last, digest(body), self.settled, spans
             ),
             self._keypair,
         )  # fmt: skip
@@ -93,16 +104,6 @@ class LogWriter:
         self.last = digest(header.body)
         self._entries, self._spans, self._bytes, self._until = [], [], 0, None
         return segment
-
-
-def _joined(spans: list[Span]) -> list[Span]:
-    joined: list[Span] = []
-    for first, count in sorted(spans):
-        if joined and joined[-1][0] + joined[-1][1] == first:
-            joined[-1] = (joined[-1][0], joined[-1][1] + count)
-        else:
-            joined.append((first, count))
-    return joined
 
 
 def check_segment(
@@ -138,16 +139,18 @@ def open_receipt(
 ) -> Opened:
     """The results under ``receipt``, everything checked that can be: the only way to bytes that may be unpickled.
 
-    ``trusted(worker key, swarm proof)`` is the reader's trust rule. Raises :class:`ResultRefused` when the rule does not
-    accept the signer, :class:`PeerError` when the bytes are not what was signed.
+    ``trusted(worker key, swarm proof)`` is the reader's trust rule. Raises :class:`ResultRefused` when the rule does
+    not accept the signer, :class:`PeerError` when the bytes are not what was signed.
     """
     said = opened(receipt, Receipt)
     if said.job != job:
         raise PeerError("a receipt speaks of another job")
+    if len(page) > limits.RESULT_PAGE_BYTES_MAX:
+        raise PeerError(f"a page of results holds {len(page)} bytes; {limits.RESULT_PAGE_BYTES_MAX} are allowed")
     if not trusted(receipt.key, said.proof):
         raise ResultRefused(
-            f"a result was signed by {node_id(receipt.key).hex()[:8]}, which is neither a member of this swarm nor a key "
-            "that you trust; it was not loaded"
+            f"a result was signed by {node_id(receipt.key).hex()[:8]}, which is neither a member of this swarm nor a "
+            "key that you trust; it was not loaded"
         )
     indices = _indices(said)
     if digest(page) != said.page:
@@ -160,21 +163,21 @@ def open_receipt(
 
 
 def _indices(said: Receipt) -> list[int]:
-    count = sum(held for _, held in said.spans)
+    count = total(said.spans)
     if not 0 < count <= limits.BATCH_TASKS_MAX:
         raise PeerError("a receipt speaks of no task, or of too many")
     if len(said.outcomes) != count or len(said.digests) != count * RESULT_DIGEST_BYTES:
         raise PeerError("a receipt's columns differ in length")
-    if any(outcome > Outcome.DIED for outcome in said.outcomes):
+    if max(said.outcomes) > Outcome.DIED:
         raise PeerError("a receipt states an unknown outcome")
-    return cut([(first, held) for first, held in said.spans])
+    if not disjoint(said.spans):
+        raise PeerError("a receipt speaks of a task twice")
+    return cut(said.spans)
 
 
 def check_digests(key: bytes, page: ResultPage, digests: bytes) -> None:
     """Raises :class:`PeerError` unless every value has the digest that was stated. A blob's digest stands for it."""
-    stated = b"".join(
-        result_digest(key, value if isinstance(value, bytes) else value.digest) for value in page.values
-    )
+    stated = b"".join(result_digest(key, value if isinstance(value, bytes) else value.digest) for value in page.values)
     if stated != digests:
         raise PeerError("a result is not the one its receipt names")
 

@@ -1,0 +1,180 @@
+"""Acceptance: what a receipt settles, whom a death excludes, and when the log is closed.
+
+A receipt is checked whole before anything follows from it. It settles what its lease still owes, and what waits again
+after the lease ended; where a newer lease holds an index the old token is fenced. Whoever ran it is told that it may
+forget the results only when they lie on enough holders, or are of no use to anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from p2pcpn.errors import PeerError, ResultRefused
+from p2pcpn.identity.keys import NodeId, node_id
+from p2pcpn.protocol import events
+from p2pcpn.protocol.book import Book
+from p2pcpn.protocol.custody import Custody
+from p2pcpn.protocol.effects import Effect, Notify
+from p2pcpn.protocol.leases import LeaseHeld
+from p2pcpn.protocol.ledger import Death
+from p2pcpn.protocol.settlement import LogWriter, Opened, open_receipt
+from p2pcpn.protocol.spans import Span, covers, joined, overlap, total, without
+from p2pcpn.wire import pages
+from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.messages import Results
+from p2pcpn.wire.pages import cut
+from p2pcpn.wire.sealing import JobKeys
+from p2pcpn.wire.statements import Outcome, Receipt, read
+
+# Deaths on this many peers make a task poison: its own doing, not a peer's.
+POISON_DEATHS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A receipt in which everything is right, and the lease it is under."""
+
+    opened: Opened
+    token: int
+    lease: LeaseHeld
+    deaths: dict[int, Death]
+
+
+class Acceptance:
+    """See the module. ``conflicts`` counts receipts that settled nothing, ``refused`` those of peers nobody trusts."""
+
+    def __init__(
+        self,
+        *,
+        job: bytes,
+        epoch: int,
+        me: NodeId,
+        keys: JobKeys,
+        trusted: Callable[[bytes, bytes], bool],
+        book: Book,
+        log: LogWriter,
+        custody: Custody,
+    ) -> None:
+        self._job = job
+        self._epoch = epoch
+        self._me = me
+        self._keys = keys
+        self._trusted = trusted
+        self._book = book
+        self._log = log
+        self._custody = custody
+        self.conflicts = 0
+        self.refused = 0
+
+    def admit(self, sender: Contact, message: Results) -> Admitted | None:
+        """Check a receipt; none where its lease is long forgotten, so that everything of it was settled or run again.
+
+        Raises :class:`PeerError` when anything in it is not what was leased or signed; nothing of it was acted on then.
+        """
+        try:
+            opened = open_receipt(message.receipt, message.page, self._keys, self._job, self._trusted)
+        except ResultRefused as error:
+            self.refused += 1
+            raise PeerError(str(error)) from error
+        said = opened.receipt
+        if said.epoch != self._epoch or said.grantor != self._me:
+            raise PeerError("results of another epoch or grantor")
+        if node_id(opened.worker) != sender.id:
+            raise PeerError("a receipt is signed by another key than its sender's")
+        leases = self._book.leases
+        lease = leases.known(said.token)
+        if lease is None:
+            if not 0 < said.token <= leases.granted:
+                raise PeerError("results under a lease that was never granted")
+            return None
+        if lease.peer != sender.id or not covers(lease.spans, said.spans):
+            raise PeerError("results for tasks that were not leased to this peer")
+        return Admitted(opened, said.token, lease, _deaths(opened))
+
+    def accept(self, admitted: Admitted, message: Results, sender: Contact, now: float) -> list[Effect]:
+        """Settle what the receipt may settle; deaths wait for another peer or are poison."""
+        opened, lease, token = admitted.opened, admitted.lease, admitted.token
+        said, book = opened.receipt, self._book
+        spans = self._free(admitted)
+        if admitted.deaths and spans:
+            again = self._died(admitted, spans, now)
+            spans = joined(overlap(spans, without(joined(spans), again))) if again else spans
+        effects: list[Effect] = []
+        if spans and not self._log.room(len(message.page), len(spans)):
+            effects += self.flush(now)
+        settled = book.settle(lease, token, spans)
+        count = total(settled)
+        if not count:
+            self.conflicts += 1
+            return effects + self._acknowledge(sender, token, said.part)
+        whole = count == len(opened.indices)
+        self._log.append(message.receipt, message.page, settled, whole=whole, now=now)
+        self._custody.journalled(sender, token, said.part)
+        peer = book.participants.peers.get(lease.peer)
+        if peer is not None:
+            peer.completed += count
+            peer.declines = peer.missing = 0
+        effects.append(Notify(self._delivery(opened, settled, whole, lease.peer)))
+        return effects
+
+    def forgotten(self, sender: Contact, message: Results) -> list[Effect]:
+        """A receipt under a lease that nobody remembers: all its tasks have ended or run under newer leases."""
+        self.conflicts += 1
+        said = read(message.receipt, Receipt)
+        return self._acknowledge(sender, said.token, said.part)
+
+    def _acknowledge(self, worker: Contact, token: int, part: int) -> list[Effect]:
+        return self._custody.acknowledge(worker, token, part, writing=not self._log.empty)
+
+    def _free(self, admitted: Admitted) -> list[Span]:
+        """What a receipt may settle: what its lease still owes, and what waits."""
+        spans = [(first, count) for first, count in admitted.opened.receipt.spans]
+        if admitted.token not in self._book.leases.live:
+            return self._book.ledger.waiting_of(spans)
+        owed = admitted.lease.open
+        if covers(owed, spans):
+            return spans
+        return overlap(spans, owed) + self._book.ledger.waiting_of(spans)
+
+    def _died(self, admitted: Admitted, spans: list[Span], now: float) -> list[Span]:
+        """Note who died where; returns the indices that wait for another peer."""
+        book = self._book
+        again: list[Span] = []
+        for index in [index for index in cut(spans) if index in admitted.deaths]:
+            peers = book.ledger.died(index, admitted.lease.peer, admitted.deaths[index], now)
+            if peers < POISON_DEATHS:
+                again.append((index, 1))
+        if again and admitted.token in book.leases.live:
+            book.give_back(admitted.token, again)
+        return again
+
+    def _delivery(self, opened: Opened, settled: list[Span], whole: bool, worker: NodeId) -> events.Delivered:
+        said, output = opened.receipt, opened.page.output
+        if whole and not output:
+            return events.Delivered(self._job, opened.indices, said.outcomes, opened.values, worker, output)
+        kept = set(cut(settled))
+        at = [position for position, index in enumerate(opened.indices) if index in kept]
+        return events.Delivered(
+            self._job,
+            [opened.indices[position] for position in at],
+            bytes(said.outcomes[position] for position in at),
+            [opened.values[position] for position in at],
+            worker,
+            [line for line in output if line.index in kept],
+        )
+
+    def flush(self, now: float) -> list[Effect]:
+        """Close the log segment and give it to the holders."""
+        return [] if self._log.empty else self._custody.append(self._log.close(), now)
+
+
+def _deaths(opened: Opened) -> dict[int, Death]:
+    if Outcome.DIED not in opened.receipt.outcomes:
+        return {}
+    deaths: dict[int, Death] = {}
+    for index, outcome, value in zip(opened.indices, opened.receipt.outcomes, opened.values, strict=True):
+        if outcome == Outcome.DIED:
+            death = pages.DEATH.decode(value if isinstance(value, bytes) else b"")
+            deaths[index] = (death.signal, death.exit_code)
+    return deaths

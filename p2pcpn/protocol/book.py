@@ -1,0 +1,117 @@
+"""The book of a grantor: ledger, leases, participants and stock, kept in step.
+
+What one of them learns the others must: a task that ends leaves the ledger's line, the lease that owes it, the count
+of the peer that holds it and the page it came from. Every such change is one method here, so that no two of them ever
+disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from p2pcpn.identity.keys import NodeId
+from p2pcpn.protocol.leases import LeaseHeld, Leases
+from p2pcpn.protocol.ledger import SETTLED, Ledger
+from p2pcpn.protocol.participants import Participant, Participants
+from p2pcpn.protocol.spans import Span, joined, overlap, total
+from p2pcpn.protocol.stock import Stock
+
+
+class Book:
+    """See the module. ``retries``: how often a task may lose its peer and wait again."""
+
+    __slots__ = ("ledger", "leases", "participants", "stock", "_retries")
+
+    def __init__(self, retries: int, slots_max: int) -> None:
+        self.ledger = Ledger()
+        self.leases = Leases()
+        self.participants = Participants(slots_max)
+        self.stock = Stock()
+        self._retries = retries
+
+    # --- leases --------------------------------------------------------------------------------------------------
+
+    def lease(self, peer: Participant, count: int, until: float) -> int | None:
+        """Lease at most ``count`` waiting tasks to ``peer``; the token, or none where nothing waits for it."""
+        spans = self.ledger.take(count, peer.node)
+        if not spans:
+            return None
+        token = self.leases.grant(peer.node, spans, until)
+        peer.tokens[token] = None
+        self.participants.hold(peer, total(spans))
+        return token
+
+    def _owes_no_more(self, token: int, spans: list[Span]) -> None:
+        """``spans``, owed under the live lease ``token``, have ended or wait again."""
+        lease = self.leases.live[token]
+        peer = self.participants.peers[lease.peer]
+        self.participants.hold(peer, -total(spans))
+        self.leases.fulfil(token, spans)
+        if token not in self.leases.live:
+            del peer.tokens[token]
+
+    def give_back(self, token: int, spans: Sequence[Span]) -> None:
+        """What of ``spans`` the live lease still owes waits again, uncharged."""
+        owed = joined(overlap(spans, self.leases.live[token].open))
+        if owed:
+            self.ledger.give_back(owed)
+            self._owes_no_more(token, owed)
+
+    def _end_lease(self, token: int) -> list[Span]:
+        """A live lease ends unfulfilled: what it owed waits again."""
+        lease = self.leases.end(token)
+        peer = self.participants.peers[lease.peer]
+        self.participants.hold(peer, -lease.remaining)
+        del peer.tokens[token]
+        self.ledger.give_back(lease.open)
+        return lease.open
+
+    def lose_lease(self, token: int) -> list[int]:
+        """A live lease is lost and charged to its tasks: those whose budget is spent have failed and are returned."""
+        over = self.ledger.lose(self._end_lease(token), self._retries)
+        self.fail([(index, 1) for index in over])
+        return over
+
+    def forget(self, node: NodeId) -> None:
+        """A peer takes part no more: what it holds waits again, uncharged."""
+        peer = self.participants.peers.get(node)
+        if peer is not None:
+            for token in list(peer.tokens):
+                self._end_lease(token)
+            self.participants.remove(node)
+
+    def reconcile(self) -> None:
+        """The ledger learned what an earlier epoch settled: the stock forgets its pages."""
+        self.stock.keep_only(self.ledger.states, SETTLED)
+
+    # --- ends ----------------------------------------------------------------------------------------------------
+
+    def settle(self, lease: LeaseHeld, token: int, spans: list[Span]) -> list[Span]:
+        """Settle ``spans`` where ``lease`` owes them or where they wait; returns what was settled by it."""
+        settled = self.ledger.settle(spans)
+        self.stock.ended(settled)
+        if token in self.leases.live:
+            owed = settled if settled == lease.open else joined(overlap(settled, lease.open))
+            if owed:
+                self._owes_no_more(token, owed)
+        return settled
+
+    def fail(self, spans: list[Span]) -> None:
+        """Waiting tasks end without a result."""
+        self.stock.ended(self.ledger.fail(spans))
+
+    def cancel(self, spans: Sequence[Span]) -> list[tuple[Participant, list[Span]]]:
+        """Cancel what is open of ``spans``; returns who held what of it."""
+        leased = self.ledger.leased
+        cancelled = self.ledger.cancel(spans)
+        self.stock.ended(cancelled)
+        if self.ledger.leased == leased:
+            return []
+        cancelled = joined(cancelled)
+        held: list[tuple[Participant, list[Span]]] = []
+        for token, lease in list(self.leases.live.items()):
+            hit = joined(overlap(cancelled, lease.open))
+            if hit:
+                held.append((self.participants.peers[lease.peer], hit))
+                self._owes_no_more(token, hit)
+        return held

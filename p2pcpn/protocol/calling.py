@@ -1,0 +1,51 @@
+"""Calling for peers: when a grantor offers its work, how often, and how far.
+
+An offer goes out at once when more slots are wanted than claimed, then less and less often while nobody answers, each
+a ring wider. However often the need comes and goes, two offers are never closer than ``OFFER_WAIT_S``.
+"""
+
+from __future__ import annotations
+
+OFFER_WAIT_S = 0.5
+OFFER_WAIT_S_MAX = 5.0
+OFFER_TTL_S = 10.0
+HOPS_MIN = 2
+HOPS_MAX = 8
+
+
+class Calling:
+    """Numbers and times the offers of one grantor."""
+
+    __slots__ = ("number", "_at", "_not_before", "_wait_s")
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._at: float | None = None
+        self._not_before = float("-inf")
+        self._wait_s = OFFER_WAIT_S
+
+    @property
+    def hops(self) -> int:
+        """How far the offer ``number`` goes."""
+        return min(HOPS_MIN + self.number - 1, HOPS_MAX)
+
+    def wanted(self, now: float) -> bool:
+        """Peers are wanted: whether an offer goes out now. If so, ``number`` is its number."""
+        at = self._not_before if self._at is None else self._at
+        if now < at:
+            self._at = at
+            return False
+        self.number += 1
+        self._not_before = now + OFFER_WAIT_S
+        self._at = now + self._wait_s
+        self._wait_s = min(self._wait_s * 1.5, OFFER_WAIT_S_MAX)
+        return True
+
+    def satisfied(self) -> None:
+        """No more peers are wanted; the next need starts with short waits again."""
+        self._at = None
+        self._wait_s = OFFER_WAIT_S
+
+    def deadline(self) -> float | None:
+        """When the next offer is due."""
+        return self._at

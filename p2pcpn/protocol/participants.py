@@ -1,0 +1,184 @@
+"""Participants: the peers that claimed a job, which of them are taken, and how many slots that makes.
+
+::
+
+    claimed ──> standby ──nearest first──> taken ──session lost──> in doubt ──alive──> dialled ──session──> taken
+                   ^── its slots are due to another ──┘               └──dead──> forgotten
+
+Slots are counted as they change: whether more peers are wanted is asked after every batch of results.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from p2pcpn import limits
+from p2pcpn.identity.keys import NodeId
+from p2pcpn.protocol.pace import Pace
+from p2pcpn.wire.addresses import Contact
+
+# Digests of blobs a peer was sent, 100 bytes each: as many as a segment can name. What is forgotten is sent again.
+BLOBS_REMEMBERED = limits.SEGMENT_TASKS_MAX
+# What one peer may claim: it gets that many tasks before it has shown anything.
+SLOTS_MAX = 1024
+
+
+@dataclass(slots=True)
+class Participant:
+    """A peer that claimed: what it holds, how fast it is, and what it was sent already."""
+
+    contact: Contact
+    key: bytes
+    boot: int
+    claimed_slots: int
+    rank: tuple[float, bytes]
+    slots: int = 0  # of claimed_slots, how many are ours to fill; 0 while it stands by
+    taken: bool = False
+    ready: bool = False  # introduced over a live session (or one that is being made): may be leased to
+    in_doubt: bool = False  # its session is lost and nobody knows yet whether it lives
+    redialled: bool = False  # it lives; a session was asked for since it last spoke
+    heard: bool = False  # it has spoken about this job over a session
+    held: int = 0
+    completed: int = 0
+    pace: Pace = field(default_factory=lambda: Pace(0))
+    tokens: dict[int, None] = field(default_factory=dict)
+    session: int = 0  # counts its sessions: what was sent in an earlier one may not have arrived
+    forgot: bool = False  # it said that it lacks what a steward should have
+    missing: int = 0  # leases in a row that it returned because it lacked something
+    declines: int = 0  # leases in a row that it declined
+    blobs: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
+
+    @property
+    def node(self) -> NodeId:
+        return NodeId(self.contact.id)
+
+    def spoke(self) -> None:
+        """It said something about this job: it lives and its session works."""
+        self.heard = self.ready = True
+        self.in_doubt = self.redialled = False
+
+    def lacks_blob(self, digest: bytes) -> bool:
+        """Whether it was not sent that blob in this session; notes that it is now."""
+        if digest in self.blobs:
+            self.blobs.move_to_end(digest)
+            return False
+        self.blobs[digest] = None
+        if len(self.blobs) > BLOBS_REMEMBERED:
+            self.blobs.popitem(last=False)
+        return True
+
+    def session_lost(self) -> None:
+        """What it was sent may not have arrived, and if it restarted it remembers none of it."""
+        self.session += 1
+        self.blobs.clear()
+        self.ready = False
+
+
+class Participants:
+    """See the module. ``slots_max`` bounds the slots that are taken at a time; 0: no bound."""
+
+    __slots__ = ("peers", "slots", "slots_idle", "_slots_max", "_standby")
+
+    def __init__(self, slots_max: int) -> None:
+        self.peers: dict[NodeId, Participant] = {}
+        self.slots = 0  # of taken peers
+        self.slots_idle = 0  # of taken peers that hold nothing
+        self._slots_max = slots_max
+        self._standby: dict[NodeId, None] = {}
+
+    def add(self, peer: Participant) -> None:
+        """A peer claimed; it stands by."""
+        self.peers[peer.node] = peer
+        self._standby[peer.node] = None
+
+    def remove(self, node: NodeId) -> Participant | None:
+        """Forget a peer that holds nothing any more; it may claim again."""
+        peer = self.peers.pop(node, None)
+        if peer is not None:
+            self._set_slots(peer, 0)
+            self._standby.pop(node, None)
+        return peer
+
+    def hold(self, peer: Participant, count: int) -> None:
+        """``peer`` holds ``count`` more tasks (fewer, where negative)."""
+        before = peer.held
+        peer.held += count
+        assert peer.held >= 0
+        if not before and peer.held:
+            self.slots_idle -= peer.slots
+        elif before and not peer.held:
+            self.slots_idle += peer.slots
+
+    def wanted(self, waiting: int) -> int:
+        """How many slots more could be used while ``waiting`` tasks wait."""
+        more = waiting - self.slots_idle
+        return min(more, self._slots_max - self.slots) if self._slots_max else more
+
+    def ready(self) -> list[Participant]:
+        """Who may be leased to now, the least loaded first, the nearest of those."""
+        found = [peer for peer in self.peers.values() if peer.taken and peer.ready]
+        found.sort(key=lambda peer: (peer.held / peer.slots, peer.rank))
+        return found
+
+    def taken(self) -> list[NodeId]:
+        """Who is taken."""
+        return [node for node, peer in self.peers.items() if peer.taken]
+
+    def promote(self, waiting: int, stuck: list[frozenset[NodeId]]) -> list[Participant]:
+        """Take standing-by peers, nearest first, while more slots are wanted; returns the newly taken.
+
+        ``stuck``: for tasks that wait and that no taken peer may have, who must not have them.
+        """
+        if self._slots_max:
+            self._grow(waiting)
+        promoted: list[Participant] = []
+        if self._standby and self.wanted(waiting) > 0:
+            for peer in sorted((self.peers[node] for node in self._standby), key=lambda peer: peer.rank):
+                if self.wanted(waiting) <= 0:
+                    break
+                self._take(peer)
+                promoted.append(peer)
+        for barred in stuck:
+            if all(peer.node in barred for peer in promoted):
+                promoted += self._unstick(barred)
+        return promoted
+
+    def _grow(self, waiting: int) -> None:
+        """Peers that were taken with fewer slots than they claimed come before new ones."""
+        if self.wanted(waiting) <= 0:
+            return
+        cut = [peer for peer in self.peers.values() if peer.taken and peer.slots < peer.claimed_slots]
+        for peer in sorted(cut, key=lambda peer: peer.rank):
+            self._set_slots(peer, min(peer.claimed_slots, peer.slots + self._slots_max - self.slots))
+
+    def _unstick(self, barred: frozenset[NodeId]) -> list[Participant]:
+        """Take the nearest standing-by peer that is not barred; where no slot is free, an idle one makes room."""
+        able = [self.peers[node] for node in self._standby if node not in barred]
+        if not able:
+            return []
+        if self._slots_max and self.slots >= self._slots_max:
+            idle = [peer for peer in self.peers.values() if peer.taken and not peer.held and peer.node in barred]
+            if not idle:
+                return []
+            self._release(max(idle, key=lambda peer: peer.rank))
+        chosen = min(able, key=lambda peer: peer.rank)
+        self._take(chosen)
+        return [chosen]
+
+    def _take(self, peer: Participant) -> None:
+        del self._standby[peer.node]
+        peer.taken = True
+        free = self._slots_max - self.slots if self._slots_max else peer.claimed_slots
+        self._set_slots(peer, min(peer.claimed_slots, free))
+
+    def _release(self, peer: Participant) -> None:
+        self._set_slots(peer, 0)
+        peer.taken = peer.ready = False
+        self._standby[peer.node] = None
+
+    def _set_slots(self, peer: Participant, slots: int) -> None:
+        self.slots += slots - peer.slots
+        if not peer.held:
+            self.slots_idle += slots - peer.slots
+        peer.slots = peer.pace.slots = slots

@@ -1,0 +1,74 @@
+"""Supply: what a peer needs before it can run a lease, each thing once.
+
+The spec and the project's code come with the introduction, signed segments, sealed pages and blobs ahead of the first
+lease that needs them. Stewards are sent all of it anyway and need nothing again, unless they say that they lack it.
+"""
+
+from __future__ import annotations
+
+from p2pcpn.protocol.custody import Custody
+from p2pcpn.protocol.effects import Effect, Tell, TellBlob
+from p2pcpn.protocol.participants import Participant
+from p2pcpn.protocol.spans import Span
+from p2pcpn.protocol.stock import Page, Stock
+from p2pcpn.wire.messages import Extend, Introduce, PageSlice
+from p2pcpn.wire.statements import Signed, Spec
+
+
+class Supply:
+    """The supply of one job's participants."""
+
+    __slots__ = ("_job", "_signed_spec", "_spec", "_custody", "_stock")
+
+    def __init__(self, job: bytes, signed_spec: Signed, spec: Spec, custody: Custody, stock: Stock) -> None:
+        self._job = job
+        self._signed_spec = signed_spec
+        self._spec = spec
+        self._custody = custody
+        self._stock = stock
+
+    def introduce(self, peer: Participant) -> list[Effect]:
+        """The spec, who grants, and the project's code."""
+        effects: list[Effect] = []
+        if not self._has_all(peer):
+            effects.append(Tell(peer.contact, Introduce(0, self._signed_spec, False)))
+        if self._custody.handover is not None:
+            effects.append(Tell(peer.contact, self._custody.handover))
+        if self._spec.code is not None:
+            effects += self._blob(peer, self._spec.code.digest)
+        return effects
+
+    def again(self, peer: Participant) -> list[Effect]:
+        """It says that it lacks something: introduced again, and sent everything again with its next leases."""
+        peer.forgot = True
+        peer.session += 1
+        peer.blobs.clear()
+        return self.introduce(peer)
+
+    def ahead_of(self, peer: Participant, spans: list[Span]) -> tuple[list[PageSlice], list[Effect]]:
+        """The slices that cover ``spans``, and what the peer must be sent before them."""
+        slices: list[PageSlice] = []
+        effects: list[Effect] = []
+        missing: dict[int, list[Page]] = {}
+        has_all = self._has_all(peer)
+        for page, low, high in self._stock.pieces(spans):
+            slices.append(PageSlice(page.segment, page.first, low, high, page.key))
+            if not has_all and page.sent.get(peer.node) != peer.session:
+                page.sent[peer.node] = peer.session
+                missing.setdefault(page.segment, []).append(page)
+            for digest in page.blobs:
+                effects += self._blob(peer, digest)
+        for number, lacking in missing.items():
+            held = self._stock.segments[number]
+            sealed = {page.first: page.sealed for page in lacking}
+            data = [sealed.get(first, b"") for first in held.firsts]
+            effects.append(Tell(peer.contact, Extend(0, held.signed, data, False)))
+        return slices, effects
+
+    def _has_all(self, peer: Participant) -> bool:
+        return not peer.forgot and self._custody.keeps(peer.node)
+
+    def _blob(self, peer: Participant, digest: bytes) -> list[Effect]:
+        if not peer.lacks_blob(digest) or (not peer.forgot and self._custody.has_blob(peer.node, digest)):
+            return []
+        return [TellBlob(peer.contact, 0, digest, self._job, self._spec.retention_s)]
