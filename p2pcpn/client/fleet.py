@@ -48,8 +48,8 @@ def order(
 ) -> dict[str, Any]:
     """What the launcher needs to know of one peer, as plain JSON values.
 
-    ``work`` is the folder for its workers' folders, ``owner_pids`` the programs whose load counts as ours; a
-    ``detached`` peer does not end with the launcher.
+    ``work`` is the folder for its workers' folders, ``owner_pids`` the programs whose load counts as ours (by default
+    this one); a ``detached`` peer does not end with the launcher.
     """
     found = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     for name, value in found.items():
@@ -60,7 +60,7 @@ def order(
     return {
         "config": found,
         "work": None if work is None else str(work),
-        "owner_pids": list(owner_pids) or [os.getpid()],
+        "owner_pids": list(owner_pids) or ([] if detached else [os.getpid()]),
         "faults": {"datagram_loss": datagram_loss},
         "detached": detached,
     }

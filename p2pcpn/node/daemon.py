@@ -97,7 +97,7 @@ def run_peer(
         log.exception("the peer failed")
         return _failed(report, f"{type(error).__name__}: {error}", error)
     finally:
-        logging.getLogger("p2pcpn").removeHandler(handler)
+        logging.getLogger().removeHandler(handler)
         handler.close()
 
 
@@ -194,7 +194,7 @@ def _logging(config: Config, level: int) -> logging.Handler:
         except OSError:  # the store will say so, in clear words
             handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter(FORMAT))
-    logger = logging.getLogger("p2pcpn")
-    logger.setLevel(level)
-    logger.addHandler(handler)
+    logging.getLogger("p2pcpn").setLevel(level)
+    # At the root: what asyncio and the libraries say would go to stderr otherwise, where nothing bounds it.
+    logging.getLogger().addHandler(handler)
     return handler
