@@ -1,14 +1,16 @@
 """Admission: whether this peer may and can run a job. One pure function; its words are what ``explain`` shows.
 
-Who may run what is decided here, by the peer that would run it, before it claims: strangers only in sandboxed runtimes (none
-is built in yet), members of a keyed swarm and trusted keys in ``function``.
+Who may run what is decided here, by the peer that would run it, before it claims: members of a keyed swarm and trusted
+keys in ``function``, strangers in no runtime that is built in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hmac import compare_digest
 
+from p2pcpn import limits
 from p2pcpn.wire.sealing import swarm_proof
 
 OPEN_SWARM = bytes(32)
@@ -27,18 +29,25 @@ class Rules:
 
 
 def reason_against(
-    rules: Rules, *, owner: bytes, proof: bytes | None, runtime: str, python: str, requires: tuple[str, ...], memory: int
+    rules: Rules,
+    *,
+    owner: bytes,
+    proof: bytes | None,
+    runtime: str,
+    python: str,
+    requires: tuple[str, ...],
+    memory: int,
 ) -> str | None:
-    """Why the job is declined, in words for its owner; ``None`` when it may run.
+    """Why the job is declined, in at most ``REASON_CHARS_MAX`` characters for its owner; ``None`` when it may run.
 
     ``proof`` is the spec's swarm proof, or ``None`` while only an offer is known (offers travel inside the swarm).
     """
     if runtime not in rules.runtimes:
-        return f"does not run the runtime {runtime!r}, only {', '.join(rules.runtimes) or 'none'}"
+        return _short(f"does not run the runtime {runtime!r}, only {', '.join(rules.runtimes) or 'none'}")
     if owner not in rules.trusted:
         if rules.swarm_key == OPEN_SWARM:
             return "does not trust the job's owner; its owner can: p2pcpn key trust KEY"
-        if proof is not None and proof != swarm_proof(rules.swarm_key, owner):
+        if proof is not None and not compare_digest(proof, swarm_proof(rules.swarm_key, owner)):
             return "the job's owner does not hold this swarm's key"
     if python != rules.python:
         return f"runs Python {rules.python}; the job needs Python {python}"
@@ -49,14 +58,19 @@ def reason_against(
 
 def reason_packages(rules: Rules, requires: tuple[str, ...]) -> str | None:
     """Why these packages are a hindrance, or ``None``."""
-    missing = rules.missing(requires)
+    missing = rules.missing(requires) if requires else ()
     if not missing:
         return None
-    return f"lacks the package{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
+    return _short(f"lacks the package{'s' if len(missing) > 1 else ''} {', '.join(missing)}")
 
 
 def trusts(rules: Rules, key: bytes, proof: bytes) -> bool:
     """The rule for *results*: a key we trust, or a member of our keyed swarm that proves it."""
     if key in rules.trusted:
         return True
-    return rules.swarm_key != OPEN_SWARM and proof == swarm_proof(rules.swarm_key, key)
+    return rules.swarm_key != OPEN_SWARM and compare_digest(proof, swarm_proof(rules.swarm_key, key))
+
+
+def _short(text: str) -> str:
+    """A longer text than the wire allows would cost whoever says it its session."""
+    return text if len(text) <= limits.REASON_CHARS_MAX else f"{text[: limits.REASON_CHARS_MAX - 1]}…"

@@ -1,152 +1,108 @@
 """The worker's side of jobs: leases come in, batches go to worker processes, receipts go out.
 
-Per job one :class:`Work` holds the checked spec, segments and pages; per lease one :class:`LeaseTaken`. Batches are handed to
-the runtime a few milliseconds of work at a time, so that long tasks never queue behind each other while a slot idles. What
-has not been acknowledged as settled is journalled and offered again: to the grantor, then to the stewards in order.
+What is granted is checked here and cut into pieces (``leased_pages``); the pieces take turns (``turns``); what a batch
+comes to (``outcomes``) is stated in a receipt (``receipts``) that is journalled until somebody keeps it (``journal``).
+
+::
+
+    granted ──> pieces ──turn──> Run ──> ran ──> Results ──> Settled
+       │           │              ├────> died ──> Results (one death) + Return (the rest)
+       │           └── revoked    └────> refused ──> Return
+       └──> Return "declined" / "missing" / "late" / "leaving"
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
-from p2pcpn.identity.keys import Keypair, NodeId, node_id
+from p2pcpn.identity.keys import Keypair, NodeId
+from p2pcpn.protocol import journal
 from p2pcpn.protocol.admission import Rules, reason_against, reason_packages
 from p2pcpn.protocol.authority import Authority
-from p2pcpn.protocol.effects import Commit, Effect, KeepBlob, Run, StopRun, Tell, TellBlob, Write
+from p2pcpn.protocol.effects import Effect, Run, StopRun, Tell
+from p2pcpn.protocol.intervals import Span, merged, without
+from p2pcpn.protocol.journal import Journal
+from p2pcpn.protocol.leased_pages import LeasedPages, PageKept, covered, pieces_of
+from p2pcpn.protocol.leases_taken import Leases
+from p2pcpn.protocol.outcomes import Outcomes
+from p2pcpn.protocol.receipts import Receipts
+from p2pcpn.protocol.turns import STARTED_AFTER_S, Batch, Turns
+from p2pcpn.protocol.work import TOKEN_BITS, LeaseTaken, Piece, Work, Works
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Extend, Grant, Output, PageSlice, Progress, Results, Return, Revoke, Settled
-from p2pcpn.wire.pages import Death, Print, ResultPage, TaskPage
-from p2pcpn.wire.sealing import derive, digest, output_key, result_digest, seal, swarm_proof, unseal
-from p2pcpn.wire.statements import BlobRef, Lease, Outcome, Receipt, Segment, Signed, opened, signed
-
-# What is handed to a worker process at a time: enough to hide the hand-over, little enough to spread.
-HAND_OVER_S = 0.005
-# Below this task length a second batch waits at each worker process, so that it never idles between two.
-DOUBLE_BELOW_S = 0.002
-STARTED_AFTER_S = 0.05
-PAGES_BYTES_PER_JOB = 64 << 20
-ORPHANED_AFTER_S = 3.0
-IDLE_JOB_S = 600.0
-
-
-@dataclass(slots=True)
-class Piece:
-    """Consecutive tasks of one page under one lease, ready to run."""
-
-    token: int
-    first: int
-    functions: tuple[bytes | BlobRef, ...]
-    numbers: tuple[int, ...] | None
-    arguments: tuple[bytes | BlobRef, ...]
-
-
-@dataclass(slots=True)
-class LeaseTaken:
-    """A lease this peer holds. ``remaining`` counts tasks without a result."""
-
-    token: int
-    epoch: int
-    remaining: int
-    result_key: bytes
-    digest_key: bytes
-    code_key: bytes
-    renew_at: float
-    parts: int = 0
-    outputs: int = 0
-
-
-@dataclass(slots=True)
-class Batch:
-    """A batch in a worker process."""
-
-    work: Work
-    token: int
-    first: int
-    count: int
-    since: float
-    told: int = -1  # the position last reported as started
-
-
-@dataclass(slots=True)
-class Work:
-    """One job at this peer."""
-
-    authority: Authority
-    grantor: Contact
-    grantor_key: bytes
-    refused: str | None
-    used_at: float
-    segments: dict[int, Segment] = field(default_factory=dict)
-    digests: dict[int, tuple[int, int, bytes]] = field(default_factory=dict)  # page first -> (segment, count, digest)
-    pages: OrderedDict[int, bytes] = field(default_factory=OrderedDict)
-    pages_bytes: int = 0
-    leases: dict[int, LeaseTaken] = field(default_factory=dict)
-    queue: deque[Piece] = field(default_factory=deque)
-    queued: int = 0
-    running: int = 0  # batches in worker processes
-    slots: int = 1
-    task_s: float | None = None
-    unsettled: dict[tuple[int, int], Results] = field(default_factory=dict)
-    orphaned_at: float | None = None
-    orphan_turn: int = 0
+from p2pcpn.wire.messages import Extend, Grant, Results, Return, Revoke, Settled
+from p2pcpn.wire.statements import Lease, Segment, Signed, opened
 
 
 class Worker:
     """See the module. ``running()`` tells, per batch, the position that its worker process is at."""
 
-    def __init__(
-        self, *, me: Keypair, rules: Rules, slots: int, running: Callable[[], dict[int, int]]
-    ) -> None:
+    def __init__(self, *, me: Keypair, rules: Rules, slots: int, running: Callable[[], dict[int, int]]) -> None:
         self.me = me
         self.rules = rules
         self.slots = slots
         self.running_positions = running
-        self.works: OrderedDict[bytes, Work] = OrderedDict()
-        self.batches: dict[int, Batch] = {}
         self.declines: list[tuple[bytes, str]] = []  # for Offers.decline, drained by peer.py
         self.leaving = False
-        self.completed = 0
-        self._batch = 0
-        self._proof = swarm_proof(rules.swarm_key, me.public)
+        self.pages = LeasedPages()
+        self.turns = Turns(slots)
+        self._sessions: set[NodeId] = {me.id}
+        self.journal = Journal(me.id, self._sessions)
+        self._works = Works(self._sessions, self.pages.forget)
+        self.works = self._works.jobs
+        self._leases = Leases(self._sessions)
+        self._outcomes = Outcomes(self.turns, self._leases, Receipts(me, rules.swarm_key), self.journal)
         self._tick_at: float | None = None
+        self._now = 0.0
+
+    @property
+    def running(self) -> int:
+        """Worker processes that have a batch now."""
+        return self.turns.running
+
+    @property
+    def queued(self) -> int:
+        """Leased tasks that wait for a slot."""
+        return self.turns.queued
 
     # --- what the grantor says -----------------------------------------------------------------------------------
 
     def introduced(self, sender: Contact, key: bytes, spec: Signed, now: float) -> list[Effect]:
-        """A job that wants us. Raises :class:`PeerError` when the spec is not signed as it says."""
+        """A job that wants us. Raises :class:`PeerError` when the spec is not signed, or not the sender's to show."""
         authority = Authority(spec)
+        self._now = now
+        self._sessions.add(NodeId(sender.id))
         known = self.works.get(authority.job)
         if known is not None:
-            if authority.grants(key, 0) or known.authority.grants(key, self._epoch(known)):
-                known.grantor, known.grantor_key = sender, key
+            known.refused = self._refusal(authority)
+            if known.authority.grants(key, known.authority.epoch):
+                known.grantor = sender
             return []
+        if not authority.takes_part(key):
+            raise PeerError("a job is introduced by a peer that neither grants nor keeps it")
+        self._works.add(Work(authority, sender, self._refusal(authority), NodeId(sender.id)), now)
+        return []
+
+    def _refusal(self, authority: Authority) -> str | None:
         said = authority.spec
-        why = reason_against(
+        if not self.slots:
+            return "runs nothing"
+        return reason_against(
             self.rules, owner=authority.owner, proof=said.swarm_proof, runtime=said.runtime, python=said.python,
             requires=tuple(said.requires), memory=said.memory_bytes,
         )  # fmt: skip
-        if len(self.works) >= limits.JOBS_PER_PEER_MAX:
-            self._forget_idle()
-        self.works[authority.job] = Work(authority, sender, key, why, now)
-        return []
-
-    @staticmethod
-    def _epoch(work: Work) -> int:
-        return 0 if work.authority.handover is None else work.authority.handover.epoch
 
     def taken(self, sender: Contact, key: bytes, handover: Signed, job: bytes) -> None:
-        """The owner made another peer the grantor."""
+        """The owner made another peer the grantor. Raises :class:`PeerError` unless it did."""
         work = self.works.get(job)
         if work is None:
             return
         work.authority.hand_over(handover)
-        if work.authority.grants(key, self._epoch(work)):
-            work.grantor, work.grantor_key = sender, key
+        if work.authority.grants(key, work.authority.epoch) and work.grantor.id != sender.id:
+            work.grantor = sender
+            self.journal.lost(work, self._now)
 
     def extended(self, message: Extend, now: float) -> None:
         """A segment's header and some of its pages. Raises :class:`PeerError` unless the owner signed for them."""
@@ -155,414 +111,255 @@ class Worker:
         if work is None:
             return
         work.authority.require_owner(message.segment)
-        if said.number not in work.segments:
-            first = said.first
-            for count, name in said.pages:
-                work.digests[first] = (said.number, count, name)
-                first += count
-            work.segments[said.number] = said
-        if len(message.pages) != len(said.pages):
-            raise PeerError("a segment came with another number of pages than it signs for")
-        first = said.first
-        for (count, name), sealed in zip(said.pages, message.pages, strict=True):
-            if sealed and first not in work.pages:
-                if digest(sealed) != name:
-                    raise PeerError("a page is not the one its segment signs for")
-                work.pages[first] = sealed
-                work.pages_bytes += len(sealed)
-            first += count
-        while work.pages_bytes > PAGES_BYTES_PER_JOB and len(work.pages) > 1:
-            _, old = work.pages.popitem(last=False)
-            work.pages_bytes -= len(old)
+        self.pages.extend(message, said)
 
     def granted(self, sender: Contact, key: bytes, message: Grant, now: float) -> list[Effect]:
-        """A lease. What cannot be run is returned with the reason; the rest is queued and started."""
+        """A lease. What cannot be run is returned with the reason; the rest is queued and started.
+
+        Raises :class:`PeerError` for a lease that is not the sender's to grant or not ours, and for one whose tasks,
+        pages and keys do not fit together.
+        """
+        self._now = now
+        if message.lease.key != key:
+            raise PeerError("a lease is signed by another peer than the one that sends it")
         said = opened(message.lease, Lease)
         work = self.works.get(said.job)
         if work is None:
-            return [Tell(sender, Return(said.job, said.token, said.spans, "missing", "knows no such job"))]
-        if message.lease.key != key or not work.authority.grants(key, said.epoch) or said.worker != self.me.id:
-            raise PeerError("a lease is signed by a peer that does not grant this job, or is another's")
-        if said.token in work.leases:
-            return []
-        count = sum(held for _, held in said.spans)
-        if sum(s.high - s.low for s in message.slices) != count or count > limits.BATCH_TASKS_MAX:
-            raise PeerError("a lease's slices do not cover its spans")
-        work.grantor, work.grantor_key, work.used_at, work.orphaned_at = sender, key, now, None
-        back = self._why_not(work, message.slices)
-        if back is not None:
+            known = self._works.takes(NodeId(sender.id))
+            back = ("missing", "knows no such job") if known else ("declined", "works for as many jobs as it can")
             return [Tell(sender, Return(said.job, said.token, said.spans, *back))]
-        pieces = [self._piece(work, said.token, s) for s in message.slices]
-        work.leases[said.token] = LeaseTaken(
-            said.token, said.epoch, count, message.result_key, message.digest_key, message.code_key, now + limits.RENEW_S
+        if not work.authority.grants(key, said.epoch) or said.worker != self.me.id:
+            raise PeerError("a lease is signed by a peer that does not grant this job, or is another's")
+        if said.token >> TOKEN_BITS:
+            raise PeerError("a lease's token is beyond those that an epoch may have")
+        if said.token <= work.newest.get(said.epoch, -1):
+            return []
+        spans: list[Span] = [(first, count) for first, count in said.spans]
+        count = covered(spans, message.slices)
+        self._sessions.add(NodeId(sender.id))
+        work.newest[said.epoch] = said.token
+        if said.epoch == work.authority.epoch:
+            work.grantor = sender
+        lease = LeaseTaken(
+            said.token, said.epoch, sender, count, message.result_key, message.digest_key, message.code_key, now
         )
+        found = self.pages.find(work.job, message.slices)
+        why_not = self._why_not(work, found, count)
+        if why_not is not None or found is None:
+            return [Tell(sender, Return(work.job, said.token, said.spans, *(why_not or ("missing", "lacks a page"))))]
+        pieces = pieces_of(lease, message.slices, found)
+        why_not = self._too_much(work, pieces)
+        if why_not is not None:
+            return [Tell(sender, Return(work.job, said.token, said.spans, *why_not))]
+        self._leases.take(work, lease, now)
         work.slots = max(1, min(message.slots, self.slots))
-        work.queue.extend(pieces)
-        work.queued += count
+        self._works.changed(work, now)
+        self.turns.add(work, pieces)
         return self._start(now)
 
-    def _why_not(self, work: Work, slices: list[PageSlice]) -> tuple[str, str] | None:
-        """(code, words) when a lease of these slices cannot be run here."""
+    def _why_not(self, work: Work, found: dict[int, PageKept] | None, count: int) -> tuple[str, str] | None:
+        """(code, words) when a lease cannot be run here."""
         if self.leaving:
             return "leaving", "is leaving the swarm"
         if work.refused is not None:
-            return "declined", work.refused
-        for part in slices:
-            known = work.digests.get(part.first)
-            if known is None or part.first not in work.pages:
-                return "missing", "lacks a page of the lease"
-            if known[0] != part.segment or not part.low < part.high <= known[1]:
-                raise PeerError("a lease names tasks that no segment holds")
-            why = reason_packages(self.rules, tuple(work.segments[known[0]].requires))
+            return self._declined(work, work.refused)
+        if work.queued + count > max(work.slots, self.slots) * limits.QUEUED_TASKS_PER_SLOT_MAX:
+            return "late", "has more leased to it than it can queue"
+        if found is None:
+            return None
+        for requires in dict.fromkeys(page.requires for page in found.values()):
+            why = reason_packages(self.rules, requires)
             if why is not None:
-                self.declines.append((work.authority.job, why))
-                return "declined", why
+                return self._declined(work, why)
         return None
 
-    def _piece(self, work: Work, token: int, part: PageSlice) -> Piece:
-        page: TaskPage = pages.TASKS.decode(unseal(part.key, 0, work.pages[part.first]))
-        total = work.digests[part.first][1]
-        numbers = page.numbers
-        if len(page.arguments) != total or (numbers is not None and len(numbers) != total) or not page.functions:
-            raise PeerError("a page holds another number of tasks than its segment signs for")
-        if numbers is not None and max(numbers) >= len(page.functions):
-            raise PeerError("a page names a function that it does not hold")
-        return Piece(
-            token,
-            part.first + part.low,
-            tuple(page.functions),
-            None if numbers is None else tuple(numbers[part.low : part.high]),
-            tuple(page.arguments[part.low : part.high]),
-        )
+    def _declined(self, work: Work, why: str) -> tuple[str, str]:
+        if len(self.declines) < limits.OFFERS_MAX:
+            self.declines.append((work.job, why))
+        return "declined", why
+
+    def _too_much(self, work: Work, pieces: list[Piece]) -> tuple[str, str] | None:
+        size_bytes = sum(piece.size_bytes for piece in pieces)
+        if (
+            work.queued_bytes + size_bytes > limits.QUEUED_BYTES_PER_JOB_MAX
+            or self.turns.queued_bytes + size_bytes > limits.QUEUED_BYTES_MAX
+        ):
+            return "late", "has more leased to it than its memory holds"
+        return None
 
     def revoked(self, sender: Contact, message: Revoke, now: float) -> list[Effect]:
         """The grantor takes tasks back: unstarted ones are dropped, running ones stopped where it says so."""
+        self._now = now
         work = self.works.get(message.job)
-        if work is None or work.grantor.id != sender.id:
+        if work is None:
             return []
-        gone = set(pages.cut([(first, min(count, limits.BATCH_TASKS_MAX)) for first, count in message.spans]))
-        kept: deque[Piece] = deque()
-        for piece in work.queue:
-            at = [i for i in range(len(piece.arguments)) if piece.first + i not in gone]
-            if len(at) == len(piece.arguments):
-                kept.append(piece)
-                continue
-            self._ended(work, piece.token, len(piece.arguments) - len(at))
-            work.queued -= len(piece.arguments) - len(at)
-            for first, count in pages.spans_of(at):
-                kept.append(_cut(piece, first, first + count))
-        work.queue = kept
+        gone = merged([(first, count) for first, count in message.spans])
+        for lease, count in self.turns.drop(work, gone, sender.id):
+            self._leases.ended(work, lease, count, now)
         effects: list[Effect] = []
-        for number, batch in self.batches.items():
-            if batch.work is work:
-                hit = tuple(i for i in range(batch.count) if batch.first + i in gone)
-                if hit:
-                    effects.append(StopRun(number, hit, message.stop))
+        for batch in self.turns.batches.values():
+            if batch.work is not work or batch.lease.grantor.id != sender.id:
+                continue
+            begin = batch.first + batch.done
+            left = set(pages.cut(without(begin, batch.count - batch.done, gone)))
+            hit = [i for i in range(batch.done, batch.count) if batch.first + i not in left]
+            if hit:
+                batch.revoked.update(hit)
+                batch.killed = batch.killed or message.stop
+                effects.append(StopRun(batch.number, tuple(hit), message.stop))
+        self._works.changed(work, now)
         return effects + self._start(now)
 
     def settled(self, sender: Contact, message: Settled) -> list[Effect]:
         """These receipts lie on enough holders (or with a steward): the journal may forget them."""
         work = self.works.get(message.job)
-        if work is None or not (sender.id == work.grantor.id or self._is_steward(work, sender)):
+        if work is None or not self._settles(work, NodeId(sender.id)):
             return []
-        writes: list[Write] = []
-        for token, part in message.parts:
-            if work.unsettled.pop((token, part), None) is not None:
-                writes.append(Write("journal", (message.job, token, part), None))
-        return [Commit(tuple(writes))] if writes else []
+        effects = self.journal.settled(work, [(token, part) for token, part in message.parts], NodeId(sender.id))
+        self._works.changed(work, self._now)
+        return effects
 
     @staticmethod
-    def _is_steward(work: Work, sender: Contact) -> bool:
-        return any(steward.contact.id == sender.id for steward in work.authority.spec.stewards)
+    def _settles(work: Work, sender: NodeId) -> bool:
+        if sender == work.grantor.id or any(steward.contact.id == sender for steward in work.authority.spec.stewards):
+            return True
+        return any(entry.grantor.id == sender for entry in work.unsettled.values())
 
     # --- what the runtime says -----------------------------------------------------------------------------------
 
     def ran(
-        self, number: int, position: int, outcomes: bytes, values: list[bytes], digests: bytes, ran_s: float,
-        output: list[tuple[int, int, bytes]], now: float,
-    ) -> list[Effect]:  # fmt: skip
-        """Results of ``batch`` from ``position`` on. ``output`` lists (position, stream, bytes)."""
-        batch = self.batches.get(number)
-        if batch is None or batch.token not in batch.work.leases:
-            self._done(number, position + len(outcomes))
-            return self._start(now)
-        work, lease = batch.work, batch.work.leases[batch.token]
-        sample = ran_s / max(len(outcomes), 1)
-        work.task_s = sample if work.task_s is None else work.task_s + 0.5 * (sample - work.task_s)
-        self.completed += len(outcomes)
-        effects: list[Effect] = []
-        kept, digests = self._blobs(work, lease, values, digests, effects)
-        prints = [Print(batch.first + at, stream, data) for at, stream, data in output]
-        spans = [(batch.first + position, len(outcomes))]
-        self._done(number, position + len(outcomes))
-        effects += self._results(work, lease, spans, outcomes, kept, digests, ran_s, prints, now)
-        return effects + self._start(now)
+        self, number: int, position: int, outcomes: bytes, values: list[bytes], digests: bytes, ran_s: float, now: float
+    ) -> list[Effect]:
+        """Positions of a batch from ``position`` on are over: a byte, a value and a 16-byte digest each.
 
-    def _blobs(
-        self, work: Work, lease: LeaseTaken, values: list[bytes], digests: bytes, effects: list[Effect]
-    ) -> tuple[list[bytes | BlobRef], bytes]:
-        """Values too large to stand inline become sealed blobs, sent ahead of the receipt that names them."""
-        if all(len(value) <= limits.INLINE_BYTES_MAX for value in values):
-            return list(values), digests
-        kept: list[bytes | BlobRef] = []
-        stated: list[bytes] = []
-        job, retention_s = work.authority.job, work.authority.spec.retention_s
-        for at, value in enumerate(values):
-            if len(value) <= limits.INLINE_BYTES_MAX:
-                kept.append(value)
-                stated.append(digests[at * 16 : at * 16 + 16])
-                continue
-            # Keyed by the job's digest key: equal results of two workers are equal blobs, so votes can be compared.
-            key = derive(lease.digest_key, b"p2pcpn blob", digest(value))
-            sealed = seal(key, 0, value)
-            ref = BlobRef(digest(sealed), len(sealed), key)
-            kept.append(ref)
-            stated.append(result_digest(lease.digest_key, ref.digest))
-            effects.append(KeepBlob(ref.digest, sealed, job, retention_s))
-            effects.append(TellBlob(work.grantor, 0, ref.digest, job, retention_s))
-        return kept, b"".join(stated)
+        An outcome 2 says that the runtime dropped the position unrun: it has no value. They come in order, no gaps.
+        """
+        return self._over(number, now, lambda batch: self._outcomes.ran(batch, outcomes, values, digests, ran_s, now))
 
     def died(self, number: int, position: int, signal: int | None, exit_code: int | None, now: float) -> list[Effect]:
-        """The worker process died at ``position``; what came after it has not started and is queued again."""
-        batch = self.batches.pop(number, None)
-        if batch is None:
-            return self._start(now)
-        work = batch.work
-        work.running -= 1
-        lease = work.leases.get(batch.token)
-        if lease is None:
-            return self._start(now)
-        value = pages.DEATH.encode(Death(signal, exit_code))
-        stated = result_digest(lease.digest_key, value)
-        effects: list[Effect] = []
-        rest = batch.count - position - 1
-        if rest > 0:  # batch-mates that had not started go back uncharged
-            spans = [(batch.first + position + 1, rest)]
-            effects.append(Tell(work.grantor, Return(work.authority.job, batch.token, spans, "late", "worker died")))
-            lease.remaining -= rest
-        spans = [(batch.first + position, 1)]
-        effects += self._results(work, lease, spans, bytes([Outcome.DIED]), [value], stated, 0.0, [], now)
-        return effects + self._start(now)
+        """The worker process died at ``position`` and the batch is over: nothing else of it has a result."""
+        return self._over(number, now, lambda batch: self._outcomes.died(batch, position, signal, exit_code, now))
 
-    def dropped(self, number: int, position: int, count: int, now: float) -> list[Effect]:
-        """The runtime dropped revoked positions unrun."""
-        batch = self.batches.get(number)
-        if batch is None:
-            return []
-        self._ended(batch.work, batch.token, count)
-        self._done(number, position + count)
-        return self._start(now)
-
-    def refused(self, number: int, why: str, now: float) -> list[Effect]:
-        """The runtime cannot run a batch at all (a blob is missing, the project does not unpack): declined."""
-        batch = self.batches.pop(number, None)
-        if batch is None:
-            return self._start(now)
-        work = batch.work
-        work.running -= 1
-        self._ended(work, batch.token, batch.count)
-        spans = [(batch.first, batch.count)]
-        text = why[: limits.REASON_CHARS_MAX]
-        code = "missing" if "blob" in why else "declined"
-        return [Tell(work.grantor, Return(work.authority.job, batch.token, spans, code, text)), *self._start(now)]
+    def refused(self, number: int, why: str, now: float, *, missing: bool = False) -> list[Effect]:
+        """The runtime cannot run a batch at all: what is ``missing`` (a blob) may come again, else it is declined."""
+        return self._over(number, now, lambda batch: self._outcomes.refused(batch, why, missing, now))
 
     def printed(self, number: int, position: int, stream: int, data: bytes) -> list[Effect]:
-        """A running task printed something."""
-        batch = self.batches.get(number)
-        lease = batch.work.leases.get(batch.token) if batch is not None else None
-        if batch is None or lease is None:
+        """A running task printed something: told at once where the grantor listens, and again with its result."""
+        batch = self.turns.batches.get(number)
+        if batch is None:
             return []
-        lease.outputs += 1
-        line = pages.PRINT.encode(Print(batch.first + position, stream, data))
-        sealed = seal(output_key(lease.result_key), lease.outputs, line)
-        return [Tell(batch.work.grantor, Output(batch.work.authority.job, batch.token, lease.outputs, sealed))]
+        return self._outcomes.printed(batch, position, stream, data)
 
-    def _results(
-        self, work: Work, lease: LeaseTaken, spans: list[tuple[int, int]], outcomes: bytes,
-        values: list[bytes | BlobRef], digests: bytes, ran_s: float, prints: list[Print], now: float,
-    ) -> list[Effect]:  # fmt: skip
-        """One receipt, journalled and sent."""
-        job = work.authority.job
-        part = lease.parts
-        lease.parts += 1
-        sealed = seal(lease.result_key, part, pages.RESULTS.encode(ResultPage(values, prints)))
-        receipt = signed(
-            Receipt(
-                job, lease.epoch, node_id(work.grantor_key), lease.token, part, spans, outcomes, digests,
-                digest(sealed), ran_s, self._proof,
-            ),
-            self.me,
-        )  # fmt: skip
-        lease.remaining -= len(outcomes)
-        lease.renew_at = now + limits.RENEW_S
-        message = Results(receipt, sealed, lease.remaining <= 0)
-        if lease.remaining <= 0:
-            del work.leases[lease.token]
-        work.unsettled[lease.token, part] = message
-        work.used_at = now
-        row = (lease.epoch, node_id(work.grantor_key), pages.SIGNED.encode(receipt), sealed)
-        return [Tell(work.grantor, message), Commit((Write("journal", (job, lease.token, part), row),))]
+    def _over(self, number: int, now: float, act: Callable[[Batch], list[Effect]]) -> list[Effect]:
+        """Something of a batch is over; what comes after a batch ended speaks of nothing any more."""
+        self._now = now
+        batch = self.turns.batches.get(number)
+        if batch is None:
+            return []
+        effects = act(batch)
+        self._works.changed(batch.work, now)
+        return effects + self._start(now)
 
-    def _ended(self, work: Work, token: int, count: int) -> None:
-        lease = work.leases.get(token)
-        if lease is not None:
-            lease.remaining -= count
-            if lease.remaining <= 0:
-                del work.leases[token]
-
-    def _done(self, number: int, position: int) -> None:
-        """``batch`` has got to ``position``; it is over when that is its end."""
-        batch = self.batches.get(number)
-        if batch is not None and position >= batch.count:
-            del self.batches[number]
-            batch.work.running -= 1
-
-    # --- what runs next --------------------------------------------------------------------------------------------
+    @property
+    def completed(self) -> int:
+        """Tasks that have run here to a result."""
+        return self._outcomes.completed
 
     def _start(self, now: float) -> list[Effect]:
         """Hand batches to the runtime while it has room, the jobs in turn."""
         effects: list[Effect] = []
-        while True:
-            chosen = self._next()
-            if chosen is None:
-                break
-            effects.append(self._hand_over(chosen, now))
-        if self.batches and self._tick_at is None:
+        while (turn := self.turns.next(now)) is not None:
+            effects.append(_run(*turn))
+        if self.turns.batches and self._tick_at is None:
             self._tick_at = now + STARTED_AFTER_S
         return effects
-
-    def _next(self) -> Work | None:
-        """The job whose turn it is: fewest batches running, longest unserved."""
-        best: Work | None = None
-        total = len(self.batches)
-        for work in self.works.values():
-            if not work.queue:
-                continue
-            short = work.task_s is not None and work.task_s < DOUBLE_BELOW_S
-            if work.running >= work.slots * (2 if short else 1) or total >= self.slots * (2 if short else 1):
-                continue
-            if best is None or work.running < best.running:
-                best = work
-        return best
-
-    def _hand_over(self, work: Work, now: float) -> Run:
-        self.works.move_to_end(work.authority.job)
-        piece = work.queue.popleft()
-        size = 1 if work.task_s is None else max(1, min(int(HAND_OVER_S / max(work.task_s, 1e-6)), limits.PAGE_TASKS_MAX))
-        # Spread what is left over all our slots before any of them gets a second share.
-        size = max(1, min(size, -(-work.queued // work.slots)))
-        if len(piece.arguments) > size:
-            work.queue.appendleft(_cut(piece, size, len(piece.arguments)))
-            piece = _cut(piece, 0, size)
-        self._batch += 1
-        count = len(piece.arguments)
-        work.queued -= count
-        work.running += 1
-        self.batches[self._batch] = Batch(work, piece.token, piece.first, count, now)
-        lease = work.leases[piece.token]
-        return Run(
-            self._batch, work.authority.owner, work.authority.spec.code, lease.code_key, piece.functions, piece.numbers,
-            piece.arguments, lease.digest_key, work.authority.spec.output,
-        )  # fmt: skip
-
-    @property
-    def running(self) -> int:
-        """Batches in worker processes now."""
-        return min(len(self.batches), self.slots)
-
-    @property
-    def queued(self) -> int:
-        """Leased tasks that wait for a slot."""
-        return sum(work.queued for work in self.works.values())
 
     # --- sessions and time -----------------------------------------------------------------------------------------
 
     def session_opened(self, peer: NodeId, now: float) -> list[Effect]:
-        """A grantor is back: offer it what it has not acknowledged."""
-        effects: list[Effect] = []
+        """A grantor is (again) there: its leases are renewed, and it is offered what it has not acknowledged."""
+        self._now = now
+        self._sessions.add(peer)
+        effects = self._leases.session_opened(peer, now)
         for work in self.works.values():
-            if work.grantor.id == peer:
-                work.orphaned_at, work.orphan_turn = None, 0
-                effects += [Tell(work.grantor, message) for message in work.unsettled.values()]
+            if work.unsettled:
+                effects += self.journal.found(work, peer)
         return effects
 
     def session_closed(self, peer: NodeId, now: float) -> None:
         """The session with a grantor is lost: its results go to the stewards if it does not come back."""
+        self._now = now
+        if peer == self.me.id:
+            return
+        self._sessions.discard(peer)
         for work in self.works.values():
-            if work.grantor.id == peer and (work.unsettled or work.leases):
-                work.orphaned_at = now + ORPHANED_AFTER_S
+            if work.unsettled:
+                self.journal.lost(work, now)
 
-    def deadline(self) -> float | None:
-        times = [self._tick_at] if self._tick_at is not None else []
-        for work in self.works.values():
-            times += [lease.renew_at for lease in work.leases.values()]
-            if work.orphaned_at is not None:
-                times.append(work.orphaned_at)
-        return min(times, default=None)
-
-    def expire(self, now: float) -> list[Effect]:
-        """Renew leases, tell what has started, look after orphans."""
+    def leave(self, now: float) -> list[Effect]:
+        """Take no more leases, and give back what has not started. What runs may end."""
+        self._now = now
+        self.leaving = True
         effects: list[Effect] = []
-        started = self._started(now) if self._tick_at is not None and now >= self._tick_at else {}
-        for job, work in self.works.items():
-            for lease in work.leases.values():
-                indices = started.get((job, lease.token), [])
-                if indices or now >= lease.renew_at:
-                    lease.renew_at = now + limits.RENEW_S
-                    effects.append(Tell(work.grantor, Progress(job, lease.token, indices)))
-            if work.orphaned_at is not None and now >= work.orphaned_at:
-                effects += self._orphaned(work, now)
+        for work in self.works.values():
+            for piece in self.turns.clear(work):
+                spans = [(piece.first, len(piece.arguments))]
+                effects += self._leases.give_back(work, piece.lease, spans, "is leaving the swarm", now, "leaving")
+            self._works.changed(work, now)
         return effects
 
-    def _started(self, now: float) -> dict[tuple[bytes, int], list[int]]:
-        """Tasks that have run for a while and were not reported yet."""
-        self._tick_at = now + STARTED_AFTER_S if self.batches else None
-        found: dict[tuple[bytes, int], list[int]] = {}
-        if not any(now - batch.since >= STARTED_AFTER_S for batch in self.batches.values()):
-            return found
-        for number, position in sorted(self.running_positions().items()):
-            batch = self.batches.get(number)
-            if batch is not None and position > batch.told and now - batch.since >= STARTED_AFTER_S:
-                batch.told = position
-                found.setdefault((batch.work.authority.job, batch.token), []).append(batch.first + position)
-        return found
+    def deadline(self) -> float | None:
+        """When :meth:`expire` is due."""
+        times = (self._tick_at, self._leases.deadline(), self.journal.deadline(), self._works.deadline())
+        return min((time for time in times if time is not None), default=None)
 
-    def _orphaned(self, work: Work, now: float) -> list[Effect]:
-        """The grantor is silent: offer it, and one steward after the other, what nobody has acknowledged."""
-        stewards = [s.contact for s in work.authority.spec.stewards if s.contact.id != self.me.id]
-        turns = [work.grantor, *stewards]
-        work.orphaned_at = now + ORPHANED_AFTER_S * (1 + work.orphan_turn) if work.unsettled else None
-        if not work.unsettled or work.orphan_turn >= 3 * len(turns):
-            work.orphaned_at = None
+    def expire(self, now: float) -> list[Effect]:
+        """Renew leases, tell what has started, look after orphans, forget idle jobs."""
+        self._now = now
+        effects = self._started(now) + self._leases.expire(now)
+        offers, given_up = self.journal.expire(now)
+        for work in given_up:
+            self._works.changed(work, now)
+        self._works.expire(now)
+        return effects + offers
+
+    def _started(self, now: float) -> list[Effect]:
+        """Tell of tasks that have run for a while and were not told of yet."""
+        if self._tick_at is None or now < self._tick_at:
             return []
-        to = turns[work.orphan_turn % len(turns)]
-        work.orphan_turn += 1
-        return [Tell(to, message) for message in work.unsettled.values()]
+        self._tick_at = now + STARTED_AFTER_S if self.turns.batches else None
+        if not self.turns.batches:
+            return []
+        found: dict[LeaseTaken, tuple[Batch, list[int]]] = {}
+        for batch, index in self.turns.started(self.running_positions(), now):
+            found.setdefault(batch.lease, (batch, []))[1].append(index)
+        effects: list[Effect] = []
+        for lease, (batch, indices) in found.items():
+            effects += self._leases.progress(batch.work, lease, indices, now)
+        return effects
+
+    # --- over restarts -----------------------------------------------------------------------------------------------
 
     def restore(self, rows: list[tuple[Signed, Contact, list[Results]]], now: float) -> None:
         """After a restart: journalled results of jobs whose spec is known, to be offered again."""
+        self._now = now
         for spec, grantor, results in rows:
             authority = Authority(spec)
-            work = Work(authority, grantor, authority.spec.grantor, None, now)
-            for message in results:
-                said = opened(message.receipt, Receipt)
-                work.unsettled[said.token, said.part] = message
-            work.orphaned_at = now
-            self.works[authority.job] = work
-
-    def _forget_idle(self) -> None:
-        for job, work in list(self.works.items()):
-            if not work.leases and not work.unsettled and not work.running:
-                del self.works[job]
-                return
+            mine = journal.own(results, self.me.public)
+            if not mine or authority.job in self.works:
+                continue
+            work = Work(authority, grantor, self._refusal(authority), NodeId(grantor.id))
+            for said, _ in mine:  # no lease may bring a token again whose rows are still on disk
+                work.newest[said.epoch] = max(said.token, work.newest.get(said.epoch, -1))
+            if self._works.add(work, now):
+                self.journal.restore(work, mine, now)
+                self._works.changed(work, now)
 
 
-def _cut(piece: Piece, low: int, high: int) -> Piece:
-    """Part of a piece."""
-    return Piece(
-        piece.token,
-        piece.first + low,
-        piece.functions,
-        None if piece.numbers is None else piece.numbers[low:high],
-        piece.arguments[low:high],
-    )
+def _run(batch: Batch, piece: Piece) -> Run:
+    authority = batch.work.authority
+    return Run(
+        batch.number, authority.owner, authority.spec.code, piece.lease.code_key, piece.functions, piece.numbers,
+        piece.arguments, piece.lease.digest_key, authority.spec.output,
+    )  # fmt: skip

@@ -1,8 +1,8 @@
 """Pages: many tasks, or many results, as columns in one sealed piece of bytes.
 
-A page of tasks names the functions once and lists a pickled ``(args, kwargs)`` a task. A page of results lists a value a
-task. What is larger than ``limits.INLINE_BYTES_MAX`` stands as a :class:`BlobRef`. Nothing here is ever unpickled: these are
-bytes for a worker process or for the submitting program.
+A page of tasks names the functions once and lists a pickled ``(args, kwargs)`` a task. A page of results lists a value
+a task. What is larger than ``limits.INLINE_BYTES_MAX`` stands as a :class:`BlobRef`. Nothing here is ever unpickled:
+these are bytes for a worker process or for the submitting program.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from p2pcpn import limits
-from p2pcpn.wire.codec import U16, U63, Codec
+from p2pcpn.wire.codec import U16, U32, U63, Codec
 from p2pcpn.wire.statements import BlobRef, Signed
 
 Inline = bytes | BlobRef
@@ -22,7 +22,7 @@ Inline = bytes | BlobRef
 class TaskPage(msgspec.Struct, array_like=True, frozen=True):
     """The tasks of a page. ``numbers`` say which function each calls; none when all call the first."""
 
-    functions: Annotated[list[Inline], Meta(max_length=limits.PAGE_TASKS_MAX)]
+    functions: Annotated[list[Inline], Meta(min_length=1, max_length=limits.PAGE_TASKS_MAX)]
     numbers: Annotated[list[U16], Meta(max_length=limits.PAGE_TASKS_MAX)] | None
     arguments: Annotated[list[Inline], Meta(min_length=1, max_length=limits.PAGE_TASKS_MAX)]
 
@@ -63,7 +63,7 @@ class Entry(msgspec.Struct, array_like=True, frozen=True):
 
     receipt: Signed
     page: bytes
-    spans: list[tuple[U63, U63]] | None
+    spans: Annotated[list[tuple[U63, U32]], Meta(max_length=limits.BATCH_TASKS_MAX)] | None
 
 
 class LogHead(msgspec.Struct, array_like=True, frozen=True):
@@ -98,18 +98,22 @@ PAGES: Codec[list[bytes]] = Codec(list[bytes], limits.MESSAGE_BYTES_MAX, "pages"
 
 
 def cut(spans: list[tuple[int, int]]) -> list[int]:
-    """The indices of spans, in order."""
+    """The indices of spans, in order. Whoever got the spans from a peer bounds their counts first."""
     return [index for first, count in spans for index in range(first, first + count)]
 
 
 def spans_of(indices: list[int]) -> list[tuple[int, int]]:
     """Indices, in their order, as runs of (first, count)."""
     spans: list[tuple[int, int]] = []
+    if not indices:
+        return spans
+    first = following = indices[0]
     for index in indices:
-        if spans and spans[-1][0] + spans[-1][1] == index:
-            spans[-1] = (spans[-1][0], spans[-1][1] + 1)
-        else:
-            spans.append((index, 1))
+        if index != following:
+            spans.append((first, following - first))
+            first = index
+        following = index + 1
+    spans.append((first, following - first))
     return spans
 
 

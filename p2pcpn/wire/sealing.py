@@ -1,8 +1,8 @@
 """The keys of a job and what they close: pages, results and blobs, each sealed with a key of its own.
 
-A job has one random 32-byte key. Every other key is BLAKE2b-256 keyed by it over what it is for, so that whoever holds the
-job key (owner and stewards) opens everything, and a worker only what it was leased. Seals are ChaCha20-Poly1305 (RFC 8439).
-A derived key closes one thing under one nonce, so a counter (or zero) is a safe nonce.
+A job has one random 32-byte key. Every other key is BLAKE2b-256 keyed by it over what it is for, so that whoever holds
+the job key (owner and stewards) opens everything, and a worker only what it was leased. Seals are ChaCha20-Poly1305
+(RFC 8439). A derived key closes one thing under one nonce, so a counter (or zero) is a safe nonce.
 """
 
 from __future__ import annotations
@@ -64,9 +64,7 @@ class JobKeys:
 
     def results(self, epoch: int, grantor: bytes, token: int) -> bytes:
         """Closes and opens what was run under one lease; the nonce is the receipt's part."""
-        return derive(
-            self.job_key, b"p2pcpn results", epoch.to_bytes(4, "big") + grantor + token.to_bytes(8, "big")
-        )
+        return derive(self.job_key, b"p2pcpn results", epoch.to_bytes(4, "big") + grantor + token.to_bytes(8, "big"))
 
     def blob(self, data: bytes) -> bytes:
         """Closes a blob of arguments: equal plaintexts of one job make equal blobs, of two jobs never."""

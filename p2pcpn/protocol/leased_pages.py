@@ -1,0 +1,159 @@
+"""Pages at a worker: checked against the owner's signed segments, kept within bounds, cut into pieces for leases.
+
+A page comes sealed, with the segment that signs for it, and stays for further leases until it must make room. Of a
+segment nothing is kept but its pages that came: a grantor sends the header again with every page.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from p2pcpn import limits
+from p2pcpn.errors import PeerError
+from p2pcpn.protocol.intervals import Span, joined
+from p2pcpn.protocol.work import LeaseTaken, Piece
+from p2pcpn.wire import pages
+from p2pcpn.wire.messages import Extend, PageSlice
+from p2pcpn.wire.pages import TaskPage
+from p2pcpn.wire.sealing import digest, unseal
+from p2pcpn.wire.statements import Segment
+
+# What a kept page costs beside its bytes.
+PAGE_COST_BYTES = 512
+
+
+@dataclass(frozen=True, slots=True)
+class PageKept:
+    """A sealed page that its segment signs for."""
+
+    segment: int
+    count: int
+    requires: tuple[str, ...]
+    sealed: bytes
+
+    @property
+    def cost_bytes(self) -> int:
+        return len(self.sealed) + PAGE_COST_BYTES
+
+
+def check_segment_head(body: bytes, said: Segment) -> None:
+    """Raises :class:`PeerError` for a segment of impossible shape: too long, too many tasks, or pages that are none."""
+    if len(body) > limits.SEGMENT_HEAD_BYTES_MAX or said.count > limits.SEGMENT_TASKS_MAX:
+        raise PeerError("a segment holds too many tasks, or is too long")
+    if not all(0 < count <= limits.PAGE_TASKS_MAX for count, _ in said.pages):
+        raise PeerError("a segment names an empty page, or one of too many tasks")
+    if said.first + said.count > limits.TASKS_PER_JOB_MAX:
+        raise PeerError("a segment's tasks lie beyond those that a job may have")
+
+
+class LeasedPages:
+    """The pages of all jobs here, the least recently used dropped first; a grantor sends a missing one again."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[bytes, OrderedDict[int, PageKept]] = {}
+        self._job_bytes: dict[bytes, int] = {}
+        # All pages, least recently used first.
+        self._order: OrderedDict[tuple[bytes, int], None] = OrderedDict()
+        self.kept_bytes = 0
+
+    def extend(self, message: Extend, said: Segment) -> None:
+        """Keep the pages that came with a segment of the owner; :class:`PeerError` for one it does not sign for."""
+        check_segment_head(message.segment.body, said)
+        if len(message.pages) != len(said.pages):
+            raise PeerError("a segment came with another number of pages than it signs for")
+        requires = tuple(said.requires)
+        first = said.first
+        for (count, name), sealed in zip(said.pages, message.pages, strict=True):
+            if sealed and first not in self._jobs.get(said.job, ()):
+                if digest(sealed) != name:
+                    raise PeerError("a page is not the one its segment signs for")
+                self._keep(said.job, first, PageKept(said.number, count, requires, sealed))
+            first += count
+
+    def _keep(self, job: bytes, first: int, page: PageKept) -> None:
+        kept = self._jobs.setdefault(job, OrderedDict())
+        kept[first] = page
+        self._order[job, first] = None
+        self._job_bytes[job] = self._job_bytes.get(job, 0) + page.cost_bytes
+        self.kept_bytes += page.cost_bytes
+        while self._job_bytes[job] > limits.PAGES_BYTES_PER_JOB_MAX and len(kept) > 1:
+            self._drop(job, next(iter(kept)))
+        while self.kept_bytes > limits.PAGES_BYTES_MAX and len(self._order) > 1:
+            self._drop(*next(iter(self._order)))
+
+    def _drop(self, job: bytes, first: int) -> None:
+        page = self._jobs[job].pop(first)
+        del self._order[job, first]
+        self.kept_bytes -= page.cost_bytes
+        self._job_bytes[job] -= page.cost_bytes
+        if not self._jobs[job]:
+            del self._jobs[job], self._job_bytes[job]
+
+    def forget(self, job: bytes) -> None:
+        """Drop all pages of a job."""
+        for first in list(self._jobs.get(job, ())):
+            self._drop(job, first)
+
+    def find(self, job: bytes, slices: list[PageSlice]) -> dict[int, PageKept] | None:
+        """The pages of ``slices``; none where one is lacking. Raises :class:`PeerError` for tasks no segment holds."""
+        kept = self._jobs.get(job)
+        found: dict[int, PageKept] = {}
+        for part in slices:
+            page = None if kept is None else kept.get(part.first)
+            if kept is None or page is None:
+                return None
+            if page.segment != part.segment or part.high > page.count:
+                raise PeerError("a lease names tasks that no segment holds")
+            found[part.first] = page
+        for first in found:
+            self._order.move_to_end((job, first))
+            self._jobs[job].move_to_end(first)
+        return found
+
+
+def covered(spans: list[Span], slices: list[PageSlice]) -> int:
+    """How many tasks a lease holds; :class:`PeerError` unless ``slices`` cover ``spans`` in order, each task once."""
+    if any(count == 0 for _, count in spans) or any(part.low >= part.high for part in slices):
+        raise PeerError("a lease holds an empty span")
+    runs = joined([(part.first + part.low, part.high - part.low) for part in slices])
+    if runs != joined(list(spans)):
+        raise PeerError("a lease's slices do not cover its spans")
+    end = 0
+    for first, count in sorted(runs):
+        if first < end:
+            raise PeerError("a lease holds a task twice")
+        end = first + count
+    held = sum(count for _, count in runs)
+    if held > limits.BATCH_TASKS_MAX:
+        raise PeerError("a lease holds too many tasks")
+    return held
+
+
+def pieces_of(lease: LeaseTaken, slices: list[PageSlice], found: dict[int, PageKept]) -> list[Piece]:
+    """The tasks of a lease. Raises :class:`PeerError` for a page that does not open or holds other than it should."""
+    opened: dict[tuple[int, bytes], TaskPage] = {}
+    pieces: list[Piece] = []
+    for part in slices:
+        page = opened.get((part.first, part.key))
+        if page is None:
+            page = opened[part.first, part.key] = _open(found[part.first], part.key)
+        pieces.append(
+            Piece(
+                lease,
+                part.first + part.low,
+                tuple(page.functions),
+                None if page.numbers is None else tuple(page.numbers[part.low : part.high]),
+                tuple(page.arguments[part.low : part.high]),
+            )
+        )
+    return pieces
+
+
+def _open(kept: PageKept, key: bytes) -> TaskPage:
+    page = pages.TASKS.decode(unseal(key, 0, kept.sealed))
+    if len(page.arguments) != kept.count or (page.numbers is not None and len(page.numbers) != kept.count):
+        raise PeerError("a page holds another number of tasks than its segment signs for")
+    if page.numbers is not None and max(page.numbers) >= len(page.functions):
+        raise PeerError("a page names a function that it does not hold")
+    return page

@@ -1,0 +1,113 @@
+"""Outcomes: what a batch in a worker process came to. Results become receipts; what never ran goes back.
+
+The runtime reports positions in order and without gaps; a process that dies ends its batch, and takes with it what ran
+but was not reported. A death is blamed on the task that ran, unless we killed the process ourselves.
+"""
+
+from __future__ import annotations
+
+from p2pcpn.protocol import receipts
+from p2pcpn.protocol.effects import Effect, Tell
+from p2pcpn.protocol.intervals import Span
+from p2pcpn.protocol.journal import Journal
+from p2pcpn.protocol.leases_taken import Leases
+from p2pcpn.protocol.receipts import Receipts
+from p2pcpn.protocol.turns import Batch, Turns
+from p2pcpn.wire import pages
+from p2pcpn.wire.pages import Death, Print, spans_of
+from p2pcpn.wire.sealing import RESULT_DIGEST_BYTES, result_digest
+from p2pcpn.wire.statements import Outcome
+
+# What the runtime reports in place of an outcome: dropped before it started (its messages.DROPPED).
+DROPPED = 2
+SIGKILL = 9
+
+
+class Outcomes:
+    """Turns reports about a batch into effects. ``completed`` counts tasks that ran to a result."""
+
+    def __init__(self, turns: Turns, leases: Leases, writer: Receipts, journal: Journal) -> None:
+        self._turns = turns
+        self._leases = leases
+        self._receipts = writer
+        self._journal = journal
+        self.completed = 0
+
+    def ran(
+        self, batch: Batch, outcomes: bytes, values: list[bytes], digests: bytes, ran_s: float, now: float
+    ) -> list[Effect]:
+        """The next ``len(outcomes)`` positions are over, in columns."""
+        begin, end = batch.done, batch.done + len(outcomes)
+        assert 0 < len(outcomes) == len(values) and end <= batch.count, "results that are none of the batch's"
+        ran = [i for i, outcome in enumerate(outcomes) if outcome != DROPPED]
+        back = [
+            batch.first + begin + i
+            for i, outcome in enumerate(outcomes)
+            if outcome == DROPPED and begin + i not in batch.revoked
+        ]
+        revoked = len(outcomes) - len(ran) - len(back)
+        self._turns.ran(batch, len(ran), ran_s, end)
+        effects = self._leases.give_back(batch.work, batch.lease, spans_of(back), "was dropped unrun", now)
+        self._leases.ended(batch.work, batch.lease, revoked, now)
+        prints = receipts.taken_prints(batch, batch.first + end)
+        if not ran:
+            return effects
+        self.completed += len(ran)
+        if len(ran) < len(outcomes):
+            size = RESULT_DIGEST_BYTES
+            digests = b"".join(digests[i * size : (i + 1) * size] for i in ran)
+            values = [values[i] for i in ran]
+        # The process runs others' code: whatever it says but that all went well is an exception.
+        stated = bytes(Outcome.RAISED if outcomes[i] else Outcome.OK for i in ran)
+        spans = spans_of([batch.first + begin + i for i in ran])
+        return effects + self._result(batch, spans, stated, values, digests, ran_s, prints, now)
+
+    def died(self, batch: Batch, position: int, signal: int | None, exit_code: int | None, now: float) -> list[Effect]:
+        """The process died at ``position``. All that has no result goes back uncharged, but for the task to blame."""
+        position = min(max(position, batch.done), batch.count - 1)
+        blamed = position not in batch.revoked and not (batch.killed and signal == SIGKILL)
+        effects = self._back(batch, "its worker process died", now, but=position if blamed else None)
+        if not blamed:
+            return effects
+        index = batch.first + position
+        value = pages.DEATH.encode(Death(signal, exit_code))
+        prints = [line for line in batch.prints if line.index == index]
+        stated = result_digest(batch.lease.digest_key, value)
+        return effects + self._result(batch, [(index, 1)], bytes([Outcome.DIED]), [value], stated, 0.0, prints, now)
+
+    def refused(self, batch: Batch, why: str, missing: bool, now: float) -> list[Effect]:
+        """The batch cannot be run at all."""
+        return self._back(batch, why, now, code="missing" if missing else "declined")
+
+    def _back(self, batch: Batch, why: str, now: float, *, code: str = "late", but: int | None = None) -> list[Effect]:
+        """The batch is over: what has no result goes back, except what was revoked and the position ``but``."""
+        self._turns.over(batch)
+        left = range(batch.done, batch.count)
+        back = [batch.first + i for i in left if i not in batch.revoked and i != but]
+        effects = self._leases.give_back(batch.work, batch.lease, spans_of(back), why, now, code)
+        self._leases.ended(batch.work, batch.lease, len(left) - len(back) - (but is not None), now)
+        return effects
+
+    def printed(self, batch: Batch, position: int, stream: int, data: bytes) -> list[Effect]:
+        """A task printed: noted for its receipt, and told at once where the grantor listens."""
+        if not batch.work.authority.spec.output:
+            return []
+        line = Print(batch.first + position, stream, data)
+        receipts.note(batch, line)
+        if not self._journal.listens(batch.lease.grantor):
+            return []
+        return [Tell(batch.lease.grantor, said) for said in receipts.outputs(batch.work, batch.lease, line)]
+
+    def _result(
+        self, batch: Batch, spans: list[Span], outcomes: bytes, values: list[bytes], digests: bytes, ran_s: float,
+        prints: list[Print], now: float,
+    ) -> list[Effect]:  # fmt: skip
+        """One receipt: written, journalled, told."""
+        work, lease = batch.work, batch.lease
+        part = lease.parts
+        last = lease.remaining == len(outcomes)
+        message, effects, blobs = self._receipts.write(
+            work, lease, spans, outcomes, values, digests, ran_s, prints, last=last
+        )
+        self._leases.ended(work, lease, len(outcomes), now)
+        return effects + self._journal.add(work, lease, part, message, blobs, now)

@@ -1,0 +1,214 @@
+"""Turns: whose tasks a worker process gets next, and how many at a time.
+
+A process is handed a few milliseconds of work: enough to hide the hand-over, little enough that a long task holds up no
+others. While a job's tasks are short, a second batch may wait at each busy process, so that none idles between two;
+tasks that are long, or of unknown length, are handed over only to a process that is free. The job with the fewest
+batches running is next, among those the one that was served longest ago; a job that waits for a free process is not
+overtaken.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from p2pcpn import limits
+from p2pcpn.protocol.intervals import Span, without
+from p2pcpn.protocol.work import LeaseTaken, Piece, Work
+from p2pcpn.wire.pages import Print
+
+HAND_OVER_S = 0.005
+# Below this task length a second batch waits at each worker process, so that it never idles between two.
+DOUBLE_BELOW_S = 0.002
+# A task is told of as started once it has run for so long: shorter ones are over before anybody could look.
+STARTED_AFTER_S = 0.05
+TASK_S_MIN = 1e-6
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """A batch in a worker process. ``done`` positions are over; ``at`` is the one that was running when last looked."""
+
+    number: int
+    work: Work
+    lease: LeaseTaken
+    first: int
+    count: int
+    short: bool
+    since: float
+    done: int = 0
+    at: int = 0
+    told: int = -1
+    killed: bool = False
+    revoked: set[int] = field(default_factory=set)
+    prints: list[Print] = field(default_factory=list)
+    printed_bytes: int = 0
+
+
+class Turns:
+    """Pieces that wait, batches that run, and who is next. ``slots`` is how many processes run at a time."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self.batches: dict[int, Batch] = {}
+        self.queued = 0
+        self.queued_bytes = 0
+        # Jobs with pieces that wait, by turn: those without any running batch, and the (few) others.
+        self._fresh: OrderedDict[bytes, Work] = OrderedDict()
+        self._served: OrderedDict[bytes, Work] = OrderedDict()
+        self._short = 0
+        self._number = 0
+
+    @property
+    def running(self) -> int:
+        """Worker processes that have a batch."""
+        return min(len(self.batches), self.slots)
+
+    def add(self, work: Work, pieces: list[Piece]) -> None:
+        """These pieces wait for their turn."""
+        work.queue.extend(pieces)
+        self._count(work, sum(len(p.arguments) for p in pieces), sum(p.size_bytes for p in pieces))
+        self._line_up(work)
+
+    def _count(self, work: Work, tasks: int, size_bytes: int) -> None:
+        work.queued += tasks
+        work.queued_bytes += size_bytes
+        self.queued += tasks
+        self.queued_bytes += size_bytes
+
+    def _line_up(self, work: Work) -> None:
+        """Put a job where it belongs: into the line it is not in yet, or out of both."""
+        right, wrong = (self._served, self._fresh) if work.running else (self._fresh, self._served)
+        wrong.pop(work.job, None)
+        if not work.queue:
+            right.pop(work.job, None)
+        elif work.job not in right:
+            right[work.job] = work
+
+    # --- what runs next --------------------------------------------------------------------------------------------
+
+    def next(self, now: float) -> tuple[Batch, Piece] | None:
+        """The batch to hand over now, if there is one and room for it."""
+        work = self._chosen()
+        if work is None:
+            return None
+        piece = self._take(work)
+        self._number += 1
+        batch = Batch(self._number, work, piece.lease, piece.first, len(piece.arguments), _is_short(work), now)
+        self.batches[self._number] = batch
+        self._short += batch.short
+        work.running += 1
+        self._fresh.pop(work.job, None)
+        self._served.pop(work.job, None)
+        self._line_up(work)
+        return batch, piece
+
+    def _chosen(self) -> Work | None:
+        work = next(iter(self._fresh.values()), None)
+        if work is None:
+            work = min((w for w in self._served.values() if w.running < self._bound(w)), key=_running, default=None)
+        if work is None:
+            return None
+        if _is_short(work):
+            # Two short batches share a process.
+            room = len(self.batches) - self._short + (self._short + 2) // 2 <= self.slots
+        else:
+            room = len(self.batches) < self.slots
+        return work if room else None
+
+    def _bound(self, work: Work) -> int:
+        """How many batches of a job may be with worker processes: they may all run at once."""
+        return work.slots * 2 if _is_short(work) and work.slots >= self.slots else work.slots
+
+    def _take(self, work: Work) -> Piece:
+        piece = work.queue.popleft()
+        size = 1 if work.task_s is None else int(HAND_OVER_S / max(work.task_s, TASK_S_MIN))
+        # What is left is spread over all our slots before any of them gets a second share.
+        size = max(1, min(size, limits.PAGE_TASKS_MAX, -(-work.queued // work.slots)))
+        before = piece.size_bytes
+        if len(piece.arguments) > size:
+            rest = piece.cut(size, len(piece.arguments))
+            work.queue.appendleft(rest)
+            piece = piece.cut(0, size)
+            before -= rest.size_bytes
+        self._count(work, -len(piece.arguments), -before)
+        return piece
+
+    # --- what became of it -------------------------------------------------------------------------------------------
+
+    def ran(self, batch: Batch, count: int, ran_s: float, position: int) -> None:
+        """``count`` tasks took ``ran_s`` seconds together, and the batch is over up to ``position``."""
+        batch.done = position
+        if count:
+            # Up at once, down by half: after one long task no second one is put behind another.
+            work, sample = batch.work, ran_s / count
+            rising = work.task_s is None or sample > work.task_s
+            work.task_s = sample if rising or work.task_s is None else (work.task_s + sample) / 2
+        if position >= batch.count:
+            self.over(batch)
+
+    def over(self, batch: Batch) -> None:
+        """The batch has left its process."""
+        del self.batches[batch.number]
+        self._short -= batch.short
+        batch.work.running -= 1
+        if not batch.work.running:
+            self._line_up(batch.work)
+
+    # --- what is taken back ------------------------------------------------------------------------------------------
+
+    def drop(self, work: Work, gone: list[Span], of: bytes) -> list[tuple[LeaseTaken, int]]:
+        """Take tasks under leases of grantor ``of`` out of the queue; returns how many of which lease.
+
+        ``gone`` is merged.
+        """
+        dropped: list[tuple[LeaseTaken, int]] = []
+        kept: list[Piece] = []
+        for piece in work.queue:
+            count = len(piece.arguments)
+            left = without(piece.first, count, gone) if piece.lease.grantor.id == of else [(piece.first, count)]
+            if left == [(piece.first, count)]:
+                kept.append(piece)
+                continue
+            parts = [piece.cut(first - piece.first, first - piece.first + held) for first, held in left]
+            kept += parts
+            missing = count - sum(held for _, held in left)
+            dropped.append((piece.lease, missing))
+            self._count(work, -missing, sum(part.size_bytes for part in parts) - piece.size_bytes)
+        if dropped:
+            work.queue.clear()
+            work.queue.extend(kept)
+            self._line_up(work)
+        return dropped
+
+    def clear(self, work: Work) -> list[Piece]:
+        """All pieces of a job that wait, which do so no longer."""
+        pieces = list(work.queue)
+        work.queue.clear()
+        self._count(work, -work.queued, -work.queued_bytes)
+        self._line_up(work)
+        return pieces
+
+    # --- what runs ---------------------------------------------------------------------------------------------------
+
+    def started(self, positions: dict[int, int], now: float) -> list[tuple[Batch, int]]:
+        """Batches whose running task has run for a while and was not told of, and its index."""
+        found: list[tuple[Batch, int]] = []
+        for number, position in sorted(positions.items()):
+            batch = self.batches.get(number)
+            if batch is None or not batch.done <= position < batch.count:
+                continue
+            if position != batch.at:
+                batch.at, batch.since = position, now
+            elif position > batch.told and now - batch.since >= STARTED_AFTER_S:
+                batch.told = position
+                found.append((batch, batch.first + position))
+        return found
+
+
+def _is_short(work: Work) -> bool:
+    return work.task_s is not None and work.task_s < DOUBLE_BELOW_S
+
+
+def _running(work: Work) -> int:
+    return work.running

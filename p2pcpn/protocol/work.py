@@ -1,0 +1,175 @@
+"""Work: one job at this peer, and the register of all of them: bounded, the idle ones forgotten.
+
+A job is *busy* here while it has a lease, a running batch or a result that nobody acknowledged. An idle one is
+forgotten after a while, but not while its grantor has a session with us: the grantor believes that we know the job.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from p2pcpn import limits
+from p2pcpn.identity.keys import NodeId
+from p2pcpn.protocol.authority import Authority
+from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.messages import Results
+from p2pcpn.wire.statements import BlobRef
+
+IDLE_JOB_S = 600.0
+# A grantor counts its leases from one; two thousand million of them are enough for an epoch.
+TOKEN_BITS = 31
+
+
+@dataclass(slots=True, eq=False)
+class LeaseTaken:
+    """A lease this peer holds. ``remaining`` counts tasks that have neither a result nor gone back."""
+
+    token: int
+    epoch: int
+    grantor: Contact
+    remaining: int
+    result_key: bytes
+    digest_key: bytes
+    code_key: bytes
+    renew_at: float
+    parts: int = 0
+    outputs: int = 0
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """What tells leases of one job apart: grantors of different epochs count their tokens alike."""
+        return self.epoch, self.token
+
+
+@dataclass(slots=True, eq=False)
+class Piece:
+    """Consecutive tasks of one page under one lease, ready to run. ``size_bytes`` is what it costs to keep."""
+
+    lease: LeaseTaken
+    first: int
+    functions: tuple[bytes | BlobRef, ...]
+    numbers: tuple[int, ...] | None
+    arguments: tuple[bytes | BlobRef, ...]
+    size_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        inline = sum(len(value) for value in self.arguments if isinstance(value, bytes))
+        self.size_bytes = inline + len(self.arguments) * limits.QUEUED_TASK_BYTES
+
+    def cut(self, low: int, high: int) -> Piece:
+        """The tasks ``low`` to ``high`` (exclusive) of the piece."""
+        numbers = None if self.numbers is None else self.numbers[low:high]
+        return Piece(self.lease, self.first + low, self.functions, numbers, self.arguments[low:high])
+
+
+@dataclass(slots=True, eq=False)
+class Unsettled:
+    """A result that nobody acknowledged. ``message`` is none where only its row on disk is left."""
+
+    message: Results | None
+    blobs: tuple[bytes, ...]
+    grantor: Contact
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """One job at this peer. ``refused`` says why it is not run here; ``grantor`` grants it in the newest epoch."""
+
+    authority: Authority
+    grantor: Contact
+    refused: str | None
+    introducer: NodeId
+    leases: dict[tuple[int, int], LeaseTaken] = field(default_factory=dict)  # by epoch and token
+    newest: dict[int, int] = field(default_factory=dict)  # epoch -> its last token heard: none comes twice
+    queue: deque[Piece] = field(default_factory=deque)
+    queued: int = 0
+    queued_bytes: int = 0
+    running: int = 0  # batches in worker processes
+    slots: int = 1
+    task_s: float | None = None
+    unsettled: dict[tuple[int, int, int], Unsettled] = field(default_factory=dict)  # by epoch, token and part
+    orphaned_at: float | None = None
+    orphaned_since: float = 0.0
+    orphan_turn: int = 0
+
+    @property
+    def job(self) -> bytes:
+        return self.authority.job
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.leases or self.running or self.unsettled)
+
+
+class Works:
+    """All jobs at this peer.
+
+    ``sessions`` are the peers we have a session with. ``drop(job)`` is called for jobs that are idle: what else lies
+    here of them, such as pages, may go.
+    """
+
+    def __init__(self, sessions: set[NodeId], drop: Callable[[bytes], None]) -> None:
+        self.jobs: dict[bytes, Work] = {}
+        self._sessions = sessions
+        self._drop = drop
+        self._introduced: Counter[NodeId] = Counter()
+        self._idle: OrderedDict[bytes, float] = OrderedDict()  # job -> when it is forgotten, soonest first
+
+    def add(self, work: Work, now: float) -> bool:
+        """Take a job in, in place of an idle one where there are too many; false when none is idle."""
+        if self._crowded(work.introducer):
+            longest = self._displaced(work.introducer)
+            if longest is None:
+                return False
+            self._forget(longest)
+        self.jobs[work.job] = work
+        self._introduced[work.introducer] += 1
+        self.changed(work, now)
+        return True
+
+    def takes(self, introducer: NodeId) -> bool:
+        """Whether a job of ``introducer`` would be taken in."""
+        return not self._crowded(introducer) or self._displaced(introducer) is not None
+
+    def _crowded(self, introducer: NodeId) -> bool:
+        alone = self._introduced[introducer] >= limits.JOBS_PER_GRANTOR_MAX
+        return alone or len(self.jobs) >= limits.JOBS_PER_PEER_MAX
+
+    def _displaced(self, introducer: NodeId) -> bytes | None:
+        """The longest idle job; of ``introducer``, where it has its share already."""
+        alone = self._introduced[introducer] >= limits.JOBS_PER_GRANTOR_MAX
+        return next((job for job in self._idle if not alone or self.jobs[job].introducer == introducer), None)
+
+    def changed(self, work: Work, now: float) -> None:
+        """``work`` may have become busy or idle."""
+        if work.busy:
+            self._idle.pop(work.job, None)
+        else:
+            self._idle[work.job] = now + IDLE_JOB_S
+            self._idle.move_to_end(work.job)
+
+    def _forget(self, job: bytes) -> None:
+        del self._idle[job]
+        work = self.jobs.pop(job)
+        self._introduced[work.introducer] -= 1
+        if not self._introduced[work.introducer]:
+            del self._introduced[work.introducer]
+        self._drop(job)
+
+    def deadline(self) -> float | None:
+        return next(iter(self._idle.values()), None)
+
+    def expire(self, now: float) -> None:
+        """Forget what has been idle for long."""
+        while self._idle:
+            job, until = next(iter(self._idle.items()))
+            if until > now:
+                return
+            if self.jobs[job].grantor.id in self._sessions:
+                self._idle[job] = now + IDLE_JOB_S
+                self._idle.move_to_end(job)
+                self._drop(job)
+            else:
+                self._forget(job)
