@@ -95,6 +95,7 @@ class Gossip:
         self._verifies = Allowance(limits.RUMOR_VERIFIES_PER_S, limits.RUMOR_VERIFIES_PER_SENDER_PER_S)
         self._offers: OrderedDict[tuple[bytes, bytes], Bucket] = OrderedDict()
         self._round_due_s = now
+        self._lonely = False  # the last round found nobody to tell: the next needs not wait
         self._push_pull_due_s = now
         self._refused = 0
         self._delivered = 0
@@ -106,9 +107,22 @@ class Gossip:
         hops = HOPS[signed.kind] if hops is None else min(hops, limits.RUMOR_HOPS_MAX)
         statement = read(signed, _TYPES[signed.kind])
         packed = SIGNED.encode(signed)
-        if rumor_id(packed) not in self._held and self._is_news(signed, statement):
-            self._hold(rumor_id(packed), signed, statement, len(packed), hops, now)
-        return self._round(now)
+        if rumor_id(packed) in self._held or not self._is_news(signed, statement):
+            return []
+        held = self._hold(rumor_id(packed), signed, statement, len(packed), hops, now)
+        return self._tell_at_once(held, now)
+
+    def _tell_at_once(self, held: _Held, now: float) -> list[Effect]:
+        """Our own word does not wait for the next round: who offers work waits for claims."""
+        peers = self._neighbourhood.sample(limits.FANOUT)
+        if held.id not in self._active or not peers:
+            return self._round(now)
+        if len(self._active) == 1:
+            self._round_due_s = now + limits.RUMOR_ROUND_S
+        held.rounds -= 1
+        if not held.rounds:
+            del self._active[held.id]
+        return [effect for peer in peers for effect in self._tell(peer, [held])]
 
     def pull(self, peer: Contact, now: float) -> list[Effect]:
         """Compare rumors with ``peer`` at once, for example because it is new."""
@@ -252,9 +266,10 @@ class Gossip:
 
     def _round(self, now: float) -> list[Effect]:
         """One round to a few neighbours, if there is news and the last was long enough ago."""
-        if not self._active or now < self._round_due_s:
+        if not self._active or (now < self._round_due_s and not (self._lonely and len(self._neighbourhood))):
             return []
         peers = self._neighbourhood.sample(limits.FANOUT)
+        self._lonely = not peers
         self._round_due_s = now + (limits.RUMOR_ROUND_S if peers else LONELY_S)
         if not peers:
             return []

@@ -130,7 +130,7 @@ class Peer:
         self.computing = bool(setup.roles & Role.COMPUTE)
         self.pairs = Pairs(
             me, setup.boot, rng, swarm_key=setup.rules.swarm_key, roles=setup.roles, port=setup.contact.port,
-            puzzle=setup.puzzle, difficulty=setup.difficulty,
+            puzzle=setup.puzzle, difficulty=setup.difficulty, network_group=setup.network_group,
         )  # fmt: skip
         self.lines = Lines()
         self.roundtrips = RoundTrips()
@@ -185,7 +185,7 @@ class Peer:
         return self.perform(effects, now)
 
     def message_received(self, peer: NodeId, message: m.Message, now: float) -> list[Effect]:
-        """A message over the session with ``peer``. What cannot be right is counted; too much of it costs the session."""
+        """A message over a session. What cannot be right is counted; too much of it ends the session."""
         contact, key = self.lines.open.get(peer), self.lines.keys.get(peer)
         if contact is None or key is None:
             return []
