@@ -43,7 +43,8 @@ class Participant:
     completed: int = 0
     pace: Pace = field(default_factory=lambda: Pace(0))
     tokens: dict[int, None] = field(default_factory=dict)
-    session: int = 0  # counts its sessions: what was sent in an earlier one may not have arrived
+    # Stands for one session, by identity: what was sent in an earlier one, or to an earlier claim, may not be there.
+    session: object = field(default_factory=object)
     forgot: bool = False  # it said that it lacks what a steward should have
     missing: int = 0  # leases in a row that it returned because it lacked something
     declines: int = 0  # leases in a row that it declined
@@ -70,7 +71,7 @@ class Participant:
 
     def session_lost(self) -> None:
         """What it was sent may not have arrived, and if it restarted it remembers none of it."""
-        self.session += 1
+        self.session = object()
         self.blobs.clear()
         self.ready = False
 

@@ -29,7 +29,7 @@ class Page:
     key: bytes
     blobs: list[bytes]
     open: int
-    sent: dict[NodeId, int] = field(default_factory=dict)  # to whom, in which of its sessions
+    sent: dict[NodeId, object] = field(default_factory=dict)  # to whom, in which of its sessions
 
 
 @dataclass(slots=True)

@@ -41,7 +41,7 @@ class Supply:
     def again(self, peer: Participant) -> list[Effect]:
         """It says that it lacks something: introduced again, and sent everything again with its next leases."""
         peer.forgot = True
-        peer.session += 1
+        peer.session = object()
         peer.blobs.clear()
         return self.introduce(peer)
 
@@ -53,7 +53,7 @@ class Supply:
         has_all = self._has_all(peer)
         for page, low, high in self._stock.pieces(spans):
             slices.append(PageSlice(page.segment, page.first, low, high, page.key))
-            if not has_all and page.sent.get(peer.node) != peer.session:
+            if not has_all and page.sent.get(peer.node) is not peer.session:
                 page.sent[peer.node] = peer.session
                 missing.setdefault(page.segment, []).append(page)
             for digest in page.blobs:

@@ -1,0 +1,256 @@
+"""The book is kept in step: whatever peers, owner and time do, every index is in one place, and in the end all end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import hypothesis.strategies as st
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from p2pcpn.protocol import events
+from p2pcpn.protocol.book import Book
+from p2pcpn.protocol.ledger import CANCELLED, EVERYBODY, FAILED, LEASED, SETTLED, WAITING
+from p2pcpn.protocol.participants import Participant
+from p2pcpn.wire import messages as m
+from p2pcpn.wire.pages import cut
+from p2pcpn.wire.statements import Outcome
+from tests.unit.protocol.granting import ME, Table, Worker, at, keypair, steward
+
+WORKERS = 5
+BOOK_SPANS = [(0, 4)]
+
+
+def booked() -> tuple[Book, Participant]:
+    """A book of four tasks and one peer."""
+    book = Book(retries=1, slots_max=0)
+    peer = Participant(at(keypair(10), 5010), keypair(10).public, 1, 2, (0.0, b""))
+    book.ledger.extend(4)
+    book.participants.add(peer)
+    book.participants.promote(4, [])
+    table = Table()
+    segment, sealed = table.segment(4)
+    table.grantor.restore(segment, sealed, [[]])
+    book.stock = table.grantor.book.stock
+    return book, peer
+
+
+def test_a_lease_moves_tasks_from_the_line_to_the_peer() -> None:
+    book, peer = booked()
+    token = book.lease(peer, 3, 130.0)
+    assert token == 1
+    assert (book.ledger.waiting, book.ledger.leased, peer.held) == (1, 3, 3)
+    assert book.lease(peer, 3, 130.0) == 2
+    assert book.lease(peer, 3, 130.0) is None
+
+
+def test_a_lost_lease_is_charged_and_a_forgotten_peer_is_not() -> None:
+    book, peer = booked()
+    assert book.lease(peer, 4, 130.0) == 1
+    assert book.lose_lease(1) == []
+    assert book.lease(peer, 4, 130.0) == 2
+    book.forget(peer.node)
+    assert (book.ledger.waiting, book.ledger.leased) == (4, 0)
+    book.participants.add(Participant(peer.contact, peer.key, 1, 2, peer.rank))
+    again = book.participants.peers[peer.node]
+    assert book.lease(again, 4, 130.0) == 3
+    assert book.lose_lease(3) == [0, 1, 2, 3]
+    assert list(book.ledger.states) == [FAILED] * 4
+
+
+def test_what_is_cancelled_is_named_by_who_held_it() -> None:
+    book, peer = booked()
+    book.lease(peer, 2, 130.0)
+    assert book.cancel([(1, 3)]) == [(peer, [(1, 1)])]
+    assert book.cancel([(1, 3)]) == []
+    assert peer.held == 1
+
+
+class Granting(RuleBasedStateMachine):
+    """Anything that can happen to a grantor, in any order."""
+
+    @initialize(max_workers=st.sampled_from([0, 0, 3]), storing=st.booleans(), stewards=st.integers(0, 2))
+    def begin(self, max_workers: int, storing: bool, stewards: int) -> None:
+        named = [steward(20 + number)[1] for number in range(stewards)]
+        others = [at(keypair(30 + number), 5030 + number) for number in range(3)]
+        self.table = Table(max_workers=max_workers, storing=storing, stewards=named, candidates=others, replicas=2)
+        self.max_workers = max_workers
+        self.workers = [self.table.worker(10 + number, slots=1 + number % 3, claims=False) for number in range(WORKERS)]
+        self.messages: list[tuple[Worker, m.Results]] = []
+
+    # --- rules ---
+
+    @rule(counts=st.lists(st.integers(1, 5), min_size=1, max_size=3))
+    def extend(self, counts: list[int]) -> None:
+        self.table.extend(*counts)
+
+    @rule(number=st.integers(0, WORKERS - 1), restarted=st.booleans())
+    def claim(self, number: int, restarted: bool) -> None:
+        self.workers[number].boot += restarted
+        self.workers[number].claim()
+
+    @rule(
+        number=st.integers(0, WORKERS - 1), back=st.integers(0, 3), low=st.integers(0, 5), count=st.integers(1, 6),
+        outcome=st.sampled_from([Outcome.OK, Outcome.OK, Outcome.RAISED, Outcome.DIED]), last=st.booleans(),
+    )  # fmt: skip
+    def results(self, number: int, back: int, low: int, count: int, outcome: int, last: bool) -> None:
+        worker = self.workers[number]
+        if not worker.grants:
+            return
+        _, lease = worker.grants[max(-1 - back, -len(worker.grants))]
+        indices = cut(lease.spans)
+        some = indices[low % len(indices) :][:count]
+        spans = [(index, 1) for index in some]
+        message = worker.message(lease, spans=spans, outcome=outcome, last=last)
+        self.messages.append((worker, message))
+        worker.bring(message)
+
+    @precondition(lambda self: self.messages)
+    @rule(data=st.data())
+    def results_again(self, data: Any) -> None:
+        worker, message = data.draw(st.sampled_from(self.messages[-20:]))
+        worker.bring(message)
+
+    @rule(
+        number=st.integers(0, WORKERS - 1), back=st.integers(0, 2), cut_at=st.integers(0, 4),
+        code=st.sampled_from(["declined", "missing", "late", "leaving"]),
+    )  # fmt: skip
+    def returned(self, number: int, back: int, cut_at: int, code: str) -> None:
+        worker = self.workers[number]
+        if worker.grants:
+            _, lease = worker.grants[max(-1 - back, -len(worker.grants))]
+            worker.give_back(lease, code, [(index, 1) for index in cut(lease.spans)[cut_at:]])
+
+    @rule(
+        number=st.integers(0, WORKERS + 4),
+        what=st.sampled_from(["session_opened", "session_closed", "session_closed", "peer_alive", "peer_dead"]),
+    )  # fmt: skip
+    def peer(self, number: int, what: str) -> None:
+        nodes = [worker.node for worker in self.workers] + [keypair(k).id for k in (20, 21, 30, 31, 32)]
+        getattr(self.table, what)(nodes[number])
+
+    @rule(number=st.integers(0, WORKERS - 1))
+    def progress(self, number: int) -> None:
+        worker = self.workers[number]
+        if worker.grants:
+            told = m.Progress(self.table.job, worker.last.token, cut(worker.last.spans))
+            self.table.act(lambda grantor, now: grantor.progress(worker.contact, told, now))
+
+    @rule(first=st.integers(0, 40), count=st.integers(1, 6))
+    def cancel(self, first: int, count: int) -> None:
+        self.table.act(lambda grantor, now: grantor.cancel([(first, count), (first, 1)], stop=True, now=now))
+
+    @rule(seconds=st.sampled_from([0.01, 0.2, 1.1, 6.0, 31.0]))
+    def time(self, seconds: float) -> None:
+        self.table.pass_time(seconds)
+
+    @rule(refuse=st.booleans())
+    def holders_answer(self, refuse: bool) -> None:
+        self.answer(m.AnswerCode.FULL if refuse else m.AnswerCode.DONE)
+
+    def answer(self, code: int) -> None:
+        custody = self.table.custody
+        for node, trustee in list(custody.stewards.all.items()):
+            for request in list(trustee.unanswered)[:1 if code else None]:
+                self.table.answer(node, request, code)
+        for node, holder in list(custody.copies.holders.items()):
+            for request in list(holder.awaited)[:1 if code else None]:
+                self.table.answer(node, request, code)
+
+    # --- invariants ---
+
+    @invariant()
+    def every_index_is_in_one_place(self) -> None:
+        if not hasattr(self, "table"):
+            return
+        book = self.table.grantor.book
+        ledger, states = book.ledger, book.ledger.states
+        owed = Counter(index for lease in book.leases.live.values() for index in cut(lease.open))
+        assert all(times == 1 for times in owed.values())
+        assert sorted(owed) == [index for index, state in enumerate(states) if state == LEASED]
+        waiting = [index for index, state in enumerate(states) if state == WAITING]
+        assert (ledger.waiting, ledger.leased) == (len(waiting), len(owed))
+        lined = Counter()
+        for barred, line in ledger._lines.items():
+            here = [index for index in cut(list(line.spans)) if states[index] == WAITING]
+            assert len(here) == line.waiting
+            assert all(ledger.barred_from(index) == barred for index in here)
+            assert line.waiting or barred == EVERYBODY
+            lined.update(here)
+        assert sorted(lined.elements()) == waiting
+
+    @invariant()
+    def what_peers_hold_adds_up(self) -> None:
+        if not hasattr(self, "table"):
+            return
+        book = self.table.grantor.book
+        peers = book.participants.peers
+        for node, peer in peers.items():
+            tokens = [token for token, lease in book.leases.live.items() if lease.peer == node]
+            assert list(peer.tokens) == tokens
+            assert peer.held == sum(book.leases.live[token].remaining for token in tokens)
+            assert (peer.slots > 0) == peer.taken
+        assert {lease.peer for lease in book.leases.live.values()} <= set(peers)
+        assert book.participants.slots == sum(peer.slots for peer in peers.values())
+        assert book.participants.slots_idle == sum(peer.slots for peer in peers.values() if not peer.held)
+        assert not self.max_workers or book.participants.slots <= self.max_workers
+
+    @invariant()
+    def each_result_is_delivered_once_and_logged(self) -> None:
+        if not hasattr(self, "table"):
+            return
+        table = self.table
+        settled = [index for index, state in enumerate(table.grantor.ledger.states) if state == SETTLED]
+        assert sorted(table.delivered) == settled
+        log = table.grantor.log
+        assert log.settled + sum(count for _, count in log._spans) == len(settled)
+        assert table.custody.replicated <= log.settled
+
+    @invariant()
+    def pages_of_ended_tasks_are_dropped(self) -> None:
+        if not hasattr(self, "table"):
+            return
+        stock, states = self.table.grantor.book.stock, self.table.grantor.ledger.states
+        for page in stock._pages:
+            assert page.open == sum(s in (WAITING, LEASED) for s in states[page.first : page.first + page.count])
+            assert bool(page.sealed) == bool(page.open)
+        open_tasks = sum(page.open for page in stock._pages)
+        assert open_tasks == self.table.grantor.ledger.open
+
+    # --- healing ---
+
+    def teardown(self) -> None:
+        """A peer that does as it is told comes, time passes: everything ends, and its log is safe."""
+        if not hasattr(self, "table"):
+            return
+        table = self.table
+        table.close()
+        good = table.worker(50, slots=2, claims=False)
+        for _ in range(80):
+            if table.grantor.finished:
+                break
+            good.claim()
+            done = 0
+            while done < len(good.grants):
+                _, lease = good.grants[done]
+                done += 1
+                if table.grantor.leases.get(lease.token) is not None:
+                    good.run(lease, last=True)
+            table.pass_time(31.0)
+        assert table.grantor.finished
+        ended = Counter(table.grantor.ledger.states)
+        assert ended[WAITING] == ended[LEASED] == 0
+        failed = [index for event in table.seen(events.GaveUp) for index in event.indices]
+        assert sorted(failed) == [i for i, state in enumerate(table.grantor.ledger.states) if state == FAILED]
+        assert ended[SETTLED] + ended[FAILED] + ended[CANCELLED] == table.grantor.ledger.total
+        for _ in range(20):
+            table.pass_time(16.0)
+            self.answer(m.AnswerCode.DONE)
+        assert table.custody.done
+        assert table.seen(events.Replicated) == [] or table.seen(events.Replicated)[-1].done
+        assert ME.id not in table.custody.copies.holders
+
+
+Granting.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestWhateverHappens = Granting.TestCase

@@ -1,0 +1,670 @@
+"""The grantor: claims, leases, results and what becomes of tasks when peers are lost, die or decline."""
+
+from __future__ import annotations
+
+import pytest
+
+from p2pcpn.errors import PeerError
+from p2pcpn.protocol import events
+from p2pcpn.protocol.effects import Probe, Publish, Tell, TellBlob
+from p2pcpn.protocol.grantor import STANDBY, TAKEN, UNKNOWN, UNWANTED, blobs_of
+from p2pcpn.protocol.hardship import PATIENCE_S, STALL_S
+from p2pcpn.protocol.ledger import CANCELLED, FAILED, SETTLED
+from p2pcpn.wire import messages as m
+from p2pcpn.wire import pages
+from p2pcpn.wire.pages import Print, TaskPage
+from p2pcpn.wire.sealing import output_key, seal
+from p2pcpn.wire.statements import BlobRef, Outcome
+from tests.unit.protocol.granting import KEYS, Table, keypair
+
+
+def test_a_job_goes_from_a_claim_to_the_last_result() -> None:
+    table = Table()
+    table.extend(2)
+    worker = table.worker(10)
+    assert [type(message) for message in worker.said] == [m.Introduce, m.Extend, m.Grant]
+    worker.run(last=True)
+    table.close()
+    assert table.delivered == [0, 1]
+    assert table.grantor.finished
+    assert not table.grantor.leases
+
+
+def test_a_lease_is_signed_and_its_slices_cover_it() -> None:
+    table = Table()
+    table.extend(3, 3)
+    worker = table.worker(10, slots=5)
+    grant, lease = worker.grants[0]
+    assert lease.worker == worker.node
+    assert lease.spans == [(0, 5)]
+    assert [(s.first, s.low, s.high) for s in grant.slices] == [(0, 0, 3), (3, 0, 2)]
+    assert grant.slots == 5
+    assert grant.result_key == KEYS.results(0, table.grantor.me.id, lease.token)
+
+
+def test_pages_are_sent_once_to_a_peer() -> None:
+    table = Table()
+    table.extend(8)
+    worker = table.worker(10, slots=2)
+    worker.run()
+    worker.run()
+    assert len(worker.grants) > 1
+    assert len(worker.of(m.Extend)) == 1
+
+
+def test_equal_blobs_are_sent_once_to_a_peer() -> None:
+    table = Table()
+    blob = bytes([3]) * 32
+    table.extend(2, 2, blobs=[[blob], [blob]])
+    worker = table.worker(10, slots=4)
+    sent = [e for e in table.effects if isinstance(e, TellBlob) and e.to == worker.contact]
+    assert [effect.digest for effect in sent] == [blob]
+
+
+def test_the_code_of_the_project_comes_with_the_introduction() -> None:
+    code = BlobRef(bytes([5]) * 32, 10, b"")
+    table = Table(code=code)
+    table.extend(1)
+    table.worker(10)
+    assert [e.digest for e in table.effects if isinstance(e, TellBlob)] == [code.digest]
+
+
+def test_a_claim_of_another_epoch_is_refused() -> None:
+    table = Table()
+    with pytest.raises(PeerError):
+        table.worker(10, claims=False).claim(epoch=1)
+
+
+def test_a_claim_without_slots_is_refused() -> None:
+    table = Table()
+    with pytest.raises(PeerError):
+        table.worker(10, claims=False).claim(slots=0)
+
+
+def test_a_claim_under_another_peers_key_is_refused() -> None:
+    table = Table()
+    worker = table.worker(10, claims=False)
+    worker.key = keypair(11)
+    with pytest.raises(PeerError):
+        worker.claim()
+
+
+def test_a_claim_of_a_job_that_has_ended_is_unknown() -> None:
+    table = Table()
+    table.extend(1)
+    table.cancel_job()
+    assert table.worker(10, claims=False).claim() == UNKNOWN
+
+
+def test_claims_beyond_what_can_be_kept_are_unwanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("p2pcpn.limits.SESSIONS_MAX", 1)
+    table = Table()
+    table.worker(10)
+    assert table.worker(11, claims=False).claim() == UNWANTED
+
+
+def test_a_claim_that_comes_twice_changes_nothing() -> None:
+    table = Table()
+    table.extend(1)
+    worker = table.worker(10)
+    before = len(worker.said)
+    assert worker.claim() == TAKEN
+    assert len(worker.said) == before
+
+
+def test_a_peer_that_restarted_and_claims_again_is_leased_its_tasks_anew() -> None:
+    table = Table()
+    table.extend(1)
+    worker = table.worker(10)
+    worker.boot = 2
+    assert worker.claim() == TAKEN
+    assert [lease.token for _, lease in worker.grants] == [1, 2]
+    assert len(worker.of(m.Extend)) == 2
+
+
+def test_a_peer_is_on_standby_until_there_is_work_for_it() -> None:
+    table = Table()
+    near, far = table.worker(10, slots=2), table.worker(11, slots=2)
+    assert (near.claim(), far.claim()) == (STANDBY, STANDBY)
+    table.extend(2)
+    assert near.grants
+    assert not far.grants
+    table.extend(2)
+    assert far.grants
+
+
+def test_max_workers_bounds_the_slots_of_all_peers() -> None:
+    table = Table(max_workers=3)
+    table.extend(100)
+    near, far, last = table.worker(10, slots=2), table.worker(11, slots=2), table.worker(12, slots=2)
+    assert [grant.slots for worker in (near, far) for grant, _ in worker.grants] == [2, 1]
+    assert last.claim() == STANDBY
+    assert table.grantor.book.participants.slots == 3
+
+
+def test_a_peer_taken_when_little_waited_gets_its_slots_when_more_does() -> None:
+    table = Table(max_workers=4)
+    table.extend(1)
+    worker = table.worker(10, slots=4)
+    worker.run()
+    table.extend(100)
+    assert worker.grants[-1][0].slots == 4
+    assert worker.last.spans[0][0] == 1
+
+
+def test_the_nearest_peers_are_taken_first() -> None:
+    table = Table()
+    far, near = table.worker(10, rtt_ms=9.0), table.worker(11, rtt_ms=1.0)
+    table.extend(2)
+    assert near.indices == [0, 1]
+    assert not far.grants
+
+
+def test_a_standby_peer_takes_over_when_another_leaves() -> None:
+    table = Table(max_workers=2)
+    table.extend(2)
+    near, far = table.worker(10), table.worker(11)
+    assert not far.grants
+    near.give_back(near.last, "leaving", [])
+    assert far.indices == [0, 1]
+
+
+# --- leases end -----------------------------------------------------------------------------------------------------
+
+
+def test_a_lease_that_expires_goes_to_the_next_claim() -> None:
+    table = Table()
+    table.extend(2)
+    silent = table.worker(10)
+    table.pass_time(29.0)
+    assert table.grantor.leases
+    table.pass_time(2.0)
+    assert not table.grantor.leases
+    assert silent.node not in table.grantor.participants
+    assert table.worker(11).indices == [0, 1]
+
+
+def test_progress_renews_a_lease_and_tells_what_runs() -> None:
+    table = Table()
+    table.extend(2)
+    worker = table.worker(10)
+    table.pass_time(20.0)
+    told = m.Progress(table.job, worker.last.token, [1, 7])
+    table.act(lambda grantor, now: grantor.progress(worker.contact, told, now))
+    table.pass_time(20.0)
+    assert table.grantor.leases
+    assert table.seen(events.Started) == [events.Started(table.job, [1])]
+
+
+def test_progress_of_a_lease_that_is_anothers_is_ignored() -> None:
+    table = Table()
+    table.extend(2)
+    worker, other = table.worker(10), table.worker(11)
+    told = m.Progress(table.job, worker.last.token, [1])
+    assert table.act(lambda grantor, now: grantor.progress(other.contact, told, now)) == []
+
+
+def test_a_lost_session_is_probed_and_leases_nothing_more() -> None:
+    table = Table()
+    table.extend(8)
+    worker = table.worker(10)
+    assert Probe(worker.contact) in table.session_closed(worker.node)
+    before = len(worker.grants)
+    table.extend(8)
+    assert len(worker.grants) == before
+
+
+def test_the_leases_of_a_dead_peer_are_granted_to_others_at_once() -> None:
+    table = Table()
+    table.extend(2)
+    worker, other = table.worker(10), table.worker(11)
+    table.session_closed(worker.node)
+    table.peer_dead(worker.node)
+    assert other.indices == [0, 1]
+    assert worker.node not in table.grantor.participants
+
+
+def test_a_peer_that_lives_is_introduced_again_and_goes_on() -> None:
+    table = Table()
+    table.extend(8)
+    worker = table.worker(10)
+    lease = worker.last
+    table.session_closed(worker.node)
+    worker.said.clear()
+    table.peer_alive(worker.node)
+    assert [type(message) for message in worker.said] == [m.Introduce, m.Extend, m.Grant]
+    assert (worker.last.token, worker.last.spans) == (lease.token, lease.spans)
+    table.session_opened(worker.node)
+    worker.run(lease)
+    assert table.delivered == [0, 1]
+    assert len(worker.grants) > 1
+
+
+def test_a_session_that_comes_back_before_the_probes_answer_goes_on_too() -> None:
+    table = Table()
+    table.extend(2)
+    worker = table.worker(10)
+    table.session_closed(worker.node)
+    worker.said.clear()
+    table.session_opened(worker.node)
+    said = [type(message) for message in worker.said]
+    assert said == [m.Introduce, m.Extend, m.Grant]
+    table.peer_alive(worker.node)
+    assert [type(message) for message in worker.said] == said
+
+
+def test_a_lease_is_said_again_for_what_it_still_owes() -> None:
+    table = Table()
+    table.extend(4)
+    worker = table.worker(10, slots=4)
+    worker.run(spans=[(1, 1)])
+    table.session_closed(worker.node)
+    table.session_opened(worker.node)
+    assert worker.last.spans == [(0, 1), (2, 2)]
+
+
+def test_a_peer_that_cannot_be_dialled_gives_back_what_it_never_got() -> None:
+    table = Table(retries=0)
+    table.extend(2)
+    worker, other = table.worker(10), table.worker(11)
+    table.session_closed(worker.node)
+    table.peer_alive(worker.node)
+    table.session_closed(worker.node)
+    assert other.indices == [0, 1]
+    assert not table.seen(events.GaveUp)
+
+
+def test_a_peer_whose_sessions_do_not_hold_is_lost() -> None:
+    table = Table(retries=0)
+    table.extend(2)
+    worker = table.worker(10)
+    worker.run(spans=[(0, 1)])
+    table.session_closed(worker.node)
+    table.peer_alive(worker.node)
+    table.session_closed(worker.node)
+    assert [event.indices for event in table.seen(events.GaveUp)] == [[1]]
+
+
+def test_an_idle_peer_whose_session_closes_is_forgotten() -> None:
+    table = Table()
+    table.extend(2)
+    worker = table.worker(10)
+    worker.run()
+    assert table.session_closed(worker.node) == []
+    assert not table.grantor.participants
+    assert table.session_opened(worker.node) == []
+
+
+def test_a_task_that_lost_its_peer_too_often_is_given_up() -> None:
+    table = Table(retries=1)
+    table.extend(1)
+    for number in (10, 11):
+        worker = table.worker(number)
+        table.session_closed(worker.node)
+        table.peer_dead(worker.node)
+    [gave_up] = table.seen(events.GaveUp)
+    assert (gave_up.indices, gave_up.died) == ([0], False)
+    assert "2 times" in gave_up.text
+    assert table.grantor.ledger.states[0] == FAILED
+
+
+# --- what results settle ---------------------------------------------------------------------------------------------
+
+
+def test_an_old_token_settles_nothing_where_a_newer_lease_exists() -> None:
+    table = Table()
+    table.extend(2)
+    slow = table.worker(10)
+    old = slow.last
+    table.pass_time(31.0)
+    quick = table.worker(11)
+    slow.run(old)
+    assert table.delivered == []
+    assert table.grantor.conflicts == 1
+    quick.run()
+    assert table.delivered == [0, 1]
+
+
+def test_an_old_token_settles_what_waits_again() -> None:
+    table = Table()
+    table.extend(2)
+    slow = table.worker(10)
+    old = slow.last
+    table.pass_time(31.0)
+    slow.run(old)
+    assert table.delivered == [0, 1]
+    assert table.worker(11).claim() == STANDBY
+    assert table.grantor.ledger.waiting == 0
+
+
+def test_tasks_given_back_and_leased_again_are_fenced_from_a_live_lease() -> None:
+    table = Table()
+    table.extend(4)
+    worker, other = table.worker(10, slots=4), table.worker(11, slots=4)
+    lease = worker.last
+    worker.give_back(lease, "late", [(2, 2)])
+    assert other.indices == [2, 3]
+    worker.run(lease)
+    assert table.delivered == [0, 1]
+    assert table.grantor.participants[other.node].held == 2
+    other.run()
+    assert table.delivered == [0, 1, 2, 3]
+
+
+def test_a_lease_that_ends_gives_back_only_what_it_still_owes() -> None:
+    table = Table()
+    table.extend(4)
+    worker, other = table.worker(10, slots=4), table.worker(11, slots=4)
+    worker.give_back(worker.last, "late", [(2, 2)])
+    table.session_closed(worker.node)
+    table.peer_dead(worker.node)
+    assert other.indices == [2, 3, 0, 1]
+
+
+def test_each_index_is_settled_once_and_its_worker_told_twice() -> None:
+    table = Table(replicas=1)
+    table.extend(2)
+    worker = table.worker(10)
+    message = worker.message(worker.last)
+    worker.bring(message)
+    table.pass_time(0.2)
+    worker.bring(message)
+    assert table.delivered == [0, 1]
+    assert worker.of(m.Settled) == [m.Settled(table.job, [(1, 0)])] * 2
+
+
+def test_results_that_come_twice_before_they_are_safe_are_acknowledged_with_them() -> None:
+    table = Table(replicas=1)
+    table.extend(2)
+    worker = table.worker(10)
+    message = worker.message(worker.last)
+    worker.bring(message)
+    worker.bring(message)
+    table.pass_time(0.2)
+    assert worker.of(m.Settled) == [m.Settled(table.job, [(1, 0), (1, 0)])]
+
+
+def test_results_of_a_peer_that_was_forgotten_meanwhile_count() -> None:
+    table = Table()
+    table.extend(2)
+    worker = table.worker(10)
+    lease = worker.last
+    worker.give_back(lease, "leaving", [])
+    assert worker.node not in table.grantor.participants
+    worker.run(lease)
+    assert table.delivered == [0, 1]
+
+
+def test_a_lease_whose_last_receipt_owes_some_ends_soon() -> None:
+    table = Table()
+    table.extend(4)
+    worker = table.worker(10, slots=4)
+    worker.run(spans=[(0, 2)], last=True)
+    assert table.grantor.leases
+    table.pass_time(1.5)
+    assert not table.grantor.leases
+    assert table.worker(11, slots=4).indices == [2, 3]
+
+
+def test_the_receipts_that_a_last_one_overtook_are_still_good() -> None:
+    table = Table()
+    table.extend(4)
+    worker = table.worker(10, slots=4)
+    late = worker.message(worker.last, spans=[(2, 2)])
+    worker.run(spans=[(0, 2)], last=True)
+    worker.bring(late)
+    assert table.delivered == [0, 1, 2, 3]
+
+
+def test_output_is_passed_on_and_must_be_of_a_leased_task() -> None:
+    table = Table()
+    table.extend(2)
+    worker = table.worker(10)
+    key = output_key(KEYS.results(0, table.grantor.me.id, worker.last.token))
+
+    def said(index: int) -> m.Output:
+        return m.Output(table.job, worker.last.token, 1, seal(key, 1, pages.PRINT.encode(Print(index, 1, b"hello"))))
+
+    table.act(lambda grantor, now: grantor.output(worker.contact, said(1), now))
+    assert table.seen(events.Printed) == [events.Printed(table.job, 1, 1, b"hello", worker.node)]
+    with pytest.raises(PeerError):
+        table.grantor.output(worker.contact, said(2), table.now)
+    assert table.grantor.output(table.worker(11).contact, said(1), table.now) == []
+
+
+# --- deaths and declines ---------------------------------------------------------------------------------------------
+
+
+def test_a_task_that_died_on_three_peers_is_poison() -> None:
+    table = Table()
+    table.extend(1)
+    workers = [table.worker(number) for number in (10, 11, 12)]
+    for worker in workers:
+        assert worker.indices == [0]
+        worker.run(outcome=Outcome.DIED)
+    [delivered] = table.seen(events.Delivered)
+    assert delivered.outcomes == bytes([Outcome.DIED])
+    assert table.grantor.ledger.states[0] == SETTLED
+
+
+def test_a_task_that_died_where_it_could_run_waits_a_moment_and_ends_with_its_death() -> None:
+    table = Table()
+    table.extend(1)
+    worker = table.worker(10)
+    worker.run(outcome=Outcome.DIED)
+    assert not table.seen(events.GaveUp)
+    assert worker.indices == [0]
+    table.pass_time(PATIENCE_S + 0.1)
+    [gave_up] = table.seen(events.GaveUp)
+    assert (gave_up.indices, gave_up.died, gave_up.signal) == ([0], True, 9)
+
+
+def test_a_peer_that_comes_in_time_runs_what_died_elsewhere() -> None:
+    table = Table()
+    table.extend(1)
+    table.worker(10).run(outcome=Outcome.DIED)
+    table.pass_time(PATIENCE_S / 2)
+    assert table.offers
+    table.worker(11).run()
+    assert table.delivered == [0]
+
+
+def test_a_standby_peer_is_taken_for_what_died_even_where_no_slot_is_free() -> None:
+    table = Table(max_workers=1)
+    table.extend(1)
+    first, second = table.worker(10, slots=1), table.worker(11, slots=1)
+    assert not second.grants
+    first.run(outcome=Outcome.DIED)
+    assert second.indices == [0]
+    assert table.grantor.book.participants.slots == 1
+
+
+def test_the_mates_of_a_task_that_died_are_settled_or_returned_uncharged() -> None:
+    table = Table(retries=0)
+    table.extend(4)
+    worker = table.worker(10, slots=4)
+    lease = worker.last
+    worker.run(lease, spans=[(0, 1)])
+    worker.give_back(lease, "late", [(2, 2)])
+    worker.run(lease, spans=[(1, 1)], outcome=Outcome.DIED, last=True)
+    assert table.delivered == [0]
+    assert worker.last.spans == [(2, 2)]
+    assert not table.seen(events.GaveUp)
+
+
+def test_a_death_that_does_not_decode_is_refused_and_changes_nothing() -> None:
+    table = Table()
+    table.extend(2)
+    worker = table.worker(10)
+    with pytest.raises(PeerError):
+        worker.run(outcome=Outcome.DIED, value=lambda index: b"\xc1")
+    with pytest.raises(PeerError):
+        worker.run(outcome=Outcome.DIED, value=lambda index: BlobRef(bytes(32), 1, b""))
+    assert not table.grantor.ledger.troubles
+    assert table.grantor.participants[worker.node].held == 2
+
+
+def test_a_decline_excludes_the_peer_and_shows_as_stalled() -> None:
+    table = Table()
+    table.extend(2)
+    worker = table.worker(10)
+    worker.give_back(worker.last, "declined")
+    assert len(worker.grants) == 1
+    table.pass_time(STALL_S + 0.1)
+    assert table.seen(events.Stalled) == [events.Stalled(table.job, ((worker.node, "says declined"),))]
+    table.pass_time(STALL_S)
+    assert len(table.seen(events.Stalled)) == 2
+    table.worker(11).run()
+    assert table.delivered == [0, 1]
+    table.pass_time(3 * STALL_S)
+    assert len(table.seen(events.Stalled)) == 2
+
+
+def test_a_peer_that_declines_everything_takes_part_no_more() -> None:
+    table = Table()
+    table.extend(100)
+    worker = table.worker(10, slots=2)
+    while worker.node in table.grantor.participants:
+        worker.give_back(worker.last, "declined")
+    assert len(worker.grants) < 20
+
+
+def test_a_peer_that_lacks_something_is_sent_it_again() -> None:
+    table = Table()
+    table.extend(2)
+    worker = table.worker(10)
+    worker.give_back(worker.last, "missing")
+    said = [type(message) for message in worker.said]
+    assert said == [m.Introduce, m.Extend, m.Grant] * 2
+
+
+def test_a_peer_that_goes_on_lacking_takes_part_no_more() -> None:
+    table = Table()
+    table.extend(2)
+    worker = table.worker(10)
+    while worker.node in table.grantor.participants:
+        worker.give_back(worker.last, "missing")
+    assert len(worker.grants) < 10
+
+
+def test_a_return_of_tasks_outside_the_lease_is_refused() -> None:
+    table = Table()
+    table.extend(2)
+    worker = table.worker(10)
+    with pytest.raises(PeerError):
+        worker.give_back(worker.last, "late", [(1, 2)])
+    assert table.worker(11).give_back(worker.last, "late") == []
+
+
+# --- the owner's words -----------------------------------------------------------------------------------------------
+
+
+def test_cancelled_tasks_are_revoked_where_they_are_leased() -> None:
+    table = Table()
+    table.extend(6)
+    worker = table.worker(10, slots=4)
+    table.act(lambda grantor, now: grantor.cancel([(3, 3)], stop=False, now=now))
+    assert worker.of(m.Revoke) == [m.Revoke(table.job, [(3, 1)], False)]
+    assert list(table.grantor.ledger.states[3:]) == [CANCELLED] * 3
+    worker.run(worker.grants[0][1])
+    assert table.delivered == [0, 1, 2]
+
+
+def test_a_cancelled_job_revokes_everything_and_is_finished() -> None:
+    table = Table()
+    table.extend(6)
+    worker = table.worker(10, slots=4)
+    table.cancel_job()
+    assert worker.of(m.Revoke) == [m.Revoke(table.job, [(0, 4)], True)]
+    assert table.grantor.finished
+    assert table.grantor.participants[worker.node].held == 0
+
+
+def test_a_closed_job_is_finished_with_its_last_task() -> None:
+    table = Table()
+    table.extend(2)
+    table.close()
+    assert not table.grantor.finished
+    table.worker(10).run()
+    assert table.grantor.finished
+    assert table.grantor.deadline() is not None  # the head of the log is still to be published
+    assert any(isinstance(effect, Publish) for effect in table.pass_time(2.0))
+
+
+def test_a_grantor_that_does_not_grant_only_keeps_the_job() -> None:
+    table = Table(granting=False)
+    assert [type(effect) for effect in table.extend(2)] == []
+    assert table.worker(10, claims=False).claim() == UNKNOWN
+
+
+# --- offers ------------------------------------------------------------------------------------------------------------
+
+
+def test_offers_grow_in_number_and_reach_and_come_less_and_less_often() -> None:
+    table = Table()
+    table.extend(4)
+    times = [table.now]
+    for _ in range(6):
+        before = len(table.offers)
+        while len(table.offers) == before:
+            due = table.grantor.deadline()
+            assert due is not None
+            table.pass_time(due - table.now)
+        times.append(table.now)
+    assert [offer.number for offer, _ in table.offers] == [1, 2, 3, 4, 5, 6, 7]
+    assert [hops for _, hops in table.offers] == [2, 3, 4, 5, 6, 7, 8]
+    waits = [later - sooner for sooner, later in zip(times, times[1:], strict=False)]
+    assert waits == sorted(waits)
+    assert table.offers[0][0].waiting == 4
+
+
+def test_an_offer_asks_for_the_slots_that_lack() -> None:
+    table = Table(max_workers=3)
+    table.extend(100)
+    assert table.offers[-1][0].slots_wanted == 3
+    table.worker(10, slots=3)
+    before = len(table.offers)
+    table.pass_time(20.0)
+    assert len(table.offers) == before
+
+
+# --- taking a job over ---------------------------------------------------------------------------------------------------
+
+
+def test_a_job_that_is_taken_over_goes_on_where_the_log_ends() -> None:
+    table = Table()
+    for counts in ((2, 2), (2,)):
+        segment, sealed = table.segment(*counts)
+        table.grantor.restore(segment, sealed, [[] for _ in counts])
+    table.grantor.ledger.settled_already([(0, 2), (3, 1)])
+    worker = table.worker(10, slots=8, claims=False)
+    table.act(lambda grantor, now: grantor.begin(now))
+    assert len(table.grantor.book.stock) == 2
+    worker.claim()
+    assert worker.indices == [2, 4, 5]
+    worker.run()
+    assert len(table.grantor.book.stock) == 0
+
+
+def test_the_blobs_of_a_page_are_read_by_whoever_has_the_key() -> None:
+    ref = BlobRef(bytes([4]) * 32, 7, bytes(32))
+    page = seal(KEYS.page(0), 0, pages.TASKS.encode(TaskPage([b"f"], None, [ref, b"x"])))
+    assert blobs_of(KEYS.page(0), page) == [ref.digest]
+
+
+def test_nothing_is_remembered_of_tasks_that_have_ended() -> None:
+    table = Table(replicas=1)
+    worker = table.worker(10, slots=8)
+    for _ in range(200):
+        table.extend(2)
+        worker.run()
+        table.pass_time(0.2)
+    book = table.grantor.book
+    assert len(book.stock) == 0
+    assert len(book.stock._pages) < 200
+    assert not book.stock.segments
+    assert not book.leases.live
+    assert not book.leases.unfulfilled
+    assert not book.ledger._lines[frozenset()].spans
+    assert not table.custody.copies._pending
+    assert [e for e in table.effects if isinstance(e, Tell) and isinstance(e.message, m.Settled)]
