@@ -96,6 +96,7 @@ class ControlServer:
         for task in list(self._serving):
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
+        await asyncio.sleep(0)  # the loop hangs up in its next turn, which may be its last
         try:
             if self.path.stat().st_ino == self._inode:
                 self.path.unlink()
