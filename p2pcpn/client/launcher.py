@@ -62,6 +62,7 @@ class Launcher:
         self._fork = fork
         self._become = become or be_peer
         self._parent = os.getppid()
+        self._released = False
         self._received = bytearray()
         self._selector = selectors.DefaultSelector()
         self._selector.register(control, selectors.EVENT_READ)
@@ -103,8 +104,7 @@ class Launcher:
                 case "kill":
                     self._kill(order["n"])
                 case "release":
-                    self._peers.clear()
-                    self._temporary = None
+                    self._released = True
                     return False
                 case "close":
                     return False
@@ -174,7 +174,10 @@ class Launcher:
     # --- the end ---------------------------------------------------------------------------------------------------
 
     def end(self) -> None:
-        """Kill every peer; wait ``END_S`` for the zygotes, which come to us as orphans (Linux), then kill them too."""
+        """Kill every peer, unless they were released; wait ``END_S`` for the zygotes, which come to us as orphans
+        (Linux), then kill them too."""
+        if self._released:
+            return
         for pid in self._peers:
             os.kill(pid, signal.SIGKILL)
         until = time.monotonic() + END_S
