@@ -13,7 +13,8 @@ from p2pcpn.errors import PeerError, StoreError
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.effects import TransmitBlob, TransmitLog
-from p2pcpn.protocol.steward import Kept, Log
+from p2pcpn.protocol.journal import rows_of
+from p2pcpn.protocol.steward import Kept
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
@@ -188,41 +189,28 @@ class Library:
 
 
 def restored_jobs(database: Database) -> Iterator[Kept]:
-    """The jobs a steward kept before it was restarted."""
+    """The jobs a steward kept before it was restarted. A row without a spec is of a log kept for its grantor alone."""
     for (job,), (_, spec, expires_s, close, cancel, handover) in database.scan("jobs"):
+        if spec is None:
+            continue
         authority = Authority(_signed(spec))
         if handover is not None:
             authority.hand_over(_signed(handover))
         kept = Kept(authority, float(expires_s or 0.0))
         kept.close = None if close is None else _signed(close)
         kept.cancel = None if cancel is None else _signed(cancel)
-        for _, (_, count, segment, _) in database.scan("segments", (job,)):
-            kept.segments.append(_signed(segment))
-            kept.tasks += int(count or 0)
-            kept.last = digest(kept.segments[-1].body)
-        for (_, grantor, epoch, _), (header, _) in database.scan("logs", (job,)):
-            log = kept.logs.setdefault((NodeId(_blob(grantor)), int(epoch)), Log())
-            heading = read(_signed(header), LogHeader)
-            if heading.number == log.count and heading.previous == log.last:
-                log.count, log.last, log.settled = log.count + 1, digest(_signed(header).body), heading.settled
+        for _, (_, count, segment, data) in database.scan("segments", (job,)):
+            kept.add_segment(_signed(segment), int(count or 0), len(_blob(data)))
+        for (_, grantor, epoch, _), (header, body) in database.scan("logs", (job,)):
+            kept.restore_log(_blob(grantor), int(epoch), _signed(header), len(_blob(body)))
         yield kept
 
 
-def restored_journal(database: Database, own: NodeId) -> list[tuple[Signed, Contact, list[Results]]]:
+def restored_journal(database: Database) -> list[tuple[Signed, Contact, list[Results]]]:
     """Results this worker had not brought to anybody before it was restarted, by job."""
-    found: dict[bytes, list[Results]] = {}
-    for (job, _, _), (_, _, receipt, page) in database.scan("journal"):
-        found.setdefault(_blob(job), []).append(Results(_signed(receipt), _blob(page), False))
-    rows: list[tuple[Signed, Contact, list[Results]]] = []
-    for job, results in found.items():
-        row = database.get("jobs", (job,))
-        if row is None:
-            continue
-        authority = Authority(_signed(row[1]))
-        others = [s.contact for s in authority.spec.stewards if s.contact.id != own]
-        if others:
-            rows.append((authority.signed_spec, others[0], results))
-    return rows
+    jobs = [(str(name), _blob(value)) for (name,), (value,) in database.scan("meta") if str(name).startswith("journal")]
+    rows = [(_blob(job), _blob(receipt), _blob(page)) for (job, *_), (_, _, receipt, page) in database.scan("journal")]
+    return rows_of(jobs, rows)
 
 
 def _blob(value: object) -> bytes:

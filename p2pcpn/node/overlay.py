@@ -193,7 +193,7 @@ class Overlay:
         self.peer.dht.restore(rows, now, time.time())  # type: ignore[arg-type]
         for kept in restored_jobs(self.database):
             self.peer.steward.restore(kept)
-        self.peer.worker.restore(restored_journal(self.database, self.id), now)
+        self.peer.worker.restore(restored_journal(self.database), now)
 
     async def close(self, *, polite: bool = True) -> None:
         """Leave the swarm, stop the processes, flush and close the store. Quick: nobody is waited for."""

@@ -75,9 +75,9 @@ class Outcomes:
         stated = result_digest(batch.lease.digest_key, value)
         return effects + self._result(batch, [(index, 1)], bytes([Outcome.DIED]), [value], stated, 0.0, prints, now)
 
-    def refused(self, batch: Batch, why: str, missing: bool, now: float) -> list[Effect]:
-        """The batch cannot be run at all."""
-        return self._back(batch, why, now, code="missing" if missing else "declined")
+    def refused(self, batch: Batch, why: str, now: float) -> list[Effect]:
+        """The batch cannot be run at all: for want of a blob, as ``why`` says then, or for good."""
+        return self._back(batch, why, now, code="missing" if "blob" in why else "declined")
 
     def _back(self, batch: Batch, why: str, now: float, *, code: str = "late", but: int | None = None) -> list[Effect]:
         """The batch is over: what has no result goes back, except what was revoked and the position ``but``."""

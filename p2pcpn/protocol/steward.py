@@ -1,11 +1,13 @@
 """A steward's side: keep spec, segments, settlement logs and the owner's statements of jobs; show them to whoever asks.
 
-Everything kept is signed by its author, so a steward can withhold but not forge; everything acknowledged is on disk first.
+Everything kept is signed by its author, so a steward can withhold but not forge; everything acknowledged is on disk
+first, also when it is said again. A storage peer that is no steward of a job keeps segments of its log for the grantor
+that signed them.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -14,47 +16,91 @@ from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.effects import Commit, Effect, Tell, Write
+from p2pcpn.protocol.journal import row_key
+from p2pcpn.protocol.kept_logs import Log
+from p2pcpn.protocol.leased_pages import check_segment_head
+from p2pcpn.protocol.quota import Quota
 from p2pcpn.protocol.settlement import NOTHING
+from p2pcpn.protocol.work import TOKEN_BITS
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import (
-    Answer, AnswerCode, Append, Ask, Extend, Finish, Introduce, Jobs, JobState, ListJobs, Results, Settled, Take,
+    Answer,
+    AnswerCode,
+    Append,
+    Ask,
+    Extend,
+    Finish,
+    Introduce,
+    Jobs,
+    JobState,
+    ListJobs,
+    Results,
+    Settled,
+    Take,
 )  # fmt: skip
 from p2pcpn.wire.sealing import digest
 from p2pcpn.wire.statements import Cancel, Close, LogHeader, Receipt, Segment, Signed, opened, read
 
-
-@dataclass(slots=True)
-class Log:
-    """How far a grantor's log is held here: segments come in order."""
-
-    count: int = 0
-    last: bytes = NOTHING
-    settled: int = 0
+LOGS_SHOWN_MAX = 64
 
 
 @dataclass(slots=True)
 class Kept:
-    """One job kept here. Pages and log bodies are on disk only."""
+    """One job kept here. Segments are here by digest; they, their pages and log bodies are on disk only."""
 
     authority: Authority
     expires_s: float
     close: Signed | None = None
     cancel: Signed | None = None
-    segments: list[Signed] = field(default_factory=list)
+    segments: list[bytes] = field(default_factory=list)
     tasks: int = 0
-    last: bytes = NOTHING
     logs: dict[tuple[NodeId, int], Log] = field(default_factory=dict)
-    # Log segments that came before their predecessor: their headers, by number.
-    ahead: dict[tuple[NodeId, int, int], Signed] = field(default_factory=dict)
+    # Results that found no grantor, by (epoch, token, part): who brought them.
+    orphans: dict[tuple[int, int, int], NodeId] = field(default_factory=dict)
+    orphans_bytes: int = 0
+    disk_bytes: int = 0
 
     @property
     def total(self) -> int | None:
         return None if self.close is None else read(self.close, Close).total
 
+    @property
+    def last(self) -> bytes:
+        """The digest that the next segment follows on."""
+        return self.segments[-1] if self.segments else NOTHING
+
+    def log(self, grantor: bytes, epoch: int) -> Log:
+        """How far that grantor's log is held."""
+        return self.logs.setdefault((NodeId(grantor), epoch), Log())
+
+    def restore_log(self, grantor: bytes, epoch: int, header: Signed, body_bytes: int) -> None:
+        """A log segment is on disk; they are restored in order, and what lies beyond a gap waits for it to close."""
+        log, said, name = self.log(grantor, epoch), read(header, LogHeader), digest(header.body)
+        self.disk_bytes += len(header.body) + body_bytes + limits.STEWARD_ROW_BYTES
+        if not log.far(said.number) and (said.number > log.count or said.previous == log.last):
+            log.add(said, name)
+
+    def add_segment(self, segment: Signed, tasks: int, pages_bytes: int) -> None:
+        """The next segment is held."""
+        self.segments.append(digest(segment.body))
+        self.tasks += tasks
+        self.disk_bytes += len(segment.body) + pages_bytes + limits.STEWARD_ROW_BYTES
+
+
+@dataclass(slots=True)
+class Foreign:
+    """What is held of the log of a job that is not kept here."""
+
+    expires_s: float
+    disk_bytes: int = 0
+
 
 class Steward:
-    """See the module. ``wall()`` is the wall clock, for expiry alone; ``granting(job)`` gives the counts of a live grantor."""
+    """See the module.
+
+    ``wall()`` is the wall clock, for expiry alone; ``granting(job)`` gives the counts of a live grantor.
+    """
 
     def __init__(
         self,
@@ -69,82 +115,123 @@ class Steward:
         self.wall = wall
         self.granting = granting
         self.jobs: OrderedDict[bytes, Kept] = OrderedDict()
+        self.foreign: OrderedDict[tuple[bytes, NodeId], Foreign] = OrderedDict()
+        self.quota = Quota(limits.STEWARD_BYTES_MAX, limits.STEWARD_BYTES_PER_OWNER_MAX)
+        self._by_owner: Counter[bytes] = Counter()
 
     def restore(self, kept: Kept) -> None:
         """A job read from disk at start."""
+        self._keep(kept)
+
+    def _keep(self, kept: Kept) -> None:
         self.jobs[kept.authority.job] = kept
+        self._by_owner[kept.authority.owner] += 1
+        self.quota.take(kept.authority.owner, kept.disk_bytes)
+
+    def _find(self, job: bytes) -> Kept | None:
+        """The job, unless its retention is over."""
+        kept = self.jobs.get(job)
+        if kept is not None and kept.expires_s < self.wall():
+            self._forget(job)
+            return None
+        return kept
+
+    def _forget(self, job: bytes) -> None:
+        kept = self.jobs.pop(job)
+        owner = kept.authority.owner
+        self._by_owner[owner] -= 1
+        if not self._by_owner[owner]:
+            del self._by_owner[owner]
+        self.quota.give_back(owner, kept.disk_bytes)
+
+    def _sweep(self) -> None:
+        """Forget all that has expired; the store deletes it from the disk by itself."""
+        now = self.wall()
+        for job in [job for job, kept in self.jobs.items() if kept.expires_s < now]:
+            self._forget(job)
+        for key in [key for key, foreign in self.foreign.items() if foreign.expires_s < now]:
+            self.quota.give_back(key[1], self.foreign.pop(key).disk_bytes)
+
+    def _fits(self, owner: bytes, size_bytes: int) -> bool:
+        if not self.quota.fits(owner, size_bytes):
+            self._sweep()
+        return self.quota.fits(owner, size_bytes)
+
+    def _spend(self, kept: Kept, size_bytes: int) -> None:
+        kept.disk_bytes += size_bytes
+        self.quota.take(kept.authority.owner, size_bytes)
 
     # --- the owner's words -----------------------------------------------------------------------------------------
 
     def introduced(self, sender: Contact, message: Introduce) -> list[Effect]:
         """Keep a job. Answered when it is on disk."""
         authority = Authority(message.spec)
-        known = self.jobs.get(authority.job)
-        if known is not None:
-            return [_done(sender, message.request)]
-        if not self.storing:
-            return [_answer(sender, message.request, AnswerCode.REFUSED, "keeps nothing for others")]
-        if not any(steward.key == self.me.public for steward in authority.spec.stewards):
-            return [_answer(sender, message.request, AnswerCode.REFUSED, "is no steward of that job")]
-        if not self._room():
-            return [_answer(sender, message.request, AnswerCode.FULL, "keeps as many jobs as it can")]
-        kept = Kept(authority, self.wall() + min(authority.spec.retention_s, limits.RETENTION_S_MAX))
-        self.jobs[authority.job] = kept
+        kept = self._find(authority.job)
+        if kept is None:
+            why = self._why_not(authority)
+            if why is not None:
+                return [_answer(sender, message.request, *why)]
+            retention_s = min(authority.spec.retention_s, limits.RETENTION_S_MAX)
+            kept = Kept(authority, self.wall() + retention_s, disk_bytes=len(message.spec.body) + _ROW)
+            self._keep(kept)
         return [self._commit_job(kept, sender, message.request)]
 
-    def _room(self) -> bool:
-        now = self.wall()
-        for job in [job for job, kept in self.jobs.items() if kept.expires_s < now]:
-            del self.jobs[job]
-        return len(self.jobs) < limits.JOBS_PER_PEER_MAX
+    def _why_not(self, authority: Authority) -> tuple[int, str] | None:
+        if not self.storing:
+            return AnswerCode.REFUSED, "keeps nothing for others"
+        if not any(steward.key == self.me.public for steward in authority.spec.stewards):
+            return AnswerCode.REFUSED, "is no steward of that job"
+        if len(self.jobs) >= limits.JOBS_PER_PEER_MAX or self._by_owner[authority.owner] >= limits.JOBS_PER_OWNER_MAX:
+            self._sweep()
+        if len(self.jobs) >= limits.JOBS_PER_PEER_MAX or self._by_owner[authority.owner] >= limits.JOBS_PER_OWNER_MAX:
+            return AnswerCode.FULL, "keeps as many jobs as it can"
+        if not self._fits(authority.owner, len(authority.signed_spec.body) + _ROW):
+            return AnswerCode.FULL, _NO_DISK
+        return None
 
     def _commit_job(self, kept: Kept, sender: Contact, request: int) -> Effect:
         authority = kept.authority
-        handover = authority.signed_handover
         row = (
             authority.owner, pages.SIGNED.encode(authority.signed_spec), kept.expires_s,
-            _bytes(kept.close), _bytes(kept.cancel), _bytes(handover),
+            _bytes(kept.close), _bytes(kept.cancel), _bytes(authority.signed_handover),
         )  # fmt: skip
-        return self._commit(sender, request, Write("jobs", (authority.job,), row))
-
-    @staticmethod
-    def _commit(sender: Contact, request: int, *writes: Write) -> Effect:
-        return Commit(
-            writes,
-            (_done(sender, request),),
-            (_answer(sender, request, AnswerCode.FAILED, "its disk refused"),),
-        )
+        return _commit(sender, request, Write("jobs", (authority.job,), row))
 
     def extended(self, sender: Contact, message: Extend) -> list[Effect]:
         """Keep a segment with all its pages: the next in the chain, or one that is held already."""
         said = opened(message.segment, Segment)
-        kept = self.jobs.get(said.job)
+        kept = self._find(said.job)
         if kept is None:
             return [_answer(sender, message.request, AnswerCode.UNKNOWN, "keeps no such job")]
         kept.authority.require_owner(message.segment)
-        if said.number < len(kept.segments):
-            return [_done(sender, message.request)]
-        if said.number != len(kept.segments) or said.previous != kept.last or said.first != kept.tasks:
+        check_segment_head(message.segment.body, said)
+        known = kept.segments[said.number] if said.number < len(kept.segments) else None
+        if known is None and (said.number, said.previous, said.first) != (len(kept.segments), kept.last, kept.tasks):
             return [_answer(sender, message.request, AnswerCode.REFUSED, "lacks the segment before that one")]
-        if len(message.pages) != len(said.pages) or said.count > limits.SEGMENT_TASKS_MAX:
-            raise PeerError("a segment came without its pages, or holds too many tasks")
-        for (_, name), sealed in zip(said.pages, message.pages, strict=True):
-            if digest(sealed) != name:
-                raise PeerError("a page is not the one its segment signs for")
-        kept.segments.append(message.segment)
-        kept.tasks += said.count
-        kept.last = digest(message.segment.body)
+        if known is not None and known != digest(message.segment.body):
+            raise PeerError("an owner says two things in one place of a job")
+        if [digest(sealed) for sealed in message.pages] != [name for _, name in said.pages]:
+            raise PeerError("a segment came without its pages, or with others")
+        if known is None:
+            size_bytes = sum(len(sealed) for sealed in message.pages)
+            if not self._fits(kept.authority.owner, len(message.segment.body) + size_bytes + _ROW):
+                return [_answer(sender, message.request, AnswerCode.FULL, _NO_DISK)]
+            before = kept.disk_bytes
+            kept.add_segment(message.segment, said.count, size_bytes)
+            self.quota.take(kept.authority.owner, kept.disk_bytes - before)
         row = (said.first, said.count, pages.SIGNED.encode(message.segment), pages.PAGES.encode(message.pages))
-        return [self._commit(sender, message.request, Write("segments", (said.job, said.number), row))]
+        return [_commit(sender, message.request, Write("segments", (said.job, said.number), row))]
 
     def finished(self, sender: Contact, message: Finish) -> list[Effect]:
         """Keep the owner's close or cancel."""
         statement = message.statement
-        said = opened(statement, Close if statement.kind == Close.kind else Cancel)
-        kept = self.jobs.get(said.job)
+        said = opened(statement, Close) if statement.kind == Close.kind else opened(statement, Cancel)
+        kept = self._find(said.job)
         if kept is None:
             return [_answer(sender, message.request, AnswerCode.UNKNOWN, "keeps no such job")]
         kept.authority.require_owner(statement)
+        if len(statement.body) > limits.SPEC_BYTES_MAX:
+            raise PeerError("a close or cancel is too long")
         if isinstance(said, Close):
             kept.close = statement
         else:
@@ -153,9 +240,11 @@ class Steward:
 
     def taken(self, sender: Contact, message: Take, job: bytes) -> tuple[bool, list[Effect]]:
         """Keep a handover; first of the pair: whether it makes this peer the grantor."""
-        kept = self.jobs.get(job)
+        kept = self._find(job)
         if kept is None:
             return False, [_answer(sender, message.request, AnswerCode.UNKNOWN, "keeps no such job")]
+        if len(message.handover.body) > limits.SPEC_BYTES_MAX:
+            raise PeerError("a handover is too long")
         kept.authority.hand_over(message.handover)
         handover = kept.authority.handover
         mine = handover is not None and handover.grantor == self.me.public
@@ -170,63 +259,98 @@ class Steward:
             raise PeerError("a log segment's body or grantor is not what its header names")
         if not self.storing:
             return [_answer(sender, message.request, AnswerCode.REFUSED, "keeps nothing for others")]
-        kept = self.jobs.get(said.job)
-        if kept is not None and not kept.authority.grants(message.header.key, said.epoch):
-            raise PeerError("a log segment is signed by a peer that was never made a grantor of the job")
-        if kept is None and sender.id != said.grantor:
-            raise PeerError("a log segment of an unknown job comes from another peer than its grantor")
-        if kept is not None:
-            self._advance(kept, said, message.header)
+        size_bytes = len(message.header.body) + len(message.body) + _ROW
         row = (pages.SIGNED.encode(message.header), message.body)
-        return [
-            self._commit(
-                sender, message.request, Write("logs", (said.job, said.grantor, said.epoch, said.number), row)
-            )
-        ]
+        write = Write("logs", (said.job, said.grantor, said.epoch, said.number), row)
+        kept = self._find(said.job)
+        if kept is None:
+            return self._append_foreign(sender, message.request, said, write, size_bytes)
+        if not kept.authority.grants(message.header.key, said.epoch):
+            raise PeerError("a log segment is signed by a peer that was never made a grantor of the job")
+        log, name = kept.log(said.grantor, said.epoch), digest(message.header.body)
+        if log.has(said.number, name):
+            if log.forgotten(said.number):
+                return [_done(sender, message.request)]
+            return [_commit(sender, message.request, write)]
+        if log.far(said.number):
+            return [_answer(sender, message.request, AnswerCode.REFUSED, "lacks the log segments before that one")]
+        if not self._fits(kept.authority.owner, size_bytes):
+            return [_answer(sender, message.request, AnswerCode.FULL, _NO_DISK)]
+        log.add(said, name)
+        self._spend(kept, size_bytes)
+        return [_commit(sender, message.request, write)]
 
-    @staticmethod
-    def _advance(kept: Kept, said: LogHeader, header: Signed) -> None:
-        node = NodeId(said.grantor)
-        log = kept.logs.setdefault((node, said.epoch), Log())
-        if len(kept.ahead) < limits.SESSIONS_MAX:
-            kept.ahead[node, said.epoch, said.number] = header
-        while (following := kept.ahead.pop((node, said.epoch, log.count), None)) is not None:
-            heading = read(following, LogHeader)
-            if heading.previous != log.last:
-                break
-            log.count, log.last, log.settled = log.count + 1, digest(following.body), heading.settled
+    def _append_foreign(
+        self, sender: Contact, request: int, said: LogHeader, write: Write, size_bytes: int
+    ) -> list[Effect]:
+        """Keep a segment of a log for its grantor, whose disk it counts as; as long as any job is kept by default."""
+        grantor = NodeId(said.grantor)
+        if sender.id != grantor:
+            raise PeerError("a log segment of an unknown job comes from another peer than its grantor")
+        if not self._fits(grantor, size_bytes):
+            return [_answer(sender, request, AnswerCode.FULL, _NO_DISK)]
+        self.quota.take(grantor, size_bytes)
+        key = (said.job, grantor)
+        foreign = self.foreign.get(key)
+        writes = [write]
+        until = self.wall() + limits.RETENTION_S
+        if foreign is None:
+            foreign = self.foreign[key] = Foreign(until)
+            # Without a row of its job nothing would ever delete a log; this one has no spec.
+            writes.insert(0, Write("jobs", (said.job,), (None, None, until, None, None, None)))
+        foreign.disk_bytes += size_bytes
+        return [_commit(sender, request, *writes)]
 
     def orphan(self, sender: Contact, message: Results) -> list[Effect]:
         """Results that a worker cannot bring to their grantor: kept for whoever grants next."""
         said = opened(message.receipt, Receipt)
-        kept = self.jobs.get(said.job)
-        if kept is None or node_id(message.receipt.key) != sender.id or digest(message.page) != said.page:
+        kept = self._find(said.job)
+        if kept is None or node_id(message.receipt.key) != sender.id:
+            return []
+        if digest(message.page) != said.page or said.token >> TOKEN_BITS:
+            raise PeerError("a page of results is not the one its receipt names, or its token is none")
+        key = (said.epoch, said.token, said.part)
+        if key not in kept.orphans:
+            size_bytes = len(message.receipt.body) + len(message.page) + _ROW
+            full = len(kept.orphans) >= limits.ORPHANS_PER_JOB_MAX
+            full = full or kept.orphans_bytes + size_bytes > limits.UNSETTLED_BYTES_MAX
+            if full or said.epoch > kept.authority.epoch or not self._fits(kept.authority.owner, size_bytes):
+                return []
+            kept.orphans[key] = NodeId(sender.id)
+            kept.orphans_bytes += size_bytes
+            self._spend(kept, size_bytes)
+        elif kept.orphans[key] != sender.id:
             return []
         row = (said.epoch, said.grantor, pages.SIGNED.encode(message.receipt), message.page)
-        write = Write("journal", (said.job, said.token, said.part), row)
+        write = Write("journal", row_key(said.job, *key), row)
         return [Commit((write,), (Tell(sender, Settled(said.job, [(said.token, said.part)])),))]
 
     # --- questions ---------------------------------------------------------------------------------------------------
 
     def asked(self, sender: Contact, message: Ask) -> list[Effect]:
         """What is held of a job."""
-        kept = self.jobs.get(message.job)
+        kept = self._find(message.job)
         if kept is None:
             return [_answer(sender, message.request, AnswerCode.UNKNOWN, "keeps no such job")]
         counts = self.granting(message.job)
         settled = max((log.settled for log in kept.logs.values()), default=0)
         waiting, running, done = counts or (max(kept.tasks - settled, 0), 0, settled)
+        logs = [(bytes(node), epoch, log.count) for (node, epoch), log in kept.logs.items()]
         state = JobState(
             message.request, kept.authority.signed_spec, kept.close, kept.cancel, kept.authority.signed_handover,
-            len(kept.segments), kept.tasks, [(node, epoch, log.count) for (node, epoch), log in kept.logs.items()],
-            waiting, running, done, counts is not None,
+            len(kept.segments), kept.tasks, logs[-LOGS_SHOWN_MAX:], waiting, running, done, counts is not None,
         )  # fmt: skip
         return [Tell(sender, state)]
 
     def listed(self, sender: Contact, message: ListJobs) -> list[Effect]:
         """The jobs of an owner that are kept here."""
+        self._sweep()
         jobs = [job for job, kept in self.jobs.items() if kept.authority.owner == message.owner]
         return [Tell(sender, Jobs(message.request, jobs))]
+
+
+_ROW = limits.STEWARD_ROW_BYTES
+_NO_DISK = "has no disk left for that owner"
 
 
 def _bytes(statement: Signed | None) -> bytes | None:
@@ -239,3 +363,8 @@ def _answer(to: Contact, request: int, code: int, text: str) -> Tell:
 
 def _done(to: Contact, request: int) -> Tell:
     return _answer(to, request, AnswerCode.DONE, "")
+
+
+def _commit(sender: Contact, request: int, *writes: Write) -> Effect:
+    """The writes, and the answer that follows from them."""
+    return Commit(writes, (_done(sender, request),), (_answer(sender, request, AnswerCode.FAILED, "its disk refused"),))

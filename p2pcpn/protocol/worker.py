@@ -70,7 +70,7 @@ class Worker:
     # --- what the grantor says -----------------------------------------------------------------------------------
 
     def introduced(self, sender: Contact, key: bytes, spec: Signed, now: float) -> list[Effect]:
-        """A job that wants us. Raises :class:`PeerError` when the spec is not signed, or not the sender's to show."""
+        """A job that wants us. Raises :class:`PeerError` when the spec is not signed as it says."""
         authority = Authority(spec)
         self._now = now
         self._sessions.add(NodeId(sender.id))
@@ -80,9 +80,8 @@ class Worker:
             if known.authority.grants(key, known.authority.epoch):
                 known.grantor = sender
             return []
-        if not authority.takes_part(key):
-            raise PeerError("a job is introduced by a peer that neither grants nor keeps it")
-        self._works.add(Work(authority, sender, self._refusal(authority), NodeId(sender.id)), now)
+        if authority.takes_part(key):  # whoever else shows it will never grant it
+            self._works.add(Work(authority, sender, self._refusal(authority), NodeId(sender.id)), now)
         return []
 
     def _refusal(self, authority: Authority) -> str | None:
@@ -240,9 +239,9 @@ class Worker:
         """The worker process died at ``position`` and the batch is over: nothing else of it has a result."""
         return self._over(number, now, lambda batch: self._outcomes.died(batch, position, signal, exit_code, now))
 
-    def refused(self, number: int, why: str, now: float, *, missing: bool = False) -> list[Effect]:
-        """The runtime cannot run a batch at all: what is ``missing`` (a blob) may come again, else it is declined."""
-        return self._over(number, now, lambda batch: self._outcomes.refused(batch, why, missing, now))
+    def refused(self, number: int, why: str, now: float) -> list[Effect]:
+        """The runtime cannot run a batch at all. A blob that is not here may come again; all else is declined."""
+        return self._over(number, now, lambda batch: self._outcomes.refused(batch, why, now))
 
     def printed(self, number: int, position: int, stream: int, data: bytes) -> list[Effect]:
         """A running task printed something: told at once where the grantor listens, and again with its result."""

@@ -1,0 +1,68 @@
+"""Kept logs: how far a grantor's settlement log is held here, and whether the next segment belongs to it.
+
+Segments are chained by the digest of the header before. They may come out of order; one that contradicts another of the
+same number is its grantor's lie, and what is on disk stays as it was.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from p2pcpn import limits
+from p2pcpn.errors import PeerError
+from p2pcpn.protocol.settlement import NOTHING
+from p2pcpn.wire.statements import LogHeader
+
+# The last segments by digest: one that was lost with its answer comes again soon after.
+RECENT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """A segment that came before its predecessor."""
+
+    name: bytes
+    previous: bytes
+    settled: int
+
+
+@dataclass(slots=True)
+class Log:
+    """How far a grantor's log is held here: ``count`` segments without a gap, the last header's digest, its total."""
+
+    count: int = 0
+    last: bytes = NOTHING
+    settled: int = 0
+    ahead: dict[int, Ahead] = field(default_factory=dict)
+    recent: deque[bytes] = field(default_factory=lambda: deque(maxlen=RECENT))
+
+    def has(self, number: int, name: bytes) -> bool:
+        """Whether the segment ``number`` is held. Raises :class:`PeerError` where another one of that number is."""
+        if number in self.ahead:
+            known: bytes | None = self.ahead[number].name
+        elif self.count - len(self.recent) <= number < self.count:
+            known = self.recent[number - self.count]
+        else:
+            return number < self.count
+        if known != name:
+            raise PeerError("a grantor says two things in one place of its log")
+        return True
+
+    def forgotten(self, number: int) -> bool:
+        """Whether that segment was held so long ago that nothing tells it from another one."""
+        return number < self.count - len(self.recent)
+
+    def far(self, number: int) -> bool:
+        """Whether too much is missing before that segment."""
+        return number >= self.count + limits.LOG_AHEAD_MAX
+
+    def add(self, said: LogHeader, name: bytes) -> None:
+        """Take a segment that is not held yet. Raises :class:`PeerError` for one that follows on another."""
+        if said.number == self.count and said.previous != self.last:
+            raise PeerError("a log segment does not follow on the one before it")
+        self.ahead[said.number] = Ahead(name, said.previous, said.settled)
+        while (following := self.ahead.pop(self.count, None)) is not None and following.previous == self.last:
+            self.count += 1
+            self.last, self.settled = following.name, following.settled
+            self.recent.append(following.name)
