@@ -1,17 +1,32 @@
 """Lines: which sessions are open, and what waits for one that is being dialled.
 
-Machines :class:`Tell` a contact; this one knows whether there is a session, asks the driver for one where there is none, and
-keeps the order of what is said. Of two sessions made at once (both ends dialled) the driver keeps one.
+Machines :class:`Tell` a contact; this one knows whether there is a session, asks the driver for one where there is
+none, and keeps the order of what is said. Of two sessions made at once (both ends dialled) the driver keeps one. What
+waits is bounded; once something had to be dropped, all that follows it is dropped too: a gap would be worse than an
+end.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
+from p2pcpn import limits
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.effects import Dial, Effect, Tell, TellBlob, TellLog, Transmit, TransmitBlob, TransmitLog
 from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.messages import Append, Extend, Message, Output, Results
 
-# What may wait for a session that is being dialled, in messages. A dial takes at most a few seconds.
-WAITING_MAX = 65_536
+# What a message costs beside its bulk.
+MESSAGE_COST_BYTES = 512
+
+
+@dataclass(slots=True)
+class Waiting:
+    """What is to be said once a session is there."""
+
+    said: list[Effect] = field(default_factory=list)
+    held_bytes: int = 0
+    full: bool = False
 
 
 class Lines:
@@ -20,7 +35,7 @@ class Lines:
     def __init__(self) -> None:
         self.open: dict[NodeId, Contact] = {}
         self.keys: dict[NodeId, bytes] = {}
-        self._waiting: dict[NodeId, list[Effect]] = {}
+        self._waiting: dict[NodeId, Waiting] = {}
         self.dropped = 0
 
     def tell(self, effect: Tell | TellBlob | TellLog) -> list[Effect]:
@@ -30,21 +45,30 @@ class Lines:
         if node in self.open:
             return [said]
         waiting = self._waiting.get(node)
+        dial: list[Effect] = []
         if waiting is None:
-            self._waiting[node] = [said]
-            return [Dial(effect.to)]
-        if len(waiting) >= WAITING_MAX:
+            waiting = self._waiting[node] = Waiting()
+            dial = [Dial(effect.to)]
+        size_bytes = _size(effect.message) if isinstance(effect, Tell) else MESSAGE_COST_BYTES
+        if (
+            waiting.full
+            or len(waiting.said) >= limits.LINE_WAITING_MAX
+            or waiting.held_bytes + size_bytes > limits.LINE_WAITING_BYTES_MAX
+        ):
+            waiting.full = True
             self.dropped += 1
         else:
-            waiting.append(said)
-        return []
+            waiting.said.append(said)
+            waiting.held_bytes += size_bytes
+        return dial
 
     def opened(self, contact: Contact, key: bytes) -> list[Effect]:
         """A session is there, dialled by us or by them: what waited for it is said."""
         node = NodeId(contact.id)
         self.open[node] = contact
         self.keys[node] = key
-        return self._waiting.pop(node, [])
+        waiting = self._waiting.pop(node, None)
+        return [] if waiting is None else waiting.said
 
     def closed(self, peer: NodeId) -> None:
         """The session is gone."""
@@ -53,7 +77,25 @@ class Lines:
 
     def failed(self, peer: NodeId) -> None:
         """The dial failed: what waited is dropped; its machines are told that the session is closed."""
-        self.dropped += len(self._waiting.pop(peer, []))
+        waiting = self._waiting.pop(peer, None)
+        if waiting is not None:
+            self.dropped += len(waiting.said)
+
+
+def _size(message: Message) -> int:
+    """What a message costs in memory, to within its small fields."""
+    match message:
+        case Extend():
+            bulk = len(message.segment.body) + sum(len(page) for page in message.pages)
+        case Results():
+            bulk = len(message.receipt.body) + len(message.page)
+        case Append():
+            bulk = len(message.header.body) + len(message.body)
+        case Output():
+            bulk = len(message.sealed)
+        case _:
+            bulk = 0
+    return MESSAGE_COST_BYTES + bulk
 
 
 def _transmit(node: NodeId, effect: Tell | TellBlob | TellLog) -> Effect:

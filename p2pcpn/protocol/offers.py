@@ -1,12 +1,13 @@
-"""Offers heard: wait a moment that grows with load and round trip, then claim. The nearest lowest-load peers speak first.
+"""Offers heard: wait a moment that grows with load and round trip, then claim. The nearest idle peers speak first.
 
-Per job there is one :class:`Interest`. Who does not claim says nothing on the wire, but remembers why, for ``explain``.
+There is one :class:`Interest` for a job and a grantor: nobody can push another's offer of a job aside. Who does not
+claim says nothing on the wire, but remembers why, for ``explain``.
 
 ::
 
     heard ──admission──> declined
       └──> waiting ──timer──> claiming ──reply──> taken / standby / unwanted
-                ^── busy: look again ──┘   └─ no reply: ask again, then unwanted
+             ^── busy: look again ──┘   └─ no reply: ask again, then unwanted
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import random
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 from p2pcpn import limits
 from p2pcpn.identity.keys import Keypair, NodeId
@@ -24,13 +26,23 @@ from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.datagrams import ClaimReply, ClaimRequest
 from p2pcpn.wire.statements import Claim, Offer, signed
 
-# A peer at full load waits this long; an idle one its round trip. Long enough that on a wide network the idle speak first,
-# short enough that a busy swarm still starts a job within half a second.
+# A peer at full load waits this long; an idle one its round trip. Long enough that on a wide network the idle speak
+# first, short enough that a busy swarm still starts a job within half a second.
 LOAD_WAIT_S = 0.4
 BUSY_WAIT_S = 0.25
 REPLY_WAIT_S = 0.3
 TRIES_MAX = 4
 CREDITS = 4096
+# A decline that the spec or a segment showed stands for so long: further offers of the job would show the same.
+DECLINED_S = 60.0
+OFFER_TTL_S_MAX = 60.0
+# In which order states of several grantors of one job are told: what is nearest to taking part first.
+TELLING = ("taken", "standby", "claiming", "waiting", "declined", "unwanted")
+VERDICTS = (
+    ("taken", "takes part"), ("standby", "stands by"), ("unwanted", "is not needed"), ("unwanted", "the job is over"),
+)  # fmt: skip
+
+Key = tuple[bytes, bytes]  # job, grantor
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +55,17 @@ class Capacity:
     load: float
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Interest:
-    """What this peer makes of one job."""
+    """What this peer makes of one grantor's job."""
 
     offer: Offer
-    state: str  # declined, waiting, claiming, taken, standby, unwanted
+    state: str  # one of TELLING
     text: str
-    at: float | None
+    until: float  # when the offer lapses, or a decline is looked at again
+    at: float | None = None
     tries: int = 0
-    nonce: int = 0
+    nonce: int | None = None
 
 
 class Offers:
@@ -76,101 +89,153 @@ class Offers:
         self.capacity = capacity
         self.rtt_s = rtt_s
         self.rng = rng
-        self.interests: OrderedDict[bytes, Interest] = OrderedDict()
-        self._nonces: dict[int, bytes] = {}
+        self.interests: OrderedDict[Key, Interest] = OrderedDict()
+        self._nonces: dict[int, Key] = {}
+        self._timers: list[tuple[float, int, Interest]] = []
+        self._timer = 0
+        self._now = 0.0
         self.leaving = False
 
     def heard(self, offer: Offer, now: float) -> list[Effect]:
-        """An offer whose signature is right. Returns what is due at once (usually nothing: the timer speaks later)."""
+        """An offer whose signature is its grantor's. Nothing is due at once: the timer speaks later."""
+        self._now = now
         if offer.grantor.id == self.me.id or self.leaving:
             return []
-        known = self.interests.get(offer.job)
+        key = (offer.job, offer.grantor.id)
+        known = self.interests.get(key)
         if known is not None:
             if (offer.epoch, offer.number) <= (known.offer.epoch, known.offer.number):
                 return []
-            if known.state in ("taken", "claiming") and offer.epoch == known.offer.epoch:
+            engaged = known.state in ("taken", "claiming", "waiting") and offer.epoch == known.offer.epoch
+            if engaged or (known.state == "declined" and now < known.until):
                 known.offer = offer
+                if known.state != "declined":
+                    known.until = now + _ttl_s(offer)
                 return []
         why = reason_against(
             self.rules, owner=offer.owner, proof=None, runtime=offer.runtime, python=offer.python,
             requires=tuple(offer.requires), memory=offer.memory_bytes,
         )  # fmt: skip
-        self.interests.pop(offer.job, None)
-        if why is not None:
-            self.interests[offer.job] = Interest(offer, "declined", why, None)
+        self._forget(key)
+        if why is None:
+            interest = Interest(offer, "waiting", "is about to claim", now + _ttl_s(offer))
+            self._arm(interest, now + self._wait_s(offer))
         else:
-            wait_s = self._wait_s(offer)
-            self.interests[offer.job] = Interest(offer, "waiting", "is about to claim", now + wait_s)
-        while len(self.interests) > limits.OFFERS_MAX:
-            self.interests.popitem(last=False)
+            interest = Interest(offer, "declined", why, now)
+        self.interests[key] = interest
+        if len(self.interests) > limits.OFFERS_MAX:
+            # Whom we work for is forgotten last: a flood of offers of others must not end that.
+            idle = (key for key, interest in self.interests.items() if interest.state not in ("taken", "claiming"))
+            self._forget(next(idle, next(iter(self.interests))))
         return []
+
+    def _forget(self, key: Key) -> None:
+        gone = self.interests.pop(key, None)
+        if gone is not None:
+            gone.at = None
+            self._ask_no_more(gone)
+
+    def _ask_no_more(self, interest: Interest) -> None:
+        if interest.nonce is not None:
+            del self._nonces[interest.nonce]
+            interest.nonce = None
+
+    def _arm(self, interest: Interest, at: float) -> None:
+        interest.at = at
+        self._timer += 1
+        heappush(self._timers, (at, self._timer, interest))
 
     def _wait_s(self, offer: Offer) -> float:
         capacity = self.capacity()
-        busy = min(1.0, capacity.running / max(capacity.slots, 1)) * 0.5 + capacity.load * 0.5
+        running = min(1.0, capacity.running / max(capacity.slots, 1))
+        busy = running * 0.5 + min(1.0, capacity.load) * 0.5
         return (self.rtt_s(offer.grantor.id) + LOAD_WAIT_S * busy) * self.rng.uniform(0.75, 1.25)
 
     def decline(self, job: bytes, text: str) -> None:
-        """What the spec or a segment showed later than the offer: remembered for ``explain``."""
-        known = self.interests.get(job)
-        if known is not None:
-            known.state, known.text, known.at = "declined", text, None
+        """What the spec or a segment showed later than the offer: remembered for ``explain``, and for a while."""
+        for (of, _), known in self.interests.items():
+            if of == job:
+                self._ask_no_more(known)
+                known.state, known.text, known.at, known.until = "declined", text, None, self._now + DECLINED_S
 
     def replied(self, sender: Contact, reply: ClaimReply, now: float) -> list[Effect]:
         """The grantor's verdict."""
-        job = self._nonces.pop(reply.nonce, None)
-        known = self.interests.get(job) if job is not None else None
-        if known is None or known.offer.grantor.id != sender.id or known.state != "claiming":
+        self._now = now
+        key = self._nonces.get(reply.nonce)
+        if key is None or key[1] != sender.id:
             return []
+        known = self.interests[key]
+        self._ask_no_more(known)
         known.at = None
-        known.state = ("taken", "standby", "unwanted", "unwanted")[reply.verdict]
-        known.text = ("takes part", "stands by", "is not needed", "the job is over")[reply.verdict]
+        known.state, known.text = VERDICTS[reply.verdict]
         return []
 
     def session_closed(self, peer: NodeId) -> None:
         """Without a session a claim is void: the next offer is answered afresh."""
-        for known in self.interests.values():
-            if known.offer.grantor.id == peer and known.state in ("taken", "standby"):
+        for (_, grantor), known in self.interests.items():
+            if grantor == peer and known.state in ("taken", "standby"):
                 known.state, known.text = "unwanted", "lost its session with the grantor"
 
     def explain(self, job: bytes) -> tuple[str, str]:
-        """(code, words): what this peer makes of ``job``."""
-        known = self.interests.get(job)
-        if known is None:
+        """(code, words): what this peer makes of ``job``; of several grantors, of the one it is nearest to work for."""
+        found = [interest for (of, _), interest in self.interests.items() if of == job]
+        if not found:
             return "unseen", "has heard no offer of this job"
+        known = min(found, key=lambda interest: TELLING.index(interest.state))
         codes = {"declined": "declined", "taken": "claimed", "standby": "claimed", "claiming": "claimed"}
-        return codes.get(known.state, "busy" if "busy" in known.text else "waiting"), known.text
+        return codes.get(known.state, "busy" if known.text.startswith("is busy") else "waiting"), known.text
 
     def deadline(self) -> float | None:
-        return min((i.at for i in self.interests.values() if i.at is not None), default=None)
+        """When :meth:`expire` is due."""
+        while self._timers and self._timers[0][2].at != self._timers[0][0]:
+            heappop(self._timers)
+        return self._timers[0][0] if self._timers else None
 
     def expire(self, now: float) -> list[Effect]:
         """Claim what is due."""
+        self._now = now
         effects: list[Effect] = []
-        for job, known in list(self.interests.items()):
-            if known.at is not None and known.at <= now:
-                effects += self._due(job, known, now)
+        while (at := self.deadline()) is not None and at <= now:
+            known = heappop(self._timers)[2]
+            known.at = None
+            effects += self._due(known, now)
         return effects
 
-    def _due(self, job: bytes, known: Interest, now: float) -> list[Effect]:
+    def _due(self, known: Interest, now: float) -> list[Effect]:
         capacity = self.capacity()
+        if self.leaving or capacity.slots < 1:
+            self._end(known, "is leaving the swarm" if self.leaving else "gives no slots now")
+            return []
         if known.state == "waiting" and capacity.running >= capacity.slots and capacity.queued >= capacity.slots:
-            known.text = f"is busy: {capacity.running} tasks run and {capacity.queued} wait here"
-            known.at = now + BUSY_WAIT_S
+            if now > known.until:
+                self._end(known, "was busy until the offer lapsed")
+            else:
+                known.text = f"is busy: {capacity.running} tasks run and {capacity.queued} wait here"
+                self._arm(known, now + BUSY_WAIT_S)
             return []
         if known.tries >= TRIES_MAX:
-            known.state, known.text, known.at = "unwanted", "the grantor does not answer", None
+            self._end(known, "the grantor does not answer")
             return []
+        return self._claim(known, capacity, now)
+
+    def _end(self, known: Interest, text: str) -> None:
+        self._ask_no_more(known)
+        known.state, known.text = "unwanted", text
+
+    def _claim(self, known: Interest, capacity: Capacity, now: float) -> list[Effect]:
         known.tries += 1
         known.state, known.text = "claiming", "has claimed"
-        known.at = now + REPLY_WAIT_S * known.tries
-        known.nonce = self.rng.getrandbits(62)
-        if len(self._nonces) >= limits.OFFERS_MAX:
-            self._nonces.pop(next(iter(self._nonces)))
-        self._nonces[known.nonce] = job
+        self._arm(known, now + REPLY_WAIT_S * known.tries)
         offer = known.offer
+        if known.nonce is None:  # one for all tries: a reply that took long is one still
+            known.nonce = self.rng.getrandbits(62)
+            self._nonces[known.nonce] = (offer.job, offer.grantor.id)
         claim = Claim(
-            job, offer.epoch, offer.grantor.id, offer.number, self.contact(), self.boot, capacity.slots, CREDITS,
-            min(1.0, capacity.load), self.rtt_s(offer.grantor.id) * 1e3,
+            offer.job, offer.epoch, offer.grantor.id, offer.number, self.contact(), self.boot, capacity.slots, CREDITS,
+            min(1.0, max(0.0, capacity.load)), self.rtt_s(offer.grantor.id) * 1e3,
         )  # fmt: skip
         return [Send(offer.grantor, ClaimRequest(known.nonce, signed(claim, self.me)))]
+
+
+def _ttl_s(offer: Offer) -> float:
+    return min(offer.ttl_s, OFFER_TTL_S_MAX)
