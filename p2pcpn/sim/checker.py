@@ -1,0 +1,184 @@
+"""The checker: what must hold after every event, and what must come true once the faults are over.
+
+It watches a peer from outside, by what it says, hears and reports, and looks into the grantor's book where only that shows
+whether its counts are right. Safety fails with a :class:`Violation` at the event that broke it; liveness is asked for by the
+scenario when the network is whole again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from p2pcpn import limits
+from p2pcpn.protocol import events
+from p2pcpn.protocol.ledger import LEASED, WAITING
+from p2pcpn.sim.runtime import value_of
+from p2pcpn.wire import messages as m
+from p2pcpn.wire import pages
+from p2pcpn.wire.pages import cut
+from p2pcpn.wire.sealing import unseal
+from p2pcpn.wire.statements import BlobRef, Lease, Outcome, Receipt, read
+
+if TYPE_CHECKING:
+    from p2pcpn.protocol.grantor import Grantor
+    from p2pcpn.sim.host import Host
+    from p2pcpn.sim.program import Program
+
+# Every host's memory is measured once in so many events: looking at all of them at each would be most of a run.
+SWEEP_EVENTS = 256
+
+
+class Violation(AssertionError):
+    """Something that must never happen has happened, or something that must happen has not."""
+
+
+@dataclass(slots=True)
+class Watched:
+    """What the checker remembers of one grantor's job: its own account, beside the grantor's."""
+
+    states: bytes = b""
+    newest: dict[int, int] = field(default_factory=dict)  # index -> the last token that was sent out for it
+
+
+class Checker:
+    """See the module. Called by hosts at each input, effect and event."""
+
+    def __init__(self) -> None:
+        self.programs: dict[bytes, Program] = {}
+        self.checks = 0
+        self._watched: dict[int, dict[bytes, Watched]] = {}  # by host: its grantors
+        self._seen: dict[bytes, set[int]] = {}  # by job: delivered to its program
+        self._hearing: tuple[bytes, int] | None = None  # (job, token) of the results being heard
+
+    # --- what hosts tell -----------------------------------------------------------------------------------------------
+
+    def opened(self, program: Program) -> None:
+        """A program has a job, whose right values are known."""
+        self.programs[program.job] = program
+        self._seen[program.job] = set()
+
+    def grants(self, host: Host, job: bytes) -> None:
+        """From now on ``host`` grants ``job``."""
+        self._watched.setdefault(host.number, {})[job] = Watched()
+
+    def died(self, host: Host) -> None:
+        """What it granted is gone with its memory."""
+        self._watched.pop(host.number, None)
+
+    def says(self, host: Host, message: m.Message) -> None:
+        """``host`` puts a message on a session."""
+        if isinstance(message, m.Grant) and host.number in self._watched:
+            lease = read(message.lease, Lease)
+            watched = self._watched[host.number].get(lease.job)
+            if watched is not None:
+                for index in cut([(first, count) for first, count in lease.spans]):
+                    watched.newest[index] = max(lease.token, watched.newest.get(index, 0))
+
+    def hears(self, host: Host, message: m.Message) -> None:
+        """``host`` is about to hear a message."""
+        if isinstance(message, m.Results) and host.number in self._watched:
+            receipt = read(message.receipt, Receipt)
+            self._hearing = (receipt.job, receipt.token)
+
+    def notified(self, host: Host, event: object) -> None:
+        """``host`` reports an event to its program."""
+        if isinstance(event, events.Delivered):
+            program = self.programs.get(event.job)
+            if program is not None and program.host is host:
+                self._delivered(host, program, event)
+
+    def _delivered(self, host: Host, program: Program, event: events.Delivered) -> None:
+        seen = self._seen[event.job]
+        watched = self._watched[host.number][event.job]
+        for index, outcome, value in zip(event.indices, event.outcomes, event.values, strict=True):
+            if index in seen:
+                raise Violation(f"task {index} was delivered twice")
+            seen.add(index)
+            self._right(host, program, index, outcome, value)
+            if self._hearing is not None and self._hearing[0] == event.job:
+                token = self._hearing[1]
+                if watched.newest.get(index, token) > token:
+                    raise Violation(f"task {index} was settled under token {token}, which a newer lease had fenced")
+
+    @staticmethod
+    def _right(host: Host, program: Program, index: int, outcome: int, value: bytes | BlobRef) -> None:
+        deed = program.deeds[index]
+        wanted = {"raises": Outcome.RAISED, "poison": Outcome.DIED}.get(deed.how, Outcome.OK)
+        if outcome != wanted:
+            raise Violation(f"task {index}, which {deed.how}, was delivered with outcome {outcome}")
+        if outcome == Outcome.DIED:
+            return
+        if isinstance(value, BlobRef):
+            sealed = host.blobs.get(value.digest)
+            if sealed is None:
+                raise Violation(f"task {index} was delivered as a blob that is not there")
+            value = unseal(value.key, 0, sealed)
+        if value != value_of(program.arguments[index]):
+            raise Violation(f"task {index} was delivered with a wrong value")
+
+    # --- after each event ----------------------------------------------------------------------------------------------
+
+    def after(self, host: Host) -> None:
+        """Check the host that just did something."""
+        self._hearing = None
+        self.checks += 1
+        watched = self._watched.get(host.number)
+        if watched and host.peer is not None:
+            for job, account in watched.items():
+                grantor = host.peer.grantors.get(job)
+                if grantor is not None:
+                    self._book(grantor, account)
+        if not self.checks % SWEEP_EVENTS:
+            for other in host.world.hosts:
+                self.bounded(other)
+
+    @staticmethod
+    def _book(grantor: Grantor, account: Watched) -> None:
+        """The grantor's counts agree with its states and leases, and what ended stays ended."""
+        ledger = grantor.ledger
+        states = bytes(ledger.states)
+        for index, before in enumerate(account.states):
+            if before not in (WAITING, LEASED) and states[index] != before:
+                raise Violation(f"task {index} had ended and is open again")
+        account.states = states
+        if (ledger.waiting, ledger.leased) != (states.count(WAITING), states.count(LEASED)):
+            raise Violation(
+                f"the ledger counts {ledger.waiting} waiting and {ledger.leased} leased tasks; "
+                f"there are {states.count(WAITING)} and {states.count(LEASED)}"
+            )
+        owed: set[int] = set()
+        for token, lease in grantor.leases.items():
+            for index in cut(lease.open):
+                if index in owed:
+                    raise Violation(f"task {index} is owed under two live leases, one of them {token}")
+                if states[index] != LEASED:
+                    raise Violation(f"task {index} is owed under lease {token} and is not leased")
+                owed.add(index)
+        if len(owed) != ledger.leased:
+            raise Violation(f"{ledger.leased} tasks are leased, and {len(owed)} owed under live leases")
+
+    @staticmethod
+    def bounded(host: Host) -> None:
+        """No memory of a peer is above its bound."""
+        peer = host.peer
+        if peer is None:
+            return
+        gossip, dht = peer.gossip.statistics(), peer.dht.statistics()
+        held = {
+            "pairs": (peer.pairs.statistics()["pairs"], limits.PAIRS_MAX),
+            "hellos": (peer.pairs.statistics()["hellos"], limits.HELLOS_MAX),
+            "neighbours": (len(peer.neighbourhood), limits.NEIGHBOURHOOD_MAX),
+            "rumors": (gossip["held"], limits.RUMORS_MAX),
+            "rumors seen": (gossip["seen"], limits.RUMORS_SEEN_MAX),
+            "DHT requests": (dht["requests"], limits.REQUESTS_MAX),
+            "probes": (peer.membership.statistics()["probes"], limits.PROBES_MAX),
+            "adverts": (len(peer.directory), limits.ADVERTS_MAX),
+            "offers": (len(peer.offers.interests), limits.OFFERS_MAX),
+            "jobs": (len(peer.worker.works), limits.JOBS_PER_PEER_MAX),
+            "round trips": (len(peer.roundtrips), limits.ROUNDTRIPS_MAX),
+            "running batches": (peer.worker.running, max(host.slots, 0)),
+        }
+        for what, (count, most) in held.items():
+            if count > most:
+                raise Violation(f"{host.name} holds {count} {what}, at most {most} are allowed")

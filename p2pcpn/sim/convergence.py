@@ -1,0 +1,91 @@
+"""Convergence: what must come true in a network that is whole again. Each function says what is missing, or nothing."""
+
+from __future__ import annotations
+
+from p2pcpn.identity.keys import NodeId
+from p2pcpn.protocol.operations import GetDone
+from p2pcpn.protocol.records import record_key
+from p2pcpn.sim.host import Host
+from p2pcpn.sim.program import REPLICAS, Program
+from p2pcpn.sim.world import World
+from p2pcpn.wire.statements import LogHeader, read
+from p2pcpn.wire import pages
+
+# Tickets of a scenario's own look-ups.
+FIRST_TICKET = 1000
+
+
+def neighbours_wrong(world: World) -> str:
+    """Who has a dead neighbour, or doubts a living one."""
+    alive = {host.id: host for host in world.alive}
+    for host in world.alive:
+        assert host.peer is not None
+        contacts = host.peer.neighbourhood.contacts()
+        if not contacts:
+            return f"{host.name} has no neighbours"
+        for contact in contacts:
+            if NodeId(contact.id) not in alive:
+                return f"{host.name} has a dead neighbour"
+        if host.peer.membership.statistics()["suspected"]:
+            return f"{host.name} suspects a neighbour"
+    return ""
+
+
+def job_wrong(program: Program) -> str:
+    """What a program still waits for."""
+    lost = program.lost()
+    if lost:
+        return f"{len(lost)} of {len(program.deeds)} tasks have not ended well, the first is {lost[0]}"
+    if not program.done:
+        return f"settlements lie on too few holders: {program.replicated}"
+    return ""
+
+
+def copies_wrong(world: World, program: Program) -> str:
+    """Whether every settled task really lies on enough disks: what ``Replicated`` promised."""
+    copies: dict[int, set[int]] = {index: set() for index in program.delivered}
+    for host in world.hosts:
+        for _, (header, _) in host.disk.scan("logs", (program.job,)):
+            for first, count in read(pages.SIGNED.decode(header), LogHeader).spans:
+                for index in range(first, first + count):
+                    copies[index].add(host.number)
+    for index, holders in copies.items():
+        if len(holders) < min(REPLICAS, len(world.hosts) - 1):
+            return f"the result of task {index} lies on {len(holders)} disks"
+    return ""
+
+
+class Search:
+    """Look-ups of records from some hosts; :meth:`wrong` says which was not found."""
+
+    def __init__(self, askers: list[Host], keys: list[bytes]) -> None:
+        self._open: dict[tuple[int, int], bytes] = {}
+        self._missing: list[str] = []
+        for host in askers:
+            host.listeners.append(lambda event, host=host: self._event(host, event))  # type: ignore[misc]
+            for ticket, key in enumerate(keys, FIRST_TICKET):
+                assert host.peer is not None
+                self._open[host.number, ticket] = key
+                host.follow(host.peer.dht.get(key, ticket, host.clock.now, host.wall()))
+
+    def _event(self, host: Host, event: object) -> None:
+        if isinstance(event, GetDone) and self._open.pop((host.number, event.ticket), None) is not None:
+            if event.signed is None:
+                self._missing.append(f"{host.name} does not find the record {event.key.hex()[:8]}")
+
+    @property
+    def over(self) -> bool:
+        """Whether every look-up has ended."""
+        return not self._open
+
+    def wrong(self) -> str:
+        """The first record that was not found."""
+        if self._open:
+            return f"{len(self._open)} look-ups do not end"
+        return self._missing[0] if self._missing else ""
+
+
+def keys_of(program: Program) -> list[bytes]:
+    """The records that lead to a job: the owner's pointer, and the head of the grantor's log."""
+    grantor = program.host.keypair.public
+    return [record_key(program.owner.public, program.job), record_key(grantor, program.job)]

@@ -1,0 +1,325 @@
+"""A host: one virtual computer on which a peer lives, dies and starts again. It performs what the peer's machines ask.
+
+The process has the peer, its sessions and its worker processes; they go with it. The computer has the key, the address and
+the disk; they stay. Every input goes to the peer, then its effects are performed, its timer is set and the checker looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from p2pcpn import limits
+from p2pcpn.errors import PeerError
+from p2pcpn.identity.keys import Keypair, NodeId
+from p2pcpn.protocol import effects as fx
+from p2pcpn.protocol.admission import Rules
+from p2pcpn.protocol.peer import Peer, Setup
+from p2pcpn.protocol.requests import ANYBODY
+from p2pcpn.sim import restoring, trace
+from p2pcpn.sim.disk import Disk, packed
+from p2pcpn.sim.runtime import Runtime
+from p2pcpn.sim.sessions import Stream
+from p2pcpn.wire import messages as m
+from p2pcpn.wire.addresses import Address, Contact, contact
+from p2pcpn.wire.statements import Advert, Role
+
+if TYPE_CHECKING:
+    from p2pcpn.sim.world import World
+
+PYTHON = "3.11"
+PORT = 4000
+MEMORY_BYTES = 8 << 30
+SKEW_S_MAX = 60.0  # volunteers' clocks are wrong by so much; ten minutes are tolerated
+
+
+class Host:
+    """See the module. ``peer`` is ``None`` while no process runs; ``unplugged`` while the computer itself is off."""
+
+    def __init__(self, world: World, number: int, name: str, *, slots: int, roles: int) -> None:
+        self.world = world
+        self.number = number
+        self.name = name
+        self.slots = slots
+        self.roles = roles
+        self.clock = world.clock
+        self.keypair = Keypair(world.dice.bytes("key", name))
+        self.id: NodeId = self.keypair.id
+        self.address: Address = (f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", PORT)
+        self.contact: Contact = contact(self.id, self.address)
+        chance = world.dice.stream("host", name)
+        self.load = chance.random() * 0.5
+        self.skew_s = chance.uniform(-SKEW_S_MAX, SKEW_S_MAX)
+        site = chance.randrange(len(world.network.graph))
+        self.port = world.network.attach(self.address, number, site, world.dice.stream("network", name))
+        self.disk = Disk(self.clock, world.dice.stream("disk", name))
+        self.slowness = 1.0
+        self.unplugged = False
+        self.boot = 0
+        self.peer: Peer | None = None
+        self.runtime: Runtime | None = None
+        self.streams: dict[bytes, Stream] = {}
+        self.blobs: dict[bytes, bytes] = {}
+        self.listeners: list[Callable[[object], None]] = []
+        self._parts: dict[tuple[int, bytes], bytearray] = {}
+        self._timer_at = float("inf")
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    def start(self, bootstrap: list[Address]) -> None:
+        """Start the process: the next boot, with what the disk holds."""
+        assert self.peer is None, "a host runs one process"
+        now = self.clock.now
+        self.unplugged = False
+        self.boot = self.disk.next_boot()
+        rules = Rules(("function",), PYTHON, MEMORY_BYTES, self.world.swarm_key)
+        setup = Setup(
+            keypair=self.keypair, boot=self.boot, contact=self.contact, rules=rules, slots=self.slots,
+            roles=self.roles, network_group=lambda address: address,
+        )  # fmt: skip
+        peer = Peer(setup, rng=self.world.dice.stream("peer", self.name, self.boot), now=now, wall=self.wall)
+        self.peer = peer
+        self.blobs = dict(self.disk.blobs)
+        self.runtime = Runtime(
+            self.clock, peer.worker, self.slots, partial(self._follow, self.boot), lambda: self.slowness, self.world.dies
+        )
+        peer.worker.running_positions = self.runtime.running
+        self.port.receive = self._datagram
+        self.world.trace.note(trace.OPENED, now, self.number, self.number, self.boot.to_bytes(4, "big"))
+        restoring.restore(peer, self.disk, now, self.wall())
+        effects = peer.advertise(self._advert(), now, changed=True)
+        others = [contact(ANYBODY, address) for address in bootstrap if address != self.address]
+        if others:
+            effects += peer.perform(peer.dht.bootstrap(others, now), now)
+        self._done(effects)
+
+    def crash(self, *, power: bool = False) -> None:
+        """The process is gone at once, with ``power`` the whole computer: memory is lost, the disk stays."""
+        assert self.peer is not None and self.runtime is not None
+        self.world.checker.died(self)
+        self.world.trace.note(trace.CLOSED, self.clock.now, self.number, self.number, bytes([power]))
+        self.runtime.end()
+        self.peer = self.runtime = self.port.receive = None
+        self.unplugged = power
+        self.disk.crash()
+        self._parts.clear()
+        self._timer_at = float("inf")
+        streams, self.streams = list(self.streams.values()), {}
+        self.world.sessions.died(self, streams)
+
+    def wall(self) -> float:
+        """This computer's wall clock."""
+        return self.clock.wall() + self.skew_s
+
+    def _advert(self) -> Advert:
+        return Advert(
+            contact=self.contact, boot=self.boot, version=0, ttl_s=0.0, roles=self.roles, cores=self.slots,
+            slots=self.slots, slots_free=self.slots, memory_bytes=MEMORY_BYTES, memory_free_bytes=MEMORY_BYTES // 2,
+            load=self.load, python=PYTHON, implementation="cpython", platform="linux-x86_64",
+            runtimes=["function"] if self.roles & Role.COMPUTE else [], packages=[], accelerators=[], tags=[],
+            position=None, rtt_ms=0.0, machine=self.number,
+        )  # fmt: skip
+
+    # --- input -------------------------------------------------------------------------------------------------------
+
+    def _datagram(self, data: bytes, sender: Address, source: int) -> None:
+        assert self.peer is not None
+        now = self.clock.now
+        self.world.trace.note(trace.DATAGRAM, now, source, self.number, data)
+        self._done(self.peer.datagram_received(data, sender, now))
+
+    def session_opened(self, other: Host) -> None:
+        """A session is there; its stream is among ``streams`` already."""
+        assert self.peer is not None
+        now = self.clock.now
+        self.world.trace.note(trace.OPENED, now, other.number, self.number, b"")
+        self._done(self.peer.session_opened(other.contact, other.keypair.public, now))
+
+    def session_closed(self, node: bytes) -> None:
+        """A session ended, or could not be made; its stream is not among ``streams`` any more."""
+        if self.peer is None:
+            return
+        self._parts = {key: parts for key, parts in self._parts.items() if key[1] != node}
+        self.world.trace.note(trace.CLOSED, self.clock.now, self.number, self.number, node)
+        self._done(self.peer.session_closed(NodeId(node), self.clock.now))
+
+    def message_received(self, source: Host, data: bytes) -> None:
+        """Bytes of a message over the session with ``source``."""
+        assert self.peer is not None
+        now = self.clock.now
+        self.world.trace.note(trace.MESSAGE, now, source.number, self.number, data)
+        message = m.CODEC.decode(data)
+        self.world.trace.count(type(message).__name__)
+        if self._library(source, message):
+            return
+        self.world.checker.hears(self, message)
+        self._done(self.peer.message_received(source.id, message, now))
+
+    def follow(self, effects: list[fx.Effect]) -> None:
+        """Perform effects of machines that were spoken to directly."""
+        assert self.peer is not None
+        self._done(self.peer.perform(effects, self.clock.now))
+
+    def _follow(self, boot: int, effects: list[fx.Effect]) -> None:
+        if self.peer is not None and self.boot == boot:
+            self.follow(effects)
+
+    def _done(self, effects: list[fx.Effect]) -> None:
+        self.perform(effects)
+        self._arm()
+        self.world.checker.after(self)
+
+    def _arm(self) -> None:
+        """Set the timer when the machines want to be woken earlier than it is set for; a later one is found when it rings."""
+        due = self.peer.deadline() if self.peer is not None else None
+        if due is not None and due < self._timer_at:
+            self._timer_at = due
+            self.clock.at(due + self.port.lag_s, partial(self._rings, due, self.boot))
+
+    def _rings(self, due: float, boot: int) -> None:
+        if self.peer is None or boot != self.boot or due != self._timer_at:
+            return
+        self._timer_at = float("inf")
+        deadline = self.peer.deadline()
+        if deadline is not None and deadline <= self.clock.now:
+            self._done(self.peer.expire(self.clock.now))
+        else:
+            self._arm()
+
+    # --- effects -----------------------------------------------------------------------------------------------------
+
+    def perform(self, effects: list[fx.Effect]) -> None:
+        """Perform what a peer returned, in order."""
+        for effect in effects:
+            _PERFORM[type(effect)](self, effect)
+
+    def _send_bytes(self, effect: fx.SendBytes) -> None:
+        self.world.network.send(self.port, self.address, effect.address, effect.data)
+
+    def _transmit(self, effect: fx.Transmit) -> None:
+        self.world.checker.says(self, effect.message)
+        self._say(effect.peer, effect.message)
+
+    def _say(self, peer: bytes, message: m.Message) -> None:
+        stream = self.streams.get(peer)
+        if stream is not None:
+            self.world.sessions.send(self, stream, m.CODEC.encode(message))
+
+    def _transmit_blob(self, effect: fx.TransmitBlob) -> None:
+        data = self.blobs.get(effect.digest)
+        if data is None:
+            self.world.trace.count("blobs missing")
+            return
+        for offset in range(0, max(len(data), 1), limits.BLOB_PART_BYTES):
+            part = data[offset : offset + limits.BLOB_PART_BYTES]
+            request = effect.request if offset + len(part) >= len(data) else 0
+            put = m.PutBlob(request, effect.digest, effect.job, len(data), offset, part, effect.retention_s)
+            self._say(effect.peer, put)
+
+    def _transmit_log(self, effect: fx.TransmitLog) -> None:
+        row = self.disk.get("logs", (effect.job, self.id, effect.epoch, effect.number))
+        if row is None:
+            self.world.trace.count("log segments missing")
+            return
+        self._say(effect.peer, restoring.log_message(effect.request, row))
+
+    def _dial(self, effect: fx.Dial) -> None:
+        self.world.sessions.dial(self, effect.to)
+
+    def _hangup(self, effect: fx.Hangup) -> None:
+        stream = self.streams.get(effect.peer)
+        if stream is not None:
+            self.world.trace.count("hangups")
+            self.world.sessions.hang_up(self, stream)
+
+    def _commit(self, effect: fx.Commit) -> None:
+        boot = self.boot
+
+        def done(durable: bool) -> None:
+            self.world.trace.note(trace.COMMIT, self.clock.now, self.number, durable, packed(effect.writes))
+            follow = effect.then if durable else effect.otherwise
+            if follow:
+                self._follow(boot, list(follow))
+
+        self.disk.commit(effect.writes, done)
+
+    def _keep_blob(self, effect: fx.KeepBlob) -> None:
+        self.keep_blob(effect.digest, effect.data, lambda durable: None)
+
+    def keep_blob(self, digest: bytes, data: bytes, done: Callable[[bool], None]) -> None:
+        """Keep a blob: in memory at once, on disk soon."""
+        self.blobs[digest] = data
+        self.disk.put_blob(digest, data, done)
+
+    def _load(self, effect: fx.Load) -> None:
+        assert self.peer is not None
+        segments, settled = restoring.job_state(self.disk, effect.job)
+        self.perform(self.peer.adopt(effect.job, segments, settled, self.clock.now))
+
+    def _run(self, effect: fx.Run) -> None:
+        assert self.runtime is not None
+        self.runtime.start(effect)
+
+    def _stop_run(self, effect: fx.StopRun) -> None:
+        assert self.runtime is not None
+        self.runtime.stop(effect)
+
+    def _notify(self, effect: fx.Notify) -> None:
+        self.world.checker.notified(self, effect.event)
+        for listener in self.listeners:
+            listener(effect.event)
+
+    # --- what a driver answers from its disk -------------------------------------------------------------------------
+
+    def _library(self, source: Host, message: m.Message) -> bool:
+        """Deal with ``message`` if it is a blob or a question about what lies on disk."""
+        match message:
+            case m.PutBlob():
+                self._put_blob(source, message)
+            case m.ReadLog():
+                row = self.disk.get("logs", (message.job, message.grantor, message.epoch, message.number))
+                unknown = m.Answer(message.request, m.AnswerCode.UNKNOWN, "has no such log segment")
+                self._say(source.id, unknown if row is None else restoring.log_answer(message.request, row))
+            case _:
+                return False
+        return True
+
+    def _put_blob(self, source: Host, message: m.PutBlob) -> None:
+        assert self.peer is not None
+        peer = self.peer
+        if not (message.job in peer.worker.works or message.job in peer.steward.jobs or message.job in peer.grantors):
+            self._say(source.id, m.Answer(message.request, m.AnswerCode.UNKNOWN, "knows no such job"))
+            return
+        key = (source.number, source.id + message.digest)
+        parts = self._parts.setdefault(key, bytearray())
+        if len(parts) != message.offset:
+            del self._parts[key]
+            raise PeerError("a part of a blob does not follow the one before")
+        parts += message.data
+        if len(parts) == message.size_bytes:
+            del self._parts[key]
+            boot = self.boot
+
+            def done(durable: bool) -> None:
+                if message.request and self.boot == boot and self.peer is not None:
+                    code = m.AnswerCode.DONE if durable else m.AnswerCode.FAILED
+                    self._say(source.id, m.Answer(message.request, code, ""))
+
+            self.keep_blob(message.digest, bytes(parts), done)
+
+
+_PERFORM: dict[type[fx.Effect], Callable[[Host, Any], None]] = {
+    fx.SendBytes: Host._send_bytes,
+    fx.Transmit: Host._transmit,
+    fx.TransmitBlob: Host._transmit_blob,
+    fx.TransmitLog: Host._transmit_log,
+    fx.Dial: Host._dial,
+    fx.Hangup: Host._hangup,
+    fx.Commit: Host._commit,
+    fx.KeepBlob: Host._keep_blob,
+    fx.Load: Host._load,
+    fx.Run: Host._run,
+    fx.StopRun: Host._stop_run,
+    fx.Notify: Host._notify,
+}

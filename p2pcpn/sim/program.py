@@ -1,0 +1,154 @@
+"""A program that submits: it opens a job, feeds it tasks for a while, closes it, and takes what is delivered.
+
+What ``client/`` does for callables and futures is done here for :class:`Deed`: the spec with its stewards, sealed pages,
+chained segments, the closing statement, and the record that points to the job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from p2pcpn import limits
+from p2pcpn.identity.keys import Keypair
+from p2pcpn.protocol import events
+from p2pcpn.protocol.custody import CONTACT
+from p2pcpn.protocol.effects import Effect
+from p2pcpn.protocol.settlement import NOTHING
+from p2pcpn.sim.host import PYTHON, Host
+from p2pcpn.sim.runtime import Deed, argument_of
+from p2pcpn.wire import pages
+from p2pcpn.wire.pages import JobPointer, TaskPage
+from p2pcpn.wire.sealing import JobKeys, digest, job_id, seal, swarm_proof, wrap
+from p2pcpn.wire.statements import Close, Segment, Spec, Steward, signed
+
+if TYPE_CHECKING:
+    from p2pcpn.protocol.grantor import Grantor
+
+# Small pages, so that leases cross their borders.
+PAGE_TASKS = 8
+REPLICAS = 3
+POINTER_TICKET = 1
+
+
+class Program:
+    """One job on ``host``. ``ended`` holds the indices that came to an end, delivered or given up."""
+
+    def __init__(self, host: Host, name: str) -> None:
+        self.host = host
+        self.name = name
+        world = host.world
+        self.owner = Keypair(world.dice.bytes("owner", name))
+        self.keys = JobKeys(world.dice.bytes("job key", name))
+        self._nonce = world.dice.bytes("nonce", name)[:16]
+        self.job = bytes(20)
+        self.deeds: list[Deed] = []
+        self.arguments: list[bytes] = []
+        self.delivered: set[int] = set()
+        self.given_up: set[int] = set()
+        self.closed = False
+        self.kept: events.Kept | None = None
+        self.replicated: events.Replicated | None = None
+        self._segments = 0
+        self._last = NOTHING
+
+    @property
+    def ended(self) -> int:
+        """How many tasks have come to an end."""
+        return len(self.delivered) + len(self.given_up)
+
+    @property
+    def done(self) -> bool:
+        """Every task ended, and what was settled lies on enough holders."""
+        return (
+            self.closed and self.ended == len(self.deeds) and self.replicated is not None and self.replicated.done
+        )
+
+    def stewards_known(self) -> int:
+        """How many storage peers could be stewards now."""
+        assert self.host.peer is not None
+        return len(self.host.peer.stewards_near(job_id(self.owner.public, self._nonce), self.host.clock.now))
+
+    def open(self) -> None:
+        """Choose the stewards, sign the spec, introduce the job, and put the record that points to it."""
+        host, now = self.host, self.host.clock.now
+        assert host.peer is not None
+        near = host.peer.stewards_near(job_id(self.owner.public, self._nonce), now)[: limits.STEWARDS]
+        stewards = [
+            Steward(
+                listed.signed.key, listed.advert.contact, wrap(self.owner, listed.signed.key, self._nonce, self.keys.job_key)
+            )
+            for listed in near
+        ]
+        spec = signed(
+            Spec(
+                nonce=self._nonce, name=self.name, created_s=host.wall(), runtime="function", python=PYTHON, code=None,
+                requires=[], memory_bytes=0, replicas=REPLICAS, quorum=(1, 1), max_workers=0, orchestration="hybrid",
+                routing="nearest_idle", privacy="stewards", retention_s=limits.RETENTION_S, retries=10,
+                grantor=host.keypair.public, stewards=stewards,
+                wrapped=wrap(self.owner, self.owner.public, self._nonce, self.keys.job_key),
+                swarm_proof=swarm_proof(host.world.swarm_key, self.owner.public), output=False,
+            ),
+            self.owner,
+        )  # fmt: skip
+        self.job = job_id(self.owner.public, spec.body)
+        host.listeners.append(self._event)
+        host.world.checker.opened(self)
+        host.follow(host.peer.open_job(spec, self.job, self.keys.job_key, now, granting=True))
+        host.world.checker.grants(host, self.job)
+        pointer = pages.JOB_POINTER.encode(JobPointer(digest(spec.body), [CONTACT.encode(s.contact) for s in stewards]))
+        retention_s = limits.RETENTION_S
+        host.follow(host.peer.put_record(self.job, pointer, retention_s, self.owner, POINTER_TICKET, now))
+
+    def add(self, deeds: list[Deed]) -> None:
+        """One more segment of tasks."""
+        assert self.host.peer is not None and deeds and deeds[0].index == len(self.deeds)
+        first = len(self.deeds)
+        self.deeds += deeds
+        arguments = [argument_of(deed) for deed in deeds]
+        self.arguments += arguments
+        sealed: list[bytes] = []
+        listed: list[tuple[int, bytes]] = []
+        for at in range(0, len(deeds), PAGE_TASKS):
+            page = TaskPage([b"deed"], None, list(arguments[at : at + PAGE_TASKS]))
+            data = seal(self.keys.page(first + at), 0, pages.TASKS.encode(page))
+            sealed.append(data)
+            listed.append((len(page.arguments), digest(data)))
+        segment = signed(Segment(self.job, self._segments, first, self._last, listed, [], []), self.owner)
+        self._segments += 1
+        self._last = digest(segment.body)
+        now = self.host.clock.now
+        blobs: list[list[bytes]] = [[] for _ in sealed]
+
+        self._act(lambda grantor: grantor.extend(segment, sealed, blobs, now))
+
+    def _act(self, act: Callable[[Grantor], list[Effect]]) -> None:
+        assert self.host.peer is not None
+        self.host.follow(self.host.peer.with_grantor(self.job, act, self.host.clock.now))
+
+    def close(self) -> None:
+        """State the total."""
+        statement = signed(Close(self.job, len(self.deeds), self._last), self.owner)
+        total, now = len(self.deeds), self.host.clock.now
+        self.closed = True
+        self._act(lambda grantor: grantor.close(statement, total, now))
+
+    def _event(self, event: object) -> None:
+        if getattr(event, "job", None) != self.job:
+            return
+        if isinstance(event, events.Delivered):
+            self.delivered.update(event.indices)
+        elif isinstance(event, events.GaveUp):
+            self.given_up.update(event.indices)
+        elif isinstance(event, events.Kept):
+            self.kept = event
+        elif isinstance(event, events.Replicated):
+            self.replicated = event
+
+    def lost(self) -> list[int]:
+        """Tasks that ended without the outcome that was theirs, or have not ended."""
+        return [
+            deed.index
+            for deed in self.deeds
+            if deed.index not in self.delivered and not (deed.how == "poison" and deed.index in self.given_up)
+        ]

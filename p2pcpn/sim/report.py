@@ -1,0 +1,51 @@
+"""The report of one simulated run: what happened, whether all that must hold held, and the hash that names the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Report:
+    """``verdict`` is ``"ok"``, or what was violated. Times are virtual seconds."""
+
+    scenario: str
+    peers: int
+    seed: int
+    verdict: str = "ok"
+    trace_hash: str = ""
+    events: int = 0
+    virtual_s: float = 0.0
+    tasks: int = 0
+    delivered: int = 0
+    lost_tasks: int = 0
+    datagrams_sent: int = 0
+    datagrams_lost: int = 0
+    messages: dict[str, int] = field(default_factory=dict)
+    faults: dict[str, int] = field(default_factory=dict)
+    checks: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything held, and no task was lost."""
+        return self.verdict == "ok" and not self.lost_tasks
+
+    def to_json(self) -> dict[str, object]:
+        """One JSON object."""
+        return {
+            "scenario": self.scenario,
+            "peers": self.peers,
+            "seed": self.seed,
+            "verdict": self.verdict,
+            "trace_hash": self.trace_hash,
+            "events": self.events,
+            "virtual_s": round(self.virtual_s, 3),
+            "tasks": self.tasks,
+            "delivered": self.delivered,
+            "lost_tasks": self.lost_tasks,
+            "datagrams_sent": self.datagrams_sent,
+            "datagrams_lost": self.datagrams_lost,
+            "messages": dict(sorted(self.messages.items())),
+            "faults": dict(sorted(self.faults.items())),
+            "checks": self.checks,
+        }

@@ -1,0 +1,69 @@
+"""Restoring: what a peer that starts again reads from its virtual disk, and what its driver reads from there for others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from p2pcpn.identity.keys import NodeId
+from p2pcpn.protocol.authority import Authority
+from p2pcpn.protocol.journal import rows_of
+from p2pcpn.protocol.peer import Peer
+from p2pcpn.protocol.steward import Kept, Log
+from p2pcpn.sim.disk import Disk
+from p2pcpn.wire import messages as m
+from p2pcpn.wire import pages
+from p2pcpn.wire.sealing import digest
+from p2pcpn.wire.statements import LogHeader, Signed, read
+
+
+def restore(peer: Peer, disk: Disk, now: float, wall: float) -> None:
+    """Give a peer that starts the records, jobs and unsettled results of its earlier lives."""
+    peer.dht.restore([(key[0], *value) for key, value in disk.scan("records")], now, wall)
+    for (job,), value in disk.scan("jobs"):
+        peer.steward.restore(_kept(disk, job, value))
+    jobs = [(name, value) for (name,), (value,) in disk.scan("meta")]
+    journal = [(job, receipt, page) for (job, _, _), (_, _, receipt, page) in disk.scan("journal")]
+    peer.worker.restore(rows_of(jobs, journal), now)
+
+
+def _kept(disk: Disk, job: bytes, row: tuple[Any, ...]) -> Kept:
+    _, spec, expires_s, close, cancel, handover = row
+    authority = Authority(_signed(spec))
+    if handover is not None:
+        authority.hand_over(_signed(handover))
+    kept = Kept(authority, expires_s)
+    kept.close = None if close is None else _signed(close)
+    kept.cancel = None if cancel is None else _signed(cancel)
+    for _, (_, count, segment, _) in disk.scan("segments", (job,)):
+        kept.segments.append(_signed(segment))
+        kept.tasks += count
+        kept.last = digest(kept.segments[-1].body)
+    for (_, grantor, epoch, _), (header, _) in disk.scan("logs", (job,)):
+        log = kept.logs.setdefault((NodeId(grantor), epoch), Log())
+        heading = read(_signed(header), LogHeader)
+        if heading.number == log.count and heading.previous == log.last:
+            log.count, log.last, log.settled = log.count + 1, digest(_signed(header).body), heading.settled
+    return kept
+
+
+def job_state(disk: Disk, job: bytes) -> tuple[list[tuple[Signed, list[bytes]]], list[tuple[int, int]]]:
+    """The segments of a job on this disk, and the spans that logs on it settle."""
+    segments = [
+        (_signed(segment), pages.PAGES.decode(data)) for _, (_, _, segment, data) in disk.scan("segments", (job,))
+    ]
+    headers = [read(_signed(header), LogHeader) for _, (header, _) in disk.scan("logs", (job,))]
+    return segments, [span for header in headers for span in header.spans]
+
+
+def log_message(request: int, row: tuple[Any, ...]) -> m.Append:
+    """A stored log segment, for a holder to keep."""
+    return m.Append(request, _signed(row[0]), row[1])
+
+
+def log_answer(request: int, row: tuple[Any, ...]) -> m.LogData:
+    """A stored log segment, for a reader."""
+    return m.LogData(request, _signed(row[0]), row[1])
+
+
+def _signed(value: bytes) -> Signed:
+    return pages.SIGNED.decode(value)

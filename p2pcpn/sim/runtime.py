@@ -1,0 +1,176 @@
+"""A virtual runtime: worker processes whose tasks take virtual time and give programmatic values.
+
+A task's argument states what it does (:class:`Deed`); its value follows from the argument alone, so that the checker knows
+every right value without running anything. What a worker machine sees is what the `function` runtime reports: positions in
+order, dropped ones as such, and deaths.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+import msgspec
+
+from p2pcpn import limits
+from p2pcpn.protocol.effects import Effect, Run, StopRun
+from p2pcpn.protocol.outcomes import DROPPED, SIGKILL
+from p2pcpn.protocol.worker import Worker
+from p2pcpn.sim.clock import Clock
+from p2pcpn.wire.sealing import RESULT_DIGEST_BYTES, result_digest
+from p2pcpn.wire.statements import BlobRef, Outcome
+
+LARGE_BYTES = limits.INLINE_BYTES_MAX + 512
+SIGSEGV = 11
+
+
+class Deed(msgspec.Struct, array_like=True, frozen=True):
+    """What a task does: it takes ``takes_s`` and gives a value; ``how`` it ends is one of the words below."""
+
+    index: int
+    takes_s: float
+    how: str = "value"
+
+    HOWS = ("value", "large", "raises", "poison")
+
+
+_DEED = msgspec.msgpack.Decoder(Deed)
+_PACK = msgspec.msgpack.Encoder().encode
+
+
+def argument_of(deed: Deed) -> bytes:
+    """The argument that states a deed."""
+    return _PACK(deed)
+
+
+def value_of(argument: bytes) -> bytes:
+    """The one right value of a task."""
+    size = LARGE_BYTES if _DEED.decode(argument).how == "large" else 32
+    word = blake2b(argument, digest_size=32, person=b"p2pcpn value").digest()
+    return (word * (size // 32 + 1))[:size]
+
+
+@dataclass(slots=True)
+class _Batch:
+    run: Run
+    at: int = 0
+    dropped: set[int] = field(default_factory=set)
+    running: bool = False
+
+
+class Runtime:
+    """The worker processes of one life of a host. ``perform`` takes the effects that follow from what they report."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        worker: Worker,
+        slots: int,
+        perform: Callable[[list[Effect]], None],
+        slowness: Callable[[], float],
+        dies: Callable[[int], bool] = lambda index: False,
+    ) -> None:
+        self._clock = clock
+        self._worker = worker
+        self._slots = slots
+        self._perform = perform
+        self._slowness = slowness
+        self._dies = dies
+        self._batches: OrderedDict[int, _Batch] = OrderedDict()
+        self._alive = True
+        self.lies = False  # a canary: every value is wrong
+
+    def running(self) -> dict[int, int]:
+        """The position that each batch in a process is at."""
+        return {number: batch.at for number, batch in self._batches.items() if batch.running}
+
+    def end(self) -> None:
+        """The host died: no process reports anything any more."""
+        self._alive = False
+
+    def start(self, run: Run) -> None:
+        """Run a batch, now or when a process is free."""
+        if any(isinstance(value, BlobRef) for value in (*run.functions, *run.arguments)):
+            self._perform(self._worker.refused(run.batch, "the blob of a task is not here", self._clock.now))
+            return
+        self._batches[run.batch] = _Batch(run)
+        self._fill()
+
+    def _fill(self) -> None:
+        free = self._slots - sum(batch.running for batch in self._batches.values())
+        for batch in [batch for batch in self._batches.values() if not batch.running][: max(free, 0)]:
+            batch.running = True
+            self._next(batch)
+
+    def _next(self, batch: _Batch) -> None:
+        """Run the next position, or report the ones that were dropped."""
+        count = len(batch.run.arguments)
+        low = batch.at
+        while batch.at < count and batch.at in batch.dropped:
+            batch.at += 1
+        if batch.at > low:
+            dropped = batch.at - low
+            if batch.at == count:
+                del self._batches[batch.run.batch]
+            self._report(batch, low, bytes([DROPPED]) * dropped, [b""] * dropped, bytes(16 * dropped), 0.0)
+        if batch.at == count:
+            self._fill()
+            return
+        takes_s = self._deed(batch).takes_s * self._slowness()
+        at = batch.at
+        self._clock.after(takes_s, lambda: self._ended(batch, at, takes_s))
+
+    @staticmethod
+    def _deed(batch: _Batch) -> Deed:
+        argument = batch.run.arguments[batch.at]
+        assert isinstance(argument, bytes)
+        return _DEED.decode(argument)
+
+    def _ended(self, batch: _Batch, at: int, took_s: float) -> None:
+        if not self._alive or self._batches.get(batch.run.batch) is not batch or batch.at != at:
+            return
+        deed = self._deed(batch)
+        if deed.how == "poison" or self._dies(deed.index):
+            self._die(batch, SIGSEGV)
+            return
+        argument = batch.run.arguments[at]
+        assert isinstance(argument, bytes)
+        value = value_of(argument)[::-1] if self.lies else value_of(argument)
+        outcome = Outcome.RAISED if deed.how == "raises" else Outcome.OK
+        batch.at += 1
+        over = batch.at == len(batch.run.arguments)
+        if over:
+            del self._batches[batch.run.batch]
+        digest = result_digest(batch.run.digest_key, value)
+        assert len(digest) == RESULT_DIGEST_BYTES
+        self._report(batch, at, bytes([outcome]), [value], digest, took_s)
+        if over:
+            self._fill()
+        elif self._batches.get(batch.run.batch) is batch:
+            self._next(batch)
+
+    def _report(
+        self, batch: _Batch, at: int, outcomes: bytes, values: list[bytes], digests: bytes, took_s: float
+    ) -> None:
+        self._perform(self._worker.ran(batch.run.batch, at, outcomes, values, digests, took_s, self._clock.now))
+
+    def _die(self, batch: _Batch, signal: int) -> None:
+        del self._batches[batch.run.batch]
+        self._perform(self._worker.died(batch.run.batch, batch.at, signal, None, self._clock.now))
+        self._fill()
+
+    def stop(self, stop: StopRun) -> None:
+        """Drop what has not started; with ``kill`` end the process where it runs one of the positions."""
+        batch = self._batches.get(stop.batch)
+        if batch is None:
+            return
+        running = batch.at if batch.running else -1
+        batch.dropped.update(position for position in stop.positions if position > running)
+        if not batch.running and len(batch.dropped) == len(batch.run.arguments):
+            del self._batches[stop.batch]
+            count = len(batch.dropped)
+            self._report(batch, 0, bytes([DROPPED]) * count, [b""] * count, bytes(16 * count), 0.0)
+        elif stop.kill and running in stop.positions:
+            self._die(batch, SIGKILL)

@@ -1,0 +1,192 @@
+"""Scenarios: what is simulated, by name. A swarm forms, computes a job while faults come, heals, and is held to its word.
+
+::
+
+    join ──> job opens ──> fed, faults on ──> heal, close ──> all tasks, copies ──> records ──> neighbours
+             └──────────────── safety is checked after every event ───────────────────────────────────┘
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from p2pcpn import limits
+from p2pcpn.errors import UsageError
+from p2pcpn.sim.checker import Violation
+from p2pcpn.sim.convergence import Search, copies_wrong, job_wrong, keys_of, neighbours_wrong
+from p2pcpn.sim.faults import KINDS, Faults, plant_canary
+from p2pcpn.sim.host import Host
+from p2pcpn.sim.network import Weather
+from p2pcpn.sim.program import Program
+from p2pcpn.sim.report import Report
+from p2pcpn.sim.runtime import Deed
+from p2pcpn.sim.world import World
+
+PEERS_MIN, PEERS_MAX = 2, 100_000
+WELL_KNOWN = 3
+FEED_S = 0.5
+JOIN_WAIT_S = 30.0
+# After healing: leases of the silent end after 30 s, their tasks run again, holders that were lost are replaced.
+JOB_WAIT_S = 180.0
+RECORDS_WAIT_S = 60.0
+ASKERS = 5
+# Each of 32 neighbours is probed once in two rounds of 5 s a probe; then it is suspected for some seconds.
+NEIGHBOURS_WAIT_S = 2 * limits.NEIGHBOURHOOD_MAX * limits.PROBE_IDLE_S + 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One scenario's numbers. ``kinds`` are the faults that may come; ``all_on``: each of them does, whatever the seed."""
+
+    tasks: int = 200
+    join_s: float = 3.0
+    faults_s: float = 20.0
+    kinds: tuple[str, ...] = ()
+    all_on: bool = False
+    weather: Weather = field(default_factory=Weather)
+    takes_s: float = 1.0  # most tasks take less
+
+
+class Play:
+    """One run of a plan. ``canary`` plants a bug that the checker must find."""
+
+    def __init__(self, plan: Plan, peers: int, seed: int, canary: bool) -> None:
+        self.plan = plan
+        self.peers = peers
+        self.canary = canary
+        self.world = World(seed, peers)
+        self.submitter = self.world.host("submitter", slots=0, roles=0)
+        self.program = Program(self.submitter, "job")
+        self.well_known = [self.world.host(f"peer-{number}") for number in range(min(WELL_KNOWN, peers))]
+        self.world.seeds = [host.address for host in self.well_known]
+        spared = [self.submitter, *self.well_known[:1]]
+        self.faults = Faults(self.world, plan.kinds, plan.weather, spared=spared, all_on=plan.all_on)
+        self._fed = 0
+
+    def run(self) -> None:
+        """Play all acts. Raises :class:`Violation`."""
+        self._join()
+        self._compute()
+        self._end_well()
+        self._find_records()
+        self._agree_who_lives()
+
+    def _join(self) -> None:
+        world, chance = self.world, self.world.dice.stream("joining")
+        world.network.weather = Weather(self.plan.weather.loss, self.plan.weather.doubled, self.plan.weather.jitter_s)
+        for host in self.well_known:
+            world.clock.at(0.0, partial(world.start, host))
+        for number in range(len(self.well_known), self.peers):
+            host = world.host(f"peer-{number}")
+            world.clock.at(chance.uniform(0.1, self.plan.join_s), partial(world.start, host))
+        world.clock.at(self.plan.join_s, partial(world.start, self.submitter))
+        world.run(self.plan.join_s)
+        stewards = min(limits.STEWARDS, self.peers)
+        if not world.run(
+            self.plan.join_s + JOIN_WAIT_S,
+            lambda: self.submitter.peer is not None and self.program.stewards_known() >= stewards,
+        ):
+            raise Violation(f"the submitter knows {self.program.stewards_known()} storage peers, not {stewards}")
+
+    def _compute(self) -> None:
+        world = self.world
+        self.program.open()
+        if self.canary:
+            assert self.submitter.peer is not None
+            plant_canary(self.submitter.peer.grantors[self.program.job])
+        self._feed()
+        self.faults.begin()
+        world.run(world.clock.now + self.plan.faults_s)
+        self.faults.heal()
+        self.program.close()
+
+    def _feed(self) -> None:
+        """Add tasks bit by bit, so that the job lasts as long as the faults do."""
+        rounds = max(1, int(self.plan.faults_s / FEED_S) - 1)
+        share = -(-self.plan.tasks // rounds)
+        first = len(self.program.deeds)
+        count = min(share, self.plan.tasks - first)
+        if count <= 0:
+            return
+        chance = self.world.dice.stream("deeds", first)
+        self.program.add([_deed(index, chance.random(), chance.random(), self.plan) for index in range(first, first + count)])
+        self.world.clock.after(FEED_S, self._feed)
+
+    def _demand(self, wait_s: float, wrong: Callable[[], str], each_s: float = 0.5) -> None:
+        """Let the world go on until nothing is ``wrong``. Raises :class:`Violation` when that takes too long."""
+        end = self.world.clock.now + wait_s
+        while what := wrong():
+            if self.world.clock.now >= end:
+                raise Violation(f"{what}, {wait_s:g} s after the faults ended")
+            self.world.run(min(end, self.world.clock.now + each_s))
+
+    def _end_well(self) -> None:
+        self._demand(JOB_WAIT_S, lambda: job_wrong(self.program))
+        if what := copies_wrong(self.world, self.program):
+            raise Violation(what)
+
+    def _find_records(self) -> None:
+        world = self.world
+        chance = world.dice.stream("askers")
+        askers: list[Host] = chance.sample(world.alive, min(ASKERS, len(world.alive)))
+        search = Search(askers, keys_of(self.program))
+        world.run(world.clock.now + RECORDS_WAIT_S, lambda: search.over)
+        if what := search.wrong():
+            raise Violation(what)
+
+    def _agree_who_lives(self) -> None:
+        self._demand(NEIGHBOURS_WAIT_S, lambda: neighbours_wrong(self.world), each_s=5.0)
+
+    def report(self, name: str, seed: int, verdict: str) -> Report:
+        """What this run came to."""
+        world = self.world
+        return Report(
+            scenario=name, peers=self.peers, seed=seed, verdict=verdict, trace_hash=world.trace.hash,
+            events=world.clock.events, virtual_s=world.clock.now, tasks=len(self.program.deeds),
+            delivered=len(self.program.delivered), lost_tasks=len(self.program.lost()),
+            datagrams_sent=world.network.sent, datagrams_lost=world.network.lost, messages=dict(world.trace.counts),
+            faults=dict(self.faults.counts), checks=world.checker.checks,
+        )  # fmt: skip
+
+
+def _deed(index: int, length: float, how: float, plan: Plan) -> Deed:
+    """Most tasks are short and give a small value; a few do everything else a task can do."""
+    takes_s = round(plan.takes_s * (0.02 + length * length), 6)
+    word = "poison" if how < 0.005 else "raises" if how < 0.03 else "large" if how < 0.06 else "value"
+    return Deed(index, takes_s, word)
+
+
+SCENARIOS: dict[str, Plan] = {
+    # Nothing goes wrong at all.
+    "quiet": Plan(faults_s=10.0),
+    # One datagram in ten is lost, some come twice or late.
+    "loss": Plan(weather=Weather(0.1, 0.02, 0.02), kinds=("storm", "double", "reorder"), all_on=True),
+    # The network falls into two parts, again and again.
+    "partition": Plan(kinds=("partition",), all_on=True, weather=Weather(0.01)),
+    # Peers come, go and come back, and everything else that the seed turns on.
+    "churn": Plan(tasks=400, kinds=KINDS, weather=Weather(0.03, 0.005, 0.005)),
+}
+
+
+def names() -> list[str]:
+    """The scenarios there are."""
+    return sorted(SCENARIOS)
+
+
+def run(name: str, *, peers: int = 50, seed: int = 1, canary: bool = False) -> Report:
+    """Simulate a scenario with ``peers`` peers beside the submitter. The same arguments give the same report.
+
+    Raises :class:`UsageError` for a scenario that is not there, or too few peers or too many.
+    """
+    if name not in SCENARIOS:
+        raise UsageError(f"there is no scenario {name!r}; there are {', '.join(names())}")
+    if not PEERS_MIN <= peers <= PEERS_MAX:
+        raise UsageError(f"a scenario has {PEERS_MIN} to {PEERS_MAX} peers, not {peers}")
+    play = Play(SCENARIOS[name], peers, seed, canary)
+    try:
+        play.run()
+    except Violation as violation:
+        return play.report(name, seed, str(violation))
+    return play.report(name, seed, "ok")

@@ -1,0 +1,79 @@
+"""The world: virtual time, network, disks and hosts, all from one seed. Driver two of the machines that ``node/`` drives.
+
+A world is deterministic: the same seed and the same calls give the same trace, whatever ``PYTHONHASHSEED`` is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from p2pcpn.sim.checker import Checker, Violation
+from p2pcpn.sim.clock import Clock
+from p2pcpn.sim.dice import Dice
+from p2pcpn.sim.host import Host
+from p2pcpn.sim.network import Network, sites
+from p2pcpn.sim.sessions import Sessions
+from p2pcpn.sim.trace import Trace
+from p2pcpn.wire.addresses import Address
+from p2pcpn.wire.statements import Role
+
+PEER_ROLES = Role.COMPUTE | Role.STORAGE
+SLOTS_MAX = 4
+
+
+class World:
+    """See the module. ``peers`` is how many the network is laid out for; more may join."""
+
+    def __init__(self, seed: int, peers: int) -> None:
+        self.dice = Dice(seed)
+        self.clock = Clock()
+        self.trace = Trace()
+        self.network = Network(self.clock, sites(peers, self.dice))
+        self.sessions = Sessions(self.clock, self.network)
+        self.checker = Checker()
+        self.swarm_key = self.dice.bytes("swarm key")
+        self.hosts: list[Host] = []
+        self.at: dict[Address, Host] = {}
+        self.seeds: list[Address] = []  # the well-known peers
+        self._dying: dict[int, None] = {}
+
+    def host(self, name: str, *, slots: int | None = None, roles: int = PEER_ROLES) -> Host:
+        """A new computer, off still. ``slots`` by chance where none are given."""
+        if slots is None:
+            slots = self.dice.stream("slots", name).randint(1, SLOTS_MAX)
+        host = Host(self, len(self.hosts) + 1, name, slots=slots, roles=roles)
+        self.hosts.append(host)
+        self.at[host.address] = host
+        return host
+
+    @property
+    def alive(self) -> list[Host]:
+        """The hosts whose peer runs, in order."""
+        return [host for host in self.hosts if host.peer is not None]
+
+    def start(self, host: Host) -> None:
+        """Start the peer of ``host``; it knows the well-known addresses."""
+        host.start(self.seeds)
+
+    def run(self, until: float, reached: Callable[[], bool] = lambda: False) -> bool:
+        """Let the world go on to ``until``, or until ``reached()``; whether it was reached.
+
+        Raises :class:`Violation`, also for whatever a machine raises: nothing may escape from one.
+        """
+        try:
+            return self.clock.run(until, reached)
+        except Violation:
+            raise
+        except Exception as error:
+            raise Violation(f"a machine raised {type(error).__name__}: {error}") from error
+
+    def kill_process_of(self, index: int) -> None:
+        """The next worker process that runs task ``index`` dies of it, once."""
+        self._dying[index] = None
+
+    def dies(self, index: int) -> bool:
+        """Whether the worker process dies now that has run task ``index``."""
+        if index not in self._dying:
+            return False
+        del self._dying[index]
+        return True
