@@ -249,6 +249,11 @@ class Reader:
         return found
 
     @property
+    def logs(self) -> list[Log]:
+        """The grantors' logs that are known, and who holds them."""
+        return list(self._logs.values())
+
+    @property
     def complete(self) -> bool:
         """Whether every task of the closed job has a result."""
         return self.total is not None and len(self.results) >= self.total

@@ -1,0 +1,266 @@
+"""``p2pcpn job``: your jobs, from whichever peers keep them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from p2pcpn.cli.failures import DONE, FAILED, Ended, say
+from p2pcpn.cli.options import json_option, swarm_options, timeout_option, where
+from p2pcpn.cli.printing import duration, number_of, print_facts, print_json, print_table
+from p2pcpn.cli.progress import Progress
+
+if TYPE_CHECKING:
+    from p2pcpn.client.attended import Ending
+    from p2pcpn.client.kept import KeptJob
+
+T = TypeVar("T")
+id_argument = click.argument("id_", metavar="ID")
+
+
+@click.group()
+def job() -> None:
+    """Your jobs, read from whichever peers keep them.
+
+    ID is what p2pcpn submit printed; the first digits do for a job submitted from this machine.
+    """
+
+
+@job.command(short_help="List them.")
+@swarm_options
+@json_option
+def ls(bootstrap: tuple[str, ...], swarm_key: str | None, key: str | None, as_json: bool) -> None:
+    """List the owner's jobs, newest first: those that peers keep, and those submitted here that no peer knows now."""
+    from p2pcpn.client.connection import run
+    from p2pcpn.client.kept import all_jobs
+
+    rows = run(all_jobs(where(bootstrap, swarm_key), key, os.environ))
+    if as_json:
+        print_json(rows)
+        return
+    now = time.time()
+    print_table(
+        ("id", "name", "state", "tasks", "settled", "age"),
+        [
+            (
+                row["id"],
+                row["name"],
+                row["state"],
+                row["tasks"],
+                row["settled"],
+                duration(max(0.0, now - row["created_s"])),
+            )
+            for row in rows
+        ],
+        numeric=("tasks", "settled", "age"),
+    )
+
+
+@job.command(short_help="How far it is, who grants it, who keeps it.")
+@id_argument
+@swarm_options
+@json_option
+def show(id_: str, bootstrap: tuple[str, ...], swarm_key: str | None, key: str | None, as_json: bool) -> None:
+    """Show how far a job is, who grants its leases and who keeps it."""
+
+    async def look(found: KeptJob) -> dict[str, Any]:
+        return await found.standing()
+
+    state = _with(id_, bootstrap, swarm_key, key, look)
+    if as_json:
+        print_json(state)
+        return
+    total = state["tasks"] if state["closed"] else f"{state['tasks']} so far"
+    print_facts(
+        {
+            "job": state["id"],
+            "name": state["name"] or None,
+            "state": state["state"],
+            "tasks": f"{total}: {state['settled']} settled, {state['running']} running, {state['waiting']} waiting",
+            "submitted": f"{duration(max(0.0, time.time() - state['created_s']))} ago, kept for "
+            f"{duration(state['retention_s'])}",
+            "orchestration": f"{state['orchestration']}, {state['routing']}, {number_of(state['replicas'], 'replica')}",
+            "needs": ", ".join([f"Python {state['python']}", *state["requires"]]),
+            "stewards": _places(state["stewards"]),
+            "holders": _places(state["holders"]) or "none yet",
+            "conflicts": state["conflicts"] or None,
+        }
+    )
+
+
+@job.command(short_help="Wait for its end.")
+@id_argument
+@timeout_option
+@swarm_options
+@json_option
+def wait(
+    id_: str, timeout: float | None, bootstrap: tuple[str, ...], swarm_key: str | None, key: str | None, as_json: bool
+) -> None:
+    """Wait until a job has ended. Exit code 0 when all went well, 1 when a task failed, 4 after --timeout."""
+    endings, cancelled = _follow(id_, timeout, bootstrap, swarm_key, key, as_json, None)
+    failed = sum(not ending.ok for ending in endings)
+    if as_json:
+        print_json({"job": id_, "settled": len(endings), "failed": failed, "cancelled": cancelled})
+    else:
+        click.echo(f"{number_of(len(endings), 'task')} done" + (f", {failed} failed" if failed else ""))
+    raise Ended(_end(endings, cancelled))
+
+
+@job.command(short_help="Its results, in order.")
+@id_argument
+@timeout_option
+@click.option("--output", metavar="DIR", help="Also save each result's pickle in DIR, one file each.")
+@swarm_options
+@json_option
+def result(
+    id_: str, timeout: float | None, output: str | None, bootstrap: tuple[str, ...], swarm_key: str | None,
+    key: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Wait for a job's end and print its results in the order of the tasks, as the workers rendered them.
+
+    Nothing is unpickled. Exit code 1 when a task failed, 4 after --timeout.
+    """
+    endings, cancelled = _follow(id_, timeout, bootstrap, swarm_key, key, as_json, output)
+    if as_json:
+        print_json({"job": id_, "cancelled": cancelled, "results": [asdict(ending) for ending in endings]})
+    else:
+        for ending in endings:
+            if ending.ok:
+                click.echo(ending.text)
+        for ending in endings:
+            if not ending.ok:
+                say(f"task {ending.index} failed: {ending.text}")
+    raise Ended(_end(endings, cancelled))
+
+
+@job.command(short_help="What its tasks printed.")
+@id_argument
+@click.option("--task", type=int, metavar="N", help="Of one task only.")
+@swarm_options
+@json_option
+def logs(
+    id_: str, task: int | None, bootstrap: tuple[str, ...], swarm_key: str | None, key: str | None, as_json: bool
+) -> None:
+    """Print what the tasks that have ended printed, by task: stdout to stdout, stderr to stderr."""
+
+    async def look(found: KeptJob) -> list[tuple[int, int, bytes]]:
+        await found.standing()
+        return found.prints()
+
+    prints = [line for line in _with(id_, bootstrap, swarm_key, key, look) if task is None or line[0] == task]
+    if as_json:
+        print_json(
+            [
+                {
+                    "index": index,
+                    "stream": "stdout" if stream == 1 else "stderr",
+                    "text": data.decode("utf-8", "replace"),
+                }
+                for index, stream, data in prints
+            ]
+        )
+        return
+    for _, stream, data in prints:
+        to = sys.stdout if stream == 1 else sys.stderr
+        to.buffer.write(data)
+        to.flush()
+
+
+@job.command(short_help="End it.")
+@id_argument
+@swarm_options
+@json_option
+def cancel(id_: str, bootstrap: tuple[str, ...], swarm_key: str | None, key: str | None, as_json: bool) -> None:
+    """End a job: what has not run never will, what runs is stopped; results so far are kept."""
+    from p2pcpn.client.ending import cancel_kept
+
+    async def end(found: KeptJob) -> int:
+        return await cancel_kept(found.reader)
+
+    told = _with(id_, bootstrap, swarm_key, key, end)
+    if as_json:
+        print_json({"job": id_, "stewards_told": told})
+    else:
+        click.echo(f"cancelled; {number_of(told, 'steward')} noted it")
+
+
+@job.command(short_help="Why peers run it, or do not.")
+@id_argument
+@swarm_options
+@json_option
+def explain(id_: str, bootstrap: tuple[str, ...], swarm_key: str | None, key: str | None, as_json: bool) -> None:
+    """Ask peers why they run a job or do not: how many say what, and each one's signed reason."""
+
+    async def ask(found: KeptJob) -> tuple[dict[str, Any], list[dict[str, str]]]:
+        return await found.standing(), await found.explain()
+
+    state, reasons = _with(id_, bootstrap, swarm_key, key, ask)
+    counts: dict[str, int] = {}
+    for row in reasons:
+        counts[row["code"]] = counts.get(row["code"], 0) + 1
+    if as_json:
+        print_json({"job": state["id"], "state": state["state"], "counts": counts, "peers": reasons})
+        return
+    click.echo(f"{state['state']}: {state['settled']} of {state['tasks']} settled, {state['running']} running")
+    said = ", ".join(f"{count} {code}" for code, count in sorted(counts.items()))
+    click.echo(f"{number_of(len(reasons), 'peer')} asked: {said or 'nobody answered'}\n")
+    if reasons:
+        print_table(("peer", "says", "because"), [(row["peer"][:8], row["code"], row["text"]) for row in reasons])
+
+
+# --- Shared ------------------------------------------------------------------------------------------------------------
+
+
+def _with(
+    id_: str, bootstrap: tuple[str, ...], swarm_key: str | None, key: str | None, act: Callable[[KeptJob], Awaitable[T]]
+) -> T:
+    from p2pcpn.client.connection import run
+    from p2pcpn.client.kept import kept_job
+
+    async def do() -> T:
+        async with kept_job(where(bootstrap, swarm_key), key, id_, os.environ) as found:
+            return await act(found)
+
+    return run(do())
+
+
+def _follow(
+    id_: str, timeout: float | None, bootstrap: tuple[str, ...], swarm_key: str | None, key: str | None, as_json: bool,
+    output: str | None,
+) -> tuple[list[Ending], bool]:  # fmt: skip
+    with Progress(f"job {id_[:8]}", None, shown=not as_json) as progress:
+
+        async def look(found: KeptJob) -> tuple[list[Ending], bool]:
+            try:
+                endings = await found.follow(
+                    timeout, lambda settled, total, failed: progress.update(settled, total, failed=failed)
+                )
+            except TimeoutError:
+                known, total = len(found.reader.results), found.reader.total
+                raise TimeoutError(
+                    f"{known} of {'?' if total is None else total} tasks had ended after {timeout:g} s; the job goes on"
+                ) from None
+            if output is not None:
+                count = await found.save(Path(output))
+                say(f"{number_of(count, 'pickle')} in {output}")
+            return endings, found.reader.cancelled
+
+        return _with(id_, bootstrap, swarm_key, key, look)
+
+
+def _end(endings: list[Ending], cancelled: bool) -> int:
+    if cancelled:
+        say("the job was cancelled")
+        return FAILED
+    return DONE if all(ending.ok for ending in endings) else FAILED
+
+
+def _places(contacts: list[dict[str, str]]) -> str:
+    return ", ".join(f"{each['id'][:8]} at {each['address']}" for each in contacts)

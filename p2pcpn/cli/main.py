@@ -1,0 +1,36 @@
+"""``p2pcpn``: where the command starts, and where whatever goes wrong becomes one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from p2pcpn import __version__
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns its exit code: 0 done, 1 the work failed, 2 usage, 3 no peer reachable, 4 timed out."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words == ["--version"]:
+        print(f"p2pcpn {__version__}")
+        return 0
+    from p2pcpn.cli.failures import exit_code, is_pipe_closed
+
+    debug = "--debug" in words[:1]
+    try:
+        from p2pcpn.cli.verbs import p2pcpn
+
+        code = p2pcpn.main(words, prog_name="p2pcpn", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except (Exception, KeyboardInterrupt) as error:
+        if is_pipe_closed(error):
+            # Whoever read our output went away; Python's own flush at the end must not complain either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141
+        if debug and isinstance(error, Exception):
+            import traceback
+
+            traceback.print_exc()
+        return exit_code(error)

@@ -1,0 +1,89 @@
+"""How things are printed: tables on a terminal, plain columns elsewhere, JSON for programs; sizes and times for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+
+def print_json(value: object) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(value, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, numeric: Sequence[str] = ()) -> None:
+    """Rows under headings; columns named in ``numeric`` are flush right."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    if not sys.stdout.isatty():
+        _print_plain(columns, cells, numeric)
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(
+            column, justify="right" if column in numeric else "left", overflow="ellipsis", no_wrap=column != columns[-1]
+        )
+    for row in cells:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
+
+
+def _print_plain(columns: Sequence[str], cells: list[list[str]], numeric: Sequence[str]) -> None:
+    lines = [list(columns), *cells]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
+    for line in lines:
+        padded = [
+            cell.rjust(width) if column in numeric else cell.ljust(width)
+            for column, cell, width in zip(columns, line, widths, strict=True)
+        ]
+        click.echo("  ".join(padded).rstrip())
+
+
+def print_facts(facts: Mapping[str, object]) -> None:
+    """A name and a value a line; what is ``None`` is left out."""
+    shown = {name: _cell(value) for name, value in facts.items() if value is not None}
+    width = max(len(name) for name in shown)
+    for name, value in shown.items():
+        click.echo(f"{click.style(name.ljust(width), dim=True)}  {value}")
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def size(count: float | None) -> str:
+    """Bytes for people: ``1.5 GiB``."""
+    if count is None:
+        return ""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 10 else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def duration(seconds: float) -> str:
+    """A time span for people: ``0.4 s``, ``12 s``, ``3 min``, ``2 h``, ``5 d``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    for unit, below, divisor in (("s", 120, 1), ("min", 7200, 60), ("h", 172800, 3600)):
+        if seconds < below:
+            return f"{seconds / divisor:.0f} {unit}"
+    return f"{seconds / 86400:.0f} d"
+
+
+def number_of(count: int, noun: str) -> str:
+    """``1 peer``, ``2 peers``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def as_dicts(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+    """Rows as JSON objects."""
+    return [dict(zip(columns, row, strict=True)) for row in rows]

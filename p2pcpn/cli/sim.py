@@ -1,0 +1,52 @@
+"""``p2pcpn sim``: the protocol of real peers under a virtual clock and network, with faults and a checker."""
+
+from __future__ import annotations
+
+import click
+
+from p2pcpn.cli.failures import DONE, FAILED, Ended, say
+from p2pcpn.cli.options import json_option
+from p2pcpn.cli.printing import number_of, print_facts, print_json
+
+
+class Scenarios(click.Command):
+    """Shows the scenarios' names in its help, asked when the help is shown."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from p2pcpn.sim import scenarios
+
+        formatter.write_paragraph()
+        formatter.write_text(f"Scenarios: {', '.join(scenarios.names())}.")
+
+
+@click.command(cls=Scenarios)
+@click.argument("scenario")
+@click.option("--peers", default=50, show_default=True, metavar="N", help="How many peers beside the submitter.")
+@click.option("--seed", default=1, show_default=True, metavar="S", help="The same seed gives the same run.")
+@json_option
+def sim(scenario: str, peers: int, seed: int, as_json: bool) -> None:
+    """Simulate a swarm: the same protocol code, virtual time, injected faults, every promise checked.
+
+    The run is named by a hash of all its events: one seed, one hash. Exit code 1 when a promise was broken.
+    """
+    from p2pcpn.sim import scenarios
+
+    report = scenarios.run(scenario, peers=peers, seed=seed)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        faults = ", ".join(f"{count} {kind}" for kind, count in sorted(report.faults.items()))
+        print_facts(
+            {
+                "scenario": f"{report.scenario}, {number_of(report.peers, 'peer')}, seed {report.seed}",
+                "verdict": "everything held" if report.ok else report.verdict,
+                "tasks": f"{report.tasks}: {report.delivered} delivered, {report.lost_tasks} lost",
+                "faults": faults or "none",
+                "network": f"{report.datagrams_sent} datagrams sent, {report.datagrams_lost} lost",
+                "time": f"{report.virtual_s:.1f} virtual s, {report.events} events, {report.checks} checks",
+                "trace": report.trace_hash,
+            }
+        )
+    if not report.ok:
+        say(f"seed {report.seed} breaks a promise: {report.verdict}")
+    raise Ended(DONE if report.ok else FAILED)

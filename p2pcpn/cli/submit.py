@@ -1,0 +1,120 @@
+"""``p2pcpn submit``: a script or a function of a file, run on the swarm."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from p2pcpn.cli.failures import DONE, FAILED, TIMED_OUT, Ended, say
+from p2pcpn.cli.options import Duration, json_option, swarm_options, timeout_option, where
+from p2pcpn.cli.printing import number_of, print_json
+from p2pcpn.cli.progress import Progress
+from p2pcpn.config import RUNTIMES
+
+if TYPE_CHECKING:
+    from p2pcpn.client.attended import Ending
+    from p2pcpn.client.submitting import Request
+
+
+@click.command()
+@click.argument("target", metavar="FILE[:FUNCTION]")
+@click.argument("arguments", nargs=-1, metavar="[ARGS]...", type=click.UNPROCESSED)
+@click.option(
+    "--map", "lines", metavar="LINES_FILE", help="A task for each line: FUNCTION(line, ARGS...); - reads stdin."
+)
+@click.option(
+    "--input", "inputs", metavar="FILE", multiple=True,
+    help="A file that travels. FUNCTION without --map: a task for each, FUNCTION(name, ARGS...).",
+)  # fmt: skip
+@click.option("--wait/--detach", "wait", default=True, help="Wait and show the results, or print the job's id and go.")
+@timeout_option
+@click.option(
+    "--replicas", type=int, default=2, show_default=True, metavar="R", help="On how many peers results are kept."
+)
+@click.option("--max-workers", type=int, metavar="N", help="At most so many tasks at a time.")
+@click.option("--runtime", type=click.Choice(RUNTIMES), default="function", help="How the tasks are run.")
+@click.option(
+    "--orchestration", type=click.Choice(["hybrid", "centralised"]), default="hybrid", help="Who grants leases."
+)
+@click.option("--routing", type=click.Choice(["nearest_idle"]), default="nearest_idle", help="Who is granted first.")
+@click.option("--retention", type=Duration(), metavar="TIME", help="How long results are kept (7d).")
+@click.option("--requires", metavar="PACKAGE", multiple=True, help="A package the peer must have, beside those found.")
+@click.option("--name", metavar="TEXT", help="What the job is called in listings.")
+@swarm_options
+@json_option
+def submit(
+    target: str, arguments: tuple[str, ...], lines: str | None, inputs: tuple[str, ...], wait: bool,
+    timeout: float | None, replicas: int, max_workers: int | None, runtime: str, orchestration: str, routing: str,
+    retention: float | None, requires: tuple[str, ...], name: str | None, bootstrap: tuple[str, ...],
+    swarm_key: str | None, key: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Run a script, or a function of a file, on the swarm.
+
+    \b
+      p2pcpn submit script.py a b              the whole script, one task
+      p2pcpn submit file.py:f a b              f("a", "b")
+      p2pcpn submit file.py:f --map lines.txt  f(line) for each line
+      p2pcpn submit file.py:f --input x.csv    f("x.csv") with the file at hand
+
+    What tasks print is shown as it comes, results when all have ended, in the order of the tasks; exit code 1 when one
+    failed. Options stand before FILE or behind it; what follows -- belongs to the script.
+    """
+    from p2pcpn.client.calls import calls_of, read_lines
+    from p2pcpn.client.connection import run
+    from p2pcpn.client.submission import Options
+    from p2pcpn.client.submitting import Request
+
+    settings: dict[str, Any] = {"retention_s": retention} if retention is not None else {}
+    calls = calls_of(target, arguments, read_lines(lines) if lines is not None else None, inputs)
+    options = Options(
+        name=name or calls.name, runtime=runtime, orchestration=orchestration, routing=routing, replicas=replicas,
+        max_workers=max_workers, requires=requires, render=True, **settings,
+    )  # fmt: skip
+    request = Request(calls, options, where(bootstrap, swarm_key), key)
+    if wait:
+        raise Ended(run(_attend(request, timeout, as_json)))
+    job = run(request.detached(os.environ))
+    if as_json:
+        print_json({"job": job, "tasks": len(calls.arguments)})
+    else:
+        click.echo(job)
+    sys.stdout.flush()
+
+
+async def _attend(request: Request, timeout: float | None, as_json: bool) -> int:
+    total = len(request.calls.arguments)
+    with Progress(request.options.name, total, shown=not as_json) as progress:
+        async with request.attended(os.environ) as job:
+            if as_json:
+                job.on_printed = None
+            else:
+                job.on_printed = lambda _, stream, data: progress.printed(stream, data)
+            job.on_progress = lambda done, failed, running: progress.update(
+                done, total, failed=failed, note=f"{running} running" if running else ""
+            )
+            in_time = await job.finished(timeout)
+            endings = job.endings
+    if as_json:
+        print_json({"job": job.id, "tasks": total, "results": [asdict(ending) for ending in endings]})
+    else:
+        _show(endings, show_results=not request.calls.is_script)
+    if not in_time:
+        say(f"{len(endings)} of {number_of(total, 'task')} ended in {timeout:g} s; the job was cancelled")
+        return TIMED_OUT
+    return DONE if all(ending.ok for ending in endings) else FAILED
+
+
+def _show(endings: Sequence[Ending], *, show_results: bool) -> None:
+    failed = [ending for ending in endings if not ending.ok]
+    for ending in endings:
+        if ending.ok and show_results:
+            click.echo(ending.text)
+    if failed and failed[0].traceback:
+        click.echo(failed[0].traceback.rstrip(), err=True)
+    for ending in failed:
+        say(f"task {ending.index} failed: {ending.text}")

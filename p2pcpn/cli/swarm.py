@@ -1,0 +1,117 @@
+"""``p2pcpn swarm``: a local swarm that stays until it is told to go, to try things on."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from p2pcpn.cli.options import json_option
+from p2pcpn.cli.printing import duration, number_of, print_json, print_table
+from p2pcpn.client import detached_swarm
+from p2pcpn.client.detached_swarm import LocalSwarm
+
+
+@click.group()
+def swarm() -> None:
+    """A swarm of real peers on this machine, to try things on.
+
+    The other verbs find it by themselves. It listens on the loopback only.
+    """
+
+
+@swarm.command(short_help="Start it.")
+@click.option("--peers", "-n", default=4, show_default=True, metavar="N", help="How many peers.")
+@click.option("--cpus", default=1, show_default=True, metavar="N", help="Tasks at a time on each peer.")
+@json_option
+def up(peers: int, cpus: int, as_json: bool) -> None:
+    """Start a local swarm in the background."""
+    started = detached_swarm.up(peers, cpus, os.environ)
+    if as_json:
+        print_json(_document(started))
+        return
+    click.echo(f"{number_of(len(started.peers), 'peer')} up at {_addresses(started)}")
+    click.echo(f"swarm key {started.swarm_key}")
+    click.echo("now p2pcpn submit, p2pcpn peers, p2pcpn job find them; p2pcpn swarm down ends them")
+
+
+@swarm.command(short_help="End it; results that lie on it are gone.")
+@json_option
+def down(as_json: bool) -> None:
+    """End the local swarm's peers and remove their data, kept results included."""
+    ended = detached_swarm.down(os.environ)
+    if as_json:
+        print_json({"ended": ended})
+    else:
+        click.echo(f"{number_of(ended, 'peer')} ended" if ended else "no local swarm runs")
+
+
+@swarm.command(short_help="Who of it lives, and what they do.")
+@json_option
+def status(as_json: bool) -> None:
+    """Show the local swarm's peers."""
+    found = detached_swarm.running(os.environ)
+    if as_json:
+        print_json(_document(found))
+        return
+    rows = []
+    for peer in found.peers:
+        said = peer.status()
+        if said is None:
+            rows.append((peer.n, peer.id[:8], peer.address, "", "dead", "", "", ""))
+        else:
+            rows.append(
+                (
+                    peer.n,
+                    peer.id[:8],
+                    peer.address,
+                    said["pid"],
+                    "alive",
+                    duration(said["uptime_s"]),
+                    f"{said['running']}/{said['slots']}",
+                    said["queued"],
+                )  # fmt: skip
+            )
+    print_table(("n", "id", "address", "pid", "state", "up", "running", "queued"), rows, numeric=("n", "pid", "queued"))
+
+
+@swarm.command(short_help="Start N more peers.")
+@click.argument("n", type=int, default=1)
+@json_option
+def add(n: int, as_json: bool) -> None:
+    """Start N more peers in the local swarm (default 1)."""
+    started = detached_swarm.add(n, os.environ)
+    if as_json:
+        print_json([_peer(peer) for peer in started])
+    else:
+        for peer in started:
+            click.echo(f"peer {peer.n} ({peer.id[:8]}) up at {peer.address}")
+
+
+@swarm.command(short_help="Kill peer N, as if its machine lost power.")
+@click.argument("n", type=int)
+@json_option
+def kill(n: int, as_json: bool) -> None:
+    """Kill peer N of the local swarm with SIGKILL, as if its machine lost power."""
+    killed = detached_swarm.kill(n, os.environ)
+    if as_json:
+        print_json(_peer(killed))
+    else:
+        click.echo(f"peer {killed.n} ({killed.id[:8]}) is dead")
+
+
+def _addresses(started: LocalSwarm) -> str:
+    shown = started.bootstrap[:4]
+    return ", ".join(shown) + (" …" if len(started.peers) > len(shown) else "")
+
+
+def _document(found: LocalSwarm) -> dict[str, object]:
+    return {
+        "bootstrap": found.bootstrap,
+        "swarm_key": found.swarm_key,
+        "peers": [_peer(peer) | {"status": peer.status()} for peer in found.peers],
+    }
+
+
+def _peer(peer: detached_swarm.LocalPeer) -> dict[str, object]:
+    return {"n": peer.n, "id": peer.id, "address": peer.address, "pid": peer.pid, "data_dir": peer.data_dir}

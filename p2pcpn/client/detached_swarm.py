@@ -1,0 +1,209 @@
+"""The swarm that ``p2pcpn swarm up`` leaves running: peers on the loopback that outlive the command.
+
+What is known of it stands in one private note, ``swarm.json``: its key and, for each peer there ever was, where it listens
+and its process. Whether a peer lives is asked of its control socket, never guessed from a process id: the system gives
+those out again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from p2pcpn.client.connection import SWARM_NOTE, read_note, remove_note, write_note
+from p2pcpn.client.fleet import Fleet, order
+from p2pcpn.client.keys import new_swarm_key_text
+from p2pcpn.client.swarm import PEERS_MAX, START_S
+from p2pcpn.config import Config, data_home, state_home
+from p2pcpn.errors import P2pcpnError, Unreachable, UsageError
+from p2pcpn.node.control import ask, control_path
+
+ASK_S: Final = 2.0
+END_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class LocalPeer:
+    """One peer: its number, process, address ("127.0.0.1:PORT"), node id and data directory."""
+
+    n: int
+    pid: int
+    address: str
+    id: str
+    data_dir: str
+
+    def status(self) -> dict[str, Any] | None:
+        """What the peer says of itself; ``None`` where it is dead."""
+        try:
+            found = ask(control_path(Path(self.data_dir)), "status", timeout_s=ASK_S)
+        except P2pcpnError:
+            return None
+        return found if found.get("id") == self.id else None
+
+
+@dataclass(slots=True)
+class LocalSwarm:
+    """The swarm of this machine as the note tells it."""
+
+    swarm_key: str
+    cpus: int
+    peers: list[LocalPeer]
+
+    @property
+    def bootstrap(self) -> list[str]:
+        """Where its peers listen."""
+        return [peer.address for peer in self.peers]
+
+
+def last_swarm(env: Mapping[str, str]) -> LocalSwarm | None:
+    """The swarm that was started last; ``None`` where there is none."""
+    note = read_note(SWARM_NOTE, env)
+    if note is None:
+        return None
+    try:
+        return LocalSwarm(note["swarm_key"], note["cpus"], [LocalPeer(**peer) for peer in note["peers"]])
+    except (KeyError, TypeError):
+        return None
+
+
+def up(peers: int, cpus: int, env: Mapping[str, str]) -> LocalSwarm:
+    """Start a swarm of ``peers`` peers with ``cpus`` slots each. Raises :class:`UsageError` where one runs already."""
+    _check(peers)
+    with _alone(env):
+        known = last_swarm(env)
+        alive = [peer for peer in known.peers if peer.status() is not None] if known is not None else []
+        if alive:
+            raise UsageError(
+                f"a local swarm with {len(alive)} peers runs already: p2pcpn swarm add N grows it, p2pcpn swarm down ends it"
+            )
+        _remove_data(env)
+        swarm = LocalSwarm(new_swarm_key_text(), cpus, [])
+        _start(swarm, peers, env)
+        return swarm
+
+
+def add(peers: int, env: Mapping[str, str]) -> list[LocalPeer]:
+    """Start ``peers`` more. Raises :class:`UsageError` where no swarm runs."""
+    with _alone(env):
+        swarm = running(env)
+        _check(len(swarm.peers) + peers)
+        before = len(swarm.peers)
+        _start(swarm, peers, env)
+        return swarm.peers[before:]
+
+
+def kill(n: int, env: Mapping[str, str]) -> LocalPeer:
+    """SIGKILL peer ``n``, as if its machine lost power. Raises :class:`UsageError` where it does not run."""
+    swarm = running(env)
+    found = next((peer for peer in swarm.peers if peer.n == n), None)
+    if found is None:
+        raise UsageError(f"there is no peer {n}; the swarm has 0 to {len(swarm.peers) - 1}")
+    status = found.status()
+    if status is None:
+        raise UsageError(f"peer {n} is dead already")
+    os.kill(status["pid"], signal.SIGKILL)
+    _wait_gone([found])
+    return found
+
+
+def down(env: Mapping[str, str]) -> int:
+    """End the swarm's peers and remove their data; how many there were to end. It is no error when there are none."""
+    with _alone(env):
+        swarm = last_swarm(env)
+        ended = []
+        for peer in swarm.peers if swarm is not None else []:
+            try:
+                ask(control_path(Path(peer.data_dir)), "stop", timeout_s=ASK_S)
+                ended.append(peer)
+            except P2pcpnError:
+                continue  # dead already
+        for peer in _wait_gone(ended):
+            status = peer.status()
+            if status is not None:
+                os.kill(status["pid"], signal.SIGKILL)
+        remove_note(SWARM_NOTE, env)
+        _remove_data(env)
+        return len(ended)
+
+
+def running(env: Mapping[str, str]) -> LocalSwarm:
+    """The swarm that runs. Raises :class:`Unreachable` where none was started."""
+    swarm = last_swarm(env)
+    if swarm is None:
+        raise Unreachable("no local swarm runs; p2pcpn swarm up starts one")
+    return swarm
+
+
+def _start(swarm: LocalSwarm, count: int, env: Mapping[str, str]) -> None:
+    temporary = Path(tempfile.mkdtemp(prefix="p2pcpn-up-"))
+    fleet = Fleet(temporary / "launcher.log")
+    first = len(swarm.peers)
+    numbers = list(range(first, first + count))
+    try:
+        # The first has to be there for the others to find it.
+        for wave in [numbers] if swarm.peers else [numbers[:1], numbers[1:]]:
+            for n in wave:
+                data_dir = _data(env) / f"peer-{n}"
+                config = Config(
+                    profile="local", bootstrap=swarm.bootstrap[-8:], swarm_key=swarm.swarm_key, data_dir=data_dir,
+                    cpus=swarm.cpus, durable=False,
+                )  # fmt: skip
+                fleet.spawn(n, order(config, detached=True), data_dir / "peer.log")
+            for member in fleet.wait(wave, START_S):
+                assert member.pid is not None, "a peer that listens has a process"
+                where = str(_data(env) / f"peer-{member.n}")
+                swarm.peers.append(LocalPeer(member.n, member.pid, member.address, member.id, where))
+        _write(swarm, env)
+    except BaseException:
+        fleet.close()  # kills what was started
+        raise
+    fleet.release()
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write(swarm: LocalSwarm, env: Mapping[str, str]) -> None:
+    note = {
+        "swarm_key": swarm.swarm_key, "cpus": swarm.cpus, "bootstrap": swarm.bootstrap,
+        "peers": [asdict(peer) for peer in swarm.peers],
+    }  # fmt: skip
+    write_note(SWARM_NOTE, note, env)
+
+
+def _wait_gone(peers: list[LocalPeer]) -> list[LocalPeer]:
+    """Those that still answer after ``END_S``."""
+    until = time.monotonic() + END_S
+    while (left := [peer for peer in peers if peer.status() is not None]) and time.monotonic() < until:
+        time.sleep(0.02)
+    return left
+
+
+def _check(peers: int) -> None:
+    if not 1 <= peers <= PEERS_MAX:
+        raise UsageError(f"a local swarm has 1 to {PEERS_MAX} peers, not {peers}")
+
+
+def _data(env: Mapping[str, str]) -> Path:
+    return data_home(env) / "swarm"
+
+
+def _remove_data(env: Mapping[str, str]) -> None:
+    shutil.rmtree(_data(env), ignore_errors=True)
+
+
+@contextmanager
+def _alone(env: Mapping[str, str]) -> Iterator[None]:
+    """Of several commands one at a time changes the swarm."""
+    path = state_home(env) / "swarm.lock"
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,118 @@
+"""A job that peers keep, as the command line reads it: by its id, from any peer, never unpickled."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from p2pcpn.client.attended import Ending, ending_of, node_text
+from p2pcpn.client.capacity import heard
+from p2pcpn.client.connection import Meeting, joined
+from p2pcpn.client.history import remembered
+from p2pcpn.client.job import parse_job_id
+from p2pcpn.client.owner import owner_key
+from p2pcpn.client.reader import Reader, Stored
+from p2pcpn.client.standing import listing, standing
+from p2pcpn.errors import PeerError, StoreError, UsageError
+from p2pcpn.node.overlay import Overlay
+from p2pcpn.wire.statements import BlobRef, Outcome
+
+FIND_S: Final = 5.0
+LISTEN_S: Final = 1.0
+EXPLAIN_S: Final = 2.0
+ID_CHARS: Final = 40
+PREFIX_CHARS_MIN: Final = 4
+
+
+class KeptJob:
+    """One job that was found. ``reader`` is at its disposal."""
+
+    def __init__(self, overlay: Overlay, reader: Reader) -> None:
+        self.overlay = overlay
+        self.reader = reader
+
+    async def standing(self) -> dict[str, Any]:
+        """How it stands, results counted that are in its logs already."""
+        await self.reader.read()
+        return standing(self.reader)
+
+    async def follow(
+        self, wait_s: float | None, on_fresh: Callable[[int, int | None, int], None] | None = None
+    ) -> list[Ending]:
+        """Wait until it is complete or cancelled; how its tasks ended, by index.
+
+        ``on_fresh(settled, total, failed)`` follows it. Raises ``TimeoutError`` after ``wait_s`` seconds.
+        """
+        async for _ in self.reader.follow(wait_s):
+            if on_fresh is not None:
+                failed = sum(stored.outcome != Outcome.OK for stored in self.reader.results.values())
+                on_fresh(len(self.reader.results), self.reader.total, failed)
+        return [await self._ending(stored) for stored in self._in_order()]
+
+    def prints(self) -> list[tuple[int, int, bytes]]:
+        """What settled tasks printed: (index, stream, bytes), by index."""
+        return [(stored.index, line.stream, line.data) for stored in self._in_order() for line in stored.output]
+
+    async def save(self, directory: Path) -> int:
+        """Write each good result's pickle to ``directory`` as INDEX.pickle; how many. Nothing is unpickled."""
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            good = [stored for stored in self._in_order() if stored.outcome == Outcome.OK]
+            for stored in good:
+                (directory / f"{stored.index:06}.pickle").write_bytes(await self.reader.value(stored))
+        except OSError as error:
+            raise StoreError(f"{error.filename or directory}: {error.strerror or error}") from error
+        return len(good)
+
+    async def explain(self) -> list[dict[str, str]]:
+        """What peers say, each over its signature, of why they take part or do not."""
+        reasons = await self.overlay.explain(self.reader.job, EXPLAIN_S)
+        rows = [{"peer": each.peer.id.hex(), "code": each.code, "text": each.text} for each in reasons]
+        return sorted(rows, key=lambda row: (row["code"], row["peer"]))
+
+    def _in_order(self) -> list[Stored]:
+        return [self.reader.results[index] for index in sorted(self.reader.results)]
+
+    async def _ending(self, stored: Stored) -> Ending:
+        value = stored.value if isinstance(stored.value, bytes) else None
+        if stored.outcome != Outcome.OK and isinstance(stored.value, BlobRef):
+            try:
+                value = await self.reader.value(stored)
+            except PeerError:
+                value = None  # nobody has the words any more; that it failed is known
+        return ending_of(stored.index, stored.outcome, value, stored.rendering, node_text(stored.worker))
+
+
+@asynccontextmanager
+async def kept_job(where: Meeting, key: str | None, text: str, env: Mapping[str, str]) -> AsyncIterator[KeptJob]:
+    """The job whose id is ``text``, or begins with it where this machine's history knows one such job.
+
+    Raises :class:`UsageError` for what is no id, :class:`~p2pcpn.errors.JobError` where no peer that answers keeps it.
+    """
+    job = parse_job_id(full_id(text, env))
+    owner = owner_key(key)
+    async with joined(where, env) as overlay:
+        reader = Reader(overlay, owner, job)
+        await reader.find(FIND_S)
+        yield KeptJob(overlay, reader)
+
+
+def full_id(text: str, env: Mapping[str, str]) -> str:
+    """The id that ``text`` begins, if it is the beginning of one job submitted here; else ``text``."""
+    text = text.strip().lower()
+    if not PREFIX_CHARS_MIN <= len(text) < ID_CHARS:
+        return text
+    found = sorted({job.id for job in remembered(env) if job.id.startswith(text)})
+    if len(found) > 1:
+        raise UsageError(f"{text} begins the ids of {len(found)} jobs; write more of it")
+    return found[0] if found else text
+
+
+async def all_jobs(where: Meeting, key: str | None, env: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The owner's jobs, newest first."""
+    owner = owner_key(key)
+    async with joined(where, env) as overlay:
+        await heard(overlay, LISTEN_S)
+        return await listing(overlay, owner, remembered(env))
