@@ -200,7 +200,7 @@ class Turns:
                 continue
             if position != batch.at:
                 batch.at, batch.since = position, now
-            elif position > batch.told and now - batch.since >= STARTED_AFTER_S:
+            elif position > batch.told and now >= batch.since + STARTED_AFTER_S:
                 batch.told = position
                 found.append((batch, batch.first + position))
         return found

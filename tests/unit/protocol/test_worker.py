@@ -1,0 +1,410 @@
+"""The worker: every lease it takes is checked, run, and accounted for, whatever its grantor or its processes do."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+
+from p2pcpn import limits
+from p2pcpn.errors import PeerError
+from p2pcpn.identity.keys import NodeId
+from p2pcpn.protocol import effects as fx
+from p2pcpn.wire import messages as m
+from p2pcpn.wire.messages import PageSlice
+from p2pcpn.wire.statements import signed
+from tests.unit.protocol.leased import (
+    GRANTOR, GRANTOR_AT, ME, ME_AT, OWNER, STEWARDS, STEWARDS_AT, STRANGER, STRANGER_AT, Bench, Made, at, keypair, rules,
+    told, writes,
+)  # fmt: skip
+
+
+def test_a_grant_is_run_and_its_receipts_open() -> None:
+    bench = Bench()
+    made = bench.know(Made(), 4, 4)
+    assert bench.take(made, (2, 5)) == []
+    effects = bench.run_all()
+    found: dict[int, bytes | Any] = {}
+    results = told(effects, m.Results)
+    for message in results:
+        opened = made.open(message)
+        assert (opened.receipt.token, opened.receipt.grantor, opened.worker) == (1, GRANTOR.id, ME.public)
+        found |= dict(zip(opened.indices, opened.values, strict=True))
+    assert found == {i: b"result of " + pickle.dumps(i) for i in range(2, 7)}
+    assert [message.last for message in results] == [False] * (len(results) - 1) + [True]
+    assert bench.worker.works[made.job].leases == {} and bench.worker.queued == 0 and bench.worker.running == 0
+    assert bench.worker.completed == 5
+
+
+def test_what_is_run_carries_the_functions_keys_and_code_of_its_lease() -> None:
+    bench = Bench()
+    made = bench.know(Made(), 2)
+    bench.take(made, (0, 1))
+    (run,) = bench.runs.values()
+    assert (run.owner, run.functions, run.arguments) == (OWNER.public, (b"function",), (pickle.dumps(0),))
+    assert (run.digest_key, run.code_key, run.code, run.output) == (made.keys.digests, made.keys.code, None, True)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"by": STRANGER},
+        {"by": STEWARDS[0]},
+        {"by": STEWARDS[0], "epoch": 1},
+        {"worker": STRANGER.id},
+        {"token": 1 << 31},
+        {"epoch": 7},
+    ],
+)
+def test_a_lease_that_is_not_the_senders_to_grant_is_an_error(options: dict[str, Any]) -> None:
+    bench = Bench()
+    made = bench.know(Made(), 2)
+    with pytest.raises(PeerError):
+        bench.take(made, (0, 2), **options)
+    assert bench.runs == {} and bench.worker.queued == 0
+
+
+def test_a_lease_that_another_peer_passes_on_is_an_error() -> None:
+    bench = Bench()
+    made = bench.know(Made(), 2)
+    with pytest.raises(PeerError):
+        bench.worker.granted(STRANGER_AT, STRANGER.public, made.grant((0, 2)), bench.now)
+
+
+def test_a_lease_whose_slices_do_not_cover_its_spans_is_an_error() -> None:
+    bench = Bench()
+    made = bench.know(Made(), 4)
+    key = made.keys.page(0)
+    for slices in ([PageSlice(0, 0, 0, 2, key)], [PageSlice(0, 0, 0, 3, key), PageSlice(0, 0, 1, 2, key)]):
+        with pytest.raises(PeerError):
+            bench.take(made, (0, 4), slices=slices)
+
+
+def test_a_lease_that_names_a_task_beyond_its_page_is_an_error() -> None:
+    bench = Bench()
+    made = bench.know(Made(), 4)
+    with pytest.raises(PeerError):
+        bench.take(made, (0, 5), slices=[PageSlice(0, 0, 0, 5, made.keys.page(0))])
+
+
+def test_a_lease_comes_once_however_often_it_is_said() -> None:
+    bench = Bench()
+    made = bench.know(Made(), 2)
+    grant = made.grant((0, 2))
+    bench.do(bench.worker.granted(GRANTOR_AT, GRANTOR.public, grant, bench.now))
+    assert bench.worker.granted(GRANTOR_AT, GRANTOR.public, grant, bench.now) == []
+    bench.run_all()
+    assert bench.worker.granted(GRANTOR_AT, GRANTOR.public, grant, bench.now) == []
+    assert bench.runs == {}
+
+
+@pytest.mark.parametrize(
+    ("job", "mine", "words"),
+    [
+        ({"python": "3.13"}, {}, "runs Python 3.11; the job needs Python 3.13"),
+        ({"runtime": "wasm"}, {}, "does not run the runtime 'wasm', only function"),
+        ({"memory_bytes": 2 << 30}, {}, "has 1024 MiB for a task; the job needs 2048 MiB"),
+        ({"swarm_proof": bytes(16)}, {}, "does not hold this swarm's key"),
+        ({}, {"swarm_key": bytes(32)}, "does not trust the job's owner"),
+        ({"requires": ["numpy"]}, {"missing": lambda names: names}, "lacks the package numpy"),
+    ],
+)
+def test_a_job_that_may_not_run_here_is_declined_with_the_reason(
+    job: dict[str, Any], mine: dict[str, Any], words: str
+) -> None:
+    bench = Bench(rules=rules(**mine))
+    made = bench.know(Made(**job), 2)
+    (answer,) = told(bench.take(made, (0, 2)), m.Return)
+    assert (answer.code, answer.token, answer.spans) == ("declined", 1, [(0, 2)])
+    assert words in answer.text
+    assert bench.worker.declines == [(made.job, answer.text)]
+    assert bench.worker.works[made.job].leases == {}
+
+
+def test_a_segment_that_needs_a_missing_package_is_declined_and_others_run() -> None:
+    bench = Bench(rules=rules(missing=lambda names: tuple(n for n in names if n == "numpy")))
+    made = bench.know(Made(), 2, requires=["numpy"])
+    bench.worker.extended(made.segment(2), bench.now)
+    (answer,) = told(bench.take(made, (1, 2)), m.Return)
+    assert (answer.code, answer.text) == ("declined", "lacks the package numpy")
+    assert told(bench.take(made, (2, 2)), m.Return) == [] and bench.runs
+
+
+def test_a_peer_without_slots_declines_whatever_is_leased_to_it() -> None:
+    bench = Bench(slots=0)
+    made = bench.know(Made(), 2)
+    assert [r.code for r in told(bench.take(made, (0, 2)), m.Return)] == ["declined"]
+
+
+def test_trust_that_was_given_later_counts_when_the_job_is_introduced_again() -> None:
+    bench = Bench(rules=rules(swarm_key=bytes(32)))
+    made = bench.know(Made(), 2)
+    assert [r.code for r in told(bench.take(made, (0, 2)), m.Return)] == ["declined"]
+    bench.worker.rules = rules(swarm_key=bytes(32), trusted=frozenset([OWNER.public]))
+    bench.know(made)
+    assert told(bench.take(made, (0, 2)), m.Return) == []
+
+
+def test_a_lease_of_an_unknown_job_or_a_lacking_page_is_missing() -> None:
+    bench = Bench()
+    made = Made()
+    made.segment(2)
+    (answer,) = told(bench.take(made, (0, 2)), m.Return)
+    assert (answer.code, answer.text) == ("missing", "knows no such job")
+    bench.know(made)
+    (answer,) = told(bench.take(made, (0, 2)), m.Return)
+    assert (answer.code, answer.text) == ("missing", "lacks a page")
+
+
+def test_a_job_shown_by_a_stranger_is_not_taken_in() -> None:
+    bench = Bench()
+    assert bench.worker.introduced(STRANGER_AT, STRANGER.public, Made().spec, 0.0) == []
+    assert len(bench.worker.works) == 0
+
+
+def test_pages_are_kept_only_when_the_owner_signs_for_them() -> None:
+    bench = Bench()
+    made = bench.know(Made())
+    extend = made.segment(2)
+    with pytest.raises(PeerError):
+        bench.worker.extended(m.Extend(0, extend.segment, [b"other bytes"], False), bench.now)
+    forged = signed(m_segment(extend), STRANGER)
+    with pytest.raises(PeerError):
+        bench.worker.extended(m.Extend(0, forged, extend.pages, False), bench.now)
+    assert bench.worker.pages.kept_bytes == 0
+    bench.worker.extended(Made(9).segment(1), bench.now)  # of a job nobody introduced
+    assert bench.worker.pages.kept_bytes == 0
+
+
+def m_segment(extend: m.Extend) -> Any:
+    from p2pcpn.wire.statements import Segment, read
+
+    return read(extend.segment, Segment)
+
+
+def test_what_is_leased_beyond_all_measure_goes_back() -> None:
+    bench = Bench(slots=1)
+    counts = [limits.PAGE_TASKS_MAX] * 16
+    made = bench.know(Made(), *counts)
+    for _ in range(2):
+        bench.worker.extended(made.segment(*counts), bench.now)
+    for lease in range(2):
+        assert told(bench.take(made, (lease * 4096, 4096)), m.Return) == []
+    (answer,) = told(bench.take(made, (2 * 4096, 4096)), m.Return)
+    assert answer.code == "late"
+    assert bench.worker.queued < 2 * 4096 + 1
+
+
+def test_bytes_beyond_what_memory_holds_go_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "QUEUED_BYTES_PER_JOB_MAX", 500)
+    bench = Bench()
+    made = bench.know(Made(), 64)
+    (answer,) = told(bench.take(made, (0, 64)), m.Return)
+    assert (answer.code, answer.text) == ("late", "has more leased to it than its memory holds")
+
+
+def test_a_peer_that_leaves_gives_back_what_has_not_started() -> None:
+    bench = Bench(slots=1)
+    made = bench.know(Made(), 8)
+    bench.take(made, (0, 8))
+    (answer,) = told(bench.do(bench.worker.leave(bench.now)), m.Return)
+    assert (answer.code, answer.spans) == ("leaving", [(1, 7)])
+    assert [r.code for r in told(bench.take(made, (0, 2)), m.Return)] == ["leaving"]
+    (last,) = told(bench.run_all(), m.Results)
+    assert last.last
+
+
+# --- the grantor takes back ------------------------------------------------------------------------------------------
+
+
+def test_revoked_tasks_are_dropped_and_running_ones_are_stopped() -> None:
+    bench = Bench(slots=1)
+    made = bench.know(Made(), 8)
+    bench.take(made, (0, 8), slots=1)
+    assert bench.worker.queued == 7
+    bench.do(bench.worker.revoked(GRANTOR_AT, m.Revoke(made.job, [(0, 1), (2, 3), (7, 4_000_000_000)], True), bench.now))
+    assert bench.stops == [fx.StopRun(1, (0,), True)]
+    assert bench.worker.queued == 3
+    assert told(bench.died(1, 0, signal=9), m.Results) == []  # stopped because it was told to: nobody's death
+    assert {i for m_ in told(bench.run_all(), m.Results) for i in made.open(m_).indices} == {1, 5, 6}
+    assert bench.worker.works[made.job].leases == {}
+
+
+def test_a_process_killed_for_another_task_is_no_tasks_fault() -> None:
+    bench = Bench(slots=2)
+    made = bench.know(Made(), 64)
+    bench.take(made, (0, 64), slots=1)
+    bench.ran(1, ran_s=0.001)
+    (number,) = bench.runs
+    held = len(bench.runs[number].arguments)
+    bench.do(bench.worker.revoked(GRANTOR_AT, m.Revoke(made.job, [(1, 1)], True), bench.now))
+    effects = bench.died(number, 1, signal=9)  # it had gone on to the next task meanwhile
+    assert told(effects, m.Results) == []
+    (back,) = told(effects, m.Return)
+    assert (back.code, back.spans) == ("late", [(2, held - 1)])
+
+
+def test_a_death_by_its_own_signal_is_the_tasks_fault_even_after_a_stop() -> None:
+    bench = Bench(slots=1)
+    made = bench.know(Made(), 4)
+    bench.take(made, (0, 4), slots=1)
+    bench.ran(1, ran_s=0.001)
+    bench.do(bench.worker.revoked(GRANTOR_AT, m.Revoke(made.job, [(3, 1)], True), bench.now))
+    (died,) = told(bench.died(2, 0, signal=11), m.Results)
+    assert made.open(died).indices == [1]
+
+
+def test_nobody_but_its_grantor_revokes_a_lease() -> None:
+    bench = Bench()
+    made = bench.know(Made(), 8)
+    bench.take(made, (0, 8))
+    queued = bench.worker.queued
+    for who in (STRANGER_AT, STEWARDS_AT[0]):
+        assert bench.do(bench.worker.revoked(who, m.Revoke(made.job, [(0, 8)], True), bench.now)) == []
+    assert bench.worker.queued == queued and bench.stops == []
+    assert bench.worker.revoked(GRANTOR_AT, m.Revoke(bytes(20), [(0, 8)], True), bench.now) == []
+
+
+# --- handover --------------------------------------------------------------------------------------------------------
+
+
+def test_leases_of_two_epochs_with_one_token_stay_apart() -> None:
+    bench = Bench()
+    made = bench.know(Made(), 4)
+    bench.worker.introduced(STEWARDS_AT[0], STEWARDS[0].public, made.spec, bench.now)
+    bench.take(made, (0, 1), token=1)
+    bench.worker.taken(STEWARDS_AT[0], STEWARDS[0].public, made.handover(0), made.job)
+    bench.take(made, (0, 1), token=1, epoch=1, by=STEWARDS[0], sender=STEWARDS_AT[0])
+    effects = bench.run_all()
+    said = [made.open(message).receipt for message in told(effects, m.Results)]
+    assert sorted((r.epoch, r.grantor, r.token) for r in said) == [(0, GRANTOR.id, 1), (1, STEWARDS[0].id, 1)]
+    rows = writes(effects, "journal")
+    assert len({write.key for write in rows}) == 2
+    tells = [e for e in effects if isinstance(e, fx.Tell) and isinstance(e.message, m.Results)]
+    assert {e.to.id for e in tells} == {GRANTOR.id, STEWARDS[0].id}
+    # Each grantor's word counts for its own.
+    gone = writes(bench.do(bench.worker.settled(GRANTOR_AT, m.Settled(made.job, [(1, 0)]))), "journal")
+    assert [write.key for write in gone] == [(made.job, 1, 0)]
+    gone = writes(bench.do(bench.worker.settled(STEWARDS_AT[0], m.Settled(made.job, [(1, 0)]))), "journal")
+    assert [write.key for write in gone] == [(made.job, (1 << 31) + 1, 0)]
+
+
+def test_a_handover_of_an_unknown_job_is_passed_over() -> None:
+    bench = Bench()
+    bench.worker.taken(STEWARDS_AT[0], STEWARDS[0].public, Made().handover(0), bytes(20))
+
+
+# --- what runs -------------------------------------------------------------------------------------------------------
+
+
+def test_a_task_that_runs_for_long_is_told_of_once() -> None:
+    bench = Bench(slots=1)
+    made = bench.know(Made(), 2)
+    bench.take(made, (0, 2), slots=1)
+    assert told(bench.wait(0.04), m.Progress) == []
+    assert told(bench.wait(0.02), m.Progress) == [m.Progress(made.job, 1, [0])]
+    assert told(bench.wait(1.0), m.Progress) == []
+
+
+def test_a_position_is_told_of_only_after_it_ran_for_long_itself() -> None:
+    bench = Bench(slots=2)
+    made = bench.know(Made(), 32)
+    bench.take(made, (0, 32), slots=1)
+    bench.ran(1, ran_s=0.001)
+    bench.wait(0.06)
+    for position in (1, 2, 3):
+        bench.at[2] = position
+        assert told(bench.wait(0.05), m.Progress) == []
+    assert told(bench.wait(0.051), m.Progress) == [m.Progress(made.job, 1, [4])]
+
+
+def test_a_lease_is_renewed_every_ten_seconds_of_silence() -> None:
+    bench = Bench()
+    made = bench.know(Made(), 2)
+    bench.take(made, (0, 1))
+    bench.at.clear()
+    assert told(bench.wait(9.9), m.Progress) == []
+    assert told(bench.wait(0.2), m.Progress) == [m.Progress(made.job, 1, [])]
+    assert told(bench.wait(10.0), m.Progress) == [m.Progress(made.job, 1, [])]
+    bench.at[1] = 0
+    bench.ran(1)
+    assert told(bench.wait(30.0), m.Progress) == []
+
+
+def test_without_a_session_nobody_is_told_and_a_new_one_hears_at_once_that_leases_live() -> None:
+    bench = Bench()
+    made = bench.know(Made(), 2)
+    bench.take(made, (0, 1))
+    bench.worker.session_closed(NodeId(GRANTOR.id), bench.now)
+    assert told(bench.wait(25.0), m.Progress) == []
+    effects = bench.do(bench.worker.session_opened(NodeId(GRANTOR.id), bench.now))
+    assert told(effects, m.Progress) == [m.Progress(made.job, 1, [])]
+
+
+def test_a_grantor_on_the_same_node_needs_no_session() -> None:
+    bench = Bench()
+    made = Made(grantor=ME)
+    bench.worker.introduced(ME_AT, ME.public, made.spec, bench.now)
+    bench.worker.extended(made.segment(1), bench.now)
+    bench.take(made, (0, 1), sender=ME_AT)
+    bench.worker.session_closed(NodeId(ME.id), bench.now)
+    assert len(told(bench.ran(1), m.Results)) == 1
+
+
+def test_reports_about_a_batch_that_is_over_are_passed_over() -> None:
+    worker = Bench().worker
+    assert worker.ran(7, 0, b"\0", [b""], bytes(16), 0.0, 1.0) == []
+    assert worker.died(7, 0, 9, None, 1.0) == [] and worker.refused(7, "no", 1.0) == []
+    assert worker.printed(7, 0, 1, b"x") == []
+
+
+# --- many jobs -------------------------------------------------------------------------------------------------------
+
+
+def test_an_idle_job_is_forgotten_once_its_grantor_has_gone() -> None:
+    bench = Bench()
+    made = bench.know(Made(), 2)
+    bench.wait(700.0)
+    assert made.job in bench.worker.works and bench.worker.pages.kept_bytes == 0  # its grantor still relies on us
+    bench.worker.session_closed(NodeId(GRANTOR.id), bench.now)
+    bench.wait(700.0)
+    assert made.job not in bench.worker.works
+    assert bench.worker.deadline() is None
+
+
+def test_one_grantor_cannot_fill_a_peer_with_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "JOBS_PER_PEER_MAX", 8)
+    monkeypatch.setattr(limits, "JOBS_PER_GRANTOR_MAX", 2)
+    bench = Bench(slots=4)
+    jobs = [bench.know(Made(number), 1) for number in range(1, 4)]
+    assert [made.job in bench.worker.works for made in jobs] == [False, True, True]
+    for made in jobs[1:]:
+        bench.take(made, (0, 1))
+    crowded = bench.know(Made(9), 1)
+    (answer,) = told(bench.take(crowded, (0, 1)), m.Return)
+    assert (answer.code, answer.text) == ("declined", "works for as many jobs as it can")
+    other = keypair(50)
+    welcome = bench.know(Made(10, grantor=other), 1, sender=at(other, 4050))
+    assert told(bench.take(welcome, (0, 1), sender=at(other, 4050)), m.Return) == []
+
+
+def test_thousands_of_idle_jobs_cost_a_busy_one_nothing() -> None:
+    bench = Bench()
+    for number in range(100, 200):
+        bench.know(Made(number))
+    made = bench.know(Made(), 2)
+    bench.take(made, (0, 1))
+    lookups = 0
+
+    class Counting(dict[bytes, Any]):
+        def values(self) -> Any:
+            nonlocal lookups
+            lookups += 1
+            return super().values()
+
+    bench.worker.works = bench.worker._works.jobs = Counting(bench.worker.works)
+    bench.run_all()
+    bench.worker.deadline()
+    bench.wait(1.0)
+    assert lookups == 0
