@@ -1,7 +1,7 @@
 """A worker on a table: a job as its owner makes it, leases as its grantor signs them, a runtime that is a list.
 
-Keys, seals and signatures are real. ``Bench.do`` performs what concerns processes (``Run``, ``StopRun``) by noting it, so
-that a test says what each batch comes to.
+Keys, seals and signatures are real. ``Bench.do`` performs what concerns processes (``Run``, ``StopRun``) by noting it,
+so that a test says what each batch comes to.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class Made:
         """The next segment, of pages of so many tasks; arguments are the pickled index."""
         first, listed, sealed, number = self.tasks, [], [], len(self.segments)
         for count in counts:
-            page = TaskPage([b"function"], None, [pickle.dumps(index) for index in range(self.tasks, self.tasks + count)])
-            page = options.get("page", page)
+            arguments: list[Any] = [pickle.dumps(index) for index in range(self.tasks, self.tasks + count)]
+            page = options.get("page", TaskPage([b"function"], None, arguments))
             data = seal(self.keys.page(self.tasks), 0, pages.TASKS.encode(page))
             sealed.append(data)
             listed.append((count, digest(data)))
@@ -114,10 +114,8 @@ class Made:
         token: int = options.get("token", self.token)
         lease = Lease(self.job, epoch, token, options.get("worker", ME.id), 30.0, list(spans))
         slices = options.get("slices") or self.slices(list(spans))
-        keys = self.keys
-        return m.Grant(
-            signed(lease, by), slices, keys.results(epoch, by.id, token), keys.digests, keys.code, options.get("slots", 2)
-        )
+        keys, slots = self.keys, options.get("slots", 2)
+        return m.Grant(signed(lease, by), slices, keys.results(epoch, by.id, token), keys.digests, keys.code, slots)
 
     def handover(self, steward: int, epoch: int = 1) -> Signed:
         """The owner makes a steward the grantor."""

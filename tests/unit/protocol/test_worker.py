@@ -3,20 +3,54 @@
 from __future__ import annotations
 
 import pickle
-from typing import Any
+import types
+from collections import Counter
+from collections.abc import Callable
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol import effects as fx
+from p2pcpn.protocol.steward import Steward
 from p2pcpn.wire import messages as m
+from p2pcpn.wire import pages
 from p2pcpn.wire.messages import PageSlice
-from p2pcpn.wire.statements import signed
+from p2pcpn.wire.statements import (
+    Cancel,
+    Close,
+    Handover,
+    Lease,
+    LogHeader,
+    Receipt,
+    Segment,
+    Spec,
+    read,
+    signed,
+)  # fmt: skip
 from tests.unit.protocol.leased import (
-    GRANTOR, GRANTOR_AT, ME, ME_AT, OWNER, STEWARDS, STEWARDS_AT, STRANGER, STRANGER_AT, Bench, Made, at, keypair, rules,
-    told, writes,
+    GRANTOR,
+    GRANTOR_AT,
+    ME,
+    ME_AT,
+    OWNER,
+    STEWARDS,
+    STEWARDS_AT,
+    STRANGER,
+    STRANGER_AT,
+    Bench,
+    Made,
+    at,
+    keypair,
+    rules,
+    told,
+    writes,
 )  # fmt: skip
 
 
@@ -223,7 +257,8 @@ def test_revoked_tasks_are_dropped_and_running_ones_are_stopped() -> None:
     made = bench.know(Made(), 8)
     bench.take(made, (0, 8), slots=1)
     assert bench.worker.queued == 7
-    bench.do(bench.worker.revoked(GRANTOR_AT, m.Revoke(made.job, [(0, 1), (2, 3), (7, 4_000_000_000)], True), bench.now))
+    revoke = m.Revoke(made.job, [(0, 1), (2, 3), (7, 4_000_000_000)], True)
+    bench.do(bench.worker.revoked(GRANTOR_AT, revoke, bench.now))
     assert bench.stops == [fx.StopRun(1, (0,), True)]
     assert bench.worker.queued == 3
     assert told(bench.died(1, 0, signal=9), m.Results) == []  # stopped because it was told to: nobody's death
@@ -408,3 +443,246 @@ def test_thousands_of_idle_jobs_cost_a_busy_one_nothing() -> None:
     bench.worker.deadline()
     bench.wait(1.0)
     assert lookups == 0
+
+
+# --- anything may come -----------------------------------------------------------------------------------------------
+
+
+def arbitrary(kind: Any) -> st.SearchStrategy[Any]:
+    """Any value that the codec would let through as ``kind``."""
+    if get_origin(kind) is Annotated:
+        of, *metas = get_args(kind)
+        meta = next(meta for meta in metas if isinstance(meta, msgspec.Meta))
+        return _bounded(of, meta)
+    if get_origin(kind) in (Union, types.UnionType):
+        return st.one_of([arbitrary(of) for of in get_args(kind)])
+    if get_origin(kind) is list:
+        return st.lists(arbitrary(get_args(kind)[0]), max_size=3)
+    if get_origin(kind) is tuple:
+        return st.tuples(*(arbitrary(of) for of in get_args(kind)))
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        hints = get_type_hints(kind, include_extras=True)
+        return st.builds(kind, **{name: arbitrary(hints[name]) for name in kind.__struct_fields__})
+    plain = {bool: st.booleans(), type(None): st.none(), bytes: st.binary(max_size=40), int: st.integers(0, 9)}
+    return plain[kind]
+
+
+def _bounded(of: Any, meta: msgspec.Meta) -> st.SearchStrategy[Any]:
+    if of is bytes:
+        low = meta.min_length or 0
+        return st.binary(min_size=low, max_size=low if meta.max_length == low else min(meta.max_length or 40, 40))
+    if of is str:
+        return st.text("ab", max_size=min(meta.max_length or 8, 8))
+    if of is int:
+        high = meta.le if meta.le is not None else (meta.lt or 1 << 63) - 1
+        return st.one_of(st.integers(0, min(7, int(high))), st.integers(int(meta.ge or 0), int(high)))
+    if of is float:
+        return st.floats(meta.ge, meta.le)
+    assert get_origin(of) is list
+    low = meta.min_length or 0
+    return st.lists(arbitrary(get_args(of)[0]), min_size=low, max_size=low + 3)
+
+
+SPANS = st.tuples(st.integers(0, 11), st.integers(1, 4))
+
+
+class Accounts(RuleBasedStateMachine):
+    """A worker of two jobs under random leases, revokes, reports and sessions: each task is accounted for once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bench = Bench(slots=2)
+        self.made = [self.bench.know(Made(number), 6, 6) for number in (1, 2)]
+        self.owed: dict[tuple[bytes, int], Counter[int]] = {}
+        self.open = True
+
+    def take(self, effects: list[fx.Effect]) -> None:
+        for result in told(effects, m.Results):
+            self.settle(result)
+        for row in writes(effects, "journal"):
+            if row.value is not None and not told(effects, m.Results):
+                receipt = pages.SIGNED.decode(row.value[2])  # type: ignore[arg-type]
+                page = row.value[3]
+                assert isinstance(page, bytes)
+                self.settle(m.Results(receipt, page, False))
+        for back in told(effects, m.Return):
+            self.account(back.job, back.token, pages.cut(back.spans))
+
+    def settle(self, result: m.Results) -> None:
+        job = read(result.receipt, Receipt).job
+        opened = next(made for made in self.made if made.job == job).open(result)
+        self.account(job, opened.receipt.token, opened.indices)
+
+    def account(self, job: bytes, token: int, indices: list[int]) -> None:
+        owed = self.owed[job, token]
+        for index in indices:
+            owed[index] -= 1
+            assert owed[index] == 0, f"task {index} of lease {token} is accounted for twice"
+            del owed[index]
+
+    @rule(which=st.integers(0, 1), spans=st.lists(SPANS, min_size=1, max_size=3), slots=st.integers(1, 2))
+    def grant(self, which: int, spans: list[tuple[int, int]], slots: int) -> None:
+        made, cut = self.made[which], [span for span in spans if sum(span) <= 12]
+        indices = pages.cut(cut)
+        if not indices or len(set(indices)) < len(indices):
+            return
+        self.owed[made.job, made.token + 1] = Counter(indices)
+        self.take(self.bench.take(made, *cut, slots=slots))
+        self.open = True
+
+    @rule(which=st.integers(0, 1), spans=st.lists(SPANS, min_size=1, max_size=3), stop=st.booleans())
+    def revoke(self, which: int, spans: list[tuple[int, int]], stop: bool) -> None:
+        made, bench = self.made[which], self.bench
+        work = bench.worker.works.get(made.job)
+        before = (
+            [] if work is None else [(p.lease.token, p.first + i) for p in work.queue for i in range(len(p.arguments))]
+        )
+        gone = set(pages.cut(spans))
+        self.take(bench.do(bench.worker.revoked(GRANTOR_AT, m.Revoke(made.job, spans, stop), bench.now)))
+        for token, index in before:  # what waited is gone without a word
+            if index in gone:
+                del self.owed[made.job, token][index]
+
+    @precondition(lambda self: self.bench.runs)
+    @rule(data=st.data(), ran_s=st.sampled_from([0.00001, 0.001, 0.01, 1.0]))
+    def report(self, data: st.DataObject, ran_s: float) -> None:
+        bench = self.bench
+        number = data.draw(st.sampled_from(sorted(bench.runs)))
+        left = len(bench.runs[number].arguments) - bench.at[number]
+        count = data.draw(st.integers(1, left))
+        dropped = {p for stop in bench.stops if stop.batch == number for p in stop.positions}
+        start, outcomes = bench.at[number], bytearray(count)
+        for i in range(count):
+            if start + i in dropped and data.draw(st.booleans()):
+                outcomes[i] = 2
+                self.drop(number, start + i)
+        values = [b"" if outcome == 2 else b"v%d" % i for i, outcome in enumerate(outcomes)]
+        self.take(bench.ran(number, count, ran_s, values=values, outcomes=bytes(outcomes)))
+
+    def drop(self, number: int, position: int) -> None:
+        batch = self.bench.worker.turns.batches[number]
+        del self.owed[batch.work.job, batch.lease.token][batch.first + position]
+
+    @precondition(lambda self: self.bench.runs)
+    @rule(data=st.data(), signal=st.sampled_from([9, 11, None]))
+    def die(self, data: st.DataObject, signal: int | None) -> None:
+        bench = self.bench
+        number = data.draw(st.sampled_from(sorted(bench.runs)))
+        batch = bench.worker.turns.batches[number]
+        position = data.draw(st.integers(0, batch.count + 2))
+        for position_left in range(batch.done, batch.count):
+            if position_left in batch.revoked:
+                self.drop(number, position_left)
+        self.take(bench.died(number, position, signal))
+
+    @precondition(lambda self: self.bench.runs)
+    @rule(data=st.data(), why=st.sampled_from(["the blob 00 is not here", "the project does not unpack" * 20]))
+    def refuse(self, data: st.DataObject, why: str) -> None:
+        bench = self.bench
+        number = data.draw(st.sampled_from(sorted(bench.runs)))
+        batch = bench.worker.turns.batches[number]
+        for position_left in range(batch.done, batch.count):
+            if position_left in batch.revoked:
+                self.drop(number, position_left)
+        del bench.runs[number], bench.at[number]
+        self.take(bench.do(bench.worker.refused(number, why, bench.now)))
+
+    @rule()
+    def session(self) -> None:
+        bench, peer = self.bench, NodeId(GRANTOR.id)
+        if self.open:
+            bench.worker.session_closed(peer, bench.now)
+        else:
+            bench.do(bench.worker.session_opened(peer, bench.now))
+        self.open = not self.open
+
+    @rule(seconds=st.sampled_from([0.01, 0.06, 4.0, 11.0, 700.0]))
+    def wait(self, seconds: float) -> None:
+        self.bench.wait(seconds)
+
+    @rule(which=st.integers(0, 1))
+    def acknowledge(self, which: int) -> None:
+        made, bench = self.made[which], self.bench
+        work = bench.worker.works.get(made.job)
+        if work is not None:
+            parts = [(token, part) for _, token, part in work.unsettled]
+            bench.do(bench.worker.settled(GRANTOR_AT, m.Settled(made.job, parts)))
+            assert work.unsettled == {}
+
+    @invariant()
+    def counts_agree(self) -> None:
+        worker = self.bench.worker
+        pieces = [piece for work in worker.works.values() for piece in work.queue]
+        assert worker.queued == sum(len(piece.arguments) for piece in pieces)
+        assert worker.turns.queued_bytes == sum(piece.size_bytes for piece in pieces)
+        assert len(worker.turns.batches) <= 2 * worker.slots
+        for work in worker.works.values():
+            assert work.running == sum(batch.work is work for batch in worker.turns.batches.values())
+            assert all(lease.remaining > 0 for lease in work.leases.values())
+        unsettled = sum(len(work.unsettled) for work in worker.works.values())
+        assert worker.journal.count == unsettled
+
+    @invariant()
+    def leases_end_with_their_last_task(self) -> None:
+        worker = self.bench.worker
+        held = {(job, token): lease for job, work in worker.works.items() for (_, token), lease in work.leases.items()}
+        owed = {key: sum(counts.values()) for key, counts in self.owed.items()}
+        assert {key: count for key, count in owed.items() if count} == {k: lease.remaining for k, lease in held.items()}
+        assert len(worker._leases) == len(held)
+
+    @invariant()
+    def no_slot_idles_while_tasks_wait(self) -> None:
+        worker = self.bench.worker
+        waits = [work for work in worker.works.values() if work.queue and work.running < work.slots]
+        assert not waits or len(worker.turns.batches) >= worker.slots
+
+
+TestAccounts = Accounts.TestCase
+TestAccounts.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+MESSAGES = st.sampled_from(get_args(m.Message)).flatmap(arbitrary)
+WELL_SIGNED = st.sampled_from([Lease, Segment, Spec, Receipt, Handover, Close, Cancel, LogHeader]).flatmap(arbitrary)
+
+
+@given(message=MESSAGES, statement=WELL_SIGNED, data=st.data())
+@settings(max_examples=300)
+def test_whatever_is_decoded_is_answered_or_refused(message: Any, statement: Any, data: st.DataObject) -> None:
+    bench, wall = Bench(), 1e9
+    made = bench.know(Made(), 3, 3)
+    steward = Steward(me=STEWARDS[0], storing=True, wall=lambda: wall, granting=lambda job: None)
+    steward.introduced(GRANTOR_AT, m.Introduce(1, made.spec, True))
+    if data.draw(st.booleans()) and hasattr(statement, "job"):
+        statement = msgspec.structs.replace(statement, job=made.job)
+    envelope = signed(statement, data.draw(st.sampled_from([OWNER, GRANTOR, STEWARDS[0], STRANGER])))
+    for name in ("lease", "segment", "spec", "receipt", "handover", "statement", "header"):
+        if hasattr(message, name):
+            message = msgspec.structs.replace(message, **{name: envelope})
+    calls: list[Callable[[], object]] = {
+        m.Introduce: [
+            lambda: bench.worker.introduced(GRANTOR_AT, GRANTOR.public, message.spec, bench.now),
+            lambda: steward.introduced(GRANTOR_AT, message),
+        ],
+        m.Extend: [lambda: bench.worker.extended(message, bench.now), lambda: steward.extended(GRANTOR_AT, message)],
+        m.Grant: [lambda: bench.worker.granted(GRANTOR_AT, GRANTOR.public, message, bench.now)],
+        m.Revoke: [lambda: bench.worker.revoked(GRANTOR_AT, message, bench.now)],
+        m.Settled: [lambda: bench.worker.settled(GRANTOR_AT, message)],
+        m.Take: [
+            lambda: bench.worker.taken(GRANTOR_AT, GRANTOR.public, message.handover, made.job),
+            lambda: steward.taken(GRANTOR_AT, message, made.job),
+        ],
+        m.Finish: [lambda: steward.finished(GRANTOR_AT, message)],
+        m.Append: [lambda: steward.appended(GRANTOR_AT, message)],
+        m.Results: [lambda: steward.orphan(GRANTOR_AT, message)],
+        m.Ask: [lambda: steward.asked(GRANTOR_AT, message)],
+        m.ListJobs: [lambda: steward.listed(GRANTOR_AT, message)],
+    }.get(type(message), [])
+    for call in calls:
+        try:
+            effects = call()
+        except PeerError:
+            continue
+        if isinstance(effects, list):
+            assert all(isinstance(effect, fx.Effect) for effect in effects)
+            for effect in effects:
+                if isinstance(effect, fx.Tell):
+                    assert m.CODEC.decode(m.CODEC.encode(effect.message)) == effect.message
