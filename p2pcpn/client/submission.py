@@ -33,7 +33,16 @@ from p2pcpn.wire import pages
 from p2pcpn.wire.pages import JobPointer, TaskPage, spans_of
 from p2pcpn.wire.sealing import JobKeys, digest, job_id, seal, swarm_proof, unseal, wrap
 from p2pcpn.wire.statements import (
-    BlobRef, Cancel, Close, Handover, Outcome, Segment, Signed, Spec, Steward, signed,
+    BlobRef,
+    Cancel,
+    Close,
+    Handover,
+    Outcome,
+    Segment,
+    Signed,
+    Spec,
+    Steward,
+    signed,
 )  # fmt: skip
 
 log = logging.getLogger("p2pcpn.client")
@@ -60,6 +69,7 @@ class Options:
     retention_s: float = limits.RETENTION_S
     retries: int = 10
     output: bool = True
+    render: bool = False  # workers send a short text of each result, for those who do not unpickle it
 
     def __post_init__(self) -> None:
         choices = {
@@ -175,6 +185,7 @@ class Submission:
                 privacy=options.privacy, retention_s=options.retention_s, retries=options.retries,
                 grantor=overlay.keypair.public, stewards=named, wrapped=wrap(owner, owner.public, nonce, job_key),
                 swarm_proof=swarm_proof(overlay.swarm_key, owner.public), output=options.output,
+                render=options.render,
             ),
             owner,
         )  # fmt: skip

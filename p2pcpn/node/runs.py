@@ -45,7 +45,7 @@ class Runs:
                 None if effect.numbers is None else list(effect.numbers),
                 [self._bytes(arguments) for arguments in effect.arguments],
                 effect.digest_key,
-                False,
+                effect.render,
             )
             self.runtime.submit(group, batch)
         except (PeerError, UsageError) as error:
@@ -81,7 +81,14 @@ class Runs:
         now = self._now()
         if isinstance(event, Finished):
             effects = self._worker.ran(
-                event.batch_id, event.first, event.outcomes, event.values, event.digests, sum(event.ran_s), now
+                event.batch_id,
+                event.first,
+                event.outcomes,
+                event.values,
+                event.digests,
+                sum(event.ran_s),
+                now,
+                event.renderings,
             )
         elif isinstance(event, Died):
             effects = self._worker.died(event.batch_id, event.position, event.signal, event.exit_code, now)

@@ -150,9 +150,11 @@ class Acceptance:
         return again
 
     def _delivery(self, opened: Opened, settled: list[Span], whole: bool, worker: NodeId) -> events.Delivered:
-        said, output = opened.receipt, opened.page.output
+        said, output, shown = opened.receipt, opened.page.output, opened.page.renderings
+        if len(shown) != len(opened.indices):
+            shown = []
         if whole and not output:
-            return events.Delivered(self._job, opened.indices, said.outcomes, opened.values, worker, output)
+            return events.Delivered(self._job, opened.indices, said.outcomes, opened.values, worker, output, shown)
         kept = set(cut(settled))
         at = [position for position, index in enumerate(opened.indices) if index in kept]
         return events.Delivered(
@@ -162,6 +164,7 @@ class Acceptance:
             [opened.values[position] for position in at],
             worker,
             [line for line in output if line.index in kept],
+            [shown[position] for position in at] if shown else [],
         )
 
     def flush(self, now: float) -> list[Effect]:

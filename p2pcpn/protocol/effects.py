@@ -166,6 +166,7 @@ class Run(Effect):
     arguments: tuple[bytes | BlobRef, ...]
     digest_key: bytes
     output: bool
+    render: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ class Delivered:
     values: list[bytes | BlobRef]
     worker: bytes
     output: list[Print]
+    renderings: list[str] = field(default_factory=list)  # as many as values, or none
 
 
 @dataclass(frozen=True, slots=True)

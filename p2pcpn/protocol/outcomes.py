@@ -6,6 +6,8 @@ but was not reported. A death is blamed on the task that ran, unless we killed t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from p2pcpn.protocol import receipts
 from p2pcpn.protocol.effects import Effect, Tell
 from p2pcpn.protocol.intervals import Span
@@ -34,8 +36,9 @@ class Outcomes:
         self.completed = 0
 
     def ran(
-        self, batch: Batch, outcomes: bytes, values: list[bytes], digests: bytes, ran_s: float, now: float
-    ) -> list[Effect]:
+        self, batch: Batch, outcomes: bytes, values: list[bytes], digests: bytes, ran_s: float, now: float,
+        renderings: Sequence[str] = (),
+    ) -> list[Effect]:  # fmt: skip
         """The next ``len(outcomes)`` positions are over, in columns."""
         begin, end = batch.done, batch.done + len(outcomes)
         assert 0 < len(outcomes) == len(values) and end <= batch.count, "results that are none of the batch's"
@@ -57,10 +60,11 @@ class Outcomes:
             size = RESULT_DIGEST_BYTES
             digests = b"".join(digests[i * size : (i + 1) * size] for i in ran)
             values = [values[i] for i in ran]
+            renderings = [renderings[i] for i in ran] if renderings else ()
         # The process runs others' code: whatever it says but that all went well is an exception.
         stated = bytes(Outcome.RAISED if outcomes[i] else Outcome.OK for i in ran)
         spans = spans_of([batch.first + begin + i for i in ran])
-        return effects + self._result(batch, spans, stated, values, digests, ran_s, prints, now)
+        return effects + self._result(batch, spans, stated, values, digests, ran_s, prints, now, renderings)
 
     def died(self, batch: Batch, position: int, signal: int | None, exit_code: int | None, now: float) -> list[Effect]:
         """The process died at ``position``. All that has no result goes back uncharged, but for the task to blame."""
@@ -100,14 +104,14 @@ class Outcomes:
 
     def _result(
         self, batch: Batch, spans: list[Span], outcomes: bytes, values: list[bytes], digests: bytes, ran_s: float,
-        prints: list[Print], now: float,
+        prints: list[Print], now: float, renderings: Sequence[str] = (),
     ) -> list[Effect]:  # fmt: skip
         """One receipt: written, journalled, told."""
         work, lease = batch.work, batch.lease
         part = lease.parts
         last = lease.remaining == len(outcomes)
         message, effects, blobs = self._receipts.write(
-            work, lease, spans, outcomes, values, digests, ran_s, prints, last=last
+            work, lease, spans, outcomes, values, digests, ran_s, prints, last=last, renderings=renderings
         )
         self._leases.ended(work, lease, len(outcomes), now)
         return effects + self._journal.add(work, lease, part, message, blobs, now)

@@ -6,6 +6,8 @@ workers are equal blobs with equal digests: votes can be compared without anybod
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from p2pcpn import limits
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol.effects import Effect, KeepBlob
@@ -42,6 +44,7 @@ class Receipts:
         prints: list[Print],
         *,
         last: bool,
+        renderings: Sequence[str] = (),
     ) -> tuple[Results, list[Effect], tuple[bytes, ...]]:
         """The receipt for ``spans``, blobs to keep, and the digests of those.
 
@@ -51,7 +54,8 @@ class Receipts:
         kept, digests, blobs = self._blobs(work, lease, values, digests, effects)
         part = lease.parts
         lease.parts += 1
-        sealed = seal(lease.result_key, part, pages.RESULTS.encode(ResultPage(kept, prints)))
+        shown = [text[: limits.REASON_CHARS_MAX] for text in renderings]
+        sealed = seal(lease.result_key, part, pages.RESULTS.encode(ResultPage(kept, prints, shown)))
         receipt = Receipt(
             work.job, lease.epoch, lease.grantor.id, lease.token, part, spans, outcomes, digests, digest(sealed), ran_s,
             self._proof,

@@ -13,7 +13,7 @@ comes to (``outcomes``) is stated in a receipt (``receipts``) that is journalled
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
@@ -227,13 +227,16 @@ class Worker:
     # --- what the runtime says -----------------------------------------------------------------------------------
 
     def ran(
-        self, number: int, position: int, outcomes: bytes, values: list[bytes], digests: bytes, ran_s: float, now: float
-    ) -> list[Effect]:
+        self, number: int, position: int, outcomes: bytes, values: list[bytes], digests: bytes, ran_s: float, now: float,
+        renderings: Sequence[str] = (),
+    ) -> list[Effect]:  # fmt: skip
         """Positions of a batch from ``position`` on are over: a byte, a value and a 16-byte digest each.
 
         An outcome 2 says that the runtime dropped the position unrun: it has no value. They come in order, no gaps.
         """
-        return self._over(number, now, lambda batch: self._outcomes.ran(batch, outcomes, values, digests, ran_s, now))
+        return self._over(
+            number, now, lambda batch: self._outcomes.ran(batch, outcomes, values, digests, ran_s, now, renderings)
+        )
 
     def died(self, number: int, position: int, signal: int | None, exit_code: int | None, now: float) -> list[Effect]:
         """The worker process died at ``position`` and the batch is over: nothing else of it has a result."""
@@ -360,5 +363,5 @@ def _run(batch: Batch, piece: Piece) -> Run:
     authority = batch.work.authority
     return Run(
         batch.number, authority.owner, authority.spec.code, piece.lease.code_key, piece.functions, piece.numbers,
-        piece.arguments, piece.lease.digest_key, authority.spec.output,
+        piece.arguments, piece.lease.digest_key, authority.spec.output, authority.spec.render,
     )  # fmt: skip

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from p2pcpn import limits
 from p2pcpn.wire.codec import U16, U32, U63, Codec
-from p2pcpn.wire.statements import BlobRef, Signed
+from p2pcpn.wire.statements import BlobRef, ShortText, Signed
 
 Inline = bytes | BlobRef
 
@@ -40,6 +40,7 @@ class ResultPage(msgspec.Struct, array_like=True, frozen=True):
 
     values: Annotated[list[Inline], Meta(max_length=limits.BATCH_TASKS_MAX)]
     output: Annotated[list[Print], Meta(max_length=limits.BATCH_TASKS_MAX)]
+    renderings: Annotated[list[ShortText], Meta(max_length=limits.BATCH_TASKS_MAX)] = []  # short texts, where asked for
 
 
 class Death(msgspec.Struct, array_like=True, frozen=True):

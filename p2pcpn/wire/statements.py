@@ -231,6 +231,7 @@ class Spec(Statement, frozen=True):
     wrapped: Annotated[bytes, Meta(max_length=96)]  # the job key for the owner
     swarm_proof: Annotated[bytes, Meta(max_length=32)]  # MAC of the nonce and owner under the swarm key, or empty
     output: bool  # whether workers capture and send what tasks print
+    render: bool = False  # whether workers send a short text of each result, for those who do not unpickle
 
 
 class Segment(Statement, frozen=True):
