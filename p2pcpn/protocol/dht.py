@@ -107,10 +107,15 @@ class Dht:
             effects += self._begin(self._joining)
         return effects
 
-    def receive(self, sender: Contact, message: DhtMessage, now: float, wall: float) -> list[Effect]:
-        """Answer a question, or take an answer. Replies to nothing we asked are ignored."""
+    def receive(
+        self, sender: Contact, message: DhtMessage, now: float, wall: float, *, routable: bool = True
+    ) -> list[Effect]:
+        """Answer a question, or take an answer. Replies to nothing we asked are ignored.
+
+        Who is not ``routable`` (a client: it holds nothing and soon leaves) is answered and not taken into the table.
+        """
         self._tick(now, wall)
-        effects = self.heard(sender, now)
+        effects = self.heard(sender, now) if routable else []
         if isinstance(message, Find):
             return [Send(sender, Nodes(message.nonce, self._nearest(message.target, sender))), *effects]
         if isinstance(message, Get):
