@@ -297,3 +297,11 @@ LOG_BYTES_MAX: Final = 1 << 20
 # --- Settlements ---------------------------------------------------------------------------------------------------
 # 256 values of 16 KiB and 4 MiB of output are 8.1 MiB; a log segment of one such page still fits one message of 16 MiB.
 RESULT_PAGE_BYTES_MAX: Final = 12 << 20
+
+# --- What waits for sessions to take it --------------------------------------------------------------------------------
+# Messages whose pages the machines hold anyway: 64 segments of tasks at 4 MiB. Nobody cuts more while 32 MiB wait.
+OUTBOX_BYTES_MAX: Final = 256 << 20
+CONGESTED_BYTES: Final = 32 << 20
+# 200 bytes each: 13 MB. Of what a peer asked for and does not read, a sixteenth, read from disk when there is room.
+OUTBOX_ITEMS_MAX: Final = 65_536
+OUTBOX_ANSWERS_MAX: Final = 4096

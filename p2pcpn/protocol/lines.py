@@ -49,7 +49,7 @@ class Lines:
         if waiting is None:
             waiting = self._waiting[node] = Waiting()
             dial = [Dial(effect.to)]
-        size_bytes = _size(effect.message) if isinstance(effect, Tell) else MESSAGE_COST_BYTES
+        size_bytes = message_bytes(effect.message) if isinstance(effect, Tell) else MESSAGE_COST_BYTES
         if (
             waiting.full
             or len(waiting.said) >= limits.LINE_WAITING_MAX
@@ -75,6 +75,11 @@ class Lines:
         self.open.pop(peer, None)
         self.keys.pop(peer, None)
 
+    @property
+    def held_bytes(self) -> int:
+        """What waits for sessions that are being dialled."""
+        return sum(waiting.held_bytes for waiting in self._waiting.values())
+
     def failed(self, peer: NodeId) -> None:
         """The dial failed: what waited is dropped; its machines are told that the session is closed."""
         waiting = self._waiting.pop(peer, None)
@@ -82,7 +87,7 @@ class Lines:
             self.dropped += len(waiting.said)
 
 
-def _size(message: Message) -> int:
+def message_bytes(message: Message) -> int:
     """What a message costs in memory, to within its small fields."""
     match message:
         case Extend():
