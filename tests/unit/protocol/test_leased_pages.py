@@ -1,0 +1,158 @@
+"""Pages at a worker: only what the owner signed for is kept, within bounds, and only what fits is cut."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from p2pcpn import limits
+from p2pcpn.errors import PeerError
+from p2pcpn.protocol.leased_pages import LeasedPages, check_segment_head, covered, pieces_of
+from p2pcpn.protocol.work import LeaseTaken
+from p2pcpn.wire.messages import Extend, PageSlice
+from p2pcpn.wire.pages import TaskPage
+from p2pcpn.wire.statements import BlobRef, Segment, read
+from tests.unit.protocol.leased import GRANTOR_AT, Made
+
+KEY = bytes(32)
+LEASE = LeaseTaken(1, 0, GRANTOR_AT, 4, KEY, KEY, KEY, 0.0)
+
+
+def extended(shelf: LeasedPages, message: Extend) -> None:
+    shelf.extend(message, read(message.segment, Segment))
+
+
+def cut(made: Made, shelf: LeasedPages, *spans: tuple[int, int]) -> list[Any]:
+    slices = made.slices(list(spans))
+    found = shelf.find(made.job, slices)
+    assert found is not None
+    return pieces_of(LEASE, slices, found)
+
+
+def test_a_lease_is_cut_from_the_pages_it_spans() -> None:
+    shelf, made = LeasedPages(), Made()
+    extended(shelf, made.segment(3, 3))
+    assert [(p.first, len(p.arguments), p.numbers) for p in cut(made, shelf, (1, 4))] == [(1, 2, None), (3, 2, None)]
+
+
+def test_functions_are_cut_with_their_numbers() -> None:
+    shelf, made = LeasedPages(), Made()
+    blob = BlobRef(bytes(32), 9, bytes(32))
+    extended(shelf, made.segment(3, page=TaskPage([b"f", blob], [1, 0, 1], [b"a", blob, b"c"])))
+    (piece,) = cut(made, shelf, (1, 2))
+    assert (piece.functions, piece.numbers, piece.arguments) == ((b"f", blob), (0, 1), (blob, b"c"))
+    assert piece.cut(1, 2).numbers == (1,) and piece.size_bytes == 1 + 2 * limits.QUEUED_TASK_BYTES
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        TaskPage([b"f"], None, [b"a"]),
+        TaskPage([b"f"], [0], [b"a", b"b"]),
+        TaskPage([b"f"], [0, 1], [b"a", b"b"]),
+        TaskPage([b"f"], None, [b"a", b"b", b"c"]),
+    ],
+)
+def test_a_page_that_holds_other_than_its_segment_says_is_an_error(page: TaskPage) -> None:
+    shelf, made = LeasedPages(), Made()
+    extended(shelf, made.segment(2, page=page))
+    with pytest.raises(PeerError):
+        cut(made, shelf, (0, 2))
+
+
+def test_a_page_does_not_open_with_another_key() -> None:
+    shelf, made = LeasedPages(), Made()
+    extended(shelf, made.segment(2))
+    slices = [PageSlice(0, 0, 0, 2, bytes(32))]
+    found = shelf.find(made.job, slices)
+    assert found is not None
+    with pytest.raises(PeerError):
+        pieces_of(LEASE, slices, found)
+
+
+def test_a_slice_must_lie_within_its_page_and_segment() -> None:
+    shelf, made = LeasedPages(), Made()
+    extended(shelf, made.segment(2))
+    for wrong in (PageSlice(0, 0, 0, 3, KEY), PageSlice(1, 0, 0, 2, KEY)):
+        with pytest.raises(PeerError):
+            shelf.find(made.job, [wrong])
+    assert shelf.find(made.job, [PageSlice(0, 1, 0, 1, KEY)]) is None
+    assert shelf.find(bytes(20), [PageSlice(0, 0, 0, 1, KEY)]) is None
+
+
+def test_headers_without_pages_cost_nothing() -> None:
+    shelf, made = LeasedPages(), Made()
+    message = made.segment(*[1] * 100)
+    extended(shelf, Extend(0, message.segment, [b""] * 100, False))
+    assert shelf.kept_bytes == 0
+    with pytest.raises(PeerError):
+        extended(shelf, Extend(0, message.segment, message.pages[:99], False))
+    with pytest.raises(PeerError):
+        extended(shelf, Extend(0, message.segment, [b"x"] * 100, False))
+
+
+@pytest.mark.parametrize(
+    ("pages", "first"),
+    [([(0, KEY)], 0), ([(257, KEY)], 0), ([(256, KEY)] * 17, 0), ([(1, KEY)], limits.TASKS_PER_JOB_MAX)],
+)
+def test_a_segment_of_impossible_shape_is_an_error(pages: list[tuple[int, bytes]], first: int) -> None:
+    with pytest.raises(PeerError):
+        check_segment_head(b"", Segment(bytes(20), 0, first, KEY, pages, [], []))
+
+
+def test_a_segment_whose_head_is_padded_is_an_error() -> None:
+    with pytest.raises(PeerError):
+        check_segment_head(bytes(limits.SEGMENT_HEAD_BYTES_MAX + 1), Segment(bytes(20), 0, 0, KEY, [(1, KEY)], [], []))
+
+
+def test_the_least_recently_used_pages_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf, made = LeasedPages(), Made()
+    messages = [made.segment(2) for _ in range(4)]
+    extended(shelf, messages[0])
+    one = shelf.kept_bytes
+    monkeypatch.setattr(limits, "PAGES_BYTES_PER_JOB_MAX", 3 * one)
+    for message in messages[1:3]:
+        extended(shelf, message)
+    cut(made, shelf, (0, 2))  # used: the next to go is the second
+    extended(shelf, messages[3])
+    assert [shelf.find(made.job, made.slices([(2 * n, 2)])) is not None for n in range(4)] == [True, False, True, True]
+    assert shelf.kept_bytes == 3 * one
+
+
+def test_all_jobs_together_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf, jobs = LeasedPages(), [Made(number) for number in range(1, 5)]
+    extended(shelf, jobs[0].segment(2))
+    monkeypatch.setattr(limits, "PAGES_BYTES_MAX", 2 * shelf.kept_bytes)
+    for made in jobs[1:]:
+        extended(shelf, made.segment(2))
+    assert [shelf.find(made.job, made.slices([(0, 2)])) is not None for made in jobs] == [False, False, True, True]
+    shelf.forget(jobs[2].job)
+    shelf.forget(jobs[3].job)
+    shelf.forget(jobs[3].job)
+    assert shelf.kept_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("spans", "slices"),
+    [
+        ([(0, 4)], [(0, 0, 3)]),
+        ([(0, 2), (0, 2)], [(0, 0, 2), (0, 0, 2)]),
+        ([(0, 0)], [(0, 0, 1)]),
+        ([(0, 1)], [(0, 1, 1)]),
+        ([(2, 1), (0, 1)], [(0, 0, 1), (0, 2, 3)]),
+        ([(0, 4), (2, 1)], [(0, 0, 4), (0, 2, 3)]),
+        ([(0, 4097)], [(0, 0, 4097)]),
+        ([(0, 1 << 31)], [(0, 0, 4)]),
+    ],
+)
+def test_slices_that_do_not_cover_the_spans_once_and_in_order_are_an_error(
+    spans: list[tuple[int, int]], slices: list[tuple[int, int, int]]
+) -> None:
+    with pytest.raises(PeerError):
+        covered(spans, [PageSlice(0, first, low, high, KEY) for first, low, high in slices])
+
+
+def test_spans_and_slices_may_be_divided_differently() -> None:
+    slices = [PageSlice(0, 0, 2, 4, KEY), PageSlice(0, 4, 0, 2, KEY), PageSlice(0, 8, 1, 2, KEY)]
+    assert covered([(2, 4), (9, 1)], slices) == 5

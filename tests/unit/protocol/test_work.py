@@ -1,0 +1,90 @@
+"""Work: the register of jobs is bounded, fair to grantors, and forgets only what is idle."""
+
+from __future__ import annotations
+
+import pytest
+
+from p2pcpn import limits
+from p2pcpn.identity.keys import NodeId
+from p2pcpn.protocol.authority import Authority
+from p2pcpn.protocol.work import IDLE_JOB_S, LeaseTaken, Work, Works
+from tests.unit.protocol.leased import GRANTOR_AT, Made
+
+KEY = bytes(32)
+LEASE = LeaseTaken(1, 0, GRANTOR_AT, 1, KEY, KEY, KEY, 0.0)
+
+
+class Register:
+    def __init__(self) -> None:
+        self.dropped: list[bytes] = []
+        self.sessions: set[NodeId] = set()
+        self.works = Works(self.sessions, self.dropped.append)
+
+    def add(self, number: int, introducer: int = 1, now: float = 0.0) -> Work | None:
+        work = Work(Authority(Made(number).spec), GRANTOR_AT, None, NodeId(bytes([introducer]) * 20))
+        return work if self.works.add(work, now) else None
+
+
+def busy(register: Register, number: int, introducer: int = 1) -> Work:
+    work = register.add(number, introducer)
+    assert work is not None
+    work.leases[LEASE.key] = LEASE
+    register.works.changed(work, 0.0)
+    return work
+
+
+def test_an_idle_job_is_forgotten_with_all_that_lies_about_it() -> None:
+    register = Register()
+    work = register.add(1)
+    assert work is not None and register.works.deadline() == IDLE_JOB_S
+    register.works.expire(IDLE_JOB_S - 1)
+    assert len(register.works.jobs) == 1
+    register.works.expire(IDLE_JOB_S)
+    assert register.works.jobs == {} and register.dropped == [work.job] and register.works.deadline() is None
+
+
+def test_a_busy_job_is_not_forgotten() -> None:
+    register = Register()
+    work = busy(register, 1)
+    assert register.works.deadline() is None
+    register.works.expire(10 * IDLE_JOB_S)
+    assert work.job in register.works.jobs
+    work.leases.clear()
+    register.works.changed(work, 5.0)
+    assert register.works.deadline() == 5.0 + IDLE_JOB_S
+
+
+def test_a_job_whose_grantor_is_connected_loses_its_pages_alone() -> None:
+    register = Register()
+    work = register.add(1)
+    assert work is not None
+    register.sessions.add(NodeId(GRANTOR_AT.id))
+    register.works.expire(IDLE_JOB_S)
+    assert work.job in register.works.jobs and register.dropped == [work.job]
+    assert register.works.deadline() == 2 * IDLE_JOB_S
+
+
+def test_the_longest_idle_job_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "JOBS_PER_PEER_MAX", 3)
+    register = Register()
+    held = busy(register, 1)
+    old, new = register.add(2, 2, now=1.0), register.add(3, 3, now=2.0)
+    assert old is not None and new is not None
+    assert register.add(4, 4) is not None
+    assert old.job not in register.works.jobs and held.job in register.works.jobs
+    for work in list(register.works.jobs.values()):
+        work.running = 1
+        register.works.changed(work, 3.0)
+    assert not register.works.takes(NodeId(bytes([9]) * 20))
+    assert register.add(5, 9) is None
+
+
+def test_a_grantor_with_its_share_displaces_its_own_jobs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "JOBS_PER_GRANTOR_MAX", 2)
+    register = Register()
+    other = register.add(1, 2)
+    mine = [register.add(2, 1), register.add(3, 1)]
+    assert other is not None and mine[0] is not None
+    assert register.works.takes(NodeId(bytes([1]) * 20))
+    assert register.add(4, 1) is not None
+    assert mine[0].job not in register.works.jobs and other.job in register.works.jobs
