@@ -99,7 +99,7 @@ class Offers:
     def heard(self, offer: Offer, now: float) -> list[Effect]:
         """An offer whose signature is its grantor's. Nothing is due at once: the timer speaks later."""
         self._now = now
-        if offer.grantor.id == self.me.id or self.leaving:
+        if self.leaving:
             return []
         key = (offer.job, offer.grantor.id)
         known = self.interests.get(key)

@@ -25,7 +25,7 @@ from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.protocol import events
-from p2pcpn.protocol.admission import Rules, trusts
+from p2pcpn.protocol.admission import OPEN_SWARM, Rules, trusts
 from p2pcpn.protocol.custody import Custody
 from p2pcpn.protocol.dht import Dht
 from p2pcpn.protocol.directory import Directory, Listed
@@ -44,7 +44,7 @@ from p2pcpn.protocol.effects import (
     TellLog,
 )  # fmt: skip
 from p2pcpn.protocol.gossip import Gossip, Rumor
-from p2pcpn.protocol.grantor import UNKNOWN, Grantor, blobs_of
+from p2pcpn.protocol.grantor import UNKNOWN, UNWANTED, Grantor, blobs_of
 from p2pcpn.protocol.lines import Lines
 from p2pcpn.protocol.membership import Alive, Dead, Left, Membership, Suspected, Verdict
 from p2pcpn.protocol.neighbourhood import Neighbourhood
@@ -274,7 +274,7 @@ class Peer:
 
     def _datagram(self, sender: Contact, message: d.Datagram, now: float) -> list[Effect]:
         if isinstance(message, DHT_MESSAGES):
-            return self.dht.receive(sender, message, now, self.wall())
+            return self.dht.receive(sender, message, now, self.wall(), routable=self._is_member(sender))
         if isinstance(message, SWIM_MESSAGES):
             return self.membership.receive(sender, message, now)
         if isinstance(message, GOSSIP_MESSAGES):
@@ -293,16 +293,25 @@ class Peer:
                 return []
 
     def _claim(self, sender: Contact, message: d.ClaimRequest, now: float) -> list[Effect]:
-        claim = opened(message.claim, Claim)
+        claim = read(message.claim, Claim)
         if claim.contact.id != sender.id or NodeId(sender.id) != _node(message.claim):
             raise PeerError("a claim comes from another peer than the one that signed it")
         grantor = self.grantors.get(claim.job)
         if grantor is None:
             return [Send(sender, d.ClaimReply(message.nonce, UNKNOWN))]
+        if not self._admits(message.claim.key):
+            return [Send(sender, d.ClaimReply(message.nonce, UNWANTED))]
+        opened(message.claim, Claim)  # last, because it costs a hundred times the rest
         # The address the pair proved, not the one the claim states.
         claim = msgspec.structs.replace(claim, contact=sender)
         verdict, effects = grantor.claimed(claim, message.claim.key, now)
         return [Send(sender, d.ClaimReply(message.nonce, verdict)), *effects]
+
+    def _admits(self, key: bytes) -> bool:
+        """Whether that node may be leased tasks. In a keyed swarm all are members; in an open one a stranger would see
+        the tasks, and its results would be refused."""
+        rules = self.setup.rules
+        return rules.swarm_key != OPEN_SWARM or key in rules.trusted or key == self.me.public
 
     def _reason(self, message: d.Explain) -> Signed:
         code, text = self.offers.explain(message.job)
@@ -509,7 +518,8 @@ class Peer:
             return self._gone(value.peer, now)
         if isinstance(value, (Alive, Suspected)):
             return []
-        self.neighbourhood.heard(sender, now)
+        if self._is_member(sender):
+            self.neighbourhood.heard(sender, now)
         return self.membership.heard(sender, now) + self._safely(sender, cast(d.Datagram, value), now)
 
     def _alive(self, peer: Contact, now: float) -> list[Effect]:
@@ -528,11 +538,17 @@ class Peer:
 
     def _pair_made(self, peer: Contact, now: float) -> list[Effect]:
         """Greet a new pair: it gets our advert at once, and each tells the other the rumors it lacks."""
-        self.neighbourhood.heard(peer, now)
-        effects = self.dht.heard(peer, now)
+        effects: list[Effect] = []
+        if self._is_member(peer):
+            self.neighbourhood.heard(peer, now)
+            effects += self.dht.heard(peer, now)
         if self._advert_signed is not None:
             effects.append(Send(peer, d.Gossip([self._advert_signed], [0])))
         return effects + self.gossip.pull(peer, now)
+
+    def _is_member(self, peer: Contact) -> bool:
+        """Whether a peer has a role. Clients have none: they come, submit and go, and nobody routes by them."""
+        return peer.id == self.id or self.pairs.roles_of(peer.id) != 0
 
     def _rumor(self, statement: Statement, envelope: Signed, sender: Contact, now: float) -> list[Effect]:
         """A rumor that is new here, its signature and origin checked by gossip."""
@@ -565,7 +581,7 @@ class Peer:
     def stewards_near(self, target: bytes, now: float) -> list[Listed]:
         """Storage peers that may be trusted with a job's state, best first; never this node itself."""
         rules = self.setup.rules
-        keyed = rules.swarm_key != bytes(32)
+        keyed = rules.swarm_key != OPEN_SWARM
         return [
             listed
             for listed in self.directory.storage_near(target, now)
