@@ -70,6 +70,7 @@ class Stock:
             while count > 0:
                 page = self._pages[at]
                 low = first - page.first
+                assert 0 <= low < page.count, "a task whose page is gone"
                 taken = min(count, page.count - low)
                 found.append((page, low, low + taken))
                 first, count, at = first + taken, count - taken, at + 1

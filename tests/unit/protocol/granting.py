@@ -1,7 +1,7 @@
 """A grantor on a table: an owner who adds tasks, workers who answer leases, and every effect in a list.
 
-Keys, seals and signatures are real; sessions, disks and clocks are the test's own. ``Table.act`` runs one call of the grantor
-and files its effects under whom they are for.
+Keys, seals and signatures are real; sessions, disks and clocks are the test's own. ``Table.act`` runs one call of the
+grantor and files its effects under whom they are for.
 """
 
 from __future__ import annotations
@@ -21,7 +21,20 @@ from p2pcpn.wire.addresses import Contact, contact
 from p2pcpn.wire.pages import Death, Print, ResultPage, TaskPage
 from p2pcpn.wire.sealing import JobKeys, digest, job_id, result_digest, seal, swarm_proof
 from p2pcpn.wire.statements import (
-    BlobRef, Cancel, Claim, Close, Lease, Offer, Outcome, Receipt, Segment, Signed, Spec, Steward, opened, signed,
+    BlobRef,
+    Cancel,
+    Claim,
+    Close,
+    Lease,
+    Offer,
+    Outcome,
+    Receipt,
+    Segment,
+    Signed,
+    Spec,
+    Steward,
+    opened,
+    signed,
 )  # fmt: skip
 
 T = TypeVar("T")
@@ -133,8 +146,9 @@ class Worker:
         )
         stated = b"".join(result_digest(KEYS.digests, v if isinstance(v, bytes) else v.digest) for v in values)
         fields: dict[str, Any] = {
-            "job": lease.job, "epoch": lease.epoch, "grantor": ME.id, "token": lease.token, "part": part, "spans": spans,
-            "outcomes": bytes([outcome]) * len(indices), "digests": stated, "page": digest(sealed), "ran_s": ran_s,
+            "job": lease.job, "epoch": lease.epoch, "grantor": ME.id, "token": lease.token, "part": part,
+            "spans": spans, "outcomes": bytes([outcome]) * len(indices), "digests": stated, "page": digest(sealed),
+            "ran_s": ran_s,
             "proof": swarm_proof(SWARM_KEY, self.key.public),
         }  # fmt: skip
         return m.Results(signed(Receipt(**{**fields, **changes}), signer or self.key), sealed, last)
@@ -198,7 +212,9 @@ class Table:
     def worker(self, number: int, *, slots: int = 2, rtt_ms: float | None = None, claims: bool = True) -> Worker:
         """A worker with the keypair of ``number``, nearer the smaller it is; it claims at once."""
         key = keypair(number)
-        found = Worker(self, key, at(key, 5000 + number), slots=slots, rtt_ms=float(number) if rtt_ms is None else rtt_ms)
+        found = Worker(
+            self, key, at(key, 5000 + number), slots=slots, rtt_ms=float(number) if rtt_ms is None else rtt_ms
+        )
         self.workers[key.id] = found
         if claims:
             found.claim()
@@ -301,4 +317,6 @@ class Table:
     @property
     def offers(self) -> list[tuple[Offer, int]]:
         """The offers that were spread, and how far."""
-        return [(e.statement, e.hops) for e in self.effects if isinstance(e, fx.Spread) and isinstance(e.statement, Offer)]
+        return [
+            (e.statement, e.hops) for e in self.effects if isinstance(e, fx.Spread) and isinstance(e.statement, Offer)
+        ]

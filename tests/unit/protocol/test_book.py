@@ -152,10 +152,10 @@ class Granting(RuleBasedStateMachine):
     def answer(self, code: int) -> None:
         custody = self.table.custody
         for node, trustee in list(custody.stewards.all.items()):
-            for request in list(trustee.unanswered)[:1 if code else None]:
+            for request in list(trustee.unanswered)[: 1 if code else None]:
                 self.table.answer(node, request, code)
         for node, holder in list(custody.copies.holders.items()):
-            for request in list(holder.awaited)[:1 if code else None]:
+            for request in list(holder.awaited)[: 1 if code else None]:
                 self.table.answer(node, request, code)
 
     # --- invariants ---
@@ -244,7 +244,9 @@ class Granting(RuleBasedStateMachine):
         failed = [index for event in table.seen(events.GaveUp) for index in event.indices]
         assert sorted(failed) == [i for i, state in enumerate(table.grantor.ledger.states) if state == FAILED]
         assert ended[SETTLED] + ended[FAILED] + ended[CANCELLED] == table.grantor.ledger.total
-        for _ in range(20):
+        for _ in range(80):  # a peer that refused is asked again after a quarter of an hour
+            if table.custody.done:
+                break
             table.pass_time(16.0)
             self.answer(m.AnswerCode.DONE)
         assert table.custody.done

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from p2pcpn.errors import PeerError
@@ -169,7 +171,7 @@ def test_a_standby_peer_takes_over_when_another_leaves() -> None:
     assert far.indices == [0, 1]
 
 
-# --- leases end -----------------------------------------------------------------------------------------------------
+# --- leases end ---
 
 
 def test_a_lease_that_expires_goes_to_the_next_claim() -> None:
@@ -308,7 +310,7 @@ def test_a_task_that_lost_its_peer_too_often_is_given_up() -> None:
     assert table.grantor.ledger.states[0] == FAILED
 
 
-# --- what results settle ---------------------------------------------------------------------------------------------
+# --- what results settle ---
 
 
 def test_an_old_token_settles_nothing_where_a_newer_lease_exists() -> None:
@@ -432,7 +434,7 @@ def test_output_is_passed_on_and_must_be_of_a_leased_task() -> None:
     assert table.grantor.output(table.worker(11).contact, said(1), table.now) == []
 
 
-# --- deaths and declines ---------------------------------------------------------------------------------------------
+# --- deaths and declines ---
 
 
 def test_a_task_that_died_on_three_peers_is_poison() -> None:
@@ -556,7 +558,7 @@ def test_a_return_of_tasks_outside_the_lease_is_refused() -> None:
     assert table.worker(11).give_back(worker.last, "late") == []
 
 
-# --- the owner's words -----------------------------------------------------------------------------------------------
+# --- the owner's words ---
 
 
 def test_cancelled_tasks_are_revoked_where_they_are_leased() -> None:
@@ -597,7 +599,7 @@ def test_a_grantor_that_does_not_grant_only_keeps_the_job() -> None:
     assert table.worker(10, claims=False).claim() == UNKNOWN
 
 
-# --- offers ------------------------------------------------------------------------------------------------------------
+# --- offers ---
 
 
 def test_offers_grow_in_number_and_reach_and_come_less_and_less_often() -> None:
@@ -613,7 +615,7 @@ def test_offers_grow_in_number_and_reach_and_come_less_and_less_often() -> None:
         times.append(table.now)
     assert [offer.number for offer, _ in table.offers] == [1, 2, 3, 4, 5, 6, 7]
     assert [hops for _, hops in table.offers] == [2, 3, 4, 5, 6, 7, 8]
-    waits = [later - sooner for sooner, later in zip(times, times[1:], strict=False)]
+    waits = [later - sooner for sooner, later in pairwise(times)]
     assert waits == sorted(waits)
     assert table.offers[0][0].waiting == 4
 
@@ -628,7 +630,7 @@ def test_an_offer_asks_for_the_slots_that_lack() -> None:
     assert len(table.offers) == before
 
 
-# --- taking a job over ---------------------------------------------------------------------------------------------------
+# --- taking a job over ---
 
 
 def test_a_job_that_is_taken_over_goes_on_where_the_log_ends() -> None:

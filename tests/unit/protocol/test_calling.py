@@ -1,0 +1,45 @@
+"""Calling for peers: numbered, ever wider, ever more rarely, never in a burst."""
+
+from __future__ import annotations
+
+from p2pcpn.protocol.calling import HOPS_MAX, HOPS_MIN, OFFER_WAIT_S, OFFER_WAIT_S_MAX, Calling
+
+
+def test_an_offer_goes_out_at_once_and_then_when_it_is_due() -> None:
+    calling = Calling()
+    assert calling.deadline() is None
+    assert calling.wanted(1.0)
+    assert (calling.number, calling.hops, calling.deadline()) == (1, HOPS_MIN, 1.0 + OFFER_WAIT_S)
+    assert not calling.wanted(1.2)
+    assert calling.wanted(1.5)
+    assert (calling.number, calling.hops) == (2, HOPS_MIN + 1)
+
+
+def test_offers_come_less_and_less_often_up_to_a_bound() -> None:
+    calling, now, waits = Calling(), 0.0, []
+    for _ in range(12):
+        assert calling.wanted(now)
+        due = calling.deadline()
+        assert due is not None
+        waits.append(due - now)
+        now = due
+    assert waits == sorted(waits)
+    assert round(waits[-1], 6) == OFFER_WAIT_S_MAX
+    assert calling.hops == HOPS_MAX
+
+
+def test_a_need_that_comes_and_goes_makes_no_burst_of_offers() -> None:
+    calling, offers = Calling(), 0
+    for step in range(100):
+        offers += calling.wanted(step * 0.01)
+        calling.satisfied()
+        assert calling.deadline() is None
+    assert offers == 2
+
+
+def test_a_need_that_must_wait_is_due_when_an_offer_may_go_out() -> None:
+    calling = Calling()
+    calling.wanted(0.0)
+    calling.satisfied()
+    assert not calling.wanted(0.1)
+    assert calling.deadline() == OFFER_WAIT_S

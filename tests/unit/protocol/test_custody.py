@@ -1,0 +1,294 @@
+"""Custody: what stewards and holders have on disk, and that nothing is called done before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from p2pcpn import limits
+from p2pcpn.identity.keys import Keypair
+from p2pcpn.protocol import custody as module
+from p2pcpn.protocol import events
+from p2pcpn.protocol.effects import Commit, Probe, Publish, Tell, TellBlob, TellLog
+from p2pcpn.wire import messages as m
+from p2pcpn.wire import pages
+from p2pcpn.wire.statements import BlobRef, Handover, signed
+from tests.unit.protocol.granting import OWNER, Table, at, keypair, steward
+
+A, B, C = keypair(20), keypair(21), keypair(22)
+BLOB = bytes([3]) * 32
+
+
+def guarded(*, stewards: int = 2, candidates: int = 0, **options: Any) -> Table:
+    """A job with so many stewards, and so many storage peers beside them."""
+    named = [steward(20 + number)[1] for number in range(stewards)]
+    others = [at(keypair(30 + number), 5030 + number) for number in range(candidates)]
+    return Table(stewards=named, candidates=others, **{"storing": False, **options})
+
+
+def appends(table: Table, key: Keypair) -> list[m.Append]:
+    """The log segments that a peer was sent as they were closed."""
+    return [message for message in table.told.get(key.id, []) if isinstance(message, m.Append)]
+
+
+def stored(table: Table, key: Keypair) -> list[TellLog]:
+    """The stored log segments that a peer was sent."""
+    return [effect for effect in table.effects if isinstance(effect, TellLog) and effect.to.id == key.id]
+
+
+def answer_all(table: Table, key: Keypair) -> None:
+    """A peer answers whatever it owes an answer."""
+    while True:
+        trustee, holder = table.custody.stewards.get(key.id), table.custody.copies.holders.get(key.id)
+        owed = [*(trustee.unanswered if trustee else ()), *(holder.awaited if holder else ())]
+        if not owed:
+            return
+        for request in owed:
+            table.answer(key.id, request)
+
+
+def settle(table: Table, count: int = 2) -> None:
+    """Settle some tasks and close the segment of the log."""
+    table.extend(count)
+    worker = next(iter(table.workers.values()), None) or table.worker(10, slots=8)
+    worker.run()
+    table.pass_time(limits.LOG_SEGMENT_WAIT_S + 0.01)
+
+
+def test_stewards_are_sent_spec_segments_and_statements_in_order() -> None:
+    table = guarded()
+    table.extend(2)
+    table.close()
+    for key in (A, B):
+        assert [type(message) for message in table.told[key.id]] == [m.Introduce, m.Extend, m.Finish]
+        assert table.told[key.id][0].keep
+        assert table.told[key.id][1].keep
+
+
+def test_kept_counts_stewards_that_have_everything_on_disk() -> None:
+    table = guarded()
+    table.extend(2)
+    assert not table.seen(events.Kept)
+    answer_all(table, A)
+    assert table.seen(events.Kept)[-1] == events.Kept(table.job, 2, 1, 2)
+    answer_all(table, B)
+    assert table.seen(events.Kept)[-1] == events.Kept(table.job, 2, 2, 2)
+    table.extend(1)
+    assert table.custody.whole() == 0
+
+
+def test_an_answer_that_nobody_waits_for_is_ignored() -> None:
+    table = guarded()
+    assert table.answer(A.id, 999) == []
+    assert table.answer(keypair(99).id, 1) == []
+    assert table.answer(B.id, next(iter(table.custody.stewards.all[A.id].unanswered))) == []
+
+
+def test_blobs_lie_on_as_many_stewards_as_replicas_ask_for() -> None:
+    code = BlobRef(bytes([5]) * 32, 10, b"")
+    table = guarded(stewards=3, replicas=2, code=code)
+    table.extend(1, blobs=[[BLOB]])
+    sent = [(effect.to.id, effect.digest) for effect in table.effects if isinstance(effect, TellBlob)]
+    assert sent == [(key.id, digest) for digest in (code.digest, BLOB) for key in (A, B)]
+    assert table.custody.has_blob(A.id, BLOB)
+    assert not table.custody.has_blob(C.id, BLOB)
+
+
+def test_a_handover_is_told_to_every_steward() -> None:
+    table = guarded()
+    handover = signed(Handover(table.job, 1, A.public), OWNER)
+    table.file(table.custody.hand_over(handover))
+    assert [table.told[key.id][-1].handover for key in (A, B)] == [handover, handover]
+    assert table.custody.handover == m.Take(0, handover)
+
+
+def test_what_was_not_answered_is_said_again_on_a_new_session() -> None:
+    table = guarded()
+    table.extend(2)
+    assert table.session_closed(A.id) == [Probe(table.custody.stewards.all[A.id].contact)]
+    again = table.peer_alive(A.id)
+    assert [type(effect.message) for effect in again if isinstance(effect, Tell)] == [m.Introduce, m.Extend]
+    assert table.peer_alive(A.id) == []
+    answer_all(table, A)
+    assert table.session_closed(A.id) == []
+
+
+def test_log_segments_that_were_not_answered_are_said_again_too() -> None:
+    table = guarded(stewards=1)
+    answer_all(table, A)
+    settle(table)
+    [append] = appends(table, A)
+    table.session_closed(A.id)
+    again = [effect for effect in table.session_opened(A.id) if isinstance(effect, TellLog)]
+    assert [(effect.request, effect.number) for effect in again] == [(append.request, 0)]
+
+
+def test_a_steward_with_which_no_session_holds_is_lost() -> None:
+    table = guarded()
+    for _ in range(module.DOUBTS_MAX + 1):
+        table.session_closed(A.id)
+        table.peer_alive(A.id)
+    assert table.custody.stewards.get(A.id) is None
+    assert table.session_closed(A.id) == []
+
+
+def test_a_segment_goes_to_our_disk_and_every_steward() -> None:
+    table = guarded()
+    settle(table)
+    [commit] = [effect for effect in table.effects if isinstance(effect, Commit)]
+    assert commit.writes[0].table == "logs"
+    assert len(appends(table, A)) == len(appends(table, B)) == 1
+
+
+def test_workers_are_told_when_enough_holders_have_their_results() -> None:
+    table = guarded(replicas=2)
+    settle(table)
+    [worker] = table.workers.values()
+    answer_all(table, A)
+    assert not worker.of(m.Settled)
+    answer_all(table, B)
+    assert worker.of(m.Settled) == [m.Settled(table.job, [(1, 0)])]
+
+
+def test_done_means_that_every_segment_lies_on_enough_holders() -> None:
+    table = guarded(replicas=2)
+    settle(table)
+    table.close()
+    assert not table.seen(events.Replicated)[-1].done
+    answer_all(table, A)
+    assert table.seen(events.Replicated)[-1] == events.Replicated(table.job, 2, 0, 1, 2, False)
+    answer_all(table, B)
+    assert table.seen(events.Replicated)[-1] == events.Replicated(table.job, 2, 2, 2, 2, True)
+
+
+def test_where_too_few_peers_exist_done_is_as_many_as_there_are() -> None:
+    table = guarded(stewards=0, replicas=3, storing=True)
+    settle(table)
+    table.close()
+    assert table.seen(events.Replicated)[-1] == events.Replicated(table.job, 2, 2, 1, 3, True)
+
+
+def test_where_nobody_keeps_anything_nothing_is_ever_done() -> None:
+    table = guarded(stewards=0)
+    settle(table)
+    table.close()
+    table.pass_time(30.0)
+    assert not table.seen(events.Replicated)[-1].done
+
+
+def test_storage_peers_hold_the_log_where_stewards_are_too_few() -> None:
+    table = guarded(stewards=1, candidates=3, replicas=3)
+    settle(table)
+    assert [len(appends(table, keypair(number))) for number in (20, 30, 31, 32)] == [1, 1, 1, 0]
+    assert table.custody.wanted() == 3
+
+
+def test_when_a_holder_dies_another_is_sent_the_log_from_its_beginning() -> None:
+    table = guarded(stewards=0, candidates=3, replicas=2)
+    for _ in range(3):
+        settle(table)
+    for number in (30, 31):
+        answer_all(table, keypair(number))
+    table.peer_dead(keypair(30).id)
+    assert [effect.number for effect in stored(table, keypair(32))] == [0, 1, 2]
+    assert table.seen(events.Replicated)[-1].replicated == 0 or table.seen(events.Replicated)[-1].copies == 1
+    answer_all(table, keypair(32))
+    assert table.seen(events.Replicated)[-1].copies == 2
+    assert keypair(30).id not in [contact.id for contact in table.custody.holders()]
+
+
+def test_a_peer_that_appears_late_is_sent_the_whole_log() -> None:
+    table = guarded(stewards=0, replicas=1)
+    for _ in range(2):
+        settle(table)
+    assert not table.workers[keypair(10).id].of(m.Settled)
+    table.candidates.append(at(keypair(30), 5030))
+    table.pass_time(module.LOOK_S + 0.1)
+    assert [effect.number for effect in stored(table, keypair(30))] == [0, 1]
+    answer_all(table, keypair(30))
+    assert [message.parts for message in table.workers[keypair(10).id].of(m.Settled)] == [[(1, 0)], [(2, 0)]]
+
+
+def test_a_holder_that_refuses_is_not_asked_again_soon() -> None:
+    table = guarded(stewards=0, candidates=1, replicas=1)
+    settle(table)
+    table.answer(keypair(30).id, appends(table, keypair(30))[0].request, m.AnswerCode.FULL)
+    settle(table)
+    table.pass_time(60.0)
+    assert len(appends(table, keypair(30))) == 1
+    assert not stored(table, keypair(30))
+    table.pass_time(module.REFUSED_S)
+    assert stored(table, keypair(30))
+
+
+def test_a_steward_that_refuses_is_lost() -> None:
+    table = guarded()
+    table.answer(A.id, next(iter(table.custody.stewards.all[A.id].unanswered)), m.AnswerCode.REFUSED)
+    assert table.custody.stewards.get(A.id) is None
+    assert table.seen(events.Kept)[-1].stewards == 1
+    assert [type(message) for message in table.told[A.id]] == [m.Introduce]
+
+
+def test_a_holder_that_stays_silent_is_replaced() -> None:
+    table = guarded(stewards=1, candidates=1, replicas=1)
+    answer_all(table, A)
+    settle(table)
+    answer_all(table, A)
+    settle(table)
+    table.pass_time(module.LOOK_S * (module.SILENT_LOOKS + 3))
+    assert table.custody.stewards.get(A.id) is None
+    assert [effect.number for effect in stored(table, keypair(30))] == [0, 1]
+
+
+def test_a_holder_that_is_slow_but_answers_stays() -> None:
+    table = guarded(stewards=1, replicas=1)
+    for _ in range(20):
+        settle(table)
+        holder = table.custody.copies.holders[A.id]
+        answer_all(table, A)
+        table.pass_time(module.LOOK_S)
+        assert table.custody.copies.holders[A.id] is holder
+
+
+def test_a_holder_that_falls_behind_is_sent_the_rest_from_disk() -> None:
+    table = guarded(stewards=1, replicas=1)
+    for _ in range(20):
+        settle(table, 1)
+    assert len(appends(table, A)) == 16
+    answer_all(table, A)
+    assert [effect.number for effect in stored(table, A)] == [16, 17, 18, 19]
+    assert table.custody.copies.whole == 1
+
+
+def test_the_head_is_published_at_most_once_a_second_and_finally_with_done() -> None:
+    table = guarded(stewards=1, replicas=1)
+    started = table.now
+    published: list[tuple[float, Publish]] = []
+    for _ in range(30):
+        table.extend(2)
+        (next(iter(table.workers.values()), None) or table.worker(10)).run()
+        for _ in range(3):
+            published += [(table.now, e) for e in table.pass_time(0.05) if isinstance(e, Publish)]
+        answer_all(table, A)
+    table.close()
+    answer_all(table, A)
+    published += [(table.now, e) for e in table.pass_time(3.0) if isinstance(e, Publish)]
+    assert 3 <= len(published) <= table.now - started + 1
+    last = pages.LOG_HEAD.decode(published[-1][1].value)
+    assert (last.done, last.settled, last.total) == (True, 60, 60)
+    assert table.pass_time(30.0) == []
+
+
+def test_receipts_of_one_worker_are_acknowledged_in_messages_that_fit() -> None:
+    table = guarded(stewards=0, storing=True, replicas=1)
+    worker = at(keypair(10), 5010)
+    for number in range(limits.BATCH_TASKS_MAX + 1):
+        table.custody.journalled(worker, number, 0)
+    settle(table)
+    sizes = [len(message.parts) for message in table.told[worker.id] if isinstance(message, m.Settled)]
+    assert sizes == [limits.BATCH_TASKS_MAX, 2]
+
+
+def test_a_job_without_tasks_is_done_when_it_is_closed() -> None:
+    table = guarded()
+    table.close()
+    assert table.seen(events.Replicated)[-1].done

@@ -1,0 +1,133 @@
+"""Participants: who is taken, with how many slots, and who makes room for whom."""
+
+from __future__ import annotations
+
+from p2pcpn.identity.keys import NodeId
+from p2pcpn.protocol import participants as module
+from p2pcpn.protocol.participants import Participant, Participants
+from tests.unit.protocol.granting import at, keypair
+
+
+def peer(number: int, slots: int = 2, rank: float | None = None) -> Participant:
+    """A peer that claimed, nearer the smaller its number."""
+    key = keypair(number)
+    return Participant(at(key, number), key.public, 1, slots, (float(number) if rank is None else rank, b""))
+
+
+def table(*peers: Participant, slots_max: int = 0) -> Participants:
+    """Participants that all stand by."""
+    found = Participants(slots_max)
+    for each in peers:
+        found.add(each)
+    return found
+
+
+def test_the_nearest_are_taken_until_slots_are_enough() -> None:
+    far, near, middle = peer(30), peer(10), peer(20)
+    found = table(far, near, middle)
+    assert found.promote(3, []) == [near, middle]
+    assert (found.slots, found.slots_idle) == (4, 4)
+    assert found.promote(4, []) == []
+    assert found.promote(5, []) == [far]
+    assert found.taken() == [far.node, near.node, middle.node]
+
+
+def test_slots_of_peers_that_hold_something_are_not_idle() -> None:
+    one = peer(10)
+    found = table(one)
+    found.promote(1, [])
+    found.hold(one, 3)
+    assert (found.slots_idle, found.wanted(2)) == (0, 2)
+    found.hold(one, -3)
+    assert (found.slots_idle, found.wanted(2)) == (2, 0)
+
+
+def test_slots_are_bounded_and_a_cut_peer_grows_when_there_is_room() -> None:
+    near, far = peer(10, 2), peer(20, 4)
+    found = table(near, far, slots_max=3)
+    found.promote(100, [])
+    assert (near.slots, far.slots, found.slots) == (2, 1, 3)
+    found.hold(far, 1)
+    assert found.remove(near.node) is near
+    assert found.promote(100, []) == []
+    assert (far.slots, far.pace.slots, found.slots) == (3, 3, 3)
+
+
+def test_a_forgotten_peer_takes_its_slots_along() -> None:
+    one = peer(10)
+    found = table(one)
+    found.promote(1, [])
+    assert found.remove(one.node) is one
+    assert found.remove(one.node) is None
+    assert (found.slots, found.slots_idle, found.peers) == (0, 0, {})
+
+
+def test_for_tasks_that_the_taken_must_not_have_another_is_taken() -> None:
+    one, two = peer(10), peer(20)
+    found = table(one, two)
+    found.promote(1, [])
+    found.hold(one, 1)
+    barred = frozenset({one.node})
+    assert found.promote(0, [barred]) == [two]
+    assert found.promote(0, [barred | {two.node}]) == []
+
+
+def test_where_no_slot_is_free_an_idle_barred_peer_makes_room() -> None:
+    one, two, three = peer(10, 1), peer(20, 1), peer(30, 1)
+    found = table(one, two, three, slots_max=2)
+    found.promote(9, [])
+    assert found.taken() == [one.node, two.node]
+    barred = frozenset({one.node, two.node})
+    found.hold(one, 1)
+    found.hold(two, 1)
+    assert found.promote(1, [barred]) == []
+    found.hold(two, -1)
+    assert found.promote(1, [barred]) == [three]
+    assert not two.taken
+    assert (two.slots, found.slots) == (0, 2)
+
+
+def test_one_peer_is_enough_for_all_that_is_stuck() -> None:
+    one, two, three = peer(10), peer(20), peer(30)
+    found = table(one, two, three)
+    found.promote(1, [])
+    found.hold(one, 1)
+    assert found.promote(0, [frozenset({one.node}), frozenset({one.node, NodeId(b"x" * 20)})]) == [two]
+
+
+def test_who_holds_least_is_leased_to_first() -> None:
+    one, two, three = peer(10, 2), peer(20, 4), peer(30, 4)
+    found = table(one, two, three)
+    found.promote(10, [])
+    for each, held in ((one, 2), (two, 2), (three, 2)):
+        found.hold(each, held)
+        each.ready = True
+    assert found.ready() == [two, three, one]
+    two.ready = False
+    assert found.ready() == [three, one]
+
+
+def test_a_blob_is_lacked_once_a_session() -> None:
+    one = peer(10)
+    assert one.lacks_blob(b"blob")
+    assert not one.lacks_blob(b"blob")
+    one.session_lost()
+    assert one.lacks_blob(b"blob")
+
+
+def test_the_blobs_a_peer_was_sent_are_remembered_within_a_bound() -> None:
+    one = peer(10)
+    for number in range(module.BLOBS_REMEMBERED + 10):
+        one.lacks_blob(number.to_bytes(4, "big"))
+    assert len(one.blobs) == module.BLOBS_REMEMBERED
+    assert one.lacks_blob((0).to_bytes(4, "big"))
+
+
+def test_a_peer_that_spoke_is_in_doubt_no_more() -> None:
+    one = peer(10)
+    before = one.session
+    one.session_lost()
+    one.in_doubt = one.redialled = True
+    assert one.session is not before
+    one.spoke()
+    assert (one.ready, one.heard, one.in_doubt, one.redialled) == (True, True, False, False)

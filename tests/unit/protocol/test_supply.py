@@ -1,0 +1,88 @@
+"""Supply: each peer is sent what it lacks, once, and a steward nothing that it has."""
+
+from __future__ import annotations
+
+from p2pcpn.protocol.effects import Tell, TellBlob
+from p2pcpn.wire import messages as m
+from p2pcpn.wire.statements import BlobRef, Handover, Segment, read, signed
+from tests.unit.protocol.granting import ME, OWNER, Table, Worker, keypair, steward
+
+BLOB = bytes([3]) * 32
+
+
+def test_only_the_pages_of_a_lease_are_sent() -> None:
+    table = Table()
+    table.extend(2, 2, 2)
+    worker = table.worker(10, slots=3)
+    [extend] = worker.of(m.Extend)
+    assert [bool(page) for page in extend.pages] == [True, True, False]
+    assert (extend.keep, extend.request) == (False, 0)
+    worker.run()
+    assert [bool(page) for page in worker.of(m.Extend)[1].pages] == [False, False, True]
+
+
+def test_pages_of_several_segments_come_with_their_segments() -> None:
+    table = Table()
+    table.extend(1)
+    table.extend(1)
+    worker = table.worker(10, slots=2)
+    assert [read(extend.segment, Segment).number for extend in worker.of(m.Extend)] == [0, 1]
+
+
+def test_blobs_go_ahead_of_the_lease_that_needs_them() -> None:
+    table = Table()
+    table.extend(1, blobs=[[BLOB]])
+    worker = table.worker(10)
+    to = [effect for effect in table.effects if getattr(effect, "to", None) == worker.contact]
+    kinds = [type(e.message) if isinstance(e, Tell) else type(e) for e in to]
+    assert kinds.index(TellBlob) < kinds.index(m.Grant)
+
+
+def as_worker(table: Table, number: int) -> Worker:
+    """A steward that also works."""
+    key = keypair(number)
+    table.told.clear()
+    worker = table.worker(number, claims=False)
+    worker.contact = next(s.contact for s in table.grantor.spec.stewards if s.contact.id == key.id)
+    worker.claim()
+    return worker
+
+
+def test_a_steward_that_works_is_sent_nothing_again() -> None:
+    _, named = steward(20)
+    code = BlobRef(bytes([5]) * 32, 10, b"")
+    table = Table(stewards=[named], code=code)
+    table.extend(2, blobs=[[BLOB]])
+    sent = sum(isinstance(effect, TellBlob) for effect in table.effects)
+    worker = as_worker(table, 20)
+    assert [type(message) for message in worker.said] == [m.Grant]
+    assert sum(isinstance(effect, TellBlob) for effect in table.effects) == sent
+
+
+def test_a_steward_that_lacks_a_page_is_sent_everything() -> None:
+    _, named = steward(20)
+    table = Table(stewards=[named])
+    table.extend(2, blobs=[[BLOB]])
+    worker = as_worker(table, 20)
+    worker.give_back(worker.last, "missing")
+    assert [type(message) for message in worker.said] == [m.Grant, m.Introduce, m.Extend, m.Grant]
+    assert sum(isinstance(effect, TellBlob) for effect in table.effects) == 2
+
+
+def test_a_steward_that_is_lost_is_supplied_like_any_peer() -> None:
+    _, named = steward(20)
+    table = Table(stewards=[named])
+    table.extend(2)
+    table.peer_dead(keypair(20).id)
+    worker = as_worker(table, 20)
+    assert [type(message) for message in worker.said] == [m.Introduce, m.Extend, m.Grant]
+
+
+def test_who_grants_by_a_handover_shows_it() -> None:
+    table = Table()
+    handover = signed(Handover(table.job, 1, ME.public), OWNER)
+    table.custody.adopt(handover, [])
+    table.extend(1)
+    worker = table.worker(10)
+    assert [type(message) for message in worker.said] == [m.Introduce, m.Take, m.Extend, m.Grant]
+    assert worker.of(m.Take) == [m.Take(0, handover)]
