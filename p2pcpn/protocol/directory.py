@@ -36,9 +36,12 @@ class Directory:
         return len(self._listed)
 
     def heard(self, advert: Advert, signed: Signed, now: float) -> bool:
-        """Take note of an advert whose signature is right; false when it is not its peer's own, or older."""
+        """Take note of an advert whose signature is right.
+
+        False when it is not its peer's own, names no place where anybody can be, or is older than what is known.
+        """
         node = node_id(signed.key)
-        if advert.contact.id != node:
+        if advert.contact.id != node or not advert.contact.usable:
             return False
         known = self._listed.get(node)
         if known is not None and (advert.boot, advert.version) <= (known.advert.boot, known.advert.version):

@@ -43,7 +43,11 @@ class Contact(msgspec.Struct, array_like=True, frozen=True):
     @property
     def usable(self) -> bool:
         """Whether the address can be sent to at all."""
-        return len(self.host) in (4, 16) and self.port > 0 and not ip_address(self.host).is_multicast
+        if len(self.host) not in (4, 16) or not self.port:
+            return False
+        host = ip_address(self.host)
+        # Nobody listens at "any address": to the system it means this very machine.
+        return not host.is_multicast and not host.is_unspecified
 
 
 def contact(node: bytes, address: Address) -> Contact:
