@@ -537,11 +537,17 @@ class Peer:
         return effects
 
     def _pair_made(self, peer: Contact, now: float) -> list[Effect]:
-        """Greet a new pair: it gets our advert at once, and each tells the other the rumors it lacks."""
+        """Greet a new pair: it gets our advert at once, and each tells the other the rumors it lacks.
+
+        A member that is no neighbour gets neither. Lookups make a peer that joins meet hundreds of members, and all of
+        them hold the same rumors.
+        """
         effects: list[Effect] = []
         if self._is_member(peer):
             self.neighbourhood.heard(peer, now)
             effects += self.dht.heard(peer, now)
+            if peer.id not in self.neighbourhood:
+                return effects
         if self._advert_signed is not None:
             effects.append(Send(peer, d.Gossip([self._advert_signed], [0])))
         return effects + self.gossip.pull(peer, now)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from p2pcpn.sim.host import Host
     from p2pcpn.sim.program import Program
 
-# Every host's memory is measured once in so many events: looking at all of them at each would be most of a run.
-SWEEP_EVENTS = 256
+# After so many events one host's memory is measured, the hosts in turn: looking at all each time would be most of a run.
+SWEEP_EVENTS = 16
 
 
 class Violation(AssertionError):
@@ -130,8 +130,8 @@ class Checker:
                 if grantor is not None:
                     self._book(grantor, account)
         if not self.checks % SWEEP_EVENTS:
-            for other in host.world.hosts:
-                self.bounded(other)
+            hosts = host.world.hosts
+            self.bounded(hosts[self.checks // SWEEP_EVENTS % len(hosts)])
 
     @staticmethod
     def _book(grantor: Grantor, account: Watched) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.journal import rows_of
 from p2pcpn.protocol.peer import Peer
-from p2pcpn.protocol.steward import Kept, Log
+from p2pcpn.protocol.steward import Kept
 from p2pcpn.sim.disk import Disk
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
-from p2pcpn.wire.sealing import digest
 from p2pcpn.wire.statements import LogHeader, Signed, read
 
 
@@ -20,9 +18,10 @@ def restore(peer: Peer, disk: Disk, now: float, wall: float) -> None:
     """Give a peer that starts the records, jobs and unsettled results of its earlier lives."""
     peer.dht.restore([(key[0], *value) for key, value in disk.scan("records")], now, wall)
     for (job,), value in disk.scan("jobs"):
-        peer.steward.restore(_kept(disk, job, value))
+        if value[1] is not None:  # else it is the log of a job that this peer keeps for its grantor alone
+            peer.steward.restore(_kept(disk, job, value))
     jobs = [(name, value) for (name,), (value,) in disk.scan("meta")]
-    journal = [(job, receipt, page) for (job, _, _), (_, _, receipt, page) in disk.scan("journal")]
+    journal = [(job, receipt, page) for (job, *_), (_, _, receipt, page) in disk.scan("journal")]
     peer.worker.restore(rows_of(jobs, journal), now)
 
 
@@ -34,15 +33,10 @@ def _kept(disk: Disk, job: bytes, row: tuple[Any, ...]) -> Kept:
     kept = Kept(authority, expires_s)
     kept.close = None if close is None else _signed(close)
     kept.cancel = None if cancel is None else _signed(cancel)
-    for _, (_, count, segment, _) in disk.scan("segments", (job,)):
-        kept.segments.append(_signed(segment))
-        kept.tasks += count
-        kept.last = digest(kept.segments[-1].body)
-    for (_, grantor, epoch, _), (header, _) in disk.scan("logs", (job,)):
-        log = kept.logs.setdefault((NodeId(grantor), epoch), Log())
-        heading = read(_signed(header), LogHeader)
-        if heading.number == log.count and heading.previous == log.last:
-            log.count, log.last, log.settled = log.count + 1, digest(_signed(header).body), heading.settled
+    for _, (_, count, segment, data) in disk.scan("segments", (job,)):
+        kept.add_segment(_signed(segment), count, len(data))
+    for (_, grantor, epoch, _), (header, body) in disk.scan("logs", (job,)):
+        kept.restore_log(grantor, epoch, _signed(header), len(body))
     return kept
 
 
