@@ -109,7 +109,7 @@ def wait(
     if as_json:
         print_json({"job": id_, "settled": len(endings), "failed": failed, "cancelled": cancelled})
     else:
-        click.echo(f"{number_of(len(endings), 'task')} done" + (f", {failed} failed" if failed else ""))
+        click.echo(f"{number_of(len(endings), 'task')} ended" + (f", {failed} failed" if failed else ""))
     raise Ended(_end(endings, cancelled))
 
 

@@ -111,9 +111,10 @@ async def _attend(request: Request, timeout: float | None, as_json: bool) -> int
 
 def _show(endings: Sequence[Ending], *, show_results: bool) -> None:
     failed = [ending for ending in endings if not ending.ok]
-    for ending in endings:
-        if ending.ok and show_results:
-            click.echo(ending.text)
+    results = [ending.text for ending in endings if ending.ok]
+    if show_results and any(text != "None" for text in results):  # functions that return nothing have printed
+        for text in results:
+            click.echo(text)
     if failed and failed[0].traceback:
         click.echo(failed[0].traceback.rstrip(), err=True)
     for ending in failed:

@@ -231,6 +231,10 @@ class Executor(FuturesExecutor):
         """The embedded swarm, where there is one."""
         return self._swarm
 
+    def watch(self, watcher: Callable[[Any], None]) -> None:
+        """Call ``watcher``, in the event loop's thread, with each event of this executor's own peer: for windows."""
+        self._overlay.watchers.append(watcher)
+
     def statistics(self) -> dict[str, Any]:
         """What the executor's own peer counted, and which peer brought how many results."""
         by_peer = {} if self._submission is None else self._submission.by_peer

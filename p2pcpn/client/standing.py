@@ -27,7 +27,8 @@ def standing(reader: Reader) -> dict[str, Any]:
     assert reader.authority is not None and reader.state is not None, "find() comes first"
     spec, state = reader.authority.spec, reader.state
     total = reader.total
-    settled = max(state.settled, len(reader.results))
+    # A grantor counts what was cancelled as settled: nothing of it is left to do.
+    settled = len(reader.results) if reader.cancelled else max(state.settled, len(reader.results))
     return {
         "id": reader.job.hex(),
         "name": spec.name,
