@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +71,11 @@ def program(text: str, **environment: str) -> Iterator[tuple[subprocess.Popen[st
         finally:
             started.kill()
             started.wait()
+            with suppress(AssertionError):
+                until(lambda: not marked(mark), GONE_S)  # the launcher ends by itself, and cleans up
             for process in marked(mark):
-                process.kill()
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
 
 
 PROGRAM = """
