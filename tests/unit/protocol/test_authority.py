@@ -1,0 +1,85 @@
+"""Authority: who may grant a job is what its owner signed, and nothing a peer says changes it."""
+
+from __future__ import annotations
+
+import pytest
+
+from p2pcpn import limits
+from p2pcpn.errors import PeerError
+from p2pcpn.protocol.authority import Authority
+from p2pcpn.wire.statements import Handover, Signed, signed
+from tests.unit.protocol.leased import GRANTOR, OWNER, STEWARDS, STRANGER, Made
+
+
+def test_epoch_zero_belongs_to_the_grantor_that_the_spec_names() -> None:
+    made = Made()
+    authority = Authority(made.spec)
+    assert (authority.job, authority.owner, authority.epoch) == (made.job, OWNER.public, 0)
+    assert authority.grants(GRANTOR.public, 0)
+    assert not authority.grants(STEWARDS[0].public, 0) and not authority.grants(GRANTOR.public, 1)
+    assert authority.takes_part(GRANTOR.public) and authority.takes_part(STEWARDS[1].public)
+    assert not authority.takes_part(OWNER.public)
+
+
+def test_a_handover_names_the_grantor_of_its_epoch_and_older_ones_stay() -> None:
+    made = Made()
+    authority = Authority(made.spec)
+    authority.hand_over(made.handover(0, 1))
+    authority.hand_over(made.handover(1, 3))
+    assert authority.epoch == 3 and authority.signed_handover == made.handover(1, 3)
+    assert authority.grants(STEWARDS[0].public, 1) and authority.grants(STEWARDS[1].public, 3)
+    assert authority.grants(GRANTOR.public, 0)
+    assert not authority.grants(STEWARDS[0].public, 3) and not authority.grants(STEWARDS[1].public, 2)
+
+
+def test_a_handover_that_comes_late_changes_nothing_but_its_own_epoch() -> None:
+    made = Made()
+    authority = Authority(made.spec)
+    authority.hand_over(made.handover(1, 2))
+    authority.hand_over(made.handover(0, 1))
+    assert authority.epoch == 2 and authority.handover is not None and authority.handover.grantor == STEWARDS[1].public
+    assert authority.grants(STEWARDS[0].public, 1)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        signed(Handover(Made().job, 1, STEWARDS[0].public), STRANGER),
+        signed(Handover(Made(2).job, 1, STEWARDS[0].public), OWNER),
+        signed(Handover(Made().job, 0, STEWARDS[0].public), OWNER),
+        signed(Handover(Made().job, 1, STRANGER.public), OWNER),
+        Made().spec,
+    ],
+)
+def test_a_handover_that_is_not_the_owners_or_to_no_steward_is_an_error(statement: Signed) -> None:
+    authority = Authority(Made().spec)
+    with pytest.raises(PeerError):
+        authority.hand_over(statement)
+    assert authority.epoch == 0
+
+
+def test_handovers_are_remembered_within_bounds_and_the_first_grantor_always() -> None:
+    made = Made()
+    authority = Authority(made.spec)
+    for epoch in range(1, limits.EPOCHS_MAX + 10):
+        authority.hand_over(made.handover(epoch % 2, epoch))
+    assert len(authority._grantors) == limits.EPOCHS_MAX + 1
+    assert authority.grants(GRANTOR.public, 0) and not authority.grants(STEWARDS[1].public, 1)
+    assert authority.grants(STEWARDS[(limits.EPOCHS_MAX + 9) % 2].public, limits.EPOCHS_MAX + 9)
+
+
+def test_a_spec_with_a_wrong_signature_or_of_absurd_length_is_an_error() -> None:
+    spec = Made().spec
+    with pytest.raises(PeerError):
+        Authority(Signed(spec.kind, spec.body, STRANGER.public, spec.signature))
+    padded = spec.body + bytes(limits.SPEC_BYTES_MAX)
+    with pytest.raises(PeerError):
+        Authority(Signed(spec.kind, padded, spec.key, spec.signature))
+
+
+def test_only_the_owner_speaks_for_the_job() -> None:
+    made = Made()
+    authority = Authority(made.spec)
+    authority.require_owner(made.handover(0))
+    with pytest.raises(PeerError):
+        authority.require_owner(signed(Handover(made.job, 1, STEWARDS[0].public), STRANGER))
