@@ -1,4 +1,7 @@
-"""What goes wrong, as one line on stderr and an exit code: 1 the work failed, 2 usage, 3 no peer reachable, 4 timed out."""
+"""What goes wrong, as one line on stderr and an exit code.
+
+0 done, 1 the work failed, 2 usage, 3 no peer reachable, 4 timed out, 130 interrupted.
+"""
 
 from __future__ import annotations
 

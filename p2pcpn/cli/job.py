@@ -215,7 +215,7 @@ def explain(id_: str, bootstrap: tuple[str, ...], swarm_key: str | None, key: st
         print_table(("peer", "says", "because"), [(row["peer"][:8], row["code"], row["text"]) for row in reasons])
 
 
-# --- Shared ------------------------------------------------------------------------------------------------------------
+# --- Shared -----------------------------------------------------------------------------------------------------------
 
 
 def _with(

@@ -10,7 +10,7 @@ from p2pcpn import __version__
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns its exit code: 0 done, 1 the work failed, 2 usage, 3 no peer reachable, 4 timed out."""
+    """Run the command line; returns its exit code (see ``failures.py``)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words == ["--version"]:
         print(f"p2pcpn {__version__}")

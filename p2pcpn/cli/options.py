@@ -33,10 +33,10 @@ def swarm_options(function: F) -> F:
     """``--bootstrap``, ``--swarm-key`` and ``--key``: which swarm, and whose jobs."""
     for option in (
         click.option("--key", "key", metavar="FILE", help="The owner's key file ($P2PCPN_KEY; default: yours)."),
-        click.option("--swarm-key", metavar="KEY", help="The swarm's key, or a file that holds it ($P2PCPN_SWARM_KEY)."),
+        click.option("--swarm-key", metavar="KEY", help="The swarm's key, or a file with it ($P2PCPN_SWARM_KEY)."),
         click.option(
             "--bootstrap", metavar="HOST:PORT", multiple=True,
-            help="A peer of the swarm, may be repeated ($P2PCPN_BOOTSTRAP; default: the node or swarm on this machine).",
+            help="A peer of the swarm; may be repeated ($P2PCPN_BOOTSTRAP; default: the node or swarm here).",
         ),
     ):  # fmt: skip
         function = option(function)

@@ -1,4 +1,4 @@
-"""How things are printed: tables on a terminal, plain columns elsewhere, JSON for programs; sizes and times for people."""
+"""How things are printed: tables on a terminal, plain columns elsewhere, JSON for programs."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def status(as_json: bool) -> None:
                     duration(said["uptime_s"]),
                     f"{said['running']}/{said['slots']}",
                     said["queued"],
-                )  # fmt: skip
+                )
             )
     print_table(("n", "id", "address", "pid", "state", "up", "running", "queued"), rows, numeric=("n", "pid", "queued"))
 

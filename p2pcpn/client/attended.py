@@ -25,7 +25,7 @@ REPLICATE_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How one task ended: ``text`` is its result's rendering, or what went wrong; ``worker`` the node id that ran it."""
+    """How one task ended: ``text`` is its result's rendering, or what went wrong; ``worker`` is a node id."""
 
     index: int
     ok: bool
@@ -75,7 +75,7 @@ class Attended(Submission):
         return {worker.hex(): count for worker, count in sorted(self.by_peer.items())}
 
     async def finished(self, wait_s: float | None) -> bool:
-        """No more tasks: wait until all have ended and their results are kept; false when ``wait_s`` did not suffice."""
+        """No more tasks: wait until all have ended and are kept; false when ``wait_s`` did not suffice."""
         await self.close()
         try:
             async with asyncio.timeout(wait_s):

@@ -86,7 +86,7 @@ def node_data_dir(env: Mapping[str, str]) -> Path:
     return data_home(env) / "node"
 
 
-# --- Notes: what running peers leave word of ---------------------------------------------------------------------------
+# --- Notes: what running peers leave word of --------------------------------------------------------------------------
 
 
 def write_note(name: str, value: Mapping[str, Any], env: Mapping[str, str]) -> None:
@@ -109,7 +109,7 @@ def remove_note(name: str, env: Mapping[str, str]) -> None:
     (state_home(env) / name).unlink(missing_ok=True)
 
 
-# --- Joining -----------------------------------------------------------------------------------------------------------
+# --- Joining ----------------------------------------------------------------------------------------------------------
 
 
 @asynccontextmanager

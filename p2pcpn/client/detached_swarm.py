@@ -1,7 +1,7 @@
 """The swarm that ``p2pcpn swarm up`` leaves running: peers on the loopback that outlive the command.
 
-What is known of it stands in one private note, ``swarm.json``: its key and, for each peer there ever was, where it listens
-and its process. Whether a peer lives is asked of its control socket, never guessed from a process id: the system gives
+What is known of it stands in one private note, ``swarm.json``: its key and, for each peer there ever was, where it
+listens and its process. Whether a peer lives is asked of its control socket, never guessed from a process id: the system gives
 those out again.
 """
 
@@ -83,7 +83,8 @@ def up(peers: int, cpus: int, env: Mapping[str, str]) -> LocalSwarm:
         alive = [peer for peer in known.peers if peer.status() is not None] if known is not None else []
         if alive:
             raise UsageError(
-                f"a local swarm with {len(alive)} peers runs already: p2pcpn swarm add N grows it, p2pcpn swarm down ends it"
+                f"a local swarm with {len(alive)} peers runs already: p2pcpn swarm add N grows it, "
+                "p2pcpn swarm down ends it"
             )
         _remove_data(env)
         swarm = LocalSwarm(new_swarm_key_text(), cpus, [])

@@ -70,7 +70,7 @@ def host(
     env: Mapping[str, str],
     status: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> int:
-    """Be the peer until it is stopped; returns the exit code. ``status`` gets what the peer says of itself each second."""
+    """Be the peer until it is stopped; returns the exit code. ``status`` gets the peer's own words each second."""
     assert hosted.config.data_dir is not None, "prepare() names one"
     control = control_path(Path(hosted.config.data_dir))
     note = {"control": str(control), "pid": os.getpid()}

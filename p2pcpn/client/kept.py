@@ -57,13 +57,9 @@ class KeptJob:
 
     async def save(self, directory: Path) -> int:
         """Write each good result's pickle to ``directory`` as INDEX.pickle; how many. Nothing is unpickled."""
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            good = [stored for stored in self._in_order() if stored.outcome == Outcome.OK]
-            for stored in good:
-                (directory / f"{stored.index:06}.pickle").write_bytes(await self.reader.value(stored))
-        except OSError as error:
-            raise StoreError(f"{error.filename or directory}: {error.strerror or error}") from error
+        good = [stored for stored in self._in_order() if stored.outcome == Outcome.OK]
+        for stored in good:
+            _write(directory, f"{stored.index:06}.pickle", await self.reader.value(stored))
         return len(good)
 
     async def explain(self) -> list[dict[str, str]]:
@@ -83,6 +79,14 @@ class KeptJob:
             except PeerError:
                 value = None  # nobody has the words any more; that it failed is known
         return ending_of(stored.index, stored.outcome, value, stored.rendering, node_text(stored.worker))
+
+
+def _write(directory: Path, name: str, data: bytes) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_bytes(data)
+    except OSError as error:
+        raise StoreError(f"{error.filename or directory}: {error.strerror or error}") from error
 
 
 @asynccontextmanager

@@ -12,7 +12,12 @@ from pathlib import Path
 from p2pcpn.config import config_home, owner_key_path
 from p2pcpn.errors import UsageError
 from p2pcpn.identity.files import (
-    format_swarm_key, load_key, load_or_create_key, new_swarm_key, read_private, write_private,
+    format_swarm_key,
+    load_key,
+    load_or_create_key,
+    new_swarm_key,
+    read_private,
+    write_private,
 )  # fmt: skip
 
 TRUSTED_NAME = "trusted-keys"
@@ -37,7 +42,7 @@ def new_owner_key(path: str | Path | None, env: Mapping[str, str]) -> PublicKey:
 
 
 def show_owner_key(path: str | Path | None, env: Mapping[str, str]) -> PublicKey:
-    """The key in ``path``, else in ``$P2PCPN_KEY``, else this user's own. Raises :class:`UsageError` where there is none."""
+    """The key in ``path``, else in ``$P2PCPN_KEY``, else this user's own; :class:`UsageError` where there is none."""
     named = path or env.get("P2PCPN_KEY")
     target = Path(named).expanduser() if named else owner_key_path(env)
     if not named and not target.exists():

@@ -77,7 +77,7 @@ def _contact(contact: Contact) -> dict[str, str]:
     return {"id": contact.id.hex(), "address": f"[{host}]:{port}" if ":" in host else f"{host}:{port}"}
 
 
-# --- All jobs of an owner ----------------------------------------------------------------------------------------------
+# --- All jobs of an owner ---------------------------------------------------------------------------------------------
 
 
 async def kept_jobs(overlay: Overlay, owner: Keypair) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""Submitting from a command line: open a job, hand its calls over, then attend it to its end or leave it to the swarm."""
+"""Submitting from a command line: open a job, hand over its calls, attend it to its end or leave it to the swarm."""
 
 from __future__ import annotations
 

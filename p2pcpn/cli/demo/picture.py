@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Final
 
 WIDTH, HEIGHT = 960, 640
@@ -68,7 +69,7 @@ def _palette() -> list[bytes]:
     colours = []
     for place in range(512):
         share = place / 512
-        for (low, first), (high, second) in zip(stops, stops[1:], strict=False):
+        for (low, first), (high, second) in pairwise(stops):
             if low <= share < high:
                 way = (share - low) / (high - low)
                 way = way * way * (3 - 2 * way)

@@ -166,9 +166,8 @@ class Demonstration:
             ("peer", "tiles", "files", "words", "at work", ""), rows, numeric=("tiles", "files", "words", "at work")
         )
         often = [f"{word} {count:,}" for word, count in self.counts.most_common() if len(word) >= WORD_LETTERS_MIN]
-        click.echo(
-            f"\n{sum(self.counts.values()):,} words of documentation; the long ones most often: {', '.join(often[:WORDS_SHOWN])}"
-        )
+        total = f"{sum(self.counts.values()):,} words of documentation"
+        click.echo(f"\n{total}; of the long ones most often: {', '.join(often[:WORDS_SHOWN])}")
         click.echo(
             f"{board.tiles} of {TILES} tiles and {board.files} of {board.files_total} files in {seconds:.1f} s: one of "
             f"{number_of(len(board.shares), 'peer')} died, nothing was lost"
