@@ -1,7 +1,7 @@
 """Runs: between the worker machine's effects and the runtime's processes.
 
-Turns :class:`Run` into the runtime's :class:`Batch` (bringing blobs and the project's modules), and what the processes report
-into the machine's events. Nothing is decided and nothing is unpickled here.
+Turns :class:`Run` into the runtime's :class:`Batch` (bringing blobs and the project's modules), and what the processes
+report into the machine's events. Nothing is decided and nothing is unpickled here.
 """
 
 from __future__ import annotations

@@ -373,6 +373,10 @@ class Peer:
             grantor.total = kept.total
         return self.perform(grantor.begin(now), now)
 
+    def knows_job(self, job: bytes) -> bool:
+        """Whether this peer works for the job, keeps it or grants it: only then blobs of it are taken."""
+        return job in self.worker.works or job in self.steward.jobs or job in self.grantors
+
     def counts(self, job: bytes) -> tuple[int, int, int] | None:
         """(waiting, leased, settled) of a job that is granted here."""
         grantor = self.grantors.get(job)
@@ -424,13 +428,16 @@ class Peer:
             return spread
         return [*spread, Publish(ADVERT_SALT, self._advert_signed.body, ADVERT_TTL_S)]
 
-    def explain(self, job: bytes, ticket: int, now: float) -> list[Effect]:
-        """Ask up to 32 peers why they run or do not run ``job``; ``Notify(Explained)`` follows for each."""
-        contacts = self.neighbourhood.contacts() or self.dht.table.contacts()
+    def explain(self, job: bytes, ticket: int, now: float) -> tuple[int, list[Effect]]:
+        """Ask up to 32 peers why they run or do not run ``job``: (how many, effects).
+
+        ``Notify(Explained)`` follows for each.
+        """
+        contacts = (self.neighbourhood.contacts() or self.dht.table.contacts())[:EXPLAIN_PEERS_MAX]
         effects: list[Effect] = []
-        for contact in contacts[:EXPLAIN_PEERS_MAX]:
+        for contact in contacts:
             effects += self.requests.ask(contact, lambda nonce: d.Explain(nonce, job), ("explain", ticket), now)
-        return self.perform(effects, now)
+        return len(contacts), self.perform(self._explained(effects), now)
 
     def _explained(self, effects: Iterable[Effect]) -> list[Effect]:
         told: list[Effect] = []

@@ -1,0 +1,45 @@
+"""Chores: what a node does now and then for itself: remember whom it knows, drop from disk what has expired."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from p2pcpn.errors import StoreError
+from p2pcpn.node.meeting import save_contacts
+from p2pcpn.node.shelf import Shelf
+from p2pcpn.store.database import Database
+from p2pcpn.wire.addresses import Contact
+
+log = logging.getLogger("p2pcpn.node")
+
+SAVE_PEERS_S = 60.0
+SWEEP_S = 300.0
+
+
+async def save_peers(
+    database: Database, contacts: Callable[[], Sequence[Contact]], every_s: float = SAVE_PEERS_S
+) -> None:
+    """Remember the peers of the table, for ever."""
+    while True:
+        await asyncio.sleep(every_s)
+        save_contacts(database, contacts())
+
+
+async def sweep(database: Database, shelf: Shelf, counters: Counter[str], every_s: float = SWEEP_S) -> None:
+    """Drop from disk what has expired, for ever. A disk that refuses is asked again."""
+
+    def drop() -> None:
+        for digest in database.drop_expired(time.time()).blobs:
+            shelf.forget(digest)
+
+    while True:
+        await asyncio.sleep(every_s)
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, drop)
+        except StoreError as error:
+            counters["disk refused"] += 1
+            log.error("what has expired stays on disk for now: %s", error)

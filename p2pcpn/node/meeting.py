@@ -1,0 +1,68 @@
+"""Meeting the swarm: addresses to ask at the start, and the peers that are remembered for the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Sequence
+
+from p2pcpn.errors import Unreachable
+from p2pcpn.protocol.effects import Write
+from p2pcpn.protocol.requests import ANYBODY
+from p2pcpn.store.database import Database
+from p2pcpn.wire.addresses import Contact, contact, parse_address
+
+log = logging.getLogger("p2pcpn.node")
+
+RESTORED_CONTACTS_MAX = 64
+SAVED_CONTACTS_MAX = 256
+# Of the addresses that a name resolves to.
+ADDRESSES_PER_NAME_MAX = 2
+
+
+async def named_contacts(addresses: Sequence[str]) -> list[Contact]:
+    """Whoever listens at these addresses, all names resolved at once. A name that cannot be is logged and left out."""
+    loop = asyncio.get_running_loop()
+
+    async def resolved(text: str) -> list[Contact]:
+        host, port = parse_address(text)
+        try:
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        except OSError as error:
+            log.warning("bootstrap %s cannot be resolved: %s", text, error)
+            return []
+        return [contact(ANYBODY, (str(info[4][0]), port)) for info in found[:ADDRESSES_PER_NAME_MAX]]
+
+    return [each for found in await asyncio.gather(*map(resolved, addresses)) for each in found]
+
+
+def saved_contacts(database: Database) -> list[Contact]:
+    """Peers that were known before this node was restarted, the last seen first."""
+    seen: list[tuple[float, Contact]] = []
+    for _, (packed, port, seen_s) in database.scan("peers"):
+        assert isinstance(packed, bytes) and isinstance(port, int), "a row of peers holds something else"
+        seen.append((float(seen_s or 0.0), Contact(ANYBODY, packed, port)))
+    seen.sort(key=lambda row: (-row[0], row[1].host, row[1].port))
+    return [contact for _, contact in seen[:RESTORED_CONTACTS_MAX]]
+
+
+def save_contacts(database: Database, contacts: Sequence[Contact]) -> None:
+    """Remember these peers, soon. A disk that refuses is no reason to stop: the swarm is met again without them."""
+    now = time.time()
+    writes = tuple(Write("peers", (c.id,), (c.host, c.port, now)) for c in contacts[:SAVED_CONTACTS_MAX])
+    if writes:
+        database.commit(writes)
+
+
+async def known_within(known: asyncio.Event, addresses: Sequence[str], wait_s: float) -> None:
+    """Wait until some peer is known. Raises :class:`Unreachable` naming the addresses tried."""
+    try:
+        async with asyncio.timeout(wait_s):
+            await known.wait()
+    except TimeoutError:
+        tried = ", ".join(addresses) or "no address"
+        raise Unreachable(
+            f"no peer answered at {tried} within {wait_s:g} s; check the address and the swarm key"
+        ) from None

@@ -1,0 +1,132 @@
+"""Performing effects: the machines' verbs on real sockets, disk and processes. How, never whether."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from p2pcpn.errors import P2pcpnError, StoreError
+from p2pcpn.identity.keys import NodeId
+from p2pcpn.node import restoring
+from p2pcpn.protocol import effects as fx
+from p2pcpn.protocol import events
+from p2pcpn.protocol.operations import GetDone, LookupDone, PutDone
+from p2pcpn.wire.addresses import Contact
+
+if TYPE_CHECKING:
+    from p2pcpn.node.overlay import Overlay
+
+log = logging.getLogger("p2pcpn.node")
+
+
+class Performer:
+    """Performs the effects of one overlay's peer, in order."""
+
+    def __init__(self, overlay: Overlay) -> None:
+        self._overlay = overlay
+        self._verbs: dict[type[fx.Effect], Callable[[Any], None]] = {
+            fx.SendBytes: self._send_bytes,
+            fx.Transmit: self._transmit,
+            fx.TransmitBlob: self._transmit_blob,
+            fx.TransmitLog: self._transmit_log,
+            fx.Dial: self._dial,
+            fx.Hangup: self._hangup,
+            fx.Commit: self._commit,
+            fx.KeepBlob: self._keep_blob,
+            fx.Load: self._load,
+            fx.Run: overlay.runs.start,
+            fx.StopRun: overlay.runs.stop,
+            fx.Notify: self._notify,
+        }
+
+    def perform(self, effects: Sequence[fx.Effect]) -> None:
+        """What a machine returned."""
+        verbs = self._verbs
+        for effect in effects:
+            verbs[type(effect)](effect)
+
+    # --- the network -----------------------------------------------------------------------------------------------
+
+    def _send_bytes(self, effect: fx.SendBytes) -> None:
+        self._overlay.udp.send(effect.data, effect.address)
+
+    def _transmit(self, effect: fx.Transmit) -> None:
+        box = self._overlay.sessions.outbox(effect.peer)
+        if box is not None:
+            box.say(effect.message)
+
+    def _transmit_blob(self, effect: fx.TransmitBlob) -> None:
+        box = self._overlay.sessions.outbox(effect.peer)
+        if box is not None:
+            self._overlay.library.send_blob(box, effect)
+
+    def _transmit_log(self, effect: fx.TransmitLog) -> None:
+        box = self._overlay.sessions.outbox(effect.peer)
+        if box is not None:
+            self._overlay.library.send_log(box, effect, self._overlay.id)
+
+    def _dial(self, effect: fx.Dial) -> None:
+        self._overlay.spawn(self._dialing(effect.to))
+
+    async def _dialing(self, to: Contact) -> None:
+        overlay, node = self._overlay, NodeId(to.id)
+        try:
+            await overlay.server.dial(*to.address, expected=node)
+        except P2pcpnError as error:
+            log.debug("dial %s: %s", node.hex()[:8], error)
+            overlay.counters["dials failed"] += 1
+            if node not in overlay.sessions:
+                overlay.questions.gone(node, str(error))
+                self.perform(overlay.peer.session_closed(node, overlay.loop.time()))
+                overlay.timer.arm()
+
+    def _hangup(self, effect: fx.Hangup) -> None:
+        session = self._overlay.sessions.get(effect.peer)
+        if session is not None:
+            log.info("session with %s ended: %s", effect.peer.hex()[:8], effect.why)
+            session.close(effect.why)
+
+    # --- the disk --------------------------------------------------------------------------------------------------
+
+    def _commit(self, effect: fx.Commit) -> None:
+        def done(error: StoreError | None) -> None:  # in the store's thread
+            if error is not None or effect.then:
+                try:
+                    self._overlay.loop.call_soon_threadsafe(self._committed, effect, error)
+                except RuntimeError:
+                    pass  # the loop has ended: nobody is told anything any more
+
+        self._overlay.database.commit(effect.writes, done)
+
+    def _committed(self, effect: fx.Commit, error: StoreError | None) -> None:
+        if error is not None:
+            self._refused(error)
+        self._overlay.follow(effect.then if error is None else effect.otherwise)
+
+    def _keep_blob(self, effect: fx.KeepBlob) -> None:
+        self._overlay.shelf.put(effect.digest, effect.data, effect.job, effect.retention_s)
+
+    def _load(self, effect: fx.Load) -> None:
+        overlay = self._overlay
+        try:
+            segments, settled = restoring.job_state(overlay.database, effect.job)
+        except StoreError as error:
+            self._refused(error)
+            return
+        self.perform(overlay.peer.adopt(effect.job, segments, settled, overlay.loop.time()))
+
+    def _refused(self, error: StoreError) -> None:
+        self._overlay.counters["disk refused"] += 1
+        log.error("%s", error)
+
+    # --- the program -----------------------------------------------------------------------------------------------
+
+    def _notify(self, effect: fx.Notify) -> None:
+        event = effect.event
+        if isinstance(event, (GetDone, PutDone, LookupDone)):
+            self._overlay.questions.ended(event.ticket, event)
+        elif isinstance(event, events.Explained):
+            self._overlay.questions.explained(event)
+        else:
+            self._overlay.tell(event)

@@ -1,0 +1,56 @@
+"""The one timer of a node: set to the machines' earliest deadline, re-armed in one place, once a turn of the loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+# Deadlines closer to each other than this are one: moving the timer costs more than it gains.
+NEAR_S = 1e-4
+
+
+class Timer:
+    """Calls ``due(now)`` when ``deadline()`` has come; :meth:`arm` says that the deadline may have changed."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, deadline: Callable[[], float | None], due: Callable[[float], None]
+    ) -> None:
+        self._loop = loop
+        self._deadline = deadline
+        self._due = due
+        self._handle: asyncio.TimerHandle | None = None
+        self._at = 0.0
+        self._arming = False
+        self._closed = False
+
+    def arm(self) -> None:
+        """Look at the deadline again at the end of this turn."""
+        if not self._arming and not self._closed:
+            self._arming = True
+            self._loop.call_soon(self._set)
+
+    def _set(self) -> None:
+        self._arming = False
+        if self._closed:
+            return
+        at = self._deadline()
+        if self._handle is not None:
+            if at is not None and abs(self._at - at) < NEAR_S:
+                return
+            self._handle.cancel()
+            self._handle = None
+        if at is not None:
+            self._at = at
+            self._handle = self._loop.call_at(at, self._fire)
+
+    def _fire(self) -> None:
+        self._handle = None
+        # The loop's clock may stand a hair before the deadline it was asked for.
+        self._due(max(self._loop.time(), self._at))
+        self.arm()
+
+    def close(self) -> None:
+        """Call nobody any more."""
+        self._closed = True
+        if self._handle is not None:
+            self._handle.cancel()
