@@ -31,7 +31,7 @@ TEXT = (ROOT / "docs" / "protocol.md").read_text("utf-8")
 
 def tables() -> ModuleType:
     """The script that writes the listings."""
-    spec = importlib.util.spec_from_file_location("protocol_tables", ROOT / "docs" / "protocol_tables.py")
+    spec = importlib.util.spec_from_file_location("tables", ROOT / "docs" / "tables.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -69,7 +69,12 @@ def vector() -> dict[str, bytes]:
 
 
 def test_the_listings_are_those_of_the_code() -> None:
-    assert tables().rewritten(TEXT) == TEXT, "run: python docs/protocol_tables.py --write"
+    assert tables().rewritten("protocol.md", TEXT) == TEXT, "run: python docs/tables.py --write"
+
+
+def test_the_map_of_the_code_names_every_module_and_its_idea() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    assert tables().rewritten("architecture.md", text) == text, "run: python docs/tables.py --write"
 
 
 def test_each_message_and_statement_stands_there_with_its_number_and_its_fields_in_order() -> None:
@@ -84,12 +89,12 @@ def test_each_message_and_statement_stands_there_with_its_number_and_its_fields_
 def test_a_bound_that_changed_is_found() -> None:
     changed = TEXT.replace("| `DATAGRAM_BYTES_MAX` | 1,200 |", "| `DATAGRAM_BYTES_MAX` | 1,201 |")
     assert changed != TEXT
-    assert tables().rewritten(changed) == TEXT
+    assert tables().rewritten("protocol.md", changed) == TEXT
 
 
 def test_a_document_without_the_marks_of_a_listing_is_refused() -> None:
     with pytest.raises(ValueError, match="no marks"):
-        tables().rewritten("no marks")
+        tables().rewritten("protocol.md", "nothing")
 
 
 # --- The vectors, by the document's recipes --------------------------------------------------------------------------
@@ -219,7 +224,7 @@ def test_another_noise_implementation_speaks_the_handshake(vector: dict[str, byt
     assert answer == [1, 1, vector["alice.public"], 4000, 3, 0, 3]
     assert side.handshake_finished
     assert side.get_handshake_hash() == vector["session.transcript"]
-    # The other library gives no associated data, and so opens none of our frames: its key is compared by one of its own.
+    # The other library gives no associated data, so it opens none of our frames: its key is compared by one of its own.
     assert side.decrypt(ChaCha20Poly1305(vector["session.alice_to_bob"]).encrypt(bytes(12), b"abc", b"")) == b"abc"
 
 

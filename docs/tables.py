@@ -1,15 +1,17 @@
-"""Writes the tables of ``protocol.md`` from the code, so that they cannot drift from it.
+"""Writes what the documents say of the code from the code itself, so that it cannot drift.
 
 ::
 
-    python docs/protocol_tables.py            check: exit 1 when the document is not what the code says
-    python docs/protocol_tables.py --write    bring it up to date
+    python docs/tables.py            check: exit 1 when a document is not what the code says
+    python docs/tables.py --write    bring them up to date
 
-What stands between ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->`` is made here; the rest is written by hand.
+What stands between ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->`` is made here; the rest is written by hand. In
+``protocol.md`` these are the messages, statements, bounds and test vectors, in ``architecture.md`` the map of the code.
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
 import math
 import re
@@ -22,9 +24,10 @@ from typing import Any, get_args
 import msgspec
 from msgspec import inspect as shapes
 
-DOCUMENT = Path(__file__).resolve().parent / "protocol.md"
+DOCS = Path(__file__).resolve().parent
+PACKAGE = DOCS.parent / "p2pcpn"
 if __name__ == "__main__":
-    sys.path.insert(0, str(DOCUMENT.parents[1]))
+    sys.path.insert(0, str(DOCS.parent))
 
 from p2pcpn import limits  # noqa: E402
 from p2pcpn.identity.keys import Keypair, x25519_public  # noqa: E402
@@ -303,11 +306,42 @@ def _session_vectors() -> dict[str, bytes]:
     }
 
 
-# --- The document ----------------------------------------------------------------------------------------------------
+# --- The map of the code ---------------------------------------------------------------------------------------------
+
+# From the bottom to the top, as ranks are.
+ORDER = ("", "identity", "wire", "protocol", "net", "runtime", "store", "metrics", "node", "sim", "client", "cli")
 
 
-def sections() -> dict[str, str]:
-    """What stands between the marks of each name."""
+def code_map() -> str:
+    """Every package with its idea, and under it every module with its own."""
+    found = []
+    for name in ORDER:
+        folder = PACKAGE / name
+        head = (
+            f"**`{name}/`**: {idea(folder / '__init__.py')}"
+            if name
+            else f"**`p2pcpn/`**: {idea(folder / '__init__.py')}"
+        )
+        paths = sorted(folder.glob("*.py") if not name else folder.rglob("*.py"))
+        rows = [(path.relative_to(folder).as_posix(), idea(path)) for path in paths if path != folder / "__init__.py"]
+        table = "\n".join(
+            ["| module | its one idea |", "|---|---|", *(f"| `{path}` | {said} |" for path, said in rows)]
+        )
+        found.append(f"{head}\n\n{table}")
+    return "\n\n".join(found)
+
+
+def idea(path: Path) -> str:
+    """The first sentence or two of a module's docstring: its first paragraph."""
+    said = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+    return _plain(said.partition("\n\n")[0]).replace("|", "\\|")
+
+
+# --- The documents ---------------------------------------------------------------------------------------------------
+
+
+def protocol() -> dict[str, str]:
+    """The sections of ``protocol.md``, by name."""
     kinds = [(f"{number}  {cls.__name__}", cls) for number, cls in sorted(statements.KINDS.items())]
     return {
         "parts": block(entry(cls.__name__, cls) for cls in (*STATEMENT_PARTS, statements.Signed)),
@@ -325,27 +359,38 @@ def sections() -> dict[str, str]:
     }
 
 
-def rewritten(text: str) -> str:
-    """``text`` with every section as the code has it. Raises ``ValueError`` for marks that are missing."""
-    for name, content in sections().items():
-        marks = re.compile(rf"(<!-- begin: {name} -->\n).*?(<!-- end: {name} -->)", re.DOTALL)
+def architecture() -> dict[str, str]:
+    """The sections of ``architecture.md``, by name."""
+    return {"code map": code_map()}
+
+
+DOCUMENTS = {"protocol.md": protocol, "architecture.md": architecture}
+
+
+def rewritten(name: str, text: str) -> str:
+    """The ``text`` of the document ``name``, every section as the code has it. Raises ``ValueError`` for lost marks."""
+    for section, content in DOCUMENTS[name]().items():
+        marks = re.compile(rf"(<!-- begin: {section} -->\n).*?(<!-- end: {section} -->)", re.DOTALL)
         if not marks.search(text):
-            raise ValueError(f"protocol.md has no marks for {name!r}")
+            raise ValueError(f"{name} has no marks for {section!r}")
         text = marks.sub(lambda match, content=content: f"{match[1]}{content}\n{match[2]}", text)
     return text
 
 
 def main(arguments: list[str]) -> int:
     """Check, or write."""
-    before = DOCUMENT.read_text("utf-8")
-    after = rewritten(before)
-    if before == after:
-        return 0
-    if arguments == ["--write"]:
-        DOCUMENT.write_text(after, "utf-8")
-        return 0
-    sys.stderr.write("docs/protocol.md is not what the code says; run: python docs/protocol_tables.py --write\n")
-    return 1
+    stale = []
+    for name in DOCUMENTS:
+        before = (DOCS / name).read_text("utf-8")
+        after = rewritten(name, before)
+        if before != after:
+            stale.append(name)
+            if arguments == ["--write"]:
+                (DOCS / name).write_text(after, "utf-8")
+    if stale and arguments != ["--write"]:
+        sys.stderr.write(f"{', '.join(stale)}: not what the code says; run: python docs/tables.py --write\n")
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
