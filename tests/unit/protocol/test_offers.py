@@ -1,0 +1,247 @@
+"""Offers: the nearest idle peers speak first, busy ones wait, and everyone can say why."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from p2pcpn import limits
+from p2pcpn.identity.keys import NodeId
+from p2pcpn.protocol.admission import Rules
+from p2pcpn.protocol.effects import Effect, Send
+from p2pcpn.protocol.offers import CREDITS, DECLINED_S, TRIES_MAX, Capacity, Offers
+from p2pcpn.wire.datagrams import ClaimReply, ClaimRequest
+from p2pcpn.wire.statements import Claim, Offer, opened
+from tests.unit.protocol.leased import GRANTOR_AT, ME, ME_AT, OWNER, STEWARDS_AT, STRANGER_AT, rules
+
+JOB = bytes([9]) * 20
+
+
+def offer(number: int = 1, **options: Any) -> Offer:
+    fields: dict[str, Any] = {
+        "job": JOB, "owner": OWNER.public, "epoch": 0, "grantor": GRANTOR_AT, "number": number, "runtime": "function",
+        "python": "3.11", "requires": [], "memory_bytes": 0, "waiting": 10, "slots_wanted": 2, "ttl_s": 10.0,
+    }  # fmt: skip
+    return Offer(**{**fields, **options})
+
+
+@dataclass
+class Hall:
+    """A peer that hears offers."""
+
+    capacity: Capacity = field(default_factory=lambda: Capacity(2, 0, 0, 0.0))
+    rtt_s: float = 0.01
+    rules: Rules = field(default_factory=rules)
+    seed: int = 1
+    now: float = 50.0
+
+    def __post_init__(self) -> None:
+        self.offers = Offers(
+            me=ME, contact=lambda: ME_AT, boot=7, rules=self.rules, capacity=lambda: self.capacity,
+            rtt_s=lambda node: self.rtt_s, rng=random.Random(self.seed),
+        )  # fmt: skip
+
+    def hear(self, said: Offer) -> None:
+        assert self.offers.heard(said, self.now) == []
+
+    def wait(self, seconds: float) -> list[ClaimRequest]:
+        until, found = self.now + seconds, list[Effect]()
+        while (due := self.offers.deadline()) is not None and due <= until:
+            self.now = max(self.now, due)
+            found += self.offers.expire(self.now)
+        self.now = until
+        sends = [effect for effect in found if isinstance(effect, Send)]
+        assert len(sends) == len(found)
+        return [send.message for send in sends if isinstance(send.message, ClaimRequest)]
+
+    def reply(self, request: ClaimRequest, verdict: int, sender: Any = GRANTOR_AT) -> None:
+        assert self.offers.replied(sender, ClaimReply(request.nonce, verdict), self.now) == []
+
+    def explain(self) -> tuple[str, str]:
+        return self.offers.explain(JOB)
+
+
+def waits(capacity: Capacity, rtt_s: float, seed: int = 1) -> float:
+    hall = Hall(capacity, rtt_s, seed=seed)
+    hall.hear(offer())
+    due = hall.offers.deadline()
+    assert due is not None
+    return due - hall.now
+
+
+def test_a_claim_says_what_this_peer_gives() -> None:
+    hall = Hall(Capacity(2, 1, 0, 0.25))
+    hall.hear(offer(3))
+    assert hall.explain() == ("waiting", "is about to claim")
+    (request,) = hall.wait(0.3)
+    claim = opened(request.claim, Claim)
+    assert claim == Claim(JOB, 0, GRANTOR_AT.id, 3, ME_AT, 7, 2, CREDITS, 0.25, 10.0)
+    assert request.claim.key == ME.public
+    assert hall.explain() == ("claimed", "has claimed")
+
+
+def test_the_nearest_and_the_idle_speak_first() -> None:
+    idle, full = Capacity(2, 0, 0, 0.0), Capacity(2, 2, 0, 1.0)
+    for seed in range(20):
+        assert waits(idle, 0.001, seed) < waits(idle, 0.05, seed + 100) < waits(full, 0.001, seed)
+        assert waits(full, 0.001, seed) <= 0.51
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code", "text"),
+    [
+        (0, "claimed", "takes part"),
+        (1, "claimed", "stands by"),
+        (2, "waiting", "is not needed"),
+        (3, "waiting", "over"),
+    ],
+)
+def test_a_verdict_ends_the_claim(verdict: int, code: str, text: str) -> None:
+    hall = Hall()
+    hall.hear(offer())
+    (request,) = hall.wait(0.1)
+    hall.reply(request, verdict, STRANGER_AT)
+    assert hall.explain() == ("claimed", "has claimed")  # not his to say
+    hall.reply(request, verdict)
+    found = hall.explain()
+    assert found[0] == code and text in found[1]
+    assert hall.wait(60.0) == [] and hall.offers.deadline() is None
+    hall.reply(request, 0)
+    assert hall.explain() == found
+
+
+def test_a_grantor_that_does_not_answer_is_asked_again_and_then_given_up() -> None:
+    hall = Hall()
+    hall.hear(offer())
+    requests = hall.wait(20.0)
+    assert len(requests) == TRIES_MAX and len({request.nonce for request in requests}) == 1
+    assert hall.explain() == ("waiting", "the grantor does not answer")
+    assert hall.offers._nonces == {}
+    hall.hear(offer(2))
+    assert len(hall.wait(0.1)) == 1
+
+
+def test_a_reply_that_took_longer_than_a_try_counts() -> None:
+    hall = Hall()
+    hall.hear(offer())
+    first = hall.wait(0.1)[0]
+    assert len(hall.wait(0.5)) == 1
+    hall.reply(first, 0)
+    assert hall.explain() == ("claimed", "takes part")
+
+
+def test_a_busy_peer_looks_again_until_the_offer_lapses() -> None:
+    hall = Hall(Capacity(2, 2, 5, 0.0))
+    hall.hear(offer())
+    assert hall.wait(5.0) == []
+    assert hall.explain() == ("busy", "is busy: 2 tasks run and 5 wait here")
+    hall.capacity = Capacity(2, 1, 0, 0.0)
+    assert len(hall.wait(0.26)) == 1
+    lapsed = Hall(Capacity(2, 2, 5, 0.0))
+    lapsed.hear(offer())
+    lapsed.wait(11.0)
+    assert lapsed.explain() == ("waiting", "was busy until the offer lapsed") and lapsed.offers.deadline() is None
+
+
+def test_a_decline_is_explained_and_looked_at_again_with_the_next_offer() -> None:
+    hall = Hall()
+    hall.hear(offer(python="3.9"))
+    assert hall.explain() == ("declined", "runs Python 3.11; the job needs Python 3.9")
+    assert hall.wait(5.0) == []
+    hall.hear(offer(2))
+    assert len(hall.wait(0.1)) == 1
+
+
+def test_what_the_spec_showed_stands_for_a_while() -> None:
+    hall = Hall()
+    hall.hear(offer())
+    (request,) = hall.wait(0.1)
+    hall.offers.decline(JOB, "lacks the package numpy")
+    hall.reply(request, 0)
+    hall.hear(offer(2))
+    assert hall.wait(1.0) == [] and hall.explain() == ("declined", "lacks the package numpy")
+    hall.now += DECLINED_S
+    hall.hear(offer(3))
+    assert len(hall.wait(0.1)) == 1
+
+
+def test_newer_offers_supersede_older_ones_and_old_ones_are_passed_over() -> None:
+    hall = Hall()
+    hall.hear(offer(5))
+    hall.hear(offer(4))
+    hall.hear(offer(6))
+    (request,) = hall.wait(0.1)
+    assert opened(request.claim, Claim).number == 6
+    hall.reply(request, 1)
+    hall.hear(offer(6))
+    assert hall.wait(1.0) == []
+    hall.hear(offer(7))  # standing by: the grantor wants more
+    assert len(hall.wait(0.1)) == 1
+
+
+def test_who_takes_part_claims_again_only_in_a_new_epoch() -> None:
+    hall = Hall()
+    hall.hear(offer())
+    hall.reply(hall.wait(0.1)[0], 0)
+    hall.hear(offer(2))
+    assert hall.wait(1.0) == []
+    hall.hear(offer(1, epoch=1))
+    assert opened(hall.wait(0.1)[0].claim, Claim).epoch == 1
+
+
+def test_a_lost_session_makes_it_claim_again() -> None:
+    hall = Hall()
+    hall.hear(offer())
+    hall.reply(hall.wait(0.1)[0], 0)
+    hall.offers.session_closed(NodeId(STRANGER_AT.id))
+    assert hall.explain()[0] == "claimed"
+    hall.offers.session_closed(NodeId(GRANTOR_AT.id))
+    assert hall.explain() == ("waiting", "lost its session with the grantor")
+    hall.hear(offer(2))
+    assert len(hall.wait(0.1)) == 1
+
+
+def test_nobody_pushes_anothers_offer_of_a_job_aside() -> None:
+    hall = Hall()
+    hall.hear(offer(1 << 31, epoch=9, grantor=STRANGER_AT, python="3.9"))
+    hall.hear(offer(1))
+    (request,) = hall.wait(0.1)
+    hall.reply(request, 0)
+    assert hall.explain() == ("claimed", "takes part")
+    hall.hear(offer(1, epoch=1, grantor=STEWARDS_AT[0]))
+    assert len(hall.wait(0.1)) == 1
+
+
+def test_a_flood_of_offers_is_bounded_and_forgets_idle_ones_first() -> None:
+    hall = Hall()
+    hall.hear(offer())
+    hall.reply(hall.wait(0.1)[0], 0)
+    for number in range(limits.OFFERS_MAX + 50):
+        hall.hear(offer(job=number.to_bytes(20, "big"), grantor=STRANGER_AT))
+    assert len(hall.offers.interests) == limits.OFFERS_MAX
+    assert hall.explain() == ("claimed", "takes part")
+    assert hall.offers.explain((0).to_bytes(20, "big")) == ("unseen", "has heard no offer of this job")
+
+
+def test_a_grantors_own_slots_claim_too() -> None:
+    hall = Hall()
+    hall.hear(offer(grantor=ME_AT))
+    assert len(hall.wait(0.1)) == 1
+
+
+def test_a_peer_that_leaves_claims_nothing() -> None:
+    hall = Hall()
+    hall.hear(offer())
+    hall.offers.leaving = True
+    assert hall.wait(1.0) == [] and hall.explain() == ("waiting", "is leaving the swarm")
+    hall.hear(offer(2))
+    assert hall.wait(1.0) == []
+
+
+def test_a_peer_that_gives_no_slots_claims_nothing() -> None:
+    hall = Hall(Capacity(0, 0, 0, 0.0))
+    hall.hear(offer())
+    assert hall.wait(5.0) == [] and hall.explain() == ("waiting", "gives no slots now")

@@ -1,0 +1,381 @@
+"""The steward: keeps what the owner and authorised grantors signed, says so only when it is on disk, and has bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from p2pcpn import limits
+from p2pcpn.errors import PeerError
+from p2pcpn.identity.keys import Keypair, NodeId
+from p2pcpn.protocol import effects as fx
+from p2pcpn.protocol.authority import Authority
+from p2pcpn.protocol.settlement import NOTHING
+from p2pcpn.protocol.steward import Kept, Steward
+from p2pcpn.wire import messages as m
+from p2pcpn.wire import pages
+from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.messages import AnswerCode
+from p2pcpn.wire.sealing import digest
+from p2pcpn.wire.statements import Cancel, Close, LogHeader, Receipt, Segment, Signed, read, signed
+from tests.unit.protocol.leased import (
+    GRANTOR,
+    GRANTOR_AT,
+    ME,
+    ME_AT,
+    OWNER,
+    STEWARDS,
+    STEWARDS_AT,
+    STRANGER,
+    STRANGER_AT,
+    Bench,
+    Made,
+    told,
+)  # fmt: skip
+
+KEEPER = STEWARDS[0]
+
+
+@dataclass
+class Shelf:
+    """A steward, and the disk that a test plays."""
+
+    storing: bool = True
+    wall: float = 1e9
+    counts: tuple[int, int, int] | None = None
+    me: Keypair = KEEPER
+    written: list[fx.Write] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.steward = Steward(
+            me=self.me, storing=self.storing, wall=lambda: self.wall, granting=lambda job: self.counts
+        )
+
+    def say(self, effects: list[fx.Effect], *, disk: bool = True) -> list[m.Answer]:
+        """Perform effects: the disk takes writes or refuses them; returns the answers."""
+        answers = []
+        for effect in effects:
+            if isinstance(effect, fx.Commit):
+                if disk:
+                    self.written += effect.writes
+                answers += told(effect.then if disk else effect.otherwise, m.Answer)
+            else:
+                answers += told([effect], m.Answer)
+        return answers
+
+    def introduce(self, made: Made, **options: Any) -> m.Answer:
+        (answer,) = self.say(self.steward.introduced(GRANTOR_AT, m.Introduce(5, made.spec, True)), **options)
+        return answer
+
+    def extend(self, message: m.Extend, **options: Any) -> m.Answer:
+        (answer,) = self.say(self.steward.extended(GRANTOR_AT, message), **options)
+        return answer
+
+    def append(self, entry: tuple[Signed, bytes], sender: Contact = GRANTOR_AT, **options: Any) -> m.Answer:
+        (answer,) = self.say(self.steward.appended(sender, m.Append(6, *entry)), **options)
+        return answer
+
+    def state(self, made: Made) -> m.JobState:
+        (effect,) = self.steward.asked(STRANGER_AT, m.Ask(8, made.job))
+        assert isinstance(effect, fx.Tell) and isinstance(effect.message, m.JobState)
+        assert m.CODEC.decode(m.CODEC.encode(effect.message)) == effect.message
+        return effect.message
+
+
+def log(made: Made, count: int, by: Keypair = GRANTOR, epoch: int = 0, salt: bytes = b"") -> list[tuple[Signed, bytes]]:
+    found, last = [], NOTHING
+    for number in range(count):
+        body = b"entries %d" % number + salt
+        header = signed(LogHeader(made.job, epoch, by.id, number, last, digest(body), 10 * (number + 1), []), by)
+        found.append((header, body))
+        last = digest(header.body)
+    return found
+
+
+def test_a_job_is_kept_and_answered_only_when_it_is_on_disk() -> None:
+    shelf, made = Shelf(), Made()
+    effects = shelf.steward.introduced(GRANTOR_AT, m.Introduce(5, made.spec, True))
+    assert told(effects, m.Answer) == []
+    (commit,) = effects
+    assert isinstance(commit, fx.Commit)
+    assert [type(effect) for effect in commit.then + commit.otherwise] == [fx.Tell, fx.Tell]
+    row = (OWNER.public, pages.SIGNED.encode(made.spec), 1e9 + 3600.0, None, None, None)
+    assert commit.writes == (fx.Write("jobs", (made.job,), row),)
+    assert shelf.say(effects) == [m.Answer(5, AnswerCode.DONE, "")]
+    assert shelf.say(effects, disk=False) == [m.Answer(5, AnswerCode.FAILED, "its disk refused")]
+
+
+def test_what_a_disk_refused_is_written_again_when_it_is_said_again() -> None:
+    shelf, made = Shelf(), Made()
+    segment, entries = made.segment(2), log(made, 2)
+    assert shelf.introduce(made, disk=False).code == AnswerCode.FAILED
+    assert shelf.introduce(made).code == AnswerCode.DONE
+    assert shelf.extend(segment, disk=False).code == AnswerCode.FAILED
+    assert shelf.extend(segment).code == AnswerCode.DONE
+    assert shelf.append(entries[0], disk=False).code == AnswerCode.FAILED
+    assert shelf.append(entries[0]).code == AnswerCode.DONE
+    assert [write.table for write in shelf.written] == ["jobs", "segments", "logs"]
+    assert (shelf.state(made).segments, shelf.state(made).logs) == (1, [(GRANTOR.id, 0, 1)])
+
+
+@pytest.mark.parametrize(
+    ("shelf", "words"),
+    [(Shelf(storing=False), "keeps nothing for others"), (Shelf(me=STRANGER), "is no steward of that job")],
+)
+def test_what_is_not_its_to_keep_is_refused(shelf: Shelf, words: str) -> None:
+    answer = shelf.introduce(Made())
+    assert (answer.code, answer.text) == (AnswerCode.REFUSED, words)
+    assert len(shelf.steward.jobs) == 0 and shelf.steward.quota.taken_bytes == 0
+
+
+def test_segments_are_kept_in_their_chain_and_again_when_they_come_again() -> None:
+    shelf, made = Shelf(), Made()
+    shelf.introduce(made)
+    first, second = made.segment(2, 3), made.segment(4)
+    assert shelf.extend(second).text == "lacks the segment before that one"
+    assert [shelf.extend(message).code for message in (first, second, first)] == [0, 0, 0]
+    keys = [write.key for write in shelf.written if write.table == "segments"]
+    assert keys == [(made.job, 0), (made.job, 1), (made.job, 0)]
+    assert shelf.written[1].value == (0, 5, pages.SIGNED.encode(first.segment), pages.PAGES.encode(first.pages))
+    state = shelf.state(made)
+    assert (state.segments, state.tasks, state.waiting, state.granting) == (2, 9, 9, False)
+
+
+def test_a_segment_that_is_not_the_owners_or_contradicts_another_is_an_error() -> None:
+    shelf, made = Shelf(), Made()
+    shelf.introduce(made)
+    message = made.segment(2)
+    for wrong in (
+        m.Extend(1, signed(read(message.segment, Segment), STRANGER), message.pages, True),
+        m.Extend(1, message.segment, [b"other"], True),
+        m.Extend(1, message.segment, [], True),
+        m.Extend(1, message.segment, [*message.pages, b""], True),
+    ):
+        with pytest.raises(PeerError):
+            shelf.steward.extended(GRANTOR_AT, wrong)
+    shelf.extend(message)
+    with pytest.raises(PeerError):
+        shelf.steward.extended(GRANTOR_AT, Made().segment(3))
+    assert shelf.extend(Made(2).segment(1)).code == AnswerCode.UNKNOWN
+
+
+def test_close_and_cancel_are_kept_with_the_job() -> None:
+    shelf, made = Shelf(), Made()
+    close, cancel = signed(Close(made.job, 7, NOTHING), OWNER), signed(Cancel(made.job, 1.0), OWNER)
+    (answer,) = shelf.say(shelf.steward.finished(GRANTOR_AT, m.Finish(7, close)))
+    assert answer.code == AnswerCode.UNKNOWN
+    shelf.introduce(made)
+    for statement in (close, cancel):
+        (answer,) = shelf.say(shelf.steward.finished(GRANTOR_AT, m.Finish(7, statement)))
+        assert answer == m.Answer(7, AnswerCode.DONE, "")
+    state = shelf.state(made)
+    assert (state.close, state.cancel) == (close, cancel) and shelf.steward.jobs[made.job].total == 7
+    assert shelf.written[-1].value is not None and shelf.written[-1].value[3:5] == (
+        pages.SIGNED.encode(close),
+        pages.SIGNED.encode(cancel),
+    )
+    for wrong in (signed(Close(made.job, 8, NOTHING), STRANGER), made.spec):
+        with pytest.raises(PeerError):
+            shelf.steward.finished(GRANTOR_AT, m.Finish(7, wrong))
+
+
+def test_only_the_owner_hands_over_and_only_to_a_steward() -> None:
+    shelf, made = Shelf(), Made()
+    mine, effects = shelf.steward.taken(GRANTOR_AT, m.Take(9, made.handover(0)), made.job)
+    assert not mine and shelf.say(effects)[0].code == AnswerCode.UNKNOWN
+    shelf.introduce(made)
+    mine, effects = shelf.steward.taken(GRANTOR_AT, m.Take(9, made.handover(1, 1)), made.job)
+    assert not mine and shelf.say(effects) == [m.Answer(9, AnswerCode.DONE, "")]
+    mine, effects = shelf.steward.taken(GRANTOR_AT, m.Take(9, made.handover(0, 2)), made.job)
+    assert mine and shelf.state(made).handover == made.handover(0, 2)
+    with pytest.raises(PeerError):
+        shelf.steward.taken(GRANTOR_AT, m.Take(9, Made(owner=STRANGER).handover(0, 3)), made.job)
+
+
+def test_a_log_is_kept_from_authorised_grantors_in_any_order() -> None:
+    shelf, made = Shelf(), Made()
+    shelf.introduce(made)
+    shelf.extend(made.segment(100))
+    entries = log(made, 4)
+    for at in (0, 2, 3, 2, 1, 0):
+        assert shelf.append(entries[at]).code == AnswerCode.DONE
+    state = shelf.state(made)
+    assert (state.logs, state.settled, state.waiting) == ([(GRANTOR.id, 0, 4)], 40, 60)
+    shelf.counts = (1, 2, 3)
+    state = shelf.state(made)
+    assert (state.waiting, state.running, state.settled, state.granting) == (1, 2, 3, True)
+
+
+def test_a_log_nobody_was_made_the_grantor_of_is_an_error() -> None:
+    shelf, made = Shelf(), Made()
+    shelf.introduce(made)
+    (header, body), *_ = log(made, 1)
+    lied = signed(LogHeader(made.job, 0, GRANTOR.id, 0, NOTHING, digest(body), 1, []), STRANGER)
+    for entry in (
+        log(made, 1, by=STRANGER)[0],
+        log(made, 1, by=STEWARDS[1])[0],
+        log(made, 1, by=STEWARDS[1], epoch=1)[0],
+        (header, b"another body"),
+        (lied, body),
+    ):
+        with pytest.raises(PeerError):
+            shelf.append(entry)
+    shelf.steward.taken(GRANTOR_AT, m.Take(9, made.handover(1)), made.job)
+    assert shelf.append(log(made, 1, by=STEWARDS[1], epoch=1)[0], STEWARDS_AT[1]).code == AnswerCode.DONE
+    assert shelf.append((header, body)).code == AnswerCode.DONE
+
+
+def test_what_a_grantor_said_once_it_cannot_unsay() -> None:
+    shelf, made = Shelf(), Made()
+    shelf.introduce(made)
+    for entry in log(made, 2):
+        shelf.append(entry)
+    for wrong in log(made, 2, salt=b"!"):
+        with pytest.raises(PeerError):
+            shelf.append(wrong)
+    far = signed(LogHeader(made.job, 0, GRANTOR.id, 5000, NOTHING, digest(b""), 1, []), GRANTOR)
+    assert shelf.append((far, b"")).code == AnswerCode.REFUSED
+
+
+def test_very_old_log_segments_are_acknowledged_and_left_as_they_are() -> None:
+    shelf, made = Shelf(), Made()
+    shelf.introduce(made)
+    for entry in log(made, 70):
+        shelf.append(entry)
+    before = len(shelf.written)
+    assert shelf.append(log(made, 1, salt=b"!")[0]).code == AnswerCode.DONE
+    assert len(shelf.written) == before
+
+
+def test_a_storage_peer_keeps_a_log_for_the_grantor_that_signed_it() -> None:
+    shelf, made = Shelf(me=STRANGER), Made()
+    entries = log(made, 2)
+    assert [shelf.append(entry).code for entry in entries] == [0, 0]
+    assert [(write.table, write.key[0]) for write in shelf.written] == [
+        ("jobs", made.job), ("logs", made.job), ("logs", made.job),
+    ]  # fmt: skip
+    assert shelf.written[0].value == (None, None, 1e9 + limits.RETENTION_S, None, None, None)
+    with pytest.raises(PeerError):
+        shelf.append(entries[0], STEWARDS_AT[1])
+    assert Shelf(storing=False).append(entries[0]).code == AnswerCode.REFUSED
+
+
+def test_disk_is_given_by_owner_and_given_again_when_jobs_expire(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "STEWARD_BYTES_MAX", 20_000)
+    monkeypatch.setattr(limits, "STEWARD_BYTES_PER_OWNER_MAX", 10_000)
+    shelf, made = Shelf(), Made()
+    shelf.introduce(made)
+    codes = [shelf.extend(made.segment(64)).code for _ in range(12)]
+    full = codes.index(AnswerCode.FULL)
+    assert full > 2 and set(codes[:full]) == {0}
+    large = (signed(LogHeader(made.job, 0, GRANTOR.id, 0, NOTHING, digest(bytes(9000)), 1, []), GRANTOR), bytes(9000))
+    assert shelf.append(large).code == AnswerCode.FULL
+    assert shelf.introduce(Made(3, owner=STRANGER)).code == AnswerCode.DONE
+    foreign = Made(4, owner=STRANGER)
+    assert shelf.append((log(foreign, 1)[0][0], log(foreign, 1)[0][1])).code == AnswerCode.DONE
+    big = signed(LogHeader(foreign.job, 0, GRANTOR.id, 1, NOTHING, digest(bytes(9999)), 1, []), GRANTOR)
+    assert shelf.append((big, bytes(9999))).code == AnswerCode.FULL
+    shelf.wall += limits.RETENTION_S + 1
+    assert shelf.introduce(Made(5)).code == AnswerCode.DONE
+    assert shelf.extend(made.segment(1)).code == AnswerCode.UNKNOWN
+    (effect,) = shelf.steward.listed(GRANTOR_AT, m.ListJobs(1, OWNER.public))
+    assert isinstance(effect, fx.Tell) and effect.message == m.Jobs(1, [Made(5).job])
+    assert shelf.steward.foreign == {} and shelf.steward.quota.of(STRANGER.public) == 0
+
+
+def test_one_owner_cannot_fill_a_steward_with_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "JOBS_PER_OWNER_MAX", 2)
+    shelf = Shelf()
+    codes = [shelf.introduce(Made(number)).code for number in (1, 2, 3)]
+    assert codes == [0, 0, AnswerCode.FULL]
+    assert shelf.introduce(Made(4, owner=STRANGER)).code == AnswerCode.DONE
+    monkeypatch.setattr(limits, "JOBS_PER_PEER_MAX", 3)
+    assert shelf.introduce(Made(5, owner=ME)).text == "keeps as many jobs as it can"
+    monkeypatch.setattr(limits, "JOBS_PER_PEER_MAX", 4)
+    monkeypatch.setattr(limits, "STEWARD_BYTES_PER_OWNER_MAX", 100)
+    tight = Shelf()
+    assert tight.introduce(Made(6)).text == "has no disk left for that owner"
+
+
+def test_an_expired_job_is_unknown() -> None:
+    shelf, made = Shelf(), Made()
+    shelf.introduce(made)
+    shelf.wall += 3601.0
+    assert told(shelf.steward.asked(GRANTOR_AT, m.Ask(1, made.job)), m.Answer)[0].code == AnswerCode.UNKNOWN
+    assert len(shelf.steward.jobs) == 0 and shelf.steward.quota.taken_bytes == 0
+
+
+# --- orphans ---------------------------------------------------------------------------------------------------------
+
+
+def result(made: Made) -> m.Results:
+    bench = Bench(slots=1)
+    bench.know(made, 2)
+    bench.take(made, (0, 1), slots=1)
+    (message,) = told(bench.ran(1), m.Results)
+    assert isinstance(message, m.Results)
+    return message
+
+
+def test_results_without_a_grantor_are_kept_and_then_acknowledged() -> None:
+    shelf, made = Shelf(), Made()
+    message = result(made)
+    assert shelf.steward.orphan(ME_AT, message) == []
+    shelf.introduce(made)
+    for _ in range(2):
+        (commit,) = shelf.steward.orphan(ME_AT, message)
+        assert isinstance(commit, fx.Commit) and commit.otherwise == ()
+        (write,) = commit.writes
+        assert write.key == (made.job, 1, 0)
+        assert write.value == (0, GRANTOR.id, pages.SIGNED.encode(message.receipt), message.page)
+        assert told(commit.then, m.Settled) == [m.Settled(made.job, [(1, 0)])]
+    assert len(shelf.steward.jobs[made.job].orphans) == 1
+
+
+def test_nobody_overwrites_anothers_orphan_or_brings_what_he_did_not_sign() -> None:
+    shelf, made = Shelf(), Made()
+    shelf.introduce(made)
+    message = result(made)
+    assert shelf.steward.orphan(STRANGER_AT, message) == []
+    shelf.steward.orphan(ME_AT, message)
+    said = read(message.receipt, Receipt)
+    forged = m.Results(signed(said, STRANGER), message.page, False)
+    assert shelf.steward.orphan(STRANGER_AT, forged) == []
+    with pytest.raises(PeerError):
+        shelf.steward.orphan(ME_AT, m.Results(message.receipt, b"another page", False))
+
+
+def test_orphans_are_bounded_by_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf, made = Shelf(), Made()
+    shelf.introduce(made)
+    said = read(result(made).receipt, Receipt)
+    monkeypatch.setattr(limits, "ORPHANS_PER_JOB_MAX", 3)
+
+    def bring(part: int, epoch: int = 0) -> bool:
+        receipt = Receipt(
+            made.job, epoch, GRANTOR.id, 1, part, said.spans, said.outcomes, said.digests, digest(b""), 0.0, b""
+        )
+        return bool(shelf.steward.orphan(ME_AT, m.Results(signed(receipt, ME), b"", False)))
+
+    assert not bring(0, epoch=1)
+    assert [bring(part) for part in range(5)] == [True, True, True, False, False]
+
+
+def test_a_restarted_steward_goes_on_where_it_was() -> None:
+    made = Made()
+    segments, entries = [made.segment(3), made.segment(2)], log(made, 4)
+    kept = Kept(Authority(made.spec), 1e9 + 60)
+    for message in segments:
+        kept.add_segment(message.segment, read(message.segment, Segment).count, 100)
+    for at in (0, 1, 3):
+        kept.restore_log(GRANTOR.id, 0, entries[at][0], len(entries[at][1]))
+    shelf = Shelf()
+    shelf.steward.restore(kept)
+    assert shelf.steward.quota.of(OWNER.public) == kept.disk_bytes > 0
+    state = shelf.state(made)
+    assert (state.segments, state.tasks, state.logs) == (2, 5, [(NodeId(GRANTOR.id), 0, 2)])
+    assert shelf.extend(made.segment(1)).code == AnswerCode.DONE
+    assert shelf.append(entries[2]).code == AnswerCode.DONE
+    assert shelf.state(made).logs == [(GRANTOR.id, 0, 4)]

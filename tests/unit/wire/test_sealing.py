@@ -1,0 +1,102 @@
+"""Sealing: only the right key opens, every purpose has a key of its own, and the vectors of the RFCs hold."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2pcpn.errors import PeerError
+from p2pcpn.identity.keys import Keypair
+from p2pcpn.wire.sealing import (
+    TAG_BYTES,
+    JobKeys,
+    derive,
+    digest,
+    job_id,
+    output_key,
+    result_digest,
+    seal,
+    swarm_proof,
+    unseal,
+    unwrap,
+    wrap,
+)  # fmt: skip
+
+OWNER, STEWARD, OTHER = (Keypair(bytes([number]) * 32) for number in (1, 2, 3))
+NONCE, JOB_KEY = bytes(16), bytes(range(32))
+
+
+@given(st.binary(max_size=200), st.integers(0, (1 << 32) - 1))
+def test_what_was_sealed_opens(data: bytes, nonce: int) -> None:
+    sealed = seal(JOB_KEY, nonce, data)
+    assert len(sealed) == len(data) + TAG_BYTES and unseal(JOB_KEY, nonce, sealed) == data
+
+
+@given(st.binary(max_size=60), st.data())
+def test_a_single_bit_makes_it_stay_closed(data: bytes, draw: st.DataObject) -> None:
+    sealed = bytearray(seal(JOB_KEY, 1, data))
+    at = draw.draw(st.integers(0, len(sealed) * 8 - 1))
+    sealed[at // 8] ^= 1 << at % 8
+    with pytest.raises(PeerError):
+        unseal(JOB_KEY, 1, bytes(sealed))
+
+
+@pytest.mark.parametrize(
+    ("key", "nonce", "data"), [(bytes(32), 1, None), (JOB_KEY, 2, None), (JOB_KEY, 1, b""), (JOB_KEY[:31], 1, None)]
+)
+def test_another_key_nonce_or_length_does_not_open(key: bytes, nonce: int, data: bytes | None) -> None:
+    with pytest.raises(PeerError):
+        unseal(key, nonce, seal(JOB_KEY, 1, b"data") if data is None else data)
+
+
+def test_the_seal_is_that_of_rfc_8439() -> None:
+    # Appendix A.5, without its associated data: the keystream is the same, so the ciphertext is.
+    key = bytes.fromhex("1c9240a5eb55d38af333888604f6b5f0473917c1402b80099dca5cbc207075c0")
+    nonce = int.from_bytes(bytes.fromhex("000000000102030405060708"), "big")
+    assert seal(key, nonce, b"Internet-Drafts are draft documents")[:16].hex() == "64a0861575861af460f062c79be643bd"
+
+
+def test_the_digest_is_blake3() -> None:
+    assert digest(b"").hex() == "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
+
+
+def test_every_purpose_has_a_key_of_its_own() -> None:
+    keys = JobKeys(JOB_KEY)
+    made = [
+        keys.code, keys.digests, keys.page(0), keys.page(1), keys.results(0, OWNER.id, 1), keys.results(1, OWNER.id, 1),
+        keys.results(0, STEWARD.id, 1), keys.results(0, OWNER.id, 2), output_key(keys.results(0, OWNER.id, 1)),
+        keys.blob(b"a"), keys.blob(b"b"), derive(JOB_KEY, b"other"), JobKeys(bytes(32)).code,
+    ]  # fmt: skip
+    assert len(set(made)) == len(made) and all(len(key) == 32 for key in made)
+    assert keys.blob(b"a") == JobKeys(JOB_KEY).blob(b"a")
+
+
+def test_a_job_key_is_wrapped_for_one_steward_by_the_owner() -> None:
+    wrapped = wrap(OWNER, STEWARD.public, NONCE, JOB_KEY)
+    assert len(wrapped) == 48 and unwrap(STEWARD, OWNER.public, NONCE, wrapped) == JOB_KEY
+    assert unwrap(OWNER, OWNER.public, NONCE, wrap(OWNER, OWNER.public, NONCE, JOB_KEY)) == JOB_KEY
+    for keypair, public, nonce, data in (
+        (OTHER, OWNER.public, NONCE, wrapped),
+        (STEWARD, OTHER.public, NONCE, wrapped),
+        (STEWARD, OWNER.public, bytes(15) + b"x", wrapped),
+        (STEWARD, OWNER.public, NONCE, wrapped[:-1]),
+        (STEWARD, OWNER.public, NONCE, wrap(OWNER, STEWARD.public, NONCE, b"short")),
+        (STEWARD, bytes([255]) * 32, NONCE, wrapped),
+    ):
+        with pytest.raises(PeerError):
+            unwrap(keypair, public, nonce, data)
+
+
+def test_digests_are_keyed_and_short() -> None:
+    assert len(result_digest(JOB_KEY, b"value")) == 16
+    assert result_digest(JOB_KEY, b"value") != result_digest(bytes(32), b"value")
+
+
+def test_a_swarm_proof_shows_the_key_and_is_empty_in_an_open_swarm() -> None:
+    assert swarm_proof(bytes(32), OWNER.public) == b""
+    assert len({swarm_proof(JOB_KEY, OWNER.public), swarm_proof(JOB_KEY, STEWARD.public), b""}) == 3
+
+
+def test_a_job_id_follows_from_its_owner_and_spec() -> None:
+    assert len({job_id(OWNER.public, b"spec"), job_id(STEWARD.public, b"spec"), job_id(OWNER.public, b"other")}) == 3
