@@ -27,7 +27,7 @@ import heapq
 import random
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -109,6 +109,7 @@ class Greeted:
     news: bool = False
     messages: tuple[Datagram, ...] = ()
     failed: tuple[Contact, PairFailed] | None = None
+    dropped: bool = False  # the greeting goes no further, and was counted
 
 
 class Greeter:
@@ -159,7 +160,7 @@ class Greeter:
             sent.append(self._transmit(hello, now))
         if len(hello.queue) == limits.PAIR_QUEUE_MAX:
             hello.queue.popleft()
-            self._counts["dropped_queue"] += 1
+            self._counts["unsaid"] += 1
         hello.queue.append(message)
         return sent
 
@@ -242,8 +243,7 @@ class Greeter:
         except PeerError:
             raise Refused("swarm") from None
         if header.version != VERSION:
-            self._counts["dropped_version"] += 1
-            return self.answer(Unsupported(0, self._me.versions), header.sender, len(data), address)
+            return self._no_common_version(0, header, len(data), address)
         message = CODEC.decode(body)
         if isinstance(message, Hello):
             return self._hello(header, message, len(data), address, now)
@@ -254,6 +254,11 @@ class Greeter:
         if isinstance(message, Unsupported):
             return self._unsupported(header, message)
         raise Refused("misplaced")
+
+    def _no_common_version(self, nonce: int, header: Header, size: int, address: Address) -> Greeted:
+        answer = self.answer(Unsupported(nonce, self._me.versions), header.sender, size, address)
+        self._counts["dropped_version"] += 1
+        return replace(answer, dropped=True)
 
     def answer(self, message: Datagram, to: bytes, request_bytes: int, address: Address) -> Greeted:
         """An unsigned greeting, never larger than what it answers."""
@@ -267,8 +272,7 @@ class Greeter:
     def _hello(self, header: Header, hello: Hello, size: int, address: Address, now: float) -> Greeted:
         version = common_version(self._me.versions, hello.versions)
         if version is None:
-            self._counts["dropped_version"] += 1
-            return self.answer(Unsupported(hello.nonce, self._me.versions), header.sender, size, address)
+            return self._no_common_version(hello.nonce, header, size, address)
         if not hello.cookie or not self._cookies.valid(hello.cookie, address, header.sender, now):
             cookie = self._cookies.make(address, header.sender, now)
             return self.answer(Retry(hello.nonce, cookie), header.sender, size, address)

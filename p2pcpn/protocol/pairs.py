@@ -111,7 +111,10 @@ class Pairs:
         self._table.forget(peer)
 
     def statistics(self) -> dict[str, int]:
-        """What is held now, and counts since the start: sent, heard, and each drop by its reason."""
+        """What is held now, and counts since the start: sent, heard, and each drop by its reason.
+
+        Whatever :meth:`receive` was given is counted once: in ``heard``, ``greeted``, or one ``dropped_…``.
+        """
         held = {"pairs": len(self._pairs), "hellos": len(self._greeter.hellos)}
         return {**held, **dict(sorted(self._counts.items()))}
 
@@ -153,7 +156,9 @@ class Pairs:
                 return self._traffic(header, data, address, now)
             if header.kind == TRAFFIC or header.recipient not in (self.id, NOBODY):
                 raise Refused("recipient")
-            return self._perform((self._greeter.receive(header, data, address, now),))
+            greeted = self._greeter.receive(header, data, address, now)
+            self._counts["greeted"] += not greeted.dropped
+            return self._perform((greeted,))
         except Refused as refused:
             self._counts[f"dropped_{refused.reason}"] += 1
         except PeerError:
@@ -216,7 +221,8 @@ class Pairs:
         return effects
 
     def _unknown(self, header: Header, size: int, address: Address, now: float) -> list[Effect]:
-        self._counts["dropped_unknown"] += 1
         if not self._resets.take(now):
-            return []
-        return self._perform((self._greeter.answer(Retry(header.sequence, b""), header.sender, size, address),))
+            raise Refused("unknown")
+        answer = self._greeter.answer(Retry(header.sequence, b""), header.sender, size, address)
+        self._counts["dropped_unknown"] += 1
+        return self._perform((answer,))

@@ -315,6 +315,12 @@ HEADERS = st.builds(
 HOSTS = st.ip_addresses().map(str)
 
 
+def counted(pairs: Pairs) -> int:
+    """Datagrams that were heard, greeted or dropped."""
+    counts = pairs.statistics()
+    return sum(count for name, count in counts.items() if name in ("heard", "greeted") or name.startswith("dropped_"))
+
+
 @given(
     st.lists(
         st.one_of(
@@ -341,9 +347,11 @@ def test_whatever_comes_effects_are_returned_and_nothing_is_raised(
     wire.meet(a, b)
     wire.say(a, contact(NOBODY, ("198.51.100.1", 1)), Ping(1, 2))
     pairs = wire.peers[a]
+    before = counted(pairs)
     for data in datagrams:
         for effect in pairs.receive(data, (host, port), wire.now):
             assert isinstance(effect, SendBytes) and len(effect.data) <= max(len(data), 296)
+    assert counted(pairs) == before + len(datagrams), "each datagram is counted once"
     assert all(isinstance(effect, (SendBytes, Heard)) for effect in pairs.expire(wire.now + later))
     assert sum(pairs.statistics().values()) >= 0
 
