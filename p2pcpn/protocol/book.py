@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.leases import LeaseHeld, Leases
 from p2pcpn.protocol.ledger import SETTLED, Ledger
 from p2pcpn.protocol.participants import Participant, Participants
@@ -72,13 +71,10 @@ class Book:
         self.fail([(index, 1) for index in over])
         return over
 
-    def forget(self, node: NodeId) -> None:
-        """A peer takes part no more: what it holds waits again, uncharged."""
-        peer = self.participants.peers.get(node)
-        if peer is not None:
-            for token in list(peer.tokens):
-                self._end_lease(token)
-            self.participants.remove(node)
+    def relieve(self, peer: Participant) -> None:
+        """What a peer holds waits again, uncharged."""
+        for token in list(peer.tokens):
+            self._end_lease(token)
 
     def reconcile(self) -> None:
         """The ledger learned what an earlier epoch settled: the stock forgets its pages."""

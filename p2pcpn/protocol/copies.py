@@ -16,6 +16,8 @@ from p2pcpn.wire.addresses import Contact
 
 # Unanswered segments of a holder, rarely above 4 MiB: what is on its way at one segment a tenth of a second.
 UNANSWERED_MAX = 16
+# Segments whose receipts wait for enough holders: seven minutes of a busy log. Workers offer older ones again anyway.
+PENDING_MAX = 4096
 Parts = dict[NodeId, tuple[Contact, list[tuple[int, int]]]]  # by worker: receipts as (token, part)
 
 
@@ -56,6 +58,8 @@ class Copies:
         """A segment was closed: ``settled`` indices so far; ``parts`` wait until it is safe."""
         self._settled.append(settled)
         self._pending.append((len(self._settled) - 1, parts))
+        if len(self._pending) > PENDING_MAX:
+            self._pending.popleft()
 
     def join(self, contact: Contact) -> None:
         """One more holder, which has nothing yet."""

@@ -24,6 +24,7 @@ from p2pcpn.protocol.effects import Commit, Effect, Notify, Probe, Tell, TellLog
 from p2pcpn.protocol.heads import CONTACT, Head
 from p2pcpn.protocol.settlement import LogSegment, LogWriter
 from p2pcpn.protocol.trustees import Trustees
+from p2pcpn.protocol.vigil import DEAD_S, LOOK_S, REFUSED_S, Vigil
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Answer, AnswerCode, Append, Extend, Finish, Introduce, Settled, Take
@@ -31,15 +32,6 @@ from p2pcpn.wire.statements import LogHeader, Segment, Signed, Spec, read
 
 if TYPE_CHECKING:
     from p2pcpn.protocol.grantor import Grantor
-
-# How often holders are looked for where they are too few, and silent ones looked at.
-LOOK_S = 5.0
-# So many looks without an answer to what was sent (30 to 35 s), or lost sessions in a row: it is no holder.
-SILENT_LOOKS = 6
-DOUBTS_MAX = 3
-# A storage peer that died is tried again after this; one that refused (full, keeps nothing) much later.
-DEAD_S = limits.DEAD_S
-REFUSED_S = limits.DEAD_S_MAX
 
 
 class Custody:
@@ -74,10 +66,7 @@ class Custody:
         self._settled = 0
         self._ended = False  # nothing will be settled any more, and the log is closed
         self._parts: Parts = {}
-        self._silent: dict[NodeId, int] = {}  # looks since this steward or holder owes us an answer
-        self._doubts: dict[NodeId, int] = {}  # lost sessions since its last answer
-        self._in_doubt: dict[NodeId, None] = {}
-        self._shunned: dict[NodeId, float] = {}
+        self._vigil = Vigil()
         self._now = 0.0
         self._head = Head(job, epoch, self.spec.retention_s)
         self._look_at: float | None = None
@@ -181,7 +170,7 @@ class Custody:
             return
         for contact in self.candidates():
             node = NodeId(contact.id)
-            if node in self.copies.holders or node in self.stewards.all or node == self.me or node in self._shunned:
+            if node in self.copies.holders or node in self.stewards.all or node == self.me or self._vigil.shuns(node):
                 continue
             self.copies.join(contact)
             missing -= 1
@@ -225,8 +214,7 @@ class Custody:
             return []
         if message.code != AnswerCode.DONE:
             return self._lose(peer, now + REFUSED_S)
-        self._silent.pop(peer, None)
-        self._doubts.pop(peer, None)
+        self._vigil.answered(peer)
         if self.stewards.answered(peer, message.request):
             return self._report_kept()
         self.copies.answered(peer, message.request)
@@ -248,17 +236,14 @@ class Custody:
         contact = self._contact(peer)
         if contact is None or not self._owes(peer):
             return []
-        self._in_doubt[peer] = None
-        doubts = self._doubts[peer] = self._doubts.get(peer, 0) + 1
-        if doubts > DOUBTS_MAX:  # it lives, says every probe, but no session with it holds
+        if not self._vigil.doubt(peer):  # it lives, says every probe, but no session with it holds
             return self._lose(peer, self._now + DEAD_S)
         return [Probe(contact)]
 
     def peer_alive(self, peer: NodeId) -> list[Effect]:
         """Only the session was lost: say again what was not answered. Requests are idempotent."""
-        if peer not in self._in_doubt:
+        if not self._vigil.resolved(peer):
             return []
-        del self._in_doubt[peer]
         trustee, holder = self.stewards.get(peer), self.copies.holders.get(peer)
         effects = list(trustee.unanswered.values()) if trustee is not None else []
         if holder is not None:
@@ -274,9 +259,7 @@ class Custody:
     def _lose(self, peer: NodeId, until: float) -> list[Effect]:
         self.stewards.lose(peer)
         self.copies.leave(peer)
-        self._shunned[peer] = until
-        for memory in (self._silent, self._doubts, self._in_doubt):
-            memory.pop(peer, None)
+        self._vigil.give_up(peer, until)
         return self._replace() + self._report_kept()
 
     def _replace(self) -> list[Effect]:
@@ -316,12 +299,10 @@ class Custody:
 
     def _look(self, now: float) -> list[Effect]:
         self._look_at = now + LOOK_S if self._uneasy else None
-        for peer in [peer for peer, until in self._shunned.items() if until <= now]:
-            del self._shunned[peer]
+        self._vigil.relent(now)
         effects: list[Effect] = []
         for peer in dict.fromkeys([*self.stewards.all, *self.copies.holders]):
-            looks = self._silent[peer] = self._silent.get(peer, 0) + 1 if self._owes(peer) else 0
-            if looks > SILENT_LOOKS:
+            if not self._vigil.look(peer, self._owes(peer)):
                 effects += self._lose(peer, now + DEAD_S)
         return effects + self._replace()
 

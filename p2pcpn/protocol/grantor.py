@@ -18,16 +18,17 @@ from collections.abc import Callable
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
-from p2pcpn.identity.keys import Keypair, NodeId, node_id
+from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol import events
 from p2pcpn.protocol.acceptance import Acceptance
+from p2pcpn.protocol.attendance import Attendance
 from p2pcpn.protocol.book import Book
 from p2pcpn.protocol.custody import Custody
-from p2pcpn.protocol.effects import Effect, Notify, Probe, Tell
+from p2pcpn.protocol.effects import Effect, Hangup, Notify, Tell
 from p2pcpn.protocol.hardship import Hardship
 from p2pcpn.protocol.leases import LeaseHeld
 from p2pcpn.protocol.leasing import Leasing
-from p2pcpn.protocol.participants import SLOTS_MAX, Participant
+from p2pcpn.protocol.participants import Participant
 from p2pcpn.protocol.settlement import LogWriter
 from p2pcpn.protocol.spans import Span, covers, joined, overlap
 from p2pcpn.protocol.stock import Page
@@ -71,7 +72,6 @@ class Grantor:
         self.epoch = epoch
         self.me = me
         self.contact = contact
-        self.rank = rank
         self.custody = custody
         self.granting = granting
         self.total: int | None = None
@@ -79,7 +79,6 @@ class Grantor:
         self.book = Book(self.spec.retries, self.spec.max_workers)
         self.ledger = self.book.ledger
         self.log = LogWriter(job, epoch, me)
-        self._peers = self.book.participants
         self._acceptance = Acceptance(
             job=job, epoch=epoch, me=me.id, keys=keys, trusted=trusted, book=self.book, log=self.log, custody=custody
         )
@@ -89,12 +88,16 @@ class Grantor:
             job=job, epoch=epoch, me=me, contact=contact, owner=spec.key, spec=self.spec, keys=keys, book=self.book,
             supply=self._supply,
         )  # fmt: skip
+        self._attendance = Attendance(
+            job=job, epoch=epoch, me=me.id, retries=self.spec.retries, rank=rank, book=self.book,
+            leasing=self._leasing, hardship=self._hardship,
+        )  # fmt: skip
         custody.report(self, now)
 
     @property
     def participants(self) -> dict[NodeId, Participant]:
         """The peers that claimed, by id."""
-        return self._peers.peers
+        return self.book.participants.peers
 
     @property
     def leases(self) -> dict[int, LeaseHeld]:
@@ -162,23 +165,9 @@ class Grantor:
         """A peer's claim, signature checked. Returns the verdict and what follows from it."""
         if self.finished or not self.granting:
             return UNKNOWN, []
-        if claim.job != self.job or claim.epoch != self.epoch or claim.grantor != self.me.id or claim.slots == 0:
-            raise PeerError("a claim names another job, epoch or grantor, or no slots")
-        if node_id(key) != claim.contact.id:
-            raise PeerError("a claim is signed by another key than its peer's")
-        peer = NodeId(claim.contact.id)
-        effects: list[Effect] = []
-        found = self.participants.get(peer)
-        if found is not None and claim.boot > found.boot:
-            effects += self._lost(peer, now, "it restarted")
-            found = None
+        found, effects = self._attendance.claimed(claim, key, now)
         if found is None:
-            if len(self.participants) >= limits.SESSIONS_MAX:
-                return UNWANTED, effects
-            slots = min(claim.slots, SLOTS_MAX)
-            found = Participant(claim.contact, key, claim.boot, slots, self.rank(claim.contact, claim.rtt_ms))
-            self._peers.add(found)
-            self.declined.pop(peer, None)
+            return UNWANTED, effects
         effects += self._work(now)
         return (TAKEN if found.taken else STANDBY), effects
 
@@ -187,23 +176,6 @@ class Grantor:
     def _work(self, now: float, spoke: Participant | None = None) -> list[Effect]:
         """Lease what waits, where there is anything to lease; ``spoke``: only this peer's needs can have changed."""
         return [] if self.finished or not self.granting else self._leasing.work(now, spoke)
-
-    def _lose_lease(self, token: int, why: str) -> list[Effect]:
-        """A lease ends unfulfilled: its tasks wait again, each one loss richer, or have lost too often."""
-        over = self.book.lose_lease(token)
-        if not over:
-            return []
-        text = f"its peer was lost {self.spec.retries + 1} times ({why}); see retries="
-        return [Notify(events.GaveUp(self.job, over, text))]
-
-    def _lost(self, peer: NodeId, now: float, why: str) -> list[Effect]:
-        """A peer is gone with all it held; it may claim again."""
-        effects: list[Effect] = []
-        for token in list(self.participants[peer].tokens):
-            effects += self._lose_lease(token, f"peer {peer.hex()[:8]}: {why}")
-        self._peers.remove(peer)
-        self._hardship.watch(now)
-        return effects
 
     # --- what workers say --------------------------------------------------------------------------------------
 
@@ -255,8 +227,9 @@ class Grantor:
             peer.missing += 1
         self.book.give_back(message.token, owed)
         if message.code == "leaving" or peer.declines > DECLINES_MAX or peer.missing > MISSING_MAX:
-            self.book.forget(peer.node)
-            self._hardship.watch(now)
+            self._attendance.dismiss(peer, now)
+            if peer.missing > MISSING_MAX:  # begin anew: a peer whose session is closed claims again
+                effects = [Hangup(peer.node, "lacks what it was sent, again and again")]
         return effects + self._work(now)
 
     def output(self, sender: Contact, message: Output, now: float) -> list[Effect]:
@@ -272,11 +245,13 @@ class Grantor:
 
     def _live(self, sender: Contact, token: int, now: float) -> LeaseHeld | None:
         """The live lease that ``sender`` speaks of, renewed; none where it has ended, or is another's."""
+        peer = self.participants.get(NodeId(sender.id))
+        if peer is not None:
+            peer.spoke()
         lease = self.leases.get(token)
         if lease is None or lease.peer != sender.id:
             return None
         self.book.leases.renew(lease, now + limits.LEASE_S)
-        self.participants[lease.peer].spoke()
         return lease
 
     # --- peers come and go -------------------------------------------------------------------------------------
@@ -287,51 +262,22 @@ class Grantor:
 
     def session_opened(self, peer: NodeId, now: float) -> list[Effect]:
         """A session is there (again), whoever dialled: a participant that was in doubt goes on."""
-        effects = self.custody.peer_alive(peer)
-        found = self.participants.get(peer)
-        if found is None:
-            return effects
-        doubted = found.in_doubt
-        if not doubted and not found.redialled:
-            return effects
-        found.spoke()
-        return effects + (self._leasing.resume(found) if doubted else []) + self._work(now)
+        effects = self.custody.peer_alive(peer) + self._attendance.session_opened(peer)
+        return effects + self._work(now) if peer in self.participants else effects
 
     def session_closed(self, peer: NodeId, now: float) -> list[Effect]:
         """The session is lost, or could not be made: nothing is leased to the peer until we know that it lives."""
         effects = self.custody.session_closed(peer)
-        found = self.participants.get(peer)
-        if found is None:
-            return effects
-        found.session_lost()
-        if not found.tokens:
-            self._peers.remove(peer)
-            self._hardship.watch(now)
-            return effects + self._work(now)
-        if found.redialled:  # it answers probes, but no session with it can be made
-            if found.heard:
-                effects += self._lost(peer, now, "no session with it holds")
-            else:
-                self.book.forget(peer)
-            return effects + self._work(now)
-        found.in_doubt = True
-        return effects or [Probe(found.contact)]
+        effects += [effect for effect in self._attendance.session_closed(peer, now) if effect not in effects]
+        return effects + self._work(now)
 
     def peer_dead(self, peer: NodeId, now: float) -> list[Effect]:
         """Probes failed: its leases end now, not in 30 seconds."""
-        effects = self.custody.peer_dead(peer, now)
-        if peer in self.participants:
-            effects += self._lost(peer, now, "it died")
-        return effects + self._work(now)
+        return self.custody.peer_dead(peer, now) + self._attendance.dead(peer, now) + self._work(now)
 
     def peer_alive(self, peer: NodeId, now: float) -> list[Effect]:
         """Only the session was lost: ask for a new one and say there what may have got lost with the old."""
-        effects = self.custody.peer_alive(peer)
-        found = self.participants.get(peer)
-        if found is not None and found.in_doubt:
-            found.in_doubt, found.redialled = False, True
-            effects += self._leasing.resume(found)
-        return effects
+        return self.custody.peer_alive(peer) + self._attendance.alive(peer)
 
     # --- time --------------------------------------------------------------------------------------------------
 
@@ -343,21 +289,15 @@ class Grantor:
     def deadline(self) -> float | None:
         """When :meth:`expire` is due."""
         times = (
-            self.book.leases.deadline(), self.log.deadline(), self._hardship.deadline(), self._leasing.deadline(),
-            self.custody.deadline(),
+            self.book.leases.deadline(), self.log.deadline(), self._hardship.deadline(), self.custody.deadline(),
+            # Who has nothing left to grant makes no offer: a deadline that nobody meets would be due for ever.
+            None if self.finished or not self.granting else self._leasing.deadline(),
         )  # fmt: skip
         return min((time for time in times if time is not None), default=None)
 
     def expire(self, now: float) -> list[Effect]:
         """Act on every deadline that has passed."""
-        effects: list[Effect] = []
-        for token in self.book.leases.expired(now):
-            peer = self.leases[token].peer
-            effects += self._lose_lease(token, "no sign of life for 30 s")
-            if not self.participants[peer].tokens:  # silent: it may claim again
-                self._peers.remove(peer)
-                self._hardship.watch(now)
-        effects += self._hardship.expire(now) + self._log_due(now)
+        effects = self._attendance.expire(now) + self._hardship.expire(now) + self._log_due(now)
         return effects + self.custody.expire(now, self.log) + self._work(now)
 
     def _log_due(self, now: float, *, force: bool = False) -> list[Effect]:

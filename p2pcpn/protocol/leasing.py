@@ -59,7 +59,7 @@ class Leasing:
             self._calling.satisfied()
             return []
         stuck = ledger.stuck(peers.taken()) if ledger.barred_waiting else []
-        promoted = peers.promote(ledger.waiting, stuck)
+        promoted = peers.promote(ledger.waiting, stuck, now)
         effects: list[Effect] = []
         for peer in promoted:
             peer.ready = True

@@ -3,7 +3,8 @@
 ::
 
     claimed ──> standby ──nearest first──> taken ──session lost──> in doubt ──alive──> dialled ──session──> taken
-                   ^── its slots are due to another ──┘               └──dead──> forgotten
+                   ^── rests: silent, or not to be dialled ──┤        └──dead──> forgotten
+                   └── its slots are due to another ─────────┘
 
 Slots are counted as they change: whether more peers are wanted is asked after every batch of results.
 """
@@ -39,6 +40,8 @@ class Participant:
     in_doubt: bool = False  # its session is lost and nobody knows yet whether it lives
     redialled: bool = False  # it lives; a session was asked for since it last spoke
     heard: bool = False  # it has spoken about this job over a session
+    rest_until: float = float("-inf")  # it is not taken before
+    failed_dials: int = 0  # in a row
     held: int = 0
     completed: int = 0
     pace: Pace = field(default_factory=lambda: Pace(0))
@@ -58,6 +61,7 @@ class Participant:
         """It said something about this job: it lives and its session works."""
         self.heard = self.ready = True
         self.in_doubt = self.redialled = False
+        self.rest_until, self.failed_dials = float("-inf"), 0
 
     def lacks_blob(self, digest: bytes) -> bool:
         """Whether it was not sent that blob in this session; notes that it is now."""
@@ -126,7 +130,13 @@ class Participants:
         """Who is taken."""
         return [node for node, peer in self.peers.items() if peer.taken]
 
-    def promote(self, waiting: int, stuck: list[frozenset[NodeId]]) -> list[Participant]:
+    def rest(self, peer: Participant, until: float) -> None:
+        """A taken peer that holds nothing stands by again and is not taken before ``until``, or before it speaks."""
+        peer.rest_until = until
+        if peer.taken:
+            self._release(peer)
+
+    def promote(self, waiting: int, stuck: list[frozenset[NodeId]], now: float) -> list[Participant]:
         """Take standing-by peers, nearest first, while more slots are wanted; returns the newly taken.
 
         ``stuck``: for tasks that wait and that no taken peer may have, who must not have them.
@@ -135,15 +145,18 @@ class Participants:
             self._grow(waiting)
         promoted: list[Participant] = []
         if self._standby and self.wanted(waiting) > 0:
-            for peer in sorted((self.peers[node] for node in self._standby), key=lambda peer: peer.rank):
+            for peer in sorted(self._rested(now), key=lambda peer: peer.rank):
                 if self.wanted(waiting) <= 0:
                     break
                 self._take(peer)
                 promoted.append(peer)
         for barred in stuck:
             if all(peer.node in barred for peer in promoted):
-                promoted += self._unstick(barred)
+                promoted += self._unstick(barred, now)
         return promoted
+
+    def _rested(self, now: float) -> list[Participant]:
+        return [peer for peer in map(self.peers.__getitem__, self._standby) if peer.rest_until <= now]
 
     def _grow(self, waiting: int) -> None:
         """Peers that were taken with fewer slots than they claimed come before new ones."""
@@ -153,9 +166,9 @@ class Participants:
         for peer in sorted(cut, key=lambda peer: peer.rank):
             self._set_slots(peer, min(peer.claimed_slots, peer.slots + self._slots_max - self.slots))
 
-    def _unstick(self, barred: frozenset[NodeId]) -> list[Participant]:
+    def _unstick(self, barred: frozenset[NodeId], now: float) -> list[Participant]:
         """Take the nearest standing-by peer that is not barred; where no slot is free, an idle one makes room."""
-        able = [self.peers[node] for node in self._standby if node not in barred]
+        able = [peer for peer in self._rested(now) if peer.node not in barred]
         if not able:
             return []
         if self._slots_max and self.slots >= self._slots_max:

@@ -28,7 +28,7 @@ def booked() -> tuple[Book, Participant]:
     peer = Participant(at(keypair(10), 5010), keypair(10).public, 1, 2, (0.0, b""))
     book.ledger.extend(4)
     book.participants.add(peer)
-    book.participants.promote(4, [])
+    book.participants.promote(4, [], 0.0)
     table = Table()
     segment, sealed = table.segment(4)
     table.grantor.restore(segment, sealed, [[]])
@@ -50,7 +50,8 @@ def test_a_lost_lease_is_charged_and_a_forgotten_peer_is_not() -> None:
     assert book.lease(peer, 4, 130.0) == 1
     assert book.lose_lease(1) == []
     assert book.lease(peer, 4, 130.0) == 2
-    book.forget(peer.node)
+    book.relieve(peer)
+    book.participants.remove(peer.node)
     assert (book.ledger.waiting, book.ledger.leased) == (4, 0)
     book.participants.add(Participant(peer.contact, peer.key, 1, 2, peer.rank))
     again = book.participants.peers[peer.node]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from p2pcpn.protocol.copies import UNANSWERED_MAX, Copies, Parts
+from p2pcpn.protocol.copies import PENDING_MAX, UNANSWERED_MAX, Copies, Parts
 from tests.unit.protocol.granting import at, keypair
 
 A, B, W = keypair(10), keypair(11), keypair(12)
@@ -89,3 +89,9 @@ def test_what_is_remembered_of_a_safe_segment_is_a_few_bytes() -> None:
     assert not copies.holders[A.id].ahead
     assert copies._settled.itemsize == 8
     assert len(copies) == 10_000
+
+
+def test_receipts_that_no_holder_can_make_safe_are_remembered_within_a_bound() -> None:
+    copies = log(PENDING_MAX + 10)
+    assert len(copies._pending) == PENDING_MAX
+    assert copies.release(PENDING_MAX + 10)[0][1][0] == (10, 0)

@@ -6,8 +6,7 @@ from typing import Any
 
 from p2pcpn import limits
 from p2pcpn.identity.keys import Keypair
-from p2pcpn.protocol import custody as module
-from p2pcpn.protocol import events
+from p2pcpn.protocol import events, vigil
 from p2pcpn.protocol.effects import Commit, Probe, Publish, Tell, TellBlob, TellLog
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
@@ -124,7 +123,7 @@ def test_log_segments_that_were_not_answered_are_said_again_too() -> None:
 
 def test_a_steward_with_which_no_session_holds_is_lost() -> None:
     table = guarded()
-    for _ in range(module.DOUBTS_MAX + 1):
+    for _ in range(vigil.DOUBTS_MAX + 1):
         table.session_closed(A.id)
         table.peer_alive(A.id)
     assert table.custody.stewards.get(A.id) is None
@@ -202,7 +201,7 @@ def test_a_peer_that_appears_late_is_sent_the_whole_log() -> None:
         settle(table)
     assert not table.workers[keypair(10).id].of(m.Settled)
     table.candidates.append(at(keypair(30), 5030))
-    table.pass_time(module.LOOK_S + 0.1)
+    table.pass_time(vigil.LOOK_S + 0.1)
     assert [effect.number for effect in stored(table, keypair(30))] == [0, 1]
     answer_all(table, keypair(30))
     assert [message.parts for message in table.workers[keypair(10).id].of(m.Settled)] == [[(1, 0)], [(2, 0)]]
@@ -216,7 +215,7 @@ def test_a_holder_that_refuses_is_not_asked_again_soon() -> None:
     table.pass_time(60.0)
     assert len(appends(table, keypair(30))) == 1
     assert not stored(table, keypair(30))
-    table.pass_time(module.REFUSED_S)
+    table.pass_time(vigil.REFUSED_S)
     assert stored(table, keypair(30))
 
 
@@ -234,7 +233,7 @@ def test_a_holder_that_stays_silent_is_replaced() -> None:
     settle(table)
     answer_all(table, A)
     settle(table)
-    table.pass_time(module.LOOK_S * (module.SILENT_LOOKS + 3))
+    table.pass_time(vigil.LOOK_S * (vigil.SILENT_LOOKS + 3))
     assert table.custody.stewards.get(A.id) is None
     assert [effect.number for effect in stored(table, keypair(30))] == [0, 1]
 
@@ -245,7 +244,7 @@ def test_a_holder_that_is_slow_but_answers_stays() -> None:
         settle(table)
         holder = table.custody.copies.holders[A.id]
         answer_all(table, A)
-        table.pass_time(module.LOOK_S)
+        table.pass_time(vigil.LOOK_S)
         assert table.custody.copies.holders[A.id] is holder
 
 

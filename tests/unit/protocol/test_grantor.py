@@ -8,7 +8,7 @@ import pytest
 
 from p2pcpn.errors import PeerError
 from p2pcpn.protocol import events
-from p2pcpn.protocol.effects import Probe, Publish, Tell, TellBlob
+from p2pcpn.protocol.effects import Hangup, Probe, Publish, Tell, TellBlob
 from p2pcpn.protocol.grantor import STANDBY, TAKEN, UNKNOWN, UNWANTED, blobs_of
 from p2pcpn.protocol.hardship import PATIENCE_S, STALL_S
 from p2pcpn.protocol.ledger import CANCELLED, FAILED, SETTLED
@@ -182,7 +182,7 @@ def test_a_lease_that_expires_goes_to_the_next_claim() -> None:
     assert table.grantor.leases
     table.pass_time(2.0)
     assert not table.grantor.leases
-    assert silent.node not in table.grantor.participants
+    assert len(silent.grants) == 1
     assert table.worker(11).indices == [0, 1]
 
 
@@ -285,6 +285,60 @@ def test_a_peer_whose_sessions_do_not_hold_is_lost() -> None:
     table.peer_alive(worker.node)
     table.session_closed(worker.node)
     assert [event.indices for event in table.seen(events.GaveUp)] == [[1]]
+
+
+def test_a_peer_that_was_silent_and_speaks_again_is_leased_to_again() -> None:
+    table = Table()
+    table.extend(4)
+    worker = table.worker(10)
+    lease = worker.last
+    table.pass_time(31.0)
+    assert table.grantor.book.participants.slots == 0
+    worker.run(lease)
+    assert table.delivered == [0, 1]
+    assert worker.last.spans == [(2, 2)]
+
+
+def test_a_silent_peer_that_claims_again_is_taken_again() -> None:
+    table = Table()
+    table.extend(2)
+    worker = table.worker(10)
+    table.pass_time(31.0)
+    assert worker.claim() == TAKEN
+    assert len(worker.grants) == 2
+
+
+def test_a_peer_said_to_be_dead_whose_session_is_open_may_still_speak() -> None:
+    table = Table()
+    table.extend(4)
+    worker = table.worker(10)
+    table.peer_dead(worker.node)
+    assert not table.grantor.leases
+    told = m.Progress(table.job, worker.last.token, [])
+    table.act(lambda grantor, now: grantor.progress(worker.contact, told, now))
+    table.extend(1)
+    assert len(worker.grants) == 2
+
+
+def test_a_peer_that_cannot_be_dialled_is_tried_again_later_and_later() -> None:
+    table = Table()
+    table.extend(2)
+    worker, started, tried = table.worker(10), table.now, []
+    while table.now < started + 200:
+        if table.grantor.leases:
+            tried.append(table.now - started)
+            table.session_closed(worker.node)
+            table.peer_alive(worker.node)
+            table.session_closed(worker.node)
+        table.pass_time(1.0)
+    waits = [later - sooner for sooner, later in pairwise(tried)]
+    assert 4 <= len(tried) <= 8
+    assert waits == sorted(waits)
+    table.extend(1)
+    table.pass_time(70.0)
+    table.session_opened(worker.node)
+    worker.run()
+    assert table.delivered
 
 
 def test_an_idle_peer_whose_session_closes_is_forgotten() -> None:
@@ -545,8 +599,9 @@ def test_a_peer_that_goes_on_lacking_takes_part_no_more() -> None:
     table.extend(2)
     worker = table.worker(10)
     while worker.node in table.grantor.participants:
-        worker.give_back(worker.last, "missing")
+        effects = worker.give_back(worker.last, "missing")
     assert len(worker.grants) < 10
+    assert [effect.peer for effect in effects if isinstance(effect, Hangup)] == [worker.node]
 
 
 def test_a_return_of_tasks_outside_the_lease_is_refused() -> None:

@@ -25,17 +25,17 @@ def table(*peers: Participant, slots_max: int = 0) -> Participants:
 def test_the_nearest_are_taken_until_slots_are_enough() -> None:
     far, near, middle = peer(30), peer(10), peer(20)
     found = table(far, near, middle)
-    assert found.promote(3, []) == [near, middle]
+    assert found.promote(3, [], 0.0) == [near, middle]
     assert (found.slots, found.slots_idle) == (4, 4)
-    assert found.promote(4, []) == []
-    assert found.promote(5, []) == [far]
+    assert found.promote(4, [], 0.0) == []
+    assert found.promote(5, [], 0.0) == [far]
     assert found.taken() == [far.node, near.node, middle.node]
 
 
 def test_slots_of_peers_that_hold_something_are_not_idle() -> None:
     one = peer(10)
     found = table(one)
-    found.promote(1, [])
+    found.promote(1, [], 0.0)
     found.hold(one, 3)
     assert (found.slots_idle, found.wanted(2)) == (0, 2)
     found.hold(one, -3)
@@ -45,18 +45,18 @@ def test_slots_of_peers_that_hold_something_are_not_idle() -> None:
 def test_slots_are_bounded_and_a_cut_peer_grows_when_there_is_room() -> None:
     near, far = peer(10, 2), peer(20, 4)
     found = table(near, far, slots_max=3)
-    found.promote(100, [])
+    found.promote(100, [], 0.0)
     assert (near.slots, far.slots, found.slots) == (2, 1, 3)
     found.hold(far, 1)
     assert found.remove(near.node) is near
-    assert found.promote(100, []) == []
+    assert found.promote(100, [], 0.0) == []
     assert (far.slots, far.pace.slots, found.slots) == (3, 3, 3)
 
 
 def test_a_forgotten_peer_takes_its_slots_along() -> None:
     one = peer(10)
     found = table(one)
-    found.promote(1, [])
+    found.promote(1, [], 0.0)
     assert found.remove(one.node) is one
     assert found.remove(one.node) is None
     assert (found.slots, found.slots_idle, found.peers) == (0, 0, {})
@@ -65,24 +65,24 @@ def test_a_forgotten_peer_takes_its_slots_along() -> None:
 def test_for_tasks_that_the_taken_must_not_have_another_is_taken() -> None:
     one, two = peer(10), peer(20)
     found = table(one, two)
-    found.promote(1, [])
+    found.promote(1, [], 0.0)
     found.hold(one, 1)
     barred = frozenset({one.node})
-    assert found.promote(0, [barred]) == [two]
-    assert found.promote(0, [barred | {two.node}]) == []
+    assert found.promote(0, [barred], 0.0) == [two]
+    assert found.promote(0, [barred | {two.node}], 0.0) == []
 
 
 def test_where_no_slot_is_free_an_idle_barred_peer_makes_room() -> None:
     one, two, three = peer(10, 1), peer(20, 1), peer(30, 1)
     found = table(one, two, three, slots_max=2)
-    found.promote(9, [])
+    found.promote(9, [], 0.0)
     assert found.taken() == [one.node, two.node]
     barred = frozenset({one.node, two.node})
     found.hold(one, 1)
     found.hold(two, 1)
-    assert found.promote(1, [barred]) == []
+    assert found.promote(1, [barred], 0.0) == []
     found.hold(two, -1)
-    assert found.promote(1, [barred]) == [three]
+    assert found.promote(1, [barred], 0.0) == [three]
     assert not two.taken
     assert (two.slots, found.slots) == (0, 2)
 
@@ -90,15 +90,15 @@ def test_where_no_slot_is_free_an_idle_barred_peer_makes_room() -> None:
 def test_one_peer_is_enough_for_all_that_is_stuck() -> None:
     one, two, three = peer(10), peer(20), peer(30)
     found = table(one, two, three)
-    found.promote(1, [])
+    found.promote(1, [], 0.0)
     found.hold(one, 1)
-    assert found.promote(0, [frozenset({one.node}), frozenset({one.node, NodeId(b"x" * 20)})]) == [two]
+    assert found.promote(0, [frozenset({one.node}), frozenset({one.node, NodeId(b"x" * 20)})], 0.0) == [two]
 
 
 def test_who_holds_least_is_leased_to_first() -> None:
     one, two, three = peer(10, 2), peer(20, 4), peer(30, 4)
     found = table(one, two, three)
-    found.promote(10, [])
+    found.promote(10, [], 0.0)
     for each, held in ((one, 2), (two, 2), (three, 2)):
         found.hold(each, held)
         each.ready = True
@@ -131,3 +131,18 @@ def test_a_peer_that_spoke_is_in_doubt_no_more() -> None:
     assert one.session is not before
     one.spoke()
     assert (one.ready, one.heard, one.in_doubt, one.redialled) == (True, True, False, False)
+
+
+def test_a_peer_that_rests_gives_its_slots_back_and_is_passed_over() -> None:
+    one, two = peer(10), peer(20)
+    found = table(one, two)
+    found.promote(1, [], 0.0)
+    found.rest(one, 5.0)
+    assert (one.taken, one.ready, found.slots) == (False, False, 0)
+    assert found.promote(9, [], 4.0) == [two]
+    assert found.promote(9, [frozenset({two.node})], 4.0) == []
+    assert found.promote(9, [], 5.0) == [one]
+    found.rest(one, float("inf"))
+    assert found.promote(9, [], 1e9) == []
+    one.spoke()
+    assert found.promote(9, [], 1e9) == [one]
