@@ -221,8 +221,10 @@ class Pairs:
         return effects
 
     def _unknown(self, header: Header, size: int, address: Address, now: float) -> list[Effect]:
-        if not self._resets.take(now):
-            raise Refused("unknown")
-        answer = self._greeter.answer(Retry(header.sequence, b""), header.sender, size, address)
         self._counts["dropped_unknown"] += 1
-        return self._perform((answer,))
+        if not self._resets.take(now):
+            return []
+        try:
+            return self._perform((self._greeter.answer(Retry(header.sequence, b""), header.sender, size, address),))
+        except Refused:
+            return []  # it is so short that even this answer would be larger
