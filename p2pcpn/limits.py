@@ -280,8 +280,9 @@ NEIGHBOURS_BY_ID: Final = NEIGHBOURHOOD_MAX // 4
 # Whom it may choose from: 150 bytes each.
 NEIGHBOUR_CANDIDATES_MAX: Final = 512
 NEIGHBOURHOOD_S: Final = 30.0
-# 12 peers a hop (fanout 3, four rounds): an advert reaches some 1,700 peers, a suspicion those who share a neighbour.
-ADVERT_HOPS: Final = 3
+# 12 peers a hop (fanout 3, four rounds): an advert and a suspicion reach some 150 peers, those who share a neighbour.
+# With one hop more an advert reached 1,700: 170 a second at each peer where every load changes each 10 s.
+ADVERT_HOPS: Final = 2
 MEMBER_HOPS: Final = 2
 
 # --- The control socket of one peer ----------------------------------------------------------------------------------
