@@ -248,8 +248,9 @@ class Peer:
                 return []
 
     def _results(self, contact: Contact, message: m.Results, now: float) -> list[Effect]:
-        grantor = self.grantors.get(read(message.receipt, Receipt).job)
-        if grantor is None or not grantor.granting:
+        said = read(message.receipt, Receipt)
+        grantor = self.grantors.get(said.job)
+        if grantor is None or not grantor.granting or said.epoch != grantor.epoch:
             return self.steward.orphan(contact, message)
         return grantor.results(contact, message, now)
 
@@ -456,8 +457,8 @@ class Peer:
 
     def leave(self, now: float) -> list[Effect]:
         """Say goodbye to the neighbourhood; leases are given back."""
-        self.worker.leaving = self.offers.leaving = True
-        return self.perform(self.membership.leave(now), now)
+        self.offers.leaving = True
+        return self.perform([*self.worker.leave(now), *self.membership.leave(now)], now)
 
     # --- routing of effects -----------------------------------------------------------------------------------------
 
