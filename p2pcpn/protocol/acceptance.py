@@ -25,7 +25,7 @@ from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Results
 from p2pcpn.wire.pages import cut
 from p2pcpn.wire.sealing import JobKeys
-from p2pcpn.wire.statements import Outcome, Receipt, read
+from p2pcpn.wire.statements import BlobRef, Outcome, Receipt, read
 
 # Deaths on this many peers make a task poison: its own doing, not a peer's.
 POISON_DEATHS = 3
@@ -109,7 +109,8 @@ class Acceptance:
             self.conflicts += 1
             return effects + self._acknowledge(sender, token, said.part)
         whole = count == len(opened.indices)
-        self._log.append(message.receipt, message.page, settled, whole=whole, now=now)
+        blobs = [value.digest for value in opened.values if isinstance(value, BlobRef)]
+        self._log.append(message.receipt, message.page, settled, whole=whole, now=now, blobs=blobs)
         self._custody.journalled(sender, token, said.part)
         peer = book.participants.peers.get(lease.peer)
         if peer is not None:

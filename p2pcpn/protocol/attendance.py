@@ -1,7 +1,7 @@
 """Attendance: who takes part in a job, and what follows when a peer claims, falls silent, is lost or comes back.
 
 What a peer held when it is gone is charged to its tasks (the retry budget), unless it cannot have got them. A peer that
-may not know that it is out is kept: one that is silent may speak again, one that cannot be dialled is tried again later.
+may not know that it is out is kept: a silent one may speak again, one that cannot be dialled is tried again later.
 """
 
 from __future__ import annotations

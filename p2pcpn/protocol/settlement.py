@@ -8,7 +8,7 @@ grantor alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -39,7 +39,7 @@ class LogSegment:
 class LogWriter:
     """Collects settlements, closed into segments after ``LOG_SEGMENT_WAIT_S`` or at ``LOG_SEGMENT_BYTES_MAX``."""
 
-    __slots__ = ("_bytes", "_entries", "_job", "_keypair", "_spans", "_until", "epoch", "last", "number", "settled")
+    __slots__ = ("_blobs", "_bytes", "_entries", "_job", "_keypair", "_spans", "_until", "epoch", "last", "number", "settled")
 
     def __init__(
         self, job: bytes, epoch: int, keypair: Keypair, *, number: int = 0, last: bytes = NOTHING, settled: int = 0
@@ -48,6 +48,7 @@ class LogWriter:
         self._keypair = keypair
         self._entries: list[Entry] = []
         self._spans: list[Span] = []
+        self._blobs: list[bytes] = []
         self._bytes = 0
         self._until: float | None = None
         self.epoch = epoch
@@ -55,8 +56,18 @@ class LogWriter:
         self.last = last
         self.settled = settled
 
-    def append(self, receipt: Signed, page: bytes, spans: list[Span], *, whole: bool, now: float) -> None:
-        """Settle ``spans`` by ``receipt``; ``whole`` when they are all of the receipt's."""
+    def append(
+        self,
+        receipt: Signed,
+        page: bytes,
+        spans: list[Span],
+        *,
+        whole: bool,
+        now: float,
+        blobs: Sequence[bytes] = (),
+    ) -> None:
+        """Settle ``spans`` by ``receipt``, whose page names ``blobs``; ``whole`` when they are all of the receipt's."""
+        self._blobs += blobs
         self._entries.append(Entry(receipt, page, None if whole else spans))
         self._spans += spans
         self._bytes += len(page) + len(receipt.body) + ENTRY_BYTES + len(spans) * SPAN_BYTES
@@ -96,14 +107,15 @@ class LogWriter:
         self.settled += total(spans)
         header = signed(
             LogHeader(
-                self._job, self.epoch, self._keypair.id, self.number, self.last, digest(body), self.settled, spans
+                self._job, self.epoch, self._keypair.id, self.number, self.last, digest(body), self.settled, spans,
+                list(dict.fromkeys(self._blobs)),
             ),
             self._keypair,
         )  # fmt: skip
         segment = LogSegment(self.number, header, body)
         self.number += 1
         self.last = digest(header.body)
-        self._entries, self._spans, self._bytes, self._until = [], [], 0, None
+        self._entries, self._spans, self._blobs, self._bytes, self._until = [], [], [], 0, None
         return segment
 
 

@@ -18,8 +18,7 @@ from p2pcpn.wire.pages import cut
 from p2pcpn.wire.statements import Outcome
 from tests.unit.protocol.granting import ME, Table, Worker, at, keypair, steward
 
-WORKERS = 5
-BOOK_SPANS = [(0, 4)]
+WORKERS = 3  # few, so that they get in each other's way
 
 
 def booked() -> tuple[Book, Participant]:
@@ -130,6 +129,22 @@ class Granting(RuleBasedStateMachine):
     def peer(self, number: int, what: str) -> None:
         nodes = [worker.node for worker in self.workers] + [keypair(k).id for k in (20, 21, 30, 31, 32)]
         getattr(self.table, what)(nodes[number])
+
+    @rule(number=st.integers(0, WORKERS - 1), code=st.sampled_from(["late", "declined"]), last=st.booleans())
+    def half_a_lease_goes_to_another(self, number: int, code: str, last: bool) -> None:
+        """What else takes many lucky steps: a lease ends whose other half is leased anew."""
+        worker, other = self.workers[number], self.workers[(number + 1) % WORKERS]
+        if not worker.grants:
+            return
+        _, lease = worker.grants[-1]
+        other.claim()
+        worker.give_back(lease, code, [(index, 1) for index in cut(lease.spans)[1:]])
+        if last:
+            worker.run(lease, spans=[(cut(lease.spans)[-1], 1)], last=True)
+            self.table.pass_time(1.1)
+        else:
+            self.table.session_closed(worker.node)
+            self.table.peer_dead(worker.node)
 
     @rule(number=st.integers(0, WORKERS - 1))
     def progress(self, number: int) -> None:
@@ -255,5 +270,5 @@ class Granting(RuleBasedStateMachine):
         assert ME.id not in table.custody.copies.holders
 
 
-Granting.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Granting.TestCase.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
 TestWhateverHappens = Granting.TestCase

@@ -415,6 +415,7 @@ def test_a_lease_that_ends_gives_back_only_what_it_still_owes() -> None:
     table.session_closed(worker.node)
     table.peer_dead(worker.node)
     assert other.indices == [2, 3, 0, 1]
+    assert (table.grantor.ledger.waiting, table.grantor.ledger.leased) == (0, 4)
 
 
 def test_each_index_is_settled_once_and_its_worker_told_twice() -> None:

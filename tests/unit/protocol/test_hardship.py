@@ -13,13 +13,15 @@ from tests.unit.protocol.granting import Table, keypair
 
 
 def test_patience_lasts_while_somebody_may_still_run_it() -> None:
-    table = Table(max_workers=1)
+    table = Table(max_workers=2)
     table.extend(2)
-    first, busy = table.worker(10, slots=1), table.worker(11, slots=1)
-    first.run(outcome=Outcome.DIED)
-    assert busy.claim() in (0, 1)
+    busy, standby = table.worker(10), table.worker(11)
+    lease = busy.last
+    busy.run(lease, spans=[(0, 1)], outcome=Outcome.DIED)
     table.pass_time(3 * PATIENCE_S)
     assert not table.seen(events.GaveUp)
+    busy.run(lease, spans=[(1, 1)])
+    assert standby.indices == [0]
 
 
 def test_patience_ends_when_the_last_who_might_is_gone() -> None:

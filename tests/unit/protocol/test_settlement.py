@@ -125,6 +125,14 @@ def test_a_page_with_fewer_values_than_its_receipt_is_refused() -> None:
         open_receipt(short.receipt, short.page, KEYS, table.job, lambda key, proof: True)
 
 
+def test_a_receipt_that_names_a_task_twice_or_none_is_refused() -> None:
+    table, worker = leased()
+    for spans in ([(0, 2), (1, 1)], [(2, 1), (2, 1)], [(0, 1), (3, 0)], [(0, 0)]):
+        message = worker.message(worker.last, spans=spans)
+        with pytest.raises(PeerError):
+            open_receipt(message.receipt, message.page, KEYS, table.job, lambda key, proof: True)
+
+
 def test_the_digest_of_a_blob_stands_for_its_value() -> None:
     ref = BlobRef(bytes([1]) * 32, 9, bytes(32))
     stated = result_digest(KEYS.digests, ref.digest) + result_digest(KEYS.digests, b"inline")
