@@ -108,6 +108,18 @@ def project_bundle(
     return _archive(files, local, outside, bytes_max) if files else None
 
 
+def is_project_module(name: str) -> bool:
+    """Whether a module that was imported here is the project's own, not an installed one."""
+    return _file_of(name, _roots(main_file())) is not None
+
+
+def main_file() -> Path | None:
+    """The file of this program's ``__main__``; ``None`` when it is interactive, or a tool that runs the project."""
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    path = Path(file) if isinstance(file, str) else None
+    return path if path is not None and _is_ours(path.resolve(), None) else None
+
+
 def _roots(main_file: Path | None) -> list[Path]:
     """Where the project's imports start: the main file's folder, and that of the package it is part of."""
     if main_file is None:

@@ -1,0 +1,163 @@
+"""Cutting: calls become pages of tasks, sealed, and pages become segments, signed and chained.
+
+Columns all the way: a page names each function once and lists the arguments of its tasks; nothing here is an object a
+task. Whatever the sizes, a segment is within what peers accept (``limits.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from p2pcpn import limits
+from p2pcpn.client.pickling import Callee
+from p2pcpn.identity.keys import Keypair
+from p2pcpn.protocol.settlement import NOTHING
+from p2pcpn.wire import pages
+from p2pcpn.wire.pages import TaskPage
+from p2pcpn.wire.sealing import JobKeys, digest, seal
+from p2pcpn.wire.statements import BlobRef, Segment, Signed, signed
+
+# A segment is closed at half of what a message of tasks should hold: its last page may be large.
+SEGMENT_BYTES = limits.SEGMENT_BYTES_MAX // 2
+# A task names two blobs at most: its function and its arguments.
+BLOBS_PER_PAGE_MAX = 2 * limits.PAGE_TASKS_MAX
+# What a reference to a blob takes in a page.
+REF_BYTES = 80
+
+Keep = Callable[[BlobRef, bytes], None]
+
+
+@dataclass(slots=True, frozen=True)
+class Blob:
+    """Arguments that do not stand inline: their name, and the sealed bytes it names."""
+
+    ref: BlobRef
+    sealed: bytes
+
+
+Call = tuple[Callee, bytes | Blob]
+
+
+def make_blob(keys: JobKeys, data: bytes) -> Blob:
+    """``data`` closed under its own key of the job."""
+    key = keys.blob(data)
+    sealed = seal(key, 0, data)
+    return Blob(BlobRef(digest(sealed), len(sealed), key), sealed)
+
+
+@dataclass(slots=True, frozen=True)
+class Cut:
+    """One segment, its sealed pages, the blobs each page names, and at which call the next one begins."""
+
+    segment: Signed
+    sealed: list[bytes]
+    blobs: list[list[bytes]]
+    end: int
+
+
+@dataclass(slots=True)
+class _Names:
+    """What a segment says its tasks need."""
+
+    packages: set[str] = field(default_factory=set)
+    blobs: dict[bytes, None] = field(default_factory=dict)
+
+    def take(self, packages: Sequence[str]) -> bool:
+        """Note these, unless that made more than a segment can name."""
+        if self.packages.issuperset(packages):
+            return True
+        if len(self.packages.union(packages)) > limits.REQUIREMENTS_MAX:
+            return False
+        self.packages.update(packages)
+        return True
+
+
+class Cutter:
+    """Cuts the calls of one job, in order. ``keep(ref, sealed)`` keeps the blobs that pages name."""
+
+    def __init__(self, owner: Keypair, job: bytes, keys: JobKeys, keep: Keep) -> None:
+        self._owner = owner
+        self._job = job
+        self._keys = keys
+        self._keep = keep
+        self._number = 0
+        self.first = 0  # index of the next task
+        self.last = NOTHING  # digest of the last segment
+
+    def cut(self, calls: Sequence[Call], at: int) -> Cut:
+        """One segment of the calls from position ``at`` on."""
+        sealed: list[bytes] = []
+        listed: list[tuple[int, bytes]] = []
+        blobs: list[list[bytes]] = []
+        names = _Names()
+        count = size = 0
+        while (
+            at < len(calls)
+            and count < limits.SEGMENT_TASKS_MAX
+            and size < SEGMENT_BYTES
+            and len(names.blobs) + BLOBS_PER_PAGE_MAX <= limits.SEGMENT_TASKS_MAX
+        ):
+            most = min(limits.PAGE_TASKS_MAX, limits.SEGMENT_TASKS_MAX - count)
+            page, named = self._page(calls, at, most, names)
+            if page is None:
+                break
+            tasks = len(page.arguments)
+            data = seal(self._keys.page(self.first + count), 0, pages.TASKS.encode(page))
+            sealed.append(data)
+            listed.append((tasks, digest(data)))
+            blobs.append(named)
+            names.blobs.update(dict.fromkeys(named))
+            count, size, at = count + tasks, size + len(data), at + tasks
+        segment = signed(
+            Segment(
+                self._job, self._number, self.first, self.last, listed, sorted(names.packages), list(names.blobs)
+            ),
+            self._owner,
+        )  # fmt: skip
+        self._number += 1
+        self.first += count
+        self.last = digest(segment.body)
+        return Cut(segment, sealed, blobs, at)
+
+    def _page(self, calls: Sequence[Call], at: int, most: int, names: _Names) -> tuple[TaskPage | None, list[bytes]]:
+        """As many tasks as one page takes; none when the next one needs what this segment cannot name any more."""
+        functions: list[bytes | BlobRef] = []
+        places: dict[bytes, int] = {}
+        numbers: list[int] = []
+        arguments: list[bytes | BlobRef] = []
+        named: list[bytes] = []
+        size = 0
+        while at < len(calls) and len(arguments) < most and size < limits.PAGE_BYTES:
+            callee, data = calls[at]
+            if not names.take(callee.needs):
+                break
+            place = places.get(callee.pickled)
+            if place is None:
+                place = places[callee.pickled] = len(functions)
+                functions.append(self._function(callee, named))
+                size += min(len(callee.pickled), limits.INLINE_BYTES_MAX)
+            numbers.append(place)
+            if isinstance(data, Blob):
+                self._keep(data.ref, data.sealed)
+                named.append(data.ref.digest)
+                arguments.append(data.ref)
+                size += REF_BYTES
+            else:
+                arguments.append(data)
+                size += len(data) + 3
+            at += 1
+        if not arguments:
+            return None, named
+        return TaskPage(functions, numbers if len(functions) > 1 else None, arguments), named
+
+    def _function(self, callee: Callee, named: list[bytes]) -> bytes | BlobRef:
+        """The function as it stands in a page: its pickle, or the name of the blob that a large one was made once."""
+        if len(callee.pickled) <= limits.INLINE_BYTES_MAX:
+            return callee.pickled
+        if callee.named is None:
+            blob = make_blob(self._keys, callee.pickled)
+            self._keep(blob.ref, blob.sealed)
+            callee.named = blob.ref
+        named.append(callee.named.digest)
+        return callee.named

@@ -1,0 +1,96 @@
+"""Opening a job: storage peers are awaited, stewards chosen, and the spec signed."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass
+
+from p2pcpn import limits
+from p2pcpn.client.bundle import Bundle
+from p2pcpn.client.options import Options
+from p2pcpn.errors import Unreachable
+from p2pcpn.identity.keys import Keypair
+from p2pcpn.node.overlay import Overlay
+from p2pcpn.node.surroundings import python_version
+from p2pcpn.protocol.directory import Listed
+from p2pcpn.wire.sealing import JobKeys, digest, job_id, seal, swarm_proof, wrap
+from p2pcpn.wire.statements import BlobRef, Signed, Spec, Steward, signed
+
+# How long the adverts of further storage peers are awaited once one is known: they come by push-pull in a round trip.
+GATHER_S = 0.15
+LOOK_S = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A job's identity: its signed spec, its key, and the sealed code that the spec names."""
+
+    spec: Signed
+    job: bytes
+    job_key: bytes
+    stewards: list[Steward]
+    code: BlobRef | None
+    sealed_code: bytes
+
+
+async def stewards_near(overlay: Overlay, target: bytes, gather: int, wait_s: float) -> list[Listed]:
+    """Storage peers near ``target``: as many as can be, once ``gather`` are known or no more come for a moment.
+
+    Raises :class:`Unreachable` when none is found within ``wait_s``.
+    """
+    end = overlay.loop.time() + wait_s
+    settle: float | None = None
+    while True:
+        now = overlay.loop.time()
+        near = overlay.peer.stewards_near(target, now)
+        if len(near) >= limits.STEWARDS or (gather > 1 and len(near) >= gather):
+            return near
+        if near:
+            settle = settle or now + GATHER_S
+            if now >= settle:
+                return near
+        elif now >= end:
+            raise Unreachable("no storage peer that may keep the job's state was found; is one running?")
+        await asyncio.sleep(LOOK_S)
+
+
+async def open_job(
+    overlay: Overlay,
+    owner: Keypair,
+    options: Options,
+    bundle: Bundle | None,
+    *,
+    stewards: int = limits.STEWARDS,
+    gather: int = 1,
+    wait_s: float = 10.0,
+) -> Opened:
+    """Sign the spec of a new job. ``gather`` is how many storage peers are known to be there."""
+    await overlay.wait_known(wait_s)
+    dice = random.SystemRandom()
+    nonce, job_key = dice.randbytes(16), dice.randbytes(32)
+    near = await stewards_near(overlay, job_id(owner.public, nonce), gather, wait_s)
+    keeps_key = options.privacy != "owner"
+    named = [
+        Steward(
+            listed.signed.key, listed.advert.contact,
+            wrap(owner, listed.signed.key, nonce, job_key) if keeps_key else b"",
+        )
+        for listed in near[:stewards]
+    ]  # fmt: skip
+    sealed = seal(JobKeys(job_key).code, 0, bundle.data) if bundle is not None else b""
+    code = BlobRef(digest(sealed), len(sealed), b"") if bundle is not None else None
+    spec = signed(
+        Spec(
+            nonce=nonce, name=options.name[: limits.REASON_CHARS_MAX], created_s=time.time(), runtime=options.runtime,
+            python=python_version(), code=code, requires=list(options.requires), memory_bytes=options.memory_bytes,
+            replicas=options.replicas, quorum=(1, 1), max_workers=options.max_workers or 0,
+            orchestration=options.orchestration, routing=options.routing, privacy=options.privacy,
+            retention_s=options.retention_s, retries=options.retries, grantor=overlay.keypair.public, stewards=named,
+            wrapped=wrap(owner, owner.public, nonce, job_key),
+            swarm_proof=swarm_proof(overlay.swarm_key, owner.public), output=options.output, render=options.render,
+        ),
+        owner,
+    )  # fmt: skip
+    return Opened(spec, job_id(owner.public, spec.body), job_key, named, code, sealed)
