@@ -2,7 +2,7 @@
 
 Connections that have not proved anything are few and short-lived; when their places are taken, a new one takes the
 place of one drawn from the older half, so that who floods us mostly drops himself. Sessions are bounded too: the one
-that has been silent longest makes room, unless it is kept.
+that has been silent longest makes room, unless work depends on it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import random
 import socket
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,6 +53,11 @@ def _ignore(session: Session) -> None:
     """For callers that do not care when a session is writable again."""
 
 
+def _is_marked(session: Session) -> bool:
+    """For callers that say so on the session itself."""
+    return session.keep
+
+
 class SessionServer:
     """Listens for sessions and dials them; every session, whoever opened it, is announced and ends the same way.
 
@@ -60,6 +65,8 @@ class SessionServer:
     ``on_close(session, reason)`` once, in a later turn of the loop than what caused it. ``on_writable(session)``
     follows a time in which ``session.writable`` was false. ``on_message`` may raise :class:`PeerError`: the session
     ends, reason "bad message".
+
+    ``keeps(session)`` says which sessions make no room for new ones; by default those marked ``keep``.
 
     Two nodes that dial each other at once get two sessions: which one stays is for the caller to decide.
     """
@@ -74,6 +81,7 @@ class SessionServer:
         on_message: OnMessages,
         on_close: OnEnd,
         on_writable: OnSession = _ignore,
+        keeps: Callable[[Session], bool] = _is_marked,
         bounds: SessionBounds | None = None,
         rng: random.Random | None = None,
     ) -> None:
@@ -87,6 +95,7 @@ class SessionServer:
         self._on_message = on_message
         self._on_close = on_close
         self._on_writable = on_writable
+        self._keeps = keeps
         self._rng = rng or random.SystemRandom()
         self._acceptors: list[Acceptor] = []
         self._half_open: dict[HalfOpen, str] = {}  # inbound, oldest first, with the host
@@ -248,11 +257,11 @@ class SessionServer:
     def _make_room(self) -> bool:
         if len(self._sessions) < self.bounds.sessions_max:
             return True
-        spare = [session for session in self._sessions if not session.keep]
-        if not spare:
-            return False
-        min(spare, key=lambda session: session.active_at).abort(IDLE)
-        return True
+        for session in sorted(self._sessions, key=lambda session: session.active_at):
+            if not self._keeps(session):
+                session.abort(IDLE)
+                return True
+        return False
 
     def _forget(self, connection: HalfOpen) -> None:
         host = self._half_open.pop(connection, None)

@@ -146,7 +146,10 @@ class Session(asyncio.Protocol):
         self._queue = []
         self._queue_bytes = 0
         self.bytes_out += sum(map(len, chunks))
-        self._transport.writelines(chunks)
+        try:
+            self._transport.writelines(chunks)
+        except RuntimeError:
+            return  # uvloop's word for a connection that broke in this turn: connection_lost follows
         if self._high and self._transport.get_write_buffer_size() > limits.SESSION_UNSENT_BYTES_MAX:
             self.abort(UNREAD)
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from p2pcpn import limits
 from p2pcpn.config import Config
+from p2pcpn.errors import PeerError
 from p2pcpn.identity.files import load_or_create_key, load_swarm_key
 from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.net.listener import SessionBounds, SessionServer
@@ -27,8 +28,10 @@ from p2pcpn.net.session import Session
 from p2pcpn.net.udp import UdpEndpoint, bind_pair
 from p2pcpn.node import chores, meeting
 from p2pcpn.node.capacity import CapacitySampler
+from p2pcpn.node.inlet import Inlet
 from p2pcpn.node.library import Library
 from p2pcpn.node.making import make_peer, restore, roles_of, slots_of
+from p2pcpn.node.mishaps import Mishaps
 from p2pcpn.node.performing import Performer
 from p2pcpn.node.questions import Questions
 from p2pcpn.node.runs import Runs
@@ -94,6 +97,7 @@ class Overlay:
         self._owner_pids = owner_pids
         self._zygote = zygote
         self.counters: Counter[str] = Counter()
+        self.mishaps = Mishaps(self.counters)
         self.listeners: dict[bytes, Callable[[Any], None]] = {}
         self.watchers: list[Callable[[Any], None]] = []
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -128,7 +132,7 @@ class Overlay:
         self.address: Address = udp.getsockname()[:2]
         self._open_store()
         self.peer = make_peer(self.config, self.keypair, self.swarm_key, self.boot, self.address, self.loop.time())
-        self.timer = Timer(self.loop, self.peer.deadline, self._due)
+        self.timer = Timer(self.loop, self.peer.deadline, self._due, self.mishaps.note)
         self._undo.append(self.timer.close)
         self.sessions = Sessions(self.id, self.loop)
         self._undo.append(self.sessions.close)
@@ -141,6 +145,7 @@ class Overlay:
         self.runs = Runs(self.peer.worker, self.shelf, self.follow, self.loop.time)
         self.peer.worker.running_positions = self.runs.running
         self.performer = Performer(self)
+        self.inlet = Inlet(self._message, self.loop)
         if self.roles & Role.COMPUTE:
             await self._start_runtime()
         await self._listen(tcp)
@@ -184,7 +189,8 @@ class Overlay:
         bounds = SessionBounds(half_open_per_host_max=limits.HALF_OPEN_MAX if local else limits.HALF_OPEN_PER_HOST_MAX)
         self.server = SessionServer(
             self.keypair, self.swarm_key, profile, on_open=self._opened, on_message=self._messages,
-            on_close=self._closed, on_writable=self.sessions.writable, bounds=bounds,
+            on_close=self._closed, on_writable=self.sessions.writable, keeps=self._keeps,
+            bounds=bounds,
         )  # fmt: skip
         self._undo.append(self.server.close)
         await self.server.listen(sock=tcp)
@@ -239,7 +245,10 @@ class Overlay:
     def _datagrams(self, batch: list[tuple[bytes, Address]]) -> None:
         now = self.loop.time()
         for data, address in batch:
-            self._perform(self.peer.datagram_received(data, address, now))
+            try:
+                self._perform(self.peer.datagram_received(data, address, now))
+            except Exception as error:  # those behind it are others'
+                self.mishaps.note("a datagram", error)
         self.timer.arm()
 
     def _opened(self, session: Session) -> None:
@@ -259,19 +268,30 @@ class Overlay:
         self.timer.arm()
 
     def _messages(self, session: Session, batch: list[bytes]) -> None:
-        peer, now = session.remote.id, self.loop.time()
-        for data in batch:
-            message = m.CODEC.decode(data)  # a PeerError ends the session
-            if self.library.take(session, message):
-                continue
-            self._perform(self.peer.message_received(peer, message, now))
+        self.inlet.take(session, batch)
+
+    def _message(self, session: Session, data: bytes) -> None:
+        message = m.CODEC.decode(data)  # a PeerError ends the session
+        try:
+            if not self.library.take(session, message):
+                self._perform(self.peer.message_received(session.remote.id, message, self.loop.time()))
+        except PeerError:
+            raise
+        except Exception as error:  # it costs this message, and nobody anything else
+            self.mishaps.note(f"a message {type(message).__name__}", error)
         self.timer.arm()
+
+    def _keeps(self, session: Session) -> bool:
+        """Whether work depends on this session, so that it makes no room for a new one."""
+        peer = session.remote.id
+        return self.sessions.get(peer) is session and (self.questions.waits_for(peer) or self.peer.works_with(peer))
 
     def _closed(self, session: Session, reason: str) -> None:
         peer = session.remote.id
         if not self.sessions.closed(session):
             return
         self.questions.gone(peer, reason)
+        self.shelf.gone(peer)
         if not self._closing:
             self._perform(self.peer.session_closed(peer, self.loop.time()))
             self.timer.arm()
@@ -358,4 +378,5 @@ class Overlay:
             "gossip": self.peer.gossip.statistics(),
             "peer": dict(sorted(self.peer.counters.items())),
             "node": dict(sorted(self.counters.items())),
+            "inlet": self.inlet.statistics(),
         }

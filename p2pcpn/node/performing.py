@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from p2pcpn.errors import P2pcpnError, StoreError
+from p2pcpn.errors import P2pcpnError, PeerError, StoreError, Unreachable
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.node import restoring
 from p2pcpn.protocol import effects as fx
@@ -34,6 +34,7 @@ class Performer:
             fx.Hangup: self._hangup,
             fx.Commit: self._commit,
             fx.KeepBlob: self._keep_blob,
+            fx.Gather: self._gather,
             fx.Load: self._load,
             fx.Run: overlay.runs.start,
             fx.StopRun: overlay.runs.stop,
@@ -44,7 +45,10 @@ class Performer:
         """What a machine returned."""
         verbs = self._verbs
         for effect in effects:
-            verbs[type(effect)](effect)
+            try:
+                verbs[type(effect)](effect)
+            except Exception as error:  # the effects behind it are others'
+                self._overlay.mishaps.note(f"an effect {type(effect).__name__}", error)
 
     # --- the network -----------------------------------------------------------------------------------------------
 
@@ -72,6 +76,8 @@ class Performer:
     async def _dialing(self, to: Contact) -> None:
         overlay, node = self._overlay, NodeId(to.id)
         try:
+            if not to.usable:
+                raise Unreachable("nobody can listen there")
             await overlay.server.dial(*to.address, expected=node)
         except P2pcpnError as error:
             log.debug("dial %s: %s", node.hex()[:8], error)
@@ -107,6 +113,24 @@ class Performer:
     def _keep_blob(self, effect: fx.KeepBlob) -> None:
         self._overlay.shelf.put(effect.digest, effect.data, effect.job, effect.retention_s)
 
+    def _gather(self, effect: fx.Gather) -> None:
+        self._overlay.spawn(self._gathering(effect))
+
+    async def _gathering(self, effect: fx.Gather) -> None:
+        overlay = self._overlay
+        try:
+            for name in effect.blobs:
+                if not overlay.shelf.has(name):
+                    data = await overlay.library.fetch_blob(name, [effect.sender])
+                    overlay.shelf.put(name, data, effect.job, effect.retention_s)
+            await overlay.shelf.flush()
+        except (PeerError, StoreError) as error:
+            overlay.counters["blobs not had"] += 1
+            log.info("a log segment of job %s is not kept: %s", effect.job.hex()[:8], error)
+            overlay.follow(effect.otherwise)
+            return
+        overlay.follow(effect.then)
+
     def _load(self, effect: fx.Load) -> None:
         overlay = self._overlay
         try:
@@ -114,7 +138,13 @@ class Performer:
         except StoreError as error:
             self._refused(error)
             return
-        self.perform(overlay.peer.adopt(effect.job, segments, settled, overlay.loop.time()))
+        try:
+            adopted = overlay.peer.adopt(effect.job, segments, settled, overlay.loop.time())
+        except PeerError as error:
+            overlay.counters["jobs not taken over"] += 1
+            log.info("job %s cannot be taken over: %s", effect.job.hex()[:8], error)
+            return
+        self.perform(adopted)
 
     def _refused(self, error: StoreError) -> None:
         self._overlay.counters["disk refused"] += 1

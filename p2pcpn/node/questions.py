@@ -90,6 +90,10 @@ class Questions:
         finally:
             del self._requests[peer, number]
 
+    def waits_for(self, peer: NodeId) -> bool:
+        """Whether ``peer`` owes us an answer."""
+        return any(node == peer for node, _ in self._requests)
+
     def answered(self, peer: NodeId, number: int, message: m.Message) -> bool:
         """Whether ``message`` answers a request of ours."""
         request = self._requests.get((peer, number))

@@ -63,7 +63,6 @@ class Sessions:
         if known is not None and not self._replaces(session, known):
             self._linger(session)
             return News.NONE
-        session.keep = True
         self._boxes[peer] = fresh = Outbox(session, self._loop)
         if box is None:
             return News.OPENED
@@ -88,7 +87,6 @@ class Sessions:
 
     def _linger(self, session: Session) -> None:
         """Read what was said over it, then close."""
-        session.keep = False
         self._twins[session] = self._loop.call_later(LINGER_S, session.close, TWIN)
 
     def writable(self, session: Session) -> None:

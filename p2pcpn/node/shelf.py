@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 
 from p2pcpn import limits
@@ -24,6 +24,8 @@ MEMORY_BYTES = 32 << 20
 # A blob up to this size is assembled in memory while its parts arrive; a larger one goes to disk part by part.
 ASSEMBLE_BYTES = 4 << 20
 ARRIVING_BYTES_MAX = 16 << 20
+# What an unfinished blob costs beside its bytes.
+ENTRY_BYTES = 512
 
 Done = Callable[[Exception | None], None]
 
@@ -40,6 +42,7 @@ class Shelf:
         self._recent_bytes = 0
         self._arriving: dict[tuple[bytes, bytes], tuple[int, bytearray]] = {}
         self._arriving_bytes = 0
+        self._sources: Counter[bytes] = Counter()
         self._parts: deque[Callable[[], None]] = deque()  # writes of parts, in order, one at a time
         self._part_under_way = False
         self._large: dict[bytes, int] = {}  # blobs whose parts are on their way to disk, and how many of those
@@ -168,10 +171,10 @@ class Shelf:
         """The whole blob, once its last part is there."""
         if offset == 0:
             self._drop(key)
-            while self._arriving and self._arriving_bytes + size > ARRIVING_BYTES_MAX:
-                self._drop(next(iter(self._arriving)))
+            self._make_room(size + ENTRY_BYTES)
             self._arriving[key] = (size, bytearray())
-            self._arriving_bytes += size
+            self._arriving_bytes += size + ENTRY_BYTES
+            self._sources[key[0]] += 1
         promised, parts = self._arriving.get(key, (0, bytearray()))
         if promised != size or len(parts) != offset or offset + len(data) > size or (size and not data):
             self._drop(key)
@@ -184,9 +187,25 @@ class Shelf:
         return whole
 
     def _drop(self, key: tuple[bytes, bytes]) -> None:
-        size, _ = self._arriving.pop(key, (0, None))
-        self._arriving_bytes -= size
+        found = self._arriving.pop(key, None)
+        if found is None:
+            return
+        self._arriving_bytes -= found[0] + ENTRY_BYTES
+        self._sources[key[0]] -= 1
+        if not self._sources[key[0]]:
+            del self._sources[key[0]]
         self._tell()
+
+    def _make_room(self, size: int) -> None:
+        """Of the sender that has most under way the oldest is dropped: who floods us displaces himself."""
+        while self._arriving and self._arriving_bytes + size > ARRIVING_BYTES_MAX:
+            most = max(self._sources, key=lambda source: (self._sources[source], source))
+            self._drop(next(key for key in self._arriving if key[0] == most))
+
+    def gone(self, source: bytes) -> None:
+        """The session with ``source`` has ended: what it left unfinished is dropped."""
+        for key in [key for key in self._arriving if key[0] == source]:
+            self._drop(key)
 
     # --- reading ---------------------------------------------------------------------------------------------------
 

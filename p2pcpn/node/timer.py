@@ -7,17 +7,26 @@ from collections.abc import Callable
 
 # Deadlines closer to each other than this are one: moving the timer costs more than it gains.
 NEAR_S = 1e-4
+AGAIN_S = 0.25
 
 
 class Timer:
-    """Calls ``due(now)`` when ``deadline()`` has come; :meth:`arm` says that the deadline may have changed."""
+    """Calls ``due(now)`` when ``deadline()`` has come; :meth:`arm` says that the deadline may have changed.
+
+    ``mishap(where, error)`` hears of what ``due`` raised; it is called again a moment later.
+    """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, deadline: Callable[[], float | None], due: Callable[[float], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        deadline: Callable[[], float | None],
+        due: Callable[[float], None],
+        mishap: Callable[[str, Exception], None],
     ) -> None:
         self._loop = loop
         self._deadline = deadline
         self._due = due
+        self._mishap = mishap
         self._handle: asyncio.TimerHandle | None = None
         self._at = 0.0
         self._arming = False
@@ -45,8 +54,15 @@ class Timer:
 
     def _fire(self) -> None:
         self._handle = None
-        # The loop's clock may stand a hair before the deadline it was asked for.
-        self._due(max(self._loop.time(), self._at))
+        try:
+            # The loop's clock may stand a hair before the deadline it was asked for.
+            self._due(max(self._loop.time(), self._at))
+        except Exception as error:
+            self._mishap("a deadline", error)
+            # It is still due, and would be at once: a loop that does nothing else serves nobody.
+            self._at = self._loop.time() + AGAIN_S
+            self._handle = self._loop.call_at(self._at, self._fire)
+            return
         self.arm()
 
     def close(self) -> None:

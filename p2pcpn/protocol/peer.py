@@ -355,19 +355,19 @@ class Peer:
     def adopt(
         self, job: bytes, segments: list[tuple[Signed, list[bytes]]], settled: list[tuple[int, int]], now: float
     ) -> list[Effect]:
-        """Become the grantor of a job that was handed over: its segments and what logs settle were read from disk."""
+        """Become the grantor of a job that was handed over: its segments and what logs settle were read from disk.
+
+        Raises :class:`PeerError`, and nothing has begun, where its owner gave us no key or one that opens nothing.
+        """
         kept = self.steward.jobs[job]
         authority = kept.authority
         mine = next(s for s in authority.spec.stewards if s.key == self.me.public)
         job_key = unwrap(self.me, authority.owner, authority.spec.nonce, mine.wrapped)
+        named = [_blobs_named(JobKeys(job_key), segment, sealed) for segment, sealed in segments]
         assert authority.handover is not None and authority.signed_handover is not None
         grantor = self._grantor(authority.signed_spec, job, job_key, authority.handover.epoch, now, True)
         grantor.custody.adopt(authority.signed_handover, [read(s, Segment).number for s, _ in segments])
-        for segment, sealed in segments:
-            keys, first, blobs = grantor.keys, read(segment, Segment).first, []
-            for (count, _), page in zip(read(segment, Segment).pages, sealed, strict=True):
-                blobs.append(blobs_of(keys.page(first), page))
-                first += count
+        for (segment, sealed), blobs in zip(segments, named, strict=True):
             grantor.restore(segment, sealed, blobs)
         grantor.ledger.settled_already(settled)
         if kept.close is not None and kept.total is not None:
@@ -581,6 +581,12 @@ class Peer:
     def _capacity(self) -> Capacity:
         return Capacity(self.setup.slots, self.worker.running, self.worker.queued, self._load)
 
+    def works_with(self, node: NodeId) -> bool:
+        """Whether leases, results or copies are under way between that peer and this one."""
+        if any(work.grantor.id == node and work.busy for work in self.worker.works.values()):
+            return True
+        return any(node in g.participants or node in g.custody.copies.holders for g in self.grantors.values())
+
     def rtt_s(self, node: bytes) -> float:
         """The measured round trip to a peer; to ourselves none."""
         if node == self.id:
@@ -630,6 +636,16 @@ class Peer:
             effects += grantor.expire(now)
         effects += self._say_advert(now)
         return self.perform(effects, now)
+
+
+def _blobs_named(keys: JobKeys, segment: Signed, sealed: list[bytes]) -> list[list[bytes]]:
+    """The blobs that each page of a segment names."""
+    said, names = read(segment, Segment), []
+    first = said.first
+    for (count, _), page in zip(said.pages, sealed, strict=True):
+        names.append(blobs_of(keys.page(first), page))
+        first += count
+    return names
 
 
 def _node(envelope: Signed) -> NodeId:
