@@ -120,6 +120,21 @@ class KeepBlob(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class Gather(Effect):
+    """Have ``blobs`` on our disk, asking ``sender`` for those that are not here; then perform ``then``.
+
+    Where one cannot be had, perform ``otherwise``.
+    """
+
+    sender: Contact
+    blobs: tuple[bytes, ...]
+    job: bytes
+    retention_s: float
+    then: tuple[Effect, ...]
+    otherwise: tuple[Effect, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Spread(Effect):
     """Sign ``statement`` with the node's key and gossip it, at most ``hops`` far."""
 

@@ -15,7 +15,7 @@ from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.protocol.authority import Authority
-from p2pcpn.protocol.effects import Commit, Effect, Tell, Write
+from p2pcpn.protocol.effects import Commit, Effect, Gather, Tell, Write
 from p2pcpn.protocol.journal import row_key
 from p2pcpn.protocol.kept_logs import Log
 from p2pcpn.protocol.leased_pages import check_segment_head
@@ -271,14 +271,14 @@ class Steward:
         if log.has(said.number, name):
             if log.forgotten(said.number):
                 return [_done(sender, message.request)]
-            return [_commit(sender, message.request, write)]
+            return _with_blobs(sender, message.request, said, kept.authority.spec.retention_s, write)
         if log.far(said.number):
             return [_answer(sender, message.request, AnswerCode.REFUSED, "lacks the log segments before that one")]
         if not self._fits(kept.authority.owner, size_bytes):
             return [_answer(sender, message.request, AnswerCode.FULL, _NO_DISK)]
         log.add(said, name)
         self._spend(kept, size_bytes)
-        return [_commit(sender, message.request, write)]
+        return _with_blobs(sender, message.request, said, kept.authority.spec.retention_s, write)
 
     def _append_foreign(
         self, sender: Contact, request: int, said: LogHeader, write: Write, size_bytes: int
@@ -299,7 +299,7 @@ class Steward:
             # Without a row of its job nothing would ever delete a log; this one has no spec.
             writes.insert(0, Write("jobs", (said.job,), (None, None, until, None, None, None)))
         foreign.disk_bytes += size_bytes
-        return [_commit(sender, request, *writes)]
+        return _with_blobs(sender, request, said, limits.RETENTION_S, *writes)
 
     def orphan(self, sender: Contact, message: Results) -> list[Effect]:
         """Results that a worker cannot bring to their grantor: kept for whoever grants next."""
@@ -363,6 +363,17 @@ def _answer(to: Contact, request: int, code: int, text: str) -> Tell:
 
 def _done(to: Contact, request: int) -> Tell:
     return _answer(to, request, AnswerCode.DONE, "")
+
+
+def _with_blobs(
+    sender: Contact, request: int, said: LogHeader, retention_s: float, *writes: Write
+) -> list[Effect]:
+    """The writes and their answer, once the blobs that the segment's results name are here."""
+    commit = _commit(sender, request, *writes)
+    if not said.blobs:
+        return [commit]
+    missing = _answer(sender, request, AnswerCode.FAILED, "could not have a blob that the segment names")
+    return [Gather(sender, tuple(said.blobs), said.job, min(retention_s, limits.RETENTION_S_MAX), (commit,), (missing,))]
 
 
 def _commit(sender: Contact, request: int, *writes: Write) -> Effect:

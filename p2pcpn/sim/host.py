@@ -82,7 +82,12 @@ class Host:
         self.peer = peer
         self.blobs = dict(self.disk.blobs)
         self.runtime = Runtime(
-            self.clock, peer.worker, self.slots, partial(self._follow, self.boot), lambda: self.slowness, self.world.dies
+            self.clock,
+            peer.worker,
+            self.slots,
+            partial(self._follow, self.boot),
+            lambda: self.slowness,
+            self.world.dies,
         )
         peer.worker.running_positions = self.runtime.running
         self.port.receive = self._datagram
@@ -252,6 +257,19 @@ class Host:
         self.blobs[digest] = data
         self.disk.put_blob(digest, data, done)
 
+    def _gather(self, effect: fx.Gather) -> None:
+        """Fetch blobs from their sender's host: over a session, which is reliable, so nothing of it can be lost."""
+        source = next((host for host in self.world.alive() if host.id == effect.sender.id), None)
+        for name in effect.blobs:
+            if name in self.blobs:
+                continue
+            data = None if source is None else source.blobs.get(name)
+            if data is None:
+                self.follow(list(effect.otherwise))
+                return
+            self.keep_blob(name, data, lambda durable: None)
+        self.follow(list(effect.then))
+
     def _load(self, effect: fx.Load) -> None:
         assert self.peer is not None
         segments, settled = restoring.job_state(self.disk, effect.job)
@@ -318,6 +336,7 @@ _PERFORM: dict[type[fx.Effect], Callable[[Host, Any], None]] = {
     fx.Hangup: Host._hangup,
     fx.Commit: Host._commit,
     fx.KeepBlob: Host._keep_blob,
+    fx.Gather: Host._gather,
     fx.Load: Host._load,
     fx.Run: Host._run,
     fx.StopRun: Host._stop_run,

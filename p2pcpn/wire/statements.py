@@ -174,6 +174,8 @@ class LogHeader(Statement, frozen=True):
     body: Digest
     settled: U63  # indices settled by this log, this segment included
     spans: Annotated[list[tuple[U63, U32]], Meta(max_length=limits.SEGMENT_TASKS_MAX)]
+    # Sealed blobs that its results name: a holder has these too before it says that it has the segment.
+    blobs: Annotated[list[Digest], Meta(max_length=limits.SEGMENT_TASKS_MAX)] = []
 
 
 class Record(Statement, frozen=True):
