@@ -1,8 +1,8 @@
 """The checker: what must hold after every event, and what must come true once the faults are over.
 
-It watches a peer from outside, by what it says, hears and reports, and looks into the grantor's book where only that shows
-whether its counts are right. Safety fails with a :class:`Violation` at the event that broke it; liveness is asked for by the
-scenario when the network is whole again.
+It watches a peer from outside, by what it says, hears and reports, and looks into the grantor's book where only that
+shows whether its counts are right. Safety fails with a :class:`Violation` at the event that broke it; liveness is
+asked for by the scenario when the network is whole again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from p2pcpn.protocol import events
 from p2pcpn.protocol.ledger import LEASED, WAITING
 from p2pcpn.sim.runtime import value_of
 from p2pcpn.wire import messages as m
-from p2pcpn.wire import pages
 from p2pcpn.wire.pages import cut
 from p2pcpn.wire.sealing import unseal
 from p2pcpn.wire.statements import BlobRef, Lease, Outcome, Receipt, read
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from p2pcpn.sim.host import Host
     from p2pcpn.sim.program import Program
 
-# After so many events one host's memory is measured, the hosts in turn: looking at all each time would be most of a run.
+# After so many events one host's memory is measured, the hosts in turn: all of them each time would be most of a run.
 SWEEP_EVENTS = 16
 
 
@@ -51,7 +50,7 @@ class Checker:
         self._seen: dict[bytes, set[int]] = {}  # by job: delivered to its program
         self._hearing: tuple[bytes, int] | None = None  # (job, token) of the results being heard
 
-    # --- what hosts tell -----------------------------------------------------------------------------------------------
+    # --- what hosts tell --------------------------------------------------------------------------------------------
 
     def opened(self, program: Program) -> None:
         """A program has a job, whose right values are known."""
@@ -117,7 +116,7 @@ class Checker:
         if value != value_of(program.arguments[index]):
             raise Violation(f"task {index} was delivered with a wrong value")
 
-    # --- after each event ----------------------------------------------------------------------------------------------
+    # --- after each event -------------------------------------------------------------------------------------------
 
     def after(self, host: Host) -> None:
         """Check the host that just did something."""

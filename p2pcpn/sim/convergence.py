@@ -8,8 +8,8 @@ from p2pcpn.protocol.records import record_key
 from p2pcpn.sim.host import Host
 from p2pcpn.sim.program import REPLICAS, Program
 from p2pcpn.sim.world import World
-from p2pcpn.wire.statements import LogHeader, read
 from p2pcpn.wire import pages
+from p2pcpn.wire.statements import LogHeader, read
 
 # Tickets of a scenario's own look-ups.
 FIRST_TICKET = 1000
@@ -69,9 +69,10 @@ class Search:
                 host.follow(host.peer.dht.get(key, ticket, host.clock.now, host.wall()))
 
     def _event(self, host: Host, event: object) -> None:
-        if isinstance(event, GetDone) and self._open.pop((host.number, event.ticket), None) is not None:
-            if event.signed is None:
-                self._missing.append(f"{host.name} does not find the record {event.key.hex()[:8]}")
+        if not isinstance(event, GetDone) or self._open.pop((host.number, event.ticket), None) is None:
+            return
+        if event.signed is None:
+            self._missing.append(f"{host.name} does not find the record {event.key.hex()[:8]}")
 
     @property
     def over(self) -> bool:

@@ -1,7 +1,7 @@
 """A virtual disk: tables with a key and a value, durable some milliseconds after they were written.
 
-The semantics of ``Write`` are those of a real peer's database: a value replaces, ``None`` deletes every row under that
-prefix of the key. What was not durable when the host crashed is lost; what was stays.
+The semantics of ``Write`` are those of a real peer's database: a value replaces, ``None`` deletes every row under
+that prefix of the key. What was not durable when the host crashed is lost; what was stays.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Faults: what goes wrong in a virtual world, how often, and how it is made good again.
 
-A seed turns each kind on or off (after TigerBeetle's simulator): a bug that needs quiet in one corner and storm in another
-is found by some seed. :meth:`Faults.heal` ends them all; from then on liveness may be demanded.
+A seed turns each kind on or off (after TigerBeetle's simulator): a bug that needs quiet in one corner and storm in
+another is found by some seed. :meth:`Faults.heal` ends them all; from then on liveness may be demanded.
 """
 
 from __future__ import annotations
@@ -25,15 +25,18 @@ ON_SHARE = 0.7
 DOWN_SHARE_MAX = 0.25
 NEVER_BACK_SHARE = 0.125
 DOWN_S_MIN, DOWN_S_MAX = 0.5, 12.0
-# So many peers in a hundred have a fault of one kind in ten seconds.
+# This share of the peers has a fault of one kind in ten seconds; of large swarms as many as of one of this size.
 PEERS_PER_10_S = 0.06
+PEERS_COUNTED_MAX = 80
 STORM_LOSS = 0.3
 
 
 class Faults:
     """Faults of the kinds ``kinds`` on ``world`` from now on. ``spared`` hosts never stop; ``chosen`` are on."""
 
-    def __init__(self, world: World, kinds: tuple[str, ...], calm: Weather, *, spared: list[Host], all_on: bool) -> None:
+    def __init__(
+        self, world: World, kinds: tuple[str, ...], calm: Weather, *, spared: list[Host], all_on: bool
+    ) -> None:
         self.world = world
         self.calm = calm
         self.spared = spared
@@ -50,7 +53,7 @@ class Faults:
             self._again(kind, self.world.dice.stream("fault", kind))
 
     def _again(self, kind: str, dice: random.Random) -> None:
-        each_s = 10.0 / max(1.0, PEERS_PER_10_S * len(self.world.hosts))
+        each_s = 10.0 / max(1.0, PEERS_PER_10_S * min(len(self.world.hosts), PEERS_COUNTED_MAX))
         if kind in ("storm", "double", "reorder", "partition", "disk"):  # they concern many peers at once
             each_s = 6.0
         self.world.clock.after(dice.expovariate(1 / each_s), partial(self._happen, kind, dice))
@@ -73,7 +76,7 @@ class Faults:
     def _later(self, dice: random.Random, undo: Callable[[], None]) -> None:
         self.world.clock.after(dice.uniform(DOWN_S_MIN, DOWN_S_MAX), undo)
 
-    # --- kinds -------------------------------------------------------------------------------------------------------
+    # --- kinds ------------------------------------------------------------------------------------------------------
 
     def _stop(self, dice: random.Random, power: bool) -> None:
         host = self._victim(dice)
@@ -149,7 +152,7 @@ class Faults:
         if programs and programs[0].deeds:
             self.world.kill_process_of(dice.randrange(len(programs[0].deeds)))
 
-    # --- the end -----------------------------------------------------------------------------------------------------
+    # --- the end ----------------------------------------------------------------------------------------------------
 
     def heal(self) -> None:
         """End every fault. Who is gone for good stays so."""

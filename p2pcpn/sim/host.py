@@ -1,7 +1,8 @@
 """A host: one virtual computer on which a peer lives, dies and starts again. It performs what the peer's machines ask.
 
-The process has the peer, its sessions and its worker processes; they go with it. The computer has the key, the address and
-the disk; they stay. Every input goes to the peer, then its effects are performed, its timer is set and the checker looks.
+The process has the peer, its sessions and its worker processes; they go with it. The computer has the key, the
+address and the disk; they stay. Every input goes to the peer, then its effects are performed, its timer is set and
+the checker looks.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Host:
         self._parts: dict[tuple[int, bytes], bytearray] = {}
         self._timer_at = float("inf")
 
-    # --- life --------------------------------------------------------------------------------------------------------
+    # --- life -------------------------------------------------------------------------------------------------------
 
     def start(self, bootstrap: list[Address]) -> None:
         """Start the process: the next boot, with what the disk holds."""
@@ -126,7 +127,7 @@ class Host:
             position=None, rtt_ms=0.0, machine=self.number,
         )  # fmt: skip
 
-    # --- input -------------------------------------------------------------------------------------------------------
+    # --- input ------------------------------------------------------------------------------------------------------
 
     def _datagram(self, data: bytes, sender: Address, source: int) -> None:
         assert self.peer is not None
@@ -176,7 +177,7 @@ class Host:
         self.world.checker.after(self)
 
     def _arm(self) -> None:
-        """Set the timer when the machines want to be woken earlier than it is set for; a later one is found when it rings."""
+        """Set the timer where the machines want to be woken earlier; that they want it later is found when it rings."""
         due = self.peer.deadline() if self.peer is not None else None
         if due is not None and due < self._timer_at:
             self._timer_at = due
@@ -192,7 +193,7 @@ class Host:
         else:
             self._arm()
 
-    # --- effects -----------------------------------------------------------------------------------------------------
+    # --- effects ----------------------------------------------------------------------------------------------------
 
     def perform(self, effects: list[fx.Effect]) -> None:
         """Perform what a peer returned, in order."""
@@ -288,7 +289,7 @@ class Host:
         for listener in self.listeners:
             listener(effect.event)
 
-    # --- what a driver answers from its disk -------------------------------------------------------------------------
+    # --- what a driver answers from its disk ------------------------------------------------------------------------
 
     def _library(self, source: Host, message: m.Message) -> bool:
         """Deal with ``message`` if it is a blob or a question about what lies on disk."""

@@ -1,8 +1,8 @@
 """The virtual network: a networkx graph of sites, and what befalls a datagram between two of them.
 
-Nodes are sites; an edge carries ``latency_s``, and a datagram takes the shortest way. A host hangs on one site by an access
-line of its own. Datagrams are lost, doubled and overtake each other as the :class:`Weather` of the moment has it, and none
-crosses a partition. Each host throws its own dice.
+Nodes are sites; an edge carries ``latency_s``, and a datagram takes the shortest way. A host hangs on one site by an
+access line of its own. Datagrams are lost, doubled and overtake each other as the :class:`Weather` of the moment has
+it, and none crosses a partition. Each host throws its own dice.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Port:
 
 @dataclass(slots=True)
 class Network:
-    """See the module. ``islands`` maps host numbers to parts of a partitioned network; who is not in it is in part 0."""
+    """See the module. ``islands`` maps host numbers to parts of a cut network; who is not in it is in part 0."""
 
     clock: Clock
     graph: networkx.Graph
@@ -68,9 +68,7 @@ class Network:
 
     def delay_s(self, source: Port, target: Port) -> float:
         """One way between two hosts, without jitter."""
-        return (
-            source.access_s + self._ways_s[source.site][target.site] + target.access_s + source.lag_s + target.lag_s
-        )
+        return source.access_s + self._ways_s[source.site][target.site] + target.access_s + source.lag_s + target.lag_s
 
     def reachable(self, source: int, target: int) -> bool:
         """Whether two hosts are on one side of every cut."""

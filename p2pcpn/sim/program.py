@@ -1,7 +1,7 @@
 """A program that submits: it opens a job, feeds it tasks for a while, closes it, and takes what is delivered.
 
-What ``client/`` does for callables and futures is done here for :class:`Deed`: the spec with its stewards, sealed pages,
-chained segments, the closing statement, and the record that points to the job.
+What ``client/`` does for callables and futures is done here for :class:`Deed`: the spec with its stewards, sealed
+pages, chained segments, the closing statement, and the record that points to the job.
 """
 
 from __future__ import annotations
@@ -60,9 +60,7 @@ class Program:
     @property
     def done(self) -> bool:
         """Every task ended, and what was settled lies on enough holders."""
-        return (
-            self.closed and self.ended == len(self.deeds) and self.replicated is not None and self.replicated.done
-        )
+        return self.closed and self.ended == len(self.deeds) and self.replicated is not None and self.replicated.done
 
     def stewards_known(self) -> int:
         """How many storage peers could be stewards now."""
@@ -76,7 +74,9 @@ class Program:
         near = host.peer.stewards_near(job_id(self.owner.public, self._nonce), now)[: limits.STEWARDS]
         stewards = [
             Steward(
-                listed.signed.key, listed.advert.contact, wrap(self.owner, listed.signed.key, self._nonce, self.keys.job_key)
+                listed.signed.key,
+                listed.advert.contact,
+                wrap(self.owner, listed.signed.key, self._nonce, self.keys.job_key),
             )
             for listed in near
         ]

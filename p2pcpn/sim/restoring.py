@@ -1,4 +1,4 @@
-"""Restoring: what a peer that starts again reads from its virtual disk, and what its driver reads from there for others."""
+"""Restoring: what a peer that starts again reads from its virtual disk, and its driver from there for others."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A virtual runtime: worker processes whose tasks take virtual time and give programmatic values.
 
-A task's argument states what it does (:class:`Deed`); its value follows from the argument alone, so that the checker knows
-every right value without running anything. What a worker machine sees is what the `function` runtime reports: positions in
-order, dropped ones as such, and deaths.
+A task's argument states what it does (:class:`Deed`); its value follows from the argument alone, so that the checker
+knows every right value without running anything. What a worker machine sees is what the `function` runtime reports:
+positions in order, dropped ones as such, and deaths.
 """
 
 from __future__ import annotations

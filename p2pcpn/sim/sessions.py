@@ -1,8 +1,8 @@
 """Virtual sessions: ordered streams of messages between two hosts, as TCP has them.
 
-A dial takes two round trips; then both ends are told. Whoever is killed is seen to hang up; whoever loses its power, or is
-behind a cut, is only silent, until keep-alive gives the session up. A message held up by a cut arrives after it heals.
-Of two sessions dialled at once there is one.
+A dial takes two round trips; then both ends are told. Whoever is killed is seen to hang up; whoever loses its power,
+or is behind a cut, is only silent, until keep-alive gives the session up. A message held up by a cut arrives after it
+heals. Of two sessions dialled at once there is one.
 """
 
 from __future__ import annotations

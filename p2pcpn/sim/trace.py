@@ -1,4 +1,4 @@
-"""The trace: a running hash over everything that arrived, and counts of it. Two runs are the same when their hashes are.
+"""The trace: a running hash over everything that arrived, and counts of it. Runs are the same when their hashes are.
 
 Each entry is its kind, its time, both ends and its bytes, every field of fixed length or with its length ahead of it.
 """

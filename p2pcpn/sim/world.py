@@ -1,4 +1,4 @@
-"""The world: virtual time, network, disks and hosts, all from one seed. Driver two of the machines that ``node/`` drives.
+"""The world: virtual time, network, disks and hosts, all from one seed. Driver two, beside ``node/``.
 
 A world is deterministic: the same seed and the same calls give the same trace, whatever ``PYTHONHASHSEED`` is.
 """
