@@ -234,9 +234,10 @@ class RoutingTable:
 
     def _fits(self, entry: _Entry, bucket: KBucket, full: bool = False) -> bool:
         """Whether the group limits allow ``entry`` in ``bucket``; ``full``: replacements are counted as well."""
-        if self._groups.get(entry.group, 0) >= limits.GROUP_PEERS_IN_TABLE_MAX:
+        known = self._groups.get(entry.group, 0)
+        if known >= limits.GROUP_PEERS_IN_TABLE_MAX:
             return False
-        same = sum(self._entries[node].group == entry.group for node in bucket.nodes)
+        same = sum(self._entries[node].group == entry.group for node in bucket.nodes) if known else 0
         if full:
             same += sum(self._spare[node].group == entry.group for node in bucket.replacement_nodes)
         return same < limits.GROUP_PEERS_IN_BUCKET_MAX
