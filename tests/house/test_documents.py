@@ -1,4 +1,4 @@
-"""``docs/protocol.md`` says what the code does, and its test vectors follow from its words alone.
+"""The documents say what the code does, and the test vectors of ``docs/protocol.md`` follow from its words alone.
 
 The listings are made from the code and compared. The vectors are computed once more by the recipes of the document with
 other libraries than the code's own: ``hashlib``, ``nacl``'s high-level classes, ``msgpack``, ``noise``.
@@ -26,6 +26,7 @@ from p2pcpn.wire import datagrams, messages
 from p2pcpn.wire.statements import KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = [path for path in (ROOT / "p2pcpn").iterdir() if path.is_dir()]
 TEXT = (ROOT / "docs" / "protocol.md").read_text("utf-8")
 
 
@@ -75,6 +76,14 @@ def test_the_listings_are_those_of_the_code() -> None:
 def test_the_map_of_the_code_names_every_module_and_its_idea() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     assert tables().rewritten("architecture.md", text) == text, "run: python docs/tables.py --write"
+
+
+def test_every_module_that_a_document_names_exists() -> None:
+    for document in sorted((ROOT / "docs").glob("*.md")):
+        for name in re.findall(r"`((?:\w+/)+\w+\.py)`", document.read_text("utf-8")):
+            assert any((folder / name).is_file() for folder in (ROOT, ROOT / "p2pcpn", *PACKAGES)), (
+                f"{document.name}: {name}"
+            )
 
 
 def test_each_message_and_statement_stands_there_with_its_number_and_its_fields_in_order() -> None:
