@@ -1,0 +1,169 @@
+"""What an executor runs on: a client peer in a loop of its own thread, and the embedded swarm where it has one.
+
+Its methods may be called from any thread but the loop's own. It knows nothing of the executor, so that an executor
+which the program dropped can be collected while this ends what it had begun.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import wait
+from typing import Any
+
+from p2pcpn.client.loops import LoopThread
+from p2pcpn.client.options import Options
+from p2pcpn.client.project import project
+from p2pcpn.client.submission import Submission
+from p2pcpn.client.swarm import Swarm
+from p2pcpn.config import Config
+from p2pcpn.errors import JobError
+from p2pcpn.identity.keys import Keypair
+from p2pcpn.node.overlay import Overlay
+
+# An embedded swarm has two peers: so that a result lies on two, and so that one may die.
+EMBEDDED_PEERS = 2
+OPEN_WAIT_S = 15.0
+CLOSE_WAIT_S = 2.0
+REPLICATION_WAIT_S = 2.0
+# At the interpreter's end: how often it is looked whether there is still anything to wait for, and for how long a loop
+# may not answer, or a job without any peer may wait for one.
+LOOK_S = 0.5
+PATIENCE_S = 10.0
+
+
+class Engine:
+    """See the module. :meth:`stop` must be called; it may be called twice."""
+
+    def __init__(self, config: Config, owner: Keypair, swarm: Swarm | None, gather: int) -> None:
+        self.swarm = swarm
+        self._owner = owner
+        self._gather = gather
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._stopped = False
+        self.overlay = Overlay(config)
+        self._loops = LoopThread()
+        try:
+            self._loops.call(self._start(), OPEN_WAIT_S)
+        except BaseException:
+            self.stop(polite=False)
+            raise
+
+    @classmethod
+    def embedded(cls, slots: int) -> Engine:
+        """A keyed swarm of this program's own, with ``slots`` worker slots in all."""
+        count = min(EMBEDDED_PEERS, slots)
+        shares = [slots // count + (1 if i < slots % count else 0) for i in range(count)]
+        swarm = Swarm(peers=count, cpus_per_peer=shares)
+        try:
+            config = client_config(swarm.bootstrap, swarm.key, (), "local")
+            return cls(config, Keypair(os.urandom(32)), swarm, count)
+        except BaseException:
+            swarm.close()
+            raise
+
+    async def _start(self) -> None:
+        await self.overlay.start()
+        await self.overlay.wait_known(OPEN_WAIT_S - 1.0)
+
+    # --- the job ---------------------------------------------------------------------------------------------------
+
+    def open(self, options: Options, function: Any) -> Submission:
+        """Open a job whose first call is of ``function``. Raises :class:`Unreachable`."""
+        opening = Submission.open(
+            self.overlay, self._owner, options, project(function), gather=self._gather, wait_s=OPEN_WAIT_S
+        )
+        return self._loops.call(opening, OPEN_WAIT_S + 5.0)
+
+    def wait(self, submission: Submission, *, at_exit: bool = False) -> None:
+        """Wait until every task has ended. What cannot end any more fails.
+
+        ``at_exit``: the program wants to end, so a job that no peer can go on with is given up.
+        """
+        hopeless_s = 0.0
+        while futures := submission.unfinished():
+            wait(futures, timeout=LOOK_S)
+            if not self.alive:
+                submission.abandon(JobError("the event loop of this executor has ended"))
+            elif at_exit and submission.unfinished():
+                hopeless_s = hopeless_s + LOOK_S if self._hopeless(submission) else 0.0
+                if hopeless_s >= PATIENCE_S:
+                    why = "; ".join(submission.stalled.values()) or "no peer answers"
+                    sys.stderr.write(f"p2pcpn: {len(submission.unfinished())} tasks are given up: {why}\n")
+                    submission.abandon(JobError(f"given up at the interpreter's end: {why}"))
+
+    def _hopeless(self, submission: Submission) -> bool:
+        return not self.answers() or not len(self.overlay.sessions) or bool(submission.stalled)
+
+    def finish(self, submission: Submission) -> None:
+        """All tasks have ended: close the job, and in a swarm that goes on wait a moment for results to be replicated."""
+        try:
+            self._loops.call(self._finish(submission), REPLICATION_WAIT_S + CLOSE_WAIT_S)
+        except (TimeoutError, RuntimeError):
+            pass  # what was delivered is delivered; replication was tried as long as it may take
+        submission.echo.flush()
+
+    async def _finish(self, submission: Submission) -> None:
+        await submission.close()
+        if self.swarm is None:  # an embedded swarm takes its results with it
+            await submission.replicated(REPLICATION_WAIT_S)
+        submission.forget()
+
+    def cancel(self, submission: Submission) -> None:
+        """End the job now: what runs is stopped."""
+        try:
+            self._loops.call(submission.cancel_job(), CLOSE_WAIT_S)
+        except (TimeoutError, RuntimeError):
+            submission.abandon(JobError("the event loop of this executor has ended"))
+
+    # --- the end ---------------------------------------------------------------------------------------------------
+
+    @property
+    def alive(self) -> bool:
+        """Whether the loop runs (or hangs), in this very process."""
+        return not self._stopped and os.getpid() == self._pid
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the loop's own thread, which cannot wait for itself."""
+        try:
+            return asyncio.get_running_loop() is self.overlay.loop
+        except RuntimeError:
+            return False
+
+    def answers(self) -> bool:
+        """Whether the loop takes a call within a second."""
+        try:
+            self._loops.call(asyncio.sleep(0), 1.0)
+        except (TimeoutError, RuntimeError):
+            return False
+        return True
+
+    def stop(self, *, polite: bool = True) -> None:
+        """Leave the swarm and end what was started here. In a fork of the process that did: nothing."""
+        if os.getpid() != self._pid:
+            return
+        with self._lock:
+            if self._stopped:
+                return
+            try:
+                self._loops.call(self.overlay.close(polite=polite), CLOSE_WAIT_S)
+            except (TimeoutError, RuntimeError):
+                pass
+            self._stopped = True
+            self._loops.stop()
+            if self.swarm is not None:
+                self.swarm.close()
+
+
+def client_config(
+    bootstrap: Sequence[str], swarm_key: str | bytes | None, trust: Sequence[str], profile: str
+) -> Config:
+    """The settings of a peer without roles."""
+    return Config(
+        bootstrap=bootstrap, swarm_key=swarm_key, roles=(), profile=profile, durable=False, trust=tuple(trust),
+    )  # fmt: skip
