@@ -101,7 +101,8 @@ class Acceptance:
             again = self._died(admitted, spans, now)
             spans = joined(overlap(spans, without(joined(spans), again))) if again else spans
         effects: list[Effect] = []
-        if spans and not self._log.room(len(message.page), len(spans)):
+        blobs = [value.digest for value in opened.values if isinstance(value, BlobRef)]
+        if spans and not self._log.room(len(message.page), len(spans), len(blobs)):
             effects += self.flush(now)
         settled = book.settle(lease, token, spans)
         count = total(settled)
@@ -109,7 +110,6 @@ class Acceptance:
             self.conflicts += 1
             return effects + self._acknowledge(sender, token, said.part)
         whole = count == len(opened.indices)
-        blobs = [value.digest for value in opened.values if isinstance(value, BlobRef)]
         self._log.append(message.receipt, message.page, settled, whole=whole, now=now, blobs=blobs)
         self._custody.journalled(sender, token, said.part)
         peer = book.participants.peers.get(lease.peer)

@@ -24,7 +24,7 @@ from p2pcpn.protocol.effects import Commit, Effect, Notify, Probe, Tell, TellLog
 from p2pcpn.protocol.heads import CONTACT, Head
 from p2pcpn.protocol.settlement import LogSegment, LogWriter
 from p2pcpn.protocol.trustees import Trustees
-from p2pcpn.protocol.vigil import DEAD_S, LOOK_S, REFUSED_S, Vigil
+from p2pcpn.protocol.vigil import DEAD_S, LOOK_S, PROBE_LOOKS, REFUSED_S, SILENT_LOOKS, Vigil
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Answer, AnswerCode, Append, Extend, Finish, Introduce, Settled, Take
@@ -302,8 +302,11 @@ class Custody:
         self._vigil.relent(now)
         effects: list[Effect] = []
         for peer in dict.fromkeys([*self.stewards.all, *self.copies.holders]):
-            if not self._vigil.look(peer, self._owes(peer)):
+            looks, contact = self._vigil.look(peer, self._owes(peer)), self._contact(peer)
+            if looks > SILENT_LOOKS:
                 effects += self._lose(peer, now + DEAD_S)
+            elif looks and looks % PROBE_LOOKS == 0 and contact is not None:
+                effects.append(Probe(contact))
         return effects + self._replace()
 
     def report(self, grantor: Grantor, now: float) -> list[Effect]:

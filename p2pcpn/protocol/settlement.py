@@ -39,7 +39,9 @@ class LogSegment:
 class LogWriter:
     """Collects settlements, closed into segments after ``LOG_SEGMENT_WAIT_S`` or at ``LOG_SEGMENT_BYTES_MAX``."""
 
-    __slots__ = ("_blobs", "_bytes", "_entries", "_job", "_keypair", "_spans", "_until", "epoch", "last", "number", "settled")
+    __slots__ = (
+        "_blobs", "_bytes", "_entries", "_job", "_keypair", "_spans", "_until", "epoch", "last", "number", "settled",
+    )  # fmt: skip
 
     def __init__(
         self, job: bytes, epoch: int, keypair: Keypair, *, number: int = 0, last: bytes = NOTHING, settled: int = 0
@@ -74,12 +76,12 @@ class LogWriter:
         if self._until is None:
             self._until = now + limits.LOG_SEGMENT_WAIT_S
 
-    def room(self, page_bytes: int, spans: int) -> bool:
-        """Whether so much more fits: a segment is one message, and its header names at most so many spans."""
+    def room(self, page_bytes: int, spans: int, blobs: int = 0) -> bool:
+        """Whether so much more fits: a segment is one message, and its header names so many spans and blobs at most."""
         if not self._entries:
             return True
         fits = self._bytes + page_bytes + spans * SPAN_BYTES <= limits.LOG_SEGMENT_BYTES_MAX
-        return fits and len(self._spans) + spans <= limits.SEGMENT_TASKS_MAX
+        return fits and max(len(self._spans) + spans, len(self._blobs) + blobs) <= limits.SEGMENT_TASKS_MAX
 
     def deadline(self) -> float | None:
         """When the segment is closed whatever it holds."""

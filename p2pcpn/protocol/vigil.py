@@ -1,7 +1,7 @@
 """The vigil over those who keep a job: who has not answered for how long, whose sessions do not hold, who is shunned.
 
-A keeper that owes an answer is looked at every few seconds. One that stays silent over several looks, or whose sessions
-are lost again and again though it is said to live, is given up.
+A keeper that owes an answer is looked at every few seconds. One that stays silent for very long, or whose sessions are
+lost again and again though it is said to live, is given up.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ from p2pcpn.identity.keys import NodeId
 
 # How often silent keepers are looked at (and others looked for where they are too few).
 LOOK_S = 5.0
-# So many looks without an answer to what was sent (30 to 35 s), or lost sessions in a row: it is no keeper.
-SILENT_LOOKS = 6
+# After so many looks without an answer (30 s) it is asked whether it lives; then, should it, again and again.
+PROBE_LOOKS = 6
+# It may live and be slow: the largest blob, 4 GiB, takes six minutes over 100 Mbit/s. After ten it is no keeper.
+SILENT_LOOKS = 120
+# Nor is one that lost so many sessions in a row.
 DOUBTS_MAX = 3
 # One that died is tried again after this; one that refused (it is full, or keeps nothing) much later.
 DEAD_S = limits.DEAD_S
@@ -48,10 +51,10 @@ class Vigil:
         del self._in_doubt[peer]
         return True
 
-    def look(self, peer: NodeId, owes: bool) -> bool:
-        """One look at a keeper; false when it has been silent for too long."""
-        self._silent[peer] = self._silent.get(peer, 0) + 1 if owes else 0
-        return self._silent[peer] <= SILENT_LOOKS
+    def look(self, peer: NodeId, owes: bool) -> int:
+        """One look at a keeper; for how many looks it has been silent."""
+        looks = self._silent[peer] = self._silent.get(peer, 0) + 1 if owes else 0
+        return looks
 
     def give_up(self, peer: NodeId, until: float) -> None:
         """It is a keeper no more, and is not chosen again before ``until``."""

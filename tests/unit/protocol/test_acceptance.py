@@ -13,7 +13,7 @@ from p2pcpn.errors import PeerError
 from p2pcpn.protocol import events
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.pages import Print
-from p2pcpn.wire.statements import Outcome, Receipt, Signed
+from p2pcpn.wire.statements import BlobRef, Outcome, Receipt, Signed
 from tests.unit.protocol.granting import Table, Worker, keypair
 
 
@@ -179,3 +179,15 @@ def test_a_receipt_of_deaths_and_results_settles_the_results() -> None:
     assert table.delivered == [0, 2, 3]
     assert table.seen(events.Delivered)[0].outcomes == bytes([0, 0, 1])
     assert table.grantor.participants[worker.node].pace.task_s is None
+
+
+def test_results_that_name_more_blobs_than_a_header_holds_make_several_segments(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "SEGMENT_TASKS_MAX", 5)
+    table, worker = leased(6, slots=6)
+    lease = worker.last
+    for first in (0, 3):
+        worker.run(lease, spans=[(first, 3)], value=lambda index: BlobRef(bytes([index]) * 32, 9, bytes(32)))
+    assert table.delivered == [0, 1, 2, 3, 4, 5]
+    assert table.grantor.log.number == 1

@@ -233,6 +233,11 @@ def test_a_holder_that_stays_silent_is_replaced() -> None:
     settle(table)
     answer_all(table, A)
     settle(table)
+    contact = table.custody.stewards.all[A.id].contact
+    effects = table.pass_time(vigil.LOOK_S * (vigil.PROBE_LOOKS + 2))
+    assert [effect for effect in effects if isinstance(effect, Probe)] == [Probe(contact)]
+    assert table.peer_alive(A.id) == []
+    assert table.custody.stewards.get(A.id) is not None
     table.pass_time(vigil.LOOK_S * (vigil.SILENT_LOOKS + 3))
     assert table.custody.stewards.get(A.id) is None
     assert [effect.number for effect in stored(table, keypair(30))] == [0, 1]

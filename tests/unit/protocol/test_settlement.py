@@ -68,6 +68,19 @@ def test_a_segment_has_room_within_the_bounds_of_a_message_and_a_header() -> Non
     assert log.room(1000, 1)
     assert not log.room(limits.LOG_SEGMENT_BYTES_MAX, 1)
     assert not log.room(1000, limits.BATCH_TASKS_MAX)
+    assert log.room(1000, 1, limits.SEGMENT_TASKS_MAX)
+    assert not log.room(1000, 1, limits.SEGMENT_TASKS_MAX + 1)
+
+
+def test_a_header_names_each_blob_of_its_results_once() -> None:
+    table, worker = leased()
+    log, message = LogWriter(table.job, 0, ME), receipt(table, worker)
+    one, two = bytes([1]) * 32, bytes([2]) * 32
+    log.append(message.receipt, message.page, [(0, 2)], whole=False, now=1.0, blobs=[two, one])
+    log.append(message.receipt, message.page, [(2, 2)], whole=False, now=1.0, blobs=[one])
+    assert opened(log.close().header, LogHeader).blobs == [two, one]
+    log.append(message.receipt, message.page, [(0, 1)], whole=False, now=1.0)
+    assert opened(log.close().header, LogHeader).blobs == []
 
 
 def test_the_largest_segment_fits_a_message() -> None:
