@@ -370,10 +370,12 @@ DOCUMENTS = {"protocol.md": protocol, "architecture.md": architecture}
 def rewritten(name: str, text: str) -> str:
     """The ``text`` of the document ``name``, every section as the code has it. Raises ``ValueError`` for lost marks."""
     for section, content in DOCUMENTS[name]().items():
-        marks = re.compile(rf"(<!-- begin: {section} -->\n).*?(<!-- end: {section} -->)", re.DOTALL)
-        if not marks.search(text):
+        begin, end = f"<!-- begin: {section} -->\n", f"<!-- end: {section} -->"
+        before, opened, rest = text.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not opened or not closed:
             raise ValueError(f"{name} has no marks for {section!r}")
-        text = marks.sub(lambda match, content=content: f"{match[1]}{content}\n{match[2]}", text)
+        text = f"{before}{begin}{content}\n{end}{after}"
     return text
 
 

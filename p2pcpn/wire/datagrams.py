@@ -27,7 +27,7 @@ CONTACTS_WITH_RECORD_MAX = 3
 class Hello(msgspec.Struct, array_like=True, frozen=True, tag=1):
     """I want to be your pair. The first one carries no cookie and proves nothing; the second is signed.
 
-    ``signature`` is over the handshake's transcript (see ``protocol/pairs.py``); ``pad`` makes the request no smaller
+    ``signature`` is over the words of ``protocol/hellos.py``; ``pad`` makes the request no smaller
     than any reply to it.
     """
 

@@ -83,7 +83,7 @@ class Settled(msgspec.Struct, array_like=True, frozen=True, tag=6):
 
 
 class Return(msgspec.Struct, array_like=True, frozen=True, tag=7):
-    """Leased tasks given back unrun. ``code``: "declined", "cancelled", "leaving", "late"; ``text`` says why."""
+    """Leased tasks given back unrun. ``code``: "declined", "missing", "late", "leaving"; ``text`` says why."""
 
     job: Id
     token: U63

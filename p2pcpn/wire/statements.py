@@ -231,7 +231,7 @@ class Spec(Statement, frozen=True):
     grantor: Key  # node key of the first grantor, epoch 0
     stewards: Annotated[list[Steward], Meta(max_length=limits.STEWARDS_MAX)]
     wrapped: Annotated[bytes, Meta(max_length=96)]  # the job key for the owner
-    swarm_proof: Annotated[bytes, Meta(max_length=32)]  # MAC of the nonce and owner under the swarm key, or empty
+    swarm_proof: Annotated[bytes, Meta(max_length=32)]  # that the owner holds the swarm key; empty in an open swarm
     output: bool  # whether workers capture and send what tasks print
     render: bool = False  # whether workers send a short text of each result, for those who do not unpickle
 
@@ -285,7 +285,7 @@ class Reason(Statement, frozen=True):
     kind: ClassVar[int] = 13
     job: Id
     nonce: U63
-    code: Word  # "runs", "claimed", "declined", "busy", "unseen"
+    code: Word  # "claimed", "declined", "busy", "waiting", "unseen"
     text: ShortText
 
 
