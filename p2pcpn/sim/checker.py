@@ -109,7 +109,7 @@ class Checker:
         if outcome == Outcome.DIED:
             return
         if isinstance(value, BlobRef):
-            sealed = host.blobs.get(value.digest)
+            sealed = None if host.shelf is None else host.shelf.blobs.get(value.digest)
             if sealed is None:
                 raise Violation(f"task {index} was delivered as a blob that is not there")
             value = unseal(value.key, 0, sealed)

@@ -9,6 +9,7 @@ from p2pcpn.sim.host import Host
 from p2pcpn.sim.program import REPLICAS, Program
 from p2pcpn.sim.world import World
 from p2pcpn.wire import pages
+from p2pcpn.wire.pages import cut
 from p2pcpn.wire.statements import LogHeader, read
 
 # Tickets of a scenario's own look-ups.
@@ -42,13 +43,15 @@ def job_wrong(program: Program) -> str:
 
 
 def copies_wrong(world: World, program: Program) -> str:
-    """Whether every settled task really lies on enough disks: what ``Replicated`` promised."""
+    """Whether every settled task, large results included, lies on enough disks: what ``Replicated`` promised."""
     copies: dict[int, set[int]] = {index: set() for index in program.delivered}
     for host in world.hosts:
         for _, (header, _) in host.disk.scan("logs", (program.job,)):
-            for first, count in read(pages.SIGNED.decode(header), LogHeader).spans:
-                for index in range(first, first + count):
-                    copies[index].add(host.number)
+            said = read(pages.SIGNED.decode(header), LogHeader)
+            if host is not program.host and any(name not in host.disk.blobs for name in said.blobs):
+                return f"{host.name} keeps a log segment without a blob that it names"
+            for index in cut(said.spans):
+                copies[index].add(host.number)
     for index, holders in copies.items():
         if len(holders) < min(REPLICAS, len(world.hosts) - 1):
             return f"the result of task {index} lies on {len(holders)} disks"

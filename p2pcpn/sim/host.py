@@ -11,8 +11,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from p2pcpn import limits
-from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol.admission import Rules
@@ -22,6 +20,7 @@ from p2pcpn.sim import restoring, trace
 from p2pcpn.sim.disk import Disk, packed
 from p2pcpn.sim.runtime import Runtime
 from p2pcpn.sim.sessions import Stream
+from p2pcpn.sim.shelf import Shelf
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.addresses import Address, Contact, contact
 from p2pcpn.wire.statements import Advert, Role
@@ -60,10 +59,9 @@ class Host:
         self.boot = 0
         self.peer: Peer | None = None
         self.runtime: Runtime | None = None
+        self.shelf: Shelf | None = None
         self.streams: dict[bytes, Stream] = {}
-        self.blobs: dict[bytes, bytes] = {}
         self.listeners: list[Callable[[object], None]] = []
-        self._parts: dict[tuple[int, bytes], bytearray] = {}
         self._timer_at = float("inf")
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -81,7 +79,7 @@ class Host:
         )  # fmt: skip
         peer = Peer(setup, rng=self.world.dice.stream("peer", self.name, self.boot), now=now, wall=self.wall)
         self.peer = peer
-        self.blobs = dict(self.disk.blobs)
+        self.shelf = Shelf(self)
         self.runtime = Runtime(
             self.clock,
             peer.worker,
@@ -106,10 +104,9 @@ class Host:
         self.world.checker.died(self)
         self.world.trace.note(trace.CLOSED, self.clock.now, self.number, self.number, bytes([power]))
         self.runtime.end()
-        self.peer = self.runtime = self.port.receive = None
+        self.peer = self.runtime = self.shelf = self.port.receive = None
         self.unplugged = power
         self.disk.crash()
-        self._parts.clear()
         self._timer_at = float("inf")
         streams, self.streams = list(self.streams.values()), {}
         self.world.sessions.died(self, streams)
@@ -146,7 +143,8 @@ class Host:
         """A session ended, or could not be made; its stream is not among ``streams`` any more."""
         if self.peer is None:
             return
-        self._parts = {key: parts for key, parts in self._parts.items() if key[1] != node}
+        assert self.shelf is not None
+        self.shelf.closed(NodeId(node))
         self.world.trace.note(trace.CLOSED, self.clock.now, self.number, self.number, node)
         self._done(self.peer.session_closed(NodeId(node), self.clock.now))
 
@@ -157,7 +155,11 @@ class Host:
         self.world.trace.note(trace.MESSAGE, now, source.number, self.number, data)
         message = m.CODEC.decode(data)
         self.world.trace.count(type(message).__name__)
-        if self._library(source, message):
+        assert self.shelf is not None
+        if isinstance(message, m.ReadLog):
+            self._read_log(source, message)
+            return
+        if self.shelf.take(source.id, message):
             return
         self.world.checker.hears(self, message)
         self._done(self.peer.message_received(source.id, message, now))
@@ -205,30 +207,24 @@ class Host:
 
     def _transmit(self, effect: fx.Transmit) -> None:
         self.world.checker.says(self, effect.message)
-        self._say(effect.peer, effect.message)
+        self.say(effect.peer, effect.message)
 
-    def _say(self, peer: bytes, message: m.Message) -> None:
+    def say(self, peer: bytes, message: m.Message) -> None:
+        """Put a message on the session with ``peer``, if there is one."""
         stream = self.streams.get(peer)
         if stream is not None:
             self.world.sessions.send(self, stream, m.CODEC.encode(message))
 
     def _transmit_blob(self, effect: fx.TransmitBlob) -> None:
-        data = self.blobs.get(effect.digest)
-        if data is None:
-            self.world.trace.count("blobs missing")
-            return
-        for offset in range(0, max(len(data), 1), limits.BLOB_PART_BYTES):
-            part = data[offset : offset + limits.BLOB_PART_BYTES]
-            request = effect.request if offset + len(part) >= len(data) else 0
-            put = m.PutBlob(request, effect.digest, effect.job, len(data), offset, part, effect.retention_s)
-            self._say(effect.peer, put)
+        assert self.shelf is not None
+        self.shelf.send(effect)
 
     def _transmit_log(self, effect: fx.TransmitLog) -> None:
         row = self.disk.get("logs", (effect.job, self.id, effect.epoch, effect.number))
         if row is None:
             self.world.trace.count("log segments missing")
             return
-        self._say(effect.peer, restoring.log_message(effect.request, row))
+        self.say(effect.peer, restoring.log_message(effect.request, row))
 
     def _dial(self, effect: fx.Dial) -> None:
         self.world.sessions.dial(self, effect.to)
@@ -251,25 +247,12 @@ class Host:
         self.disk.commit(effect.writes, done)
 
     def _keep_blob(self, effect: fx.KeepBlob) -> None:
-        self.keep_blob(effect.digest, effect.data, lambda durable: None)
-
-    def keep_blob(self, digest: bytes, data: bytes, done: Callable[[bool], None]) -> None:
-        """Keep a blob: in memory at once, on disk soon."""
-        self.blobs[digest] = data
-        self.disk.put_blob(digest, data, done)
+        assert self.shelf is not None
+        self.shelf.keep(effect.digest, effect.data)
 
     def _gather(self, effect: fx.Gather) -> None:
-        """Fetch blobs from their sender's host: over a session, which is reliable, so nothing of it can be lost."""
-        source = next((host for host in self.world.alive() if host.id == effect.sender.id), None)
-        for name in effect.blobs:
-            if name in self.blobs:
-                continue
-            data = None if source is None else source.blobs.get(name)
-            if data is None:
-                self.follow(list(effect.otherwise))
-                return
-            self.keep_blob(name, data, lambda durable: None)
-        self.follow(list(effect.then))
+        assert self.shelf is not None
+        self.shelf.gather(effect)
 
     def _load(self, effect: fx.Load) -> None:
         assert self.peer is not None
@@ -289,43 +272,10 @@ class Host:
         for listener in self.listeners:
             listener(effect.event)
 
-    # --- what a driver answers from its disk ------------------------------------------------------------------------
-
-    def _library(self, source: Host, message: m.Message) -> bool:
-        """Deal with ``message`` if it is a blob or a question about what lies on disk."""
-        match message:
-            case m.PutBlob():
-                self._put_blob(source, message)
-            case m.ReadLog():
-                row = self.disk.get("logs", (message.job, message.grantor, message.epoch, message.number))
-                unknown = m.Answer(message.request, m.AnswerCode.UNKNOWN, "has no such log segment")
-                self._say(source.id, unknown if row is None else restoring.log_answer(message.request, row))
-            case _:
-                return False
-        return True
-
-    def _put_blob(self, source: Host, message: m.PutBlob) -> None:
-        assert self.peer is not None
-        peer = self.peer
-        if not (message.job in peer.worker.works or message.job in peer.steward.jobs or message.job in peer.grantors):
-            self._say(source.id, m.Answer(message.request, m.AnswerCode.UNKNOWN, "knows no such job"))
-            return
-        key = (source.number, source.id + message.digest)
-        parts = self._parts.setdefault(key, bytearray())
-        if len(parts) != message.offset:
-            del self._parts[key]
-            raise PeerError("a part of a blob does not follow the one before")
-        parts += message.data
-        if len(parts) == message.size_bytes:
-            del self._parts[key]
-            boot = self.boot
-
-            def done(durable: bool) -> None:
-                if message.request and self.boot == boot and self.peer is not None:
-                    code = m.AnswerCode.DONE if durable else m.AnswerCode.FAILED
-                    self._say(source.id, m.Answer(message.request, code, ""))
-
-            self.keep_blob(message.digest, bytes(parts), done)
+    def _read_log(self, source: Host, message: m.ReadLog) -> None:
+        row = self.disk.get("logs", (message.job, message.grantor, message.epoch, message.number))
+        unknown = m.Answer(message.request, m.AnswerCode.UNKNOWN, "has no such log segment")
+        self.say(source.id, unknown if row is None else restoring.log_answer(message.request, row))
 
 
 _PERFORM: dict[type[fx.Effect], Callable[[Host, Any], None]] = {
