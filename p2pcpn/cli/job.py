@@ -222,10 +222,13 @@ def _with(
     id_: str, bootstrap: tuple[str, ...], swarm_key: str | None, key: str | None, act: Callable[[KeptJob], Awaitable[T]]
 ) -> T:
     from p2pcpn.client.connection import run
-    from p2pcpn.client.kept import kept_job
+    from p2pcpn.client.kept import asked, kept_job
+
+    question = asked(id_, key, os.environ)  # a mistake in it is told before a peer is looked for
+    meeting = where(bootstrap, swarm_key)
 
     async def do() -> T:
-        async with kept_job(where(bootstrap, swarm_key), key, id_, os.environ) as found:
+        async with kept_job(meeting, question, os.environ) as found:
             return await act(found)
 
     return run(do())

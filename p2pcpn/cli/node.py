@@ -96,14 +96,9 @@ def _greet(config: Config, words: Mapping[str, Any], hosted: Any) -> None:
     else:
         click.echo(f"others join with: p2pcpn node --bootstrap {address}")
         trusted = len(config.trust)
-        click.echo(
-            f"open swarm: it runs the jobs of {number_of(trusted, 'trusted owner')}"
-            + (
-                ""
-                if trusted
-                else "; p2pcpn key trust PUBLIC_KEY names one, --swarm-key makes members of all who have it"
-            )
-        )
+        names_one = "" if trusted else "; p2pcpn key trust PUBLIC_KEY names one"
+        click.echo(f"open swarm: it runs the jobs of {number_of(trusted, 'trusted owner')}{names_one}")
+        click.echo(f"owners take its results once they trust its key: {hosted.public_key}")
     if not config.bootstrap:
         click.echo("no --bootstrap: alone until somebody joins")
     sys.stdout.flush()

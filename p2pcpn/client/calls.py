@@ -136,8 +136,7 @@ def _imported(path: Path) -> ModuleType:
     folder, package = path.parent, ""
     while (folder / "__init__.py").is_file() and folder.parent != folder:
         folder, package = folder.parent, f"{folder.name}.{package}"
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+    _make_importable(str(folder))
     try:
         if package:
             return importlib.import_module(package + path.stem)
@@ -153,6 +152,13 @@ def _imported(path: Path) -> ModuleType:
     except (Exception, SystemExit) as error:
         text = str(error).partition("\n")[0]
         raise UsageError(f"{path.name} cannot be imported: {type(error).__name__}: {text}") from error
+
+
+def _make_importable(folder: str) -> None:
+    """Find modules in ``folder`` before installed packages, but behind Python's own: we import those, too, later on."""
+    if folder not in sys.path:
+        installed = [at for at, entry in enumerate(sys.path) if entry.endswith(("site-packages", "dist-packages"))]
+        sys.path.insert(min(installed, default=len(sys.path)), folder)
 
 
 def _module_name(stem: str) -> str:

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 from p2pcpn.client.keys import trusted_keys
 from p2pcpn.config import Config, data_home, state_home
-from p2pcpn.errors import P2pcpnError, Unreachable, UsageError
-from p2pcpn.identity.files import read_private, write_private
+from p2pcpn.errors import P2pcpnError, Unreachable
+from p2pcpn.identity.files import write_private
 from p2pcpn.node.control import ask, control_path
 from p2pcpn.node.loop import new_loop
 from p2pcpn.node.overlay import Overlay
@@ -98,8 +98,8 @@ def read_note(name: str, env: Mapping[str, str]) -> dict[str, Any] | None:
     """A note that was left; ``None`` where there is none that can be read."""
     path = state_home(env) / name
     try:
-        found = json.loads(read_private(path))
-    except (UsageError, ValueError):
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
 

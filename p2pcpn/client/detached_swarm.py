@@ -1,8 +1,8 @@
 """The swarm that ``p2pcpn swarm up`` leaves running: peers on the loopback that outlive the command.
 
 What is known of it stands in one private note, ``swarm.json``: its key and, for each peer there ever was, where it
-listens and its process. Whether a peer lives is asked of its control socket, never guessed from a process id: the system gives
-those out again.
+listens and its process. Whether a peer lives is asked of its control socket, never guessed from a process id: the
+system gives those out again.
 """
 
 from __future__ import annotations

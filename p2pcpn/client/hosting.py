@@ -13,7 +13,7 @@ from p2pcpn.client.connection import NODE_NOTE, node_data_dir, read_note, remove
 from p2pcpn.client.keys import keep_swarm_key, trusted_keys
 from p2pcpn.config import Config
 from p2pcpn.errors import P2pcpnError
-from p2pcpn.identity.files import format_swarm_key, load_swarm_key
+from p2pcpn.identity.files import format_swarm_key, load_key, load_swarm_key
 from p2pcpn.metrics.machine import cores
 from p2pcpn.node.control import ask, control_path
 from p2pcpn.node.daemon import run_peer
@@ -42,7 +42,16 @@ class Hosted:
 
     def document(self, words: Mapping[str, Any]) -> dict[str, Any]:
         """What a program wants to know of the peer that started."""
-        return {**words, "swarm_key": self.swarm_key_text, "data_dir": str(self.config.data_dir), "slots": self.slots}
+        return {
+            **words, "public_key": self.public_key, "swarm_key": self.swarm_key_text,
+            "data_dir": str(self.config.data_dir), "slots": self.slots,
+        }  # fmt: skip
+
+    @property
+    def public_key(self) -> str:
+        """The node's own key, with which it signs receipts. Only once it runs."""
+        assert self.config.data_dir is not None, "prepare() names one"
+        return load_key(Path(self.config.data_dir) / "node.key").public.hex()
 
 
 def prepare(settings: dict[str, Any], env: Mapping[str, str], *, new_swarm_key: bool) -> Hosted:

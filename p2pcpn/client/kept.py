@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from p2pcpn.client.owner import owner_key
 from p2pcpn.client.reader import Reader, Stored
 from p2pcpn.client.standing import listing, standing
 from p2pcpn.errors import PeerError, StoreError, UsageError
+from p2pcpn.identity.keys import Keypair
 from p2pcpn.node.overlay import Overlay
 from p2pcpn.wire.statements import BlobRef, Outcome
 
@@ -89,16 +91,27 @@ def _write(directory: Path, name: str, data: bytes) -> None:
         raise StoreError(f"{error.filename or directory}: {error.strerror or error}") from error
 
 
-@asynccontextmanager
-async def kept_job(where: Meeting, key: str | None, text: str, env: Mapping[str, str]) -> AsyncIterator[KeptJob]:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which job is asked for, and by which owner."""
+
+    job: bytes
+    owner: Keypair
+
+
+def asked(text: str, key: str | None, env: Mapping[str, str]) -> Asked:
     """The job whose id is ``text``, or begins with it where this machine's history knows one such job.
 
-    Raises :class:`UsageError` for what is no id, :class:`~p2pcpn.errors.JobError` where no peer that answers keeps it.
+    Raises :class:`UsageError` for what is no id, or no key.
     """
-    job = parse_job_id(full_id(text, env))
-    owner = owner_key(key)
+    return Asked(parse_job_id(full_id(text, env)), owner_key(key))
+
+
+@asynccontextmanager
+async def kept_job(where: Meeting, question: Asked, env: Mapping[str, str]) -> AsyncIterator[KeptJob]:
+    """The job, found. Raises :class:`~p2pcpn.errors.JobError` where no peer that answers keeps it."""
     async with joined(where, env) as overlay:
-        reader = Reader(overlay, owner, job)
+        reader = Reader(overlay, question.owner, question.job)
         await reader.find(FIND_S)
         yield KeptJob(overlay, reader)
 

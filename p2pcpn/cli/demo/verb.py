@@ -28,7 +28,7 @@ FRAME_S = 0.1
 # One peer dies when so many of all tiles are there.
 KILL_AT = 0.4
 WORD_LETTERS_MIN = 7
-WORDS_SHOWN = 6
+WORDS_SHOWN = 5
 
 
 @click.command()
@@ -57,7 +57,7 @@ def demo(peers: int, output: str) -> None:
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror or error}") from error
     show.summary(time.monotonic() - began)
-    click.echo(f"\npicture: {path}")
+    click.echo(f"picture: {path}")
 
 
 class Demonstration:
@@ -147,6 +147,7 @@ class Demonstration:
     def summary(self, seconds: float) -> None:
         """Who did what, and that nothing was lost."""
         from p2pcpn.cli.demo.picture import TILES
+        from p2pcpn.cli.printing import print_table
 
         board = self.board
         rows = [
@@ -160,18 +161,18 @@ class Demonstration:
             )
             for share in board.shares
         ]
-        from p2pcpn.cli.printing import print_table
-
         print_table(
             ("peer", "tiles", "files", "words", "at work", ""), rows, numeric=("tiles", "files", "words", "at work")
         )
-        often = [f"{word} {count:,}" for word, count in self.counts.most_common() if len(word) >= WORD_LETTERS_MIN]
-        total = f"{sum(self.counts.values()):,} words of documentation"
-        click.echo(f"\n{total}; of the long ones most often: {', '.join(often[:WORDS_SHOWN])}")
+        died = sum(share.killed for share in board.shares)
+        lost = "nothing was lost" if board.complete and board.files == board.files_total else "something was lost"
         click.echo(
-            f"{board.tiles} of {TILES} tiles and {board.files} of {board.files_total} files in {seconds:.1f} s: one of "
-            f"{number_of(len(board.shares), 'peer')} died, nothing was lost"
+            f"\n{board.tiles} of {TILES} tiles, {board.files} of {board.files_total} files, {seconds:.1f} s; "
+            f"{died} of {number_of(len(board.shares), 'peer')} died, {lost}"
         )
+        often = [f"{word} {count:,}" for word, count in self.counts.most_common() if len(word) >= WORD_LETTERS_MIN]
+        click.echo(f"{sum(self.counts.values()):,} words of documentation; of the long ones most often:")
+        click.echo("  " + "   ".join(often[:WORDS_SHOWN]))
 
 
 def _from_the_middle(number: int) -> tuple[float, int]:

@@ -1,0 +1,44 @@
+"""``p2pcpn demo`` and ``p2pcpn sim``: what one looks at first."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import png
+
+if TYPE_CHECKING:
+    from conftest import Shell
+
+
+def test_the_demonstration_paints_counts_loses_a_peer_and_nothing_else(shell: Shell) -> None:
+    ran = shell.run("demo")
+    assert ran.stderr == ""
+    assert re.search(r"peer [0-9a-f]{6} was just killed", ran.stdout)
+    assert "96 of 96 tiles" in ran.stdout and "1 of 4 peers died, nothing was lost" in ran.stdout
+    words = re.search(r"([\d,]+) words of documentation", ran.stdout)
+    assert words is not None and int(words[1].replace(",", "")) > 200_000
+    path = ran.stdout.rstrip().rpartition("picture: ")[2]
+    width, height, rows, _ = png.Reader(bytes=Path(path).read_bytes()).asRGB8()
+    assert (width, height) == (960, 640)
+    assert len({bytes(row[at : at + 3]) for row in rows for at in range(0, 2880, 30)}) > 300
+    # Who did what: the killed peer's row, and three that worked on.
+    table = [line for line in ran.stdout.splitlines() if re.match(r"[0-9a-f]{6} ", line)]
+    assert len(table) == 4 and sum("killed" in line for line in table) == 1
+    assert sum(int(line.split()[1]) for line in table) == 96
+
+
+def test_a_simulation_is_the_same_under_every_hash_seed(shell: Shell) -> None:
+    hashes = set()
+    for seed in ("0", "123"):
+        os.environ["PYTHONHASHSEED"] = seed
+        try:
+            report = shell.document("sim", "churn", "--peers", "12", "--seed", "7")
+        finally:
+            del os.environ["PYTHONHASHSEED"]
+        assert report["lost_tasks"] == 0 and report["events"] > 1000
+        hashes.add(report["trace_hash"])
+    assert len(hashes) == 1
+    assert shell.document("sim", "churn", "--peers", "12", "--seed", "8")["trace_hash"] not in hashes
