@@ -24,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = p2pcpn.main(words, prog_name="p2pcpn", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
+    except SystemExit:
+        return 141  # click ends so, and only so, when whoever read our output went away
     except (Exception, KeyboardInterrupt) as error:
         if is_pipe_closed(error):
             # Whoever read our output went away; Python's own flush at the end must not complain either.
