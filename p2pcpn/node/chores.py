@@ -42,4 +42,4 @@ async def sweep(database: Database, shelf: Shelf, counters: Counter[str], every_
             await asyncio.get_running_loop().run_in_executor(None, drop)
         except StoreError as error:
             counters["disk refused"] += 1
-            log.error("what has expired stays on disk for now: %s", error)
+            log.error("what has expired is still on disk: %s", error)

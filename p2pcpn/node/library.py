@@ -27,13 +27,14 @@ from p2pcpn.wire.sealing import digest
 # For a blob, or the next part of it.
 PART_WAIT_S = 10.0
 
-Ask = Callable[[Contact, Callable[[int], m.Message], float], Awaitable[m.Message]]
+Ask = Callable[[Contact, Callable[[int], m.Message], float, int], Awaitable[m.Message]]
 
 
 class Library:
     """Answers reading requests and receives blobs, for one node.
 
-    ``ask(contact, make, wait_s)`` asks another peer; ``wanted(job)`` tells whether blobs of a job are taken.
+    ``ask(contact, make, wait_s, blob_bytes_max)`` asks another peer; ``wanted(job)`` tells whether blobs of a job are
+    taken.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Library:
             case m.GetBlob():
                 self._get(session, message)
             case m.BlobData():
-                self._questions.part(session.remote.id, message, limits.BLOB_BYTES_MAX)
+                self._questions.part(session.remote.id, message)
             case m.ReadLog():
                 self._stream(session, message.request, self._log(message), limits.LOG_SEGMENT_BYTES_MAX)
             case m.ReadSegment():
@@ -159,8 +160,10 @@ class Library:
         answer = (m.BlobData(message.request, message.digest, size, offset, part) for offset, part in parts)
         self._stream(session, message.request, answer, size - message.offset)
 
-    async def fetch_blob(self, name: bytes, holders: Sequence[Contact]) -> bytes:
-        """A blob by its digest: from here, or from the first of ``holders`` that gives the right bytes.
+    async def fetch_blob(
+        self, name: bytes, holders: Sequence[Contact], bytes_max: int = limits.BLOB_BYTES_MAX
+    ) -> bytes:
+        """A blob of at most ``bytes_max`` by its digest: from here, or from the first of ``holders`` that gives it.
 
         Raises :class:`PeerError` when none does.
         """
@@ -169,7 +172,7 @@ class Library:
             return data
         for holder in holders:
             try:
-                got = await self._ask(holder, lambda request: m.GetBlob(request, name, 0), PART_WAIT_S)
+                got = await self._ask(holder, lambda request: m.GetBlob(request, name, 0), PART_WAIT_S, bytes_max)
             except Unreachable:
                 continue
             if isinstance(got, m.BlobData) and digest(got.data) == name:

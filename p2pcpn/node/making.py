@@ -11,7 +11,8 @@ from p2pcpn.metrics import machine as machines
 from p2pcpn.metrics.packages import missing
 from p2pcpn.node import restoring, surroundings
 from p2pcpn.protocol.admission import Rules
-from p2pcpn.protocol.peer import Peer, Setup
+from p2pcpn.protocol.peer import Peer
+from p2pcpn.protocol.setup import Setup
 from p2pcpn.store.database import Database
 from p2pcpn.wire.addresses import Address, contact
 from p2pcpn.wire.statements import Role

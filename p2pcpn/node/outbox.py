@@ -59,7 +59,7 @@ class Outbox:
             self._watch = self._loop.call_later(STUCK_S, self._stuck)
 
     def drain(self) -> None:
-        """Send until the session takes no more for now."""
+        """Send until the session takes no more."""
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None

@@ -19,9 +19,10 @@ from p2pcpn.wire import messages as m
 
 @dataclass(slots=True)
 class Request:
-    """One question to one peer. ``parts`` are what has come of a blob; ``heard`` counts them."""
+    """One question to one peer. ``parts``, ``heard`` in number, are what has come of a blob of ``blob_bytes_max``."""
 
     future: asyncio.Future[m.Message]
+    blob_bytes_max: int = 0
     parts: bytearray = field(default_factory=bytearray)
     heard: int = 0
 
@@ -74,9 +75,14 @@ class Questions:
 
     # --- requests over sessions ------------------------------------------------------------------------------------
 
-    async def request(self, peer: NodeId, number: int, ask: Callable[[], None], wait_s: float) -> m.Message:
-        """Ask, and wait for the answer: ``wait_s`` for it, or for each of its parts. Raises :class:`Unreachable`."""
-        request = Request(self._loop.create_future())
+    async def request(
+        self, peer: NodeId, number: int, ask: Callable[[], None], wait_s: float, blob_bytes_max: int = 0
+    ) -> m.Message:
+        """Ask, and wait for the answer: ``wait_s`` for it, or for each of its parts. Raises :class:`Unreachable`.
+
+        ``blob_bytes_max`` bounds the blob that is asked for; no part of a larger one is taken.
+        """
+        request = Request(self._loop.create_future(), blob_bytes_max)
         self._requests[peer, number] = request
         try:
             ask()
@@ -103,13 +109,14 @@ class Questions:
             request.future.set_result(message)
         return True
 
-    def part(self, peer: NodeId, message: m.BlobData, bytes_max: int) -> None:
+    def part(self, peer: NodeId, message: m.BlobData) -> None:
         """A part of a blob that was asked for. Raises :class:`PeerError` when it does not follow the one before."""
         request = self._requests.get((peer, message.request))
         if request is None or request.future.done():
             return
         parts = request.parts
-        if len(parts) != message.offset or not message.offset + len(message.data) <= message.size_bytes <= bytes_max:
+        fits = message.offset + len(message.data) <= message.size_bytes <= request.blob_bytes_max
+        if len(parts) != message.offset or not fits:
             raise PeerError("a part of a blob does not follow the one before")
         if not message.data and message.size_bytes:
             raise PeerError("a part of a blob is empty")

@@ -1,7 +1,7 @@
 """What machines ask of their driver: effects, plain values that a test compares and a driver performs in order.
 
-A machine never calls out. It returns a list of these; ``node/`` performs them on sockets, disks and processes, ``sim/`` on
-a virtual network. An effect that must wait for the disk carries what follows it (:class:`Commit`).
+A machine never calls out. It returns a list of these; ``node/`` performs them on sockets, disks and processes, ``sim/``
+on a virtual network. An effect that must wait for the disk carries what follows it (:class:`Commit`).
 """
 
 from __future__ import annotations

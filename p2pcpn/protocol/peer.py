@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import cast
 
 import msgspec
@@ -25,8 +24,8 @@ from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.protocol import events
-from p2pcpn.protocol.admission import OPEN_SWARM, Rules, trusts
-from p2pcpn.protocol.custody import Custody
+from p2pcpn.protocol.admission import OPEN_SWARM
+from p2pcpn.protocol.announcement import ADVERT_SALT, ADVERT_TTL_S, Announcement, Said
 from p2pcpn.protocol.dht import Dht
 from p2pcpn.protocol.directory import Directory, Listed
 from p2pcpn.protocol.effects import (
@@ -43,22 +42,24 @@ from p2pcpn.protocol.effects import (
     TellBlob,
     TellLog,
 )  # fmt: skip
+from p2pcpn.protocol.explaining import Explaining
 from p2pcpn.protocol.gossip import Gossip, Rumor
-from p2pcpn.protocol.grantor import UNKNOWN, UNWANTED, Grantor, blobs_of
+from p2pcpn.protocol.grantor import UNKNOWN, UNWANTED, Grantor
+from p2pcpn.protocol.jobs import Jobs
 from p2pcpn.protocol.lines import Lines
 from p2pcpn.protocol.membership import Alive, Dead, Left, Membership, Suspected, Verdict
 from p2pcpn.protocol.neighbourhood import Neighbourhood
 from p2pcpn.protocol.offers import Capacity, Offers
 from p2pcpn.protocol.pairs import PairFailed, PairMade, Pairs
-from p2pcpn.protocol.requests import Answered, Failed, Requests
+from p2pcpn.protocol.requests import Requests
 from p2pcpn.protocol.roundtrip import RoundTrips
+from p2pcpn.protocol.setup import Setup
 from p2pcpn.protocol.steward import Steward
 from p2pcpn.protocol.table import distance
 from p2pcpn.protocol.worker import Worker
 from p2pcpn.wire import datagrams as d
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.addresses import Address, Contact
-from p2pcpn.wire.sealing import JobKeys, unwrap
 from p2pcpn.wire.statements import (
     Advert,
     Cancel,
@@ -67,11 +68,9 @@ from p2pcpn.wire.statements import (
     Handover,
     MemberState,
     Offer,
-    Reason,
     Receipt,
     Record,
     Role,
-    Segment,
     Signed,
     Statement,
     opened,
@@ -79,10 +78,6 @@ from p2pcpn.wire.statements import (
     signed,
 )  # fmt: skip
 
-ADVERT_SALT = b"advert"
-ADVERT_TTL_S = 900.0
-ADVERT_WAIT_S = 10.0
-ADVERT_AGAIN_S = 300.0
 EXPLAIN_PEERS_MAX = 32
 RTT_UNKNOWN_S = 0.005
 DHT_MESSAGES = (d.Find, d.Nodes, d.Get, d.Value, d.Put, d.Stored)
@@ -90,21 +85,6 @@ SWIM_MESSAGES = (d.Ping, d.Ack, d.PingRequest, d.Leave)
 GOSSIP_MESSAGES = (d.Gossip, d.RumorDigest, d.RumorPull)
 # Members that send what cannot be right lose their session after this many such messages.
 BAD_MESSAGES_MAX = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """What a peer is made of."""
-
-    keypair: Keypair
-    boot: int
-    contact: Contact
-    rules: Rules
-    slots: int
-    roles: int
-    network_group: Callable[[Address], Hashable]
-    puzzle: int = 0
-    difficulty: int = 0
 
 
 class Peer:
@@ -146,15 +126,18 @@ class Peer:
             rtt_s=self.rtt_s, rng=rng,
         )  # fmt: skip
         self.steward = Steward(me=me, storing=self.storing, wall=wall, granting=self.counts)
-        self.grantors: dict[bytes, Grantor] = {}
+        self.jobs = Jobs(
+            me=me, contact=lambda: self.contact, rules=setup.rules, storing=self.storing, request=self.next_request,
+            rank=self._rank, near=self.stewards_near, now=now,
+        )  # fmt: skip
+        self.grantors = self.jobs.grantors
+        self.announcement = Announcement(
+            setup, self.contact, slots_free=self._slots_free, rtt_s=self.roundtrips.median_s
+        )
+        self.explaining = Explaining(me, self.requests, self.offers.explain)
         self.counters: Counter[str] = Counter()
         self._bad: Counter[NodeId] = Counter()
         self._request = 0
-        self._load = 0.0
-        self._advert: Advert | None = None
-        self._advert_signed: Signed | None = None
-        self._advert_at: float | None = None
-        self._advert_next: Advert | None = None
         self._seqs: dict[bytes, int] = {}
 
     # --- what comes in ----------------------------------------------------------------------------------------------
@@ -286,9 +269,9 @@ class Peer:
             case d.ClaimReply():
                 return self.offers.replied(sender, message, now)
             case d.Explain():
-                return [Send(sender, d.Explanation(message.nonce, self._reason(message)))]
+                return self.explaining.answer(sender, message)
             case d.Explanation():
-                return self._explained(self.requests.receive(sender, message, now))
+                return self.explaining.told(self.requests.receive(sender, message, now))
             case _:
                 self.counters[f"unexpected {type(message).__name__}"] += 1
                 return []
@@ -314,33 +297,20 @@ class Peer:
         rules = self.setup.rules
         return rules.swarm_key != OPEN_SWARM or key in rules.trusted or key == self.me.public
 
-    def _reason(self, message: d.Explain) -> Signed:
-        code, text = self.offers.explain(message.job)
-        return signed(Reason(message.job, message.nonce, code, text[: limits.REASON_CHARS_MAX]), self.me)
-
     # --- what the program asks --------------------------------------------------------------------------------------
 
     def open_job(self, spec: Signed, job: bytes, job_key: bytes, now: float, *, granting: bool) -> list[Effect]:
         """Begin a job of which this node is the first grantor (or, not ``granting``, only the submitter)."""
-        grantor = self._grantor(spec, job, job_key, 0, now, granting)
-        return self.perform(grantor.custody.open(), now)
+        return self.perform(self.jobs.open(spec, job, job_key, now, granting), now)
 
-    def _grantor(self, spec: Signed, job: bytes, job_key: bytes, epoch: int, now: float, granting: bool) -> Grantor:
-        custody = Custody(
-            job=job, spec=spec, me=self.id, epoch=epoch, storing=self.storing,
-            candidates=lambda: [listed.advert.contact for listed in self.stewards_near(job, self._now)],
-            request=self.next_request,
-        )  # fmt: skip
-        self._now = now
-        grantor = Grantor(
-            job=job, spec=spec, keys=JobKeys(job_key), epoch=epoch, me=self.me, contact=self.contact,
-            trusted=lambda key, proof: trusts(self.setup.rules, key, proof) or key == self.me.public,
-            rank=self._rank, custody=custody, now=now, granting=granting,
-        )  # fmt: skip
-        self.grantors[job] = grantor
-        return grantor
+    def adopt(
+        self, job: bytes, segments: list[tuple[Signed, list[bytes]]], settled: list[tuple[int, int]], now: float
+    ) -> list[Effect]:
+        """Become the grantor of a job that was handed over: its segments and what logs settle were read from disk.
 
-    _now = 0.0
+        Raises :class:`PeerError`, and nothing has begun, where its owner gave us no key or one that opens nothing.
+        """
+        return self.perform(self.jobs.adopt(self.steward.jobs[job], segments, settled, now), now)
 
     def next_request(self) -> int:
         """A request number that no other request of this peer has."""
@@ -351,28 +321,6 @@ class Peer:
         """Let the program do something to a job that is granted here: extend, close, cancel."""
         grantor = self.grantors.get(job)
         return self.perform(act(grantor), now) if grantor is not None else []
-
-    def adopt(
-        self, job: bytes, segments: list[tuple[Signed, list[bytes]]], settled: list[tuple[int, int]], now: float
-    ) -> list[Effect]:
-        """Become the grantor of a job that was handed over: its segments and what logs settle were read from disk.
-
-        Raises :class:`PeerError`, and nothing has begun, where its owner gave us no key or one that opens nothing.
-        """
-        kept = self.steward.jobs[job]
-        authority = kept.authority
-        mine = next(s for s in authority.spec.stewards if s.key == self.me.public)
-        job_key = unwrap(self.me, authority.owner, authority.spec.nonce, mine.wrapped)
-        named = [_blobs_named(JobKeys(job_key), segment, sealed) for segment, sealed in segments]
-        assert authority.handover is not None and authority.signed_handover is not None
-        grantor = self._grantor(authority.signed_spec, job, job_key, authority.handover.epoch, now, True)
-        grantor.custody.adopt(authority.signed_handover, [read(s, Segment).number for s, _ in segments])
-        for (segment, sealed), blobs in zip(segments, named, strict=True):
-            grantor.restore(segment, sealed, blobs)
-        grantor.ledger.settled_already(settled)
-        if kept.close is not None and kept.total is not None:
-            grantor.total = kept.total
-        return self.perform(grantor.begin(now), now)
 
     def knows_job(self, job: bytes) -> bool:
         """Whether this peer works for the job, keeps it or grants it: only then blobs of it are taken."""
@@ -403,31 +351,17 @@ class Peer:
 
     def advertise(self, advert: Advert, now: float, *, changed: bool) -> list[Effect]:
         """This peer's capacity: gossiped when a coarse value ``changed``, at most every 10 s, and before it lapses."""
-        self._load = advert.load
-        self._advert_next = advert
-        if self._advert is None:
-            self._advert_at = now
-        elif changed and (self._advert_at is None or self._advert_at > now + ADVERT_WAIT_S):
-            self._advert_at = now + ADVERT_WAIT_S
-        return self.perform(self._say_advert(now), now)
+        return self.perform(self._announced(self.announcement.sampled(advert, now, changed=changed)), now)
 
-    def _say_advert(self, now: float) -> list[Effect]:
-        if self._advert_at is None or now < self._advert_at or self._advert_next is None:
+    def _announced(self, said: Said | None) -> list[Effect]:
+        """A new version of our advert goes into the directory, the gossip and (with a role) the DHT."""
+        if said is None:
             return []
-        version = 1 if self._advert is None else self._advert.version + 1
-        self._advert = msgspec.structs.replace(
-            self._advert_next, version=version, contact=self.contact, boot=self.setup.boot, ttl_s=ADVERT_TTL_S,
-            roles=self.setup.roles, slots=self.setup.slots,
-            slots_free=max(self.setup.slots - self.worker.running, 0),
-            rtt_ms=(self.roundtrips.median_s() or 0.0) * 1e3,
-        )  # fmt: skip
-        self._advert_signed = signed(self._advert, self.me)
-        self._advert_at = now + ADVERT_AGAIN_S
-        self.directory.heard(self._advert, self._advert_signed, now)
-        spread = self.gossip.spread(self._advert_signed, now)
+        self.directory.heard(said.advert, said.signed, said.now)
+        spread = self.gossip.spread(said.signed, said.now)
         if not self.setup.roles:
             return spread
-        return [*spread, Publish(ADVERT_SALT, self._advert_signed.body, ADVERT_TTL_S)]
+        return [*spread, Publish(ADVERT_SALT, said.signed.body, ADVERT_TTL_S)]
 
     def explain(self, job: bytes, ticket: int, now: float) -> tuple[int, list[Effect]]:
         """Ask up to 32 peers why they run or do not run ``job``: (how many, effects).
@@ -435,25 +369,7 @@ class Peer:
         ``Notify(Explained)`` follows for each.
         """
         contacts = (self.neighbourhood.contacts() or self.dht.table.contacts())[:EXPLAIN_PEERS_MAX]
-        effects: list[Effect] = []
-        for contact in contacts:
-            effects += self.requests.ask(contact, lambda nonce: d.Explain(nonce, job), ("explain", ticket), now)
-        return len(contacts), self.perform(self._explained(effects), now)
-
-    def _explained(self, effects: Iterable[Effect]) -> list[Effect]:
-        told: list[Effect] = []
-        for effect in effects:
-            value = effect.value if isinstance(effect, Heard) else None
-            if isinstance(value, Answered) and isinstance(value.reply, d.Explanation):
-                purpose = value.purpose
-                reason = opened(value.reply.reason, Reason)
-                if _node(value.reply.reason) == value.peer.id and isinstance(purpose, tuple):
-                    told.append(Notify(events.Explained(purpose[1], value.peer, reason.code, reason.text)))
-            elif isinstance(value, Failed) and isinstance(value.purpose, tuple):
-                told.append(Notify(events.Explained(value.purpose[1], value.asked, "silent", "does not answer")))
-            else:
-                told.append(effect)
-        return told
+        return len(contacts), self.perform(self.explaining.ask(contacts, job, ticket, now), now)
 
     def leave(self, now: float) -> list[Effect]:
         """Say goodbye to the neighbourhood; leases are given back."""
@@ -556,8 +472,8 @@ class Peer:
             effects += self.dht.heard(peer, now)
             if peer.id not in self.neighbourhood:
                 return effects
-        if self._advert_signed is not None:
-            effects.append(Send(peer, d.Gossip([self._advert_signed], [0])))
+        if self.announcement.signed is not None:
+            effects.append(Send(peer, d.Gossip([self.announcement.signed], [0])))
         return effects + self.gossip.pull(peer, now)
 
     def _is_member(self, peer: Contact) -> bool:
@@ -579,7 +495,10 @@ class Peer:
     # --- small facts ------------------------------------------------------------------------------------------------
 
     def _capacity(self) -> Capacity:
-        return Capacity(self.setup.slots, self.worker.running, self.worker.queued, self._load)
+        return Capacity(self.setup.slots, self.worker.running, self.worker.queued, self.announcement.load)
+
+    def _slots_free(self) -> int:
+        return max(self.setup.slots - self.worker.running, 0)
 
     def works_with(self, node: NodeId) -> bool:
         """Whether leases, results or copies are under way between that peer and this one."""
@@ -615,37 +534,25 @@ class Peer:
         times = [
             self.pairs.deadline(), self.dht.deadline(), self.membership.deadline(), self.gossip.deadline(),
             self.neighbourhood.deadline(), self.requests.deadline(), self.offers.deadline(), self.worker.deadline(),
-            self._advert_at,
+            self.announcement.deadline(),
         ]  # fmt: skip
-        times += [grantor.deadline() for grantor in self.grantors.values()]
+        times.append(self.jobs.deadline())
         return min((time for time in times if time is not None), default=None)
 
     def expire(self, now: float) -> list[Effect]:
         """Do whatever is due."""
-        self._now = now
         effects = self.pairs.expire(now)
         effects += self.dht.expire(now, self.wall())
-        self.membership.leases_out = any(grantor.leases for grantor in self.grantors.values())
+        self.membership.leases_out = self.jobs.leases_out
         effects += self.membership.expire(now)
         effects += self.gossip.expire(now)
         effects += self.neighbourhood.expire(now)
-        effects += self._explained(self.requests.expire(now))
+        effects += self.explaining.told(self.requests.expire(now))
         effects += self.offers.expire(now)
         effects += self.worker.expire(now)
-        for grantor in list(self.grantors.values()):
-            effects += grantor.expire(now)
-        effects += self._say_advert(now)
+        effects += self.jobs.expire(now)
+        effects += self._announced(self.announcement.expire(now))
         return self.perform(effects, now)
-
-
-def _blobs_named(keys: JobKeys, segment: Signed, sealed: list[bytes]) -> list[list[bytes]]:
-    """The blobs that each page of a segment names."""
-    said, names = read(segment, Segment), []
-    first = said.first
-    for (count, _), page in zip(said.pages, sealed, strict=True):
-        names.append(blobs_of(keys.page(first), page))
-        first += count
-    return names
 
 
 def _node(envelope: Signed) -> NodeId:

@@ -365,15 +365,14 @@ def _done(to: Contact, request: int) -> Tell:
     return _answer(to, request, AnswerCode.DONE, "")
 
 
-def _with_blobs(
-    sender: Contact, request: int, said: LogHeader, retention_s: float, *writes: Write
-) -> list[Effect]:
+def _with_blobs(sender: Contact, request: int, said: LogHeader, retention_s: float, *writes: Write) -> list[Effect]:
     """The writes and their answer, once the blobs that the segment's results name are here."""
     commit = _commit(sender, request, *writes)
     if not said.blobs:
         return [commit]
     missing = _answer(sender, request, AnswerCode.FAILED, "could not have a blob that the segment names")
-    return [Gather(sender, tuple(said.blobs), said.job, min(retention_s, limits.RETENTION_S_MAX), (commit,), (missing,))]
+    retention_s = min(retention_s, limits.RETENTION_S_MAX)
+    return [Gather(sender, tuple(said.blobs), said.job, retention_s, (commit,), (missing,))]
 
 
 def _commit(sender: Contact, request: int, *writes: Write) -> Effect:

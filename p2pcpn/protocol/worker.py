@@ -227,8 +227,8 @@ class Worker:
     # --- what the runtime says -----------------------------------------------------------------------------------
 
     def ran(
-        self, number: int, position: int, outcomes: bytes, values: list[bytes], digests: bytes, ran_s: float, now: float,
-        renderings: Sequence[str] = (),
+        self, number: int, position: int, outcomes: bytes, values: list[bytes], digests: bytes, ran_s: float,
+        now: float, renderings: Sequence[str] = (),
     ) -> list[Effect]:  # fmt: skip
         """Positions of a batch from ``position`` on are over: a byte, a value and a 16-byte digest each.
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol.admission import Rules
-from p2pcpn.protocol.peer import Peer, Setup
+from p2pcpn.protocol.peer import Peer
 from p2pcpn.protocol.requests import ANYBODY
+from p2pcpn.protocol.setup import Setup
 from p2pcpn.sim import restoring, trace
 from p2pcpn.sim.disk import Disk, packed
 from p2pcpn.sim.runtime import Runtime

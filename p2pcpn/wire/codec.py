@@ -1,15 +1,17 @@
 """Bytes to values and back: MessagePack, validated while it is decoded.
 
-Every value on the wire is a ``msgspec.Struct`` encoded as a MessagePack array (fields in the order of their declaration, a
-tag first where a union needs one). Any MessagePack library reads it; msgspec checks types, lengths and ranges in C while it
-decodes, so a value that exists is a value that is valid. Trailing array elements that we do not know are ignored: a later
-minor version may append fields. Whatever the bytes, :class:`Codec` returns a value or raises :class:`PeerError`.
+Every value on the wire is a ``msgspec.Struct`` encoded as a MessagePack array (fields in the order of their
+declaration, a tag first where a union needs one). Any MessagePack library reads it; msgspec checks types, lengths and
+ranges in C while it decodes, so a value that exists is a value that is valid. Trailing array elements that we do not
+know are ignored: a later minor version may append fields. Whatever the bytes, :class:`Codec` returns a value or raises
+:class:`PeerError`.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Generic, TypeVar
 
+import msgpack
 import msgspec
 from msgspec import Meta
 
@@ -27,8 +29,20 @@ U32 = Annotated[int, Meta(ge=0, lt=1 << 32)]
 U48 = Annotated[int, Meta(ge=0, lt=1 << 48)]
 U63 = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
-# Durations and times, seconds. The upper bound keeps sums of them finite and keeps NaN out (NaN fails every comparison).
+# Durations and times, seconds. The upper bound keeps sums of them finite, and NaN out (it fails every comparison).
 Seconds = Annotated[float, Meta(ge=0.0, le=1e10)]
+
+
+def is_canonical(data: bytes) -> bool:
+    """Whether ``data`` is the one MessagePack encoding of its value: shortest lengths, nothing behind it.
+
+    Whatever is signed is canonical, so that a statement has one set of bytes, one digest and one place in a seen cache,
+    whichever library wrote it. ``msgpack`` is the judge: what it reads and writes again must be the same bytes.
+    """
+    try:
+        return bool(msgpack.packb(msgpack.unpackb(data, strict_map_key=False)) == data)
+    except (ValueError, TypeError, OverflowError, RecursionError, MemoryError, msgpack.exceptions.UnpackException):
+        return False
 
 
 class Codec(Generic[T]):

@@ -1,6 +1,6 @@
 """The bulk plane's messages: what two peers say over a session.
 
-A session is authenticated and encrypted (``wire/noise.py``), so only what must be shown to others later is signed again.
+A session is authenticated and encrypted (``wire/noise.py``): only what must be shown to others later is signed again.
 ``request`` numbers are chosen by the asker and echoed by the answer; 0 where nobody asked.
 """
 
@@ -200,7 +200,7 @@ class ReadSegment(msgspec.Struct, array_like=True, frozen=True, tag=18):
 
 
 class PutBlob(msgspec.Struct, array_like=True, frozen=True, tag=19):
-    """One part of a blob of ``size_bytes`` at ``offset``; parts come in order. ``job`` says whose and how long to keep it."""
+    """One part of a blob of ``size_bytes`` at ``offset``; parts come in order. ``job`` says whose it is."""
 
     request: U63
     digest: Digest
@@ -250,7 +250,7 @@ class Goodbye(msgspec.Struct, array_like=True, frozen=True, tag=24):
 
 
 Message = Union[
-    Introduce, Extend, Grant, Progress, Results, Settled, Return, Revoke, Output, Finish, Take, Append, Answer, Ask, JobState,
-    ReadLog, LogData, ReadSegment, PutBlob, GetBlob, BlobData, ListJobs, Jobs, Goodbye,
+    Introduce, Extend, Grant, Progress, Results, Settled, Return, Revoke, Output, Finish, Take, Append, Answer, Ask,
+    JobState, ReadLog, LogData, ReadSegment, PutBlob, GetBlob, BlobData, ListJobs, Jobs, Goodbye,
 ]  # fmt: skip
 CODEC: Codec[Message] = Codec(Message, limits.MESSAGE_BYTES_MAX, "message")

@@ -16,7 +16,7 @@ from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair, verify
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.codec import U16, U32, U48, U63, Codec, Digest, Id, Key, Seconds, Share, Signature
+from p2pcpn.wire.codec import U16, U32, U48, U63, Codec, Digest, Id, Key, Seconds, Share, Signature, is_canonical
 
 DOMAIN = b"p2pcpn/1 statement"
 
@@ -346,6 +346,8 @@ def read(envelope: Signed, expected: type[S]) -> S:
 def opened(envelope: Signed, expected: type[S]) -> S:
     """The statement within, its type, bounds and signature checked. Raises :class:`PeerError` otherwise."""
     statement = read(envelope, expected)
+    if not is_canonical(envelope.body):
+        raise PeerError(f"that {expected.__name__} is not in canonical form")
     if not verify(envelope.key, _message(envelope.kind, envelope.body), envelope.signature):
         raise PeerError(f"the signature under that {expected.__name__} is wrong")
     return statement

@@ -1,3 +1,5 @@
+"""The acceptor: connections taken one by one, none leaked."""
+
 from __future__ import annotations
 
 import asyncio

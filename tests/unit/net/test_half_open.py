@@ -1,3 +1,5 @@
+"""Connections that have proved nothing yet: few, and short-lived."""
+
 from __future__ import annotations
 
 import asyncio

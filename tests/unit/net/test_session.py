@@ -1,3 +1,5 @@
+"""An established session: order, back-pressure, its end."""
+
 from __future__ import annotations
 
 import asyncio

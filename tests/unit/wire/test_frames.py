@@ -1,3 +1,5 @@
+"""Frames: messages in, sealed bytes out, and back."""
+
 from __future__ import annotations
 
 import msgspec

@@ -1,3 +1,5 @@
+"""The handshake: who is at the other end, and which version."""
+
 from __future__ import annotations
 
 import msgspec

@@ -1,3 +1,5 @@
+"""Noise, against another implementation and a published vector."""
+
 from __future__ import annotations
 
 import json

@@ -1,0 +1,74 @@
+"""Our own advert: what this peer has to give, versioned, said when it changes and before it lapses.
+
+A sample comes every few seconds; a new version is said at once at the start, then when a coarse value has changed, at
+most every ten seconds, and in any case before the last one lapses at the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from p2pcpn.protocol.setup import Setup
+from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.statements import Advert, Signed, signed
+
+ADVERT_SALT = b"advert"
+ADVERT_TTL_S = 900.0
+ADVERT_WAIT_S = 10.0
+ADVERT_AGAIN_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A new version, to be told."""
+
+    advert: Advert
+    signed: Signed
+    now: float
+
+
+class Announcement:
+    """See the module. ``slots_free()`` and ``rtt_s()`` are asked when a version is made."""
+
+    def __init__(
+        self, setup: Setup, contact: Contact, *, slots_free: Callable[[], int], rtt_s: Callable[[], float | None]
+    ) -> None:
+        self._setup = setup
+        self._contact = contact
+        self._slots_free = slots_free
+        self._rtt_s = rtt_s
+        self._sample: Advert | None = None
+        self._at: float | None = None
+        self._version = 0
+        self.signed: Signed | None = None
+        self.load = 0.0  # the share of our cores that others' processes use, as last sampled
+
+    def sampled(self, sample: Advert, now: float, *, changed: bool) -> Said | None:
+        """The newest sample; ``changed`` when a coarse value of it has. Returns the version that is due, if one is."""
+        self.load, self._sample = sample.load, sample
+        if not self._version:
+            self._at = now
+        elif changed and (self._at is None or self._at > now + ADVERT_WAIT_S):
+            self._at = now + ADVERT_WAIT_S
+        return self.expire(now)
+
+    def deadline(self) -> float | None:
+        """When the next version is due."""
+        return self._at
+
+    def expire(self, now: float) -> Said | None:
+        """The next version, when it is due."""
+        if self._at is None or now < self._at or self._sample is None:
+            return None
+        setup = self._setup
+        self._version += 1
+        advert = msgspec.structs.replace(
+            self._sample, version=self._version, contact=self._contact, boot=setup.boot, ttl_s=ADVERT_TTL_S,
+            roles=setup.roles, slots=setup.slots, slots_free=self._slots_free(), rtt_ms=(self._rtt_s() or 0.0) * 1e3,
+        )  # fmt: skip
+        self.signed = signed(advert, setup.keypair)
+        self._at = now + ADVERT_AGAIN_S
+        return Said(advert, self.signed, now)

@@ -1,0 +1,113 @@
+"""The jobs this node grants or has submitted: one grantor each, made here and woken here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from p2pcpn.identity.keys import Keypair, NodeId
+from p2pcpn.protocol.admission import Rules, trusts
+from p2pcpn.protocol.custody import Custody
+from p2pcpn.protocol.directory import Listed
+from p2pcpn.protocol.effects import Effect
+from p2pcpn.protocol.grantor import Grantor, blobs_of
+from p2pcpn.protocol.steward import Kept
+from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.sealing import JobKeys, unwrap
+from p2pcpn.wire.statements import Segment, Signed, read
+
+
+class Jobs:
+    """Grantors by job. ``near(job, now)`` lists storage peers for a job, ``rank`` orders claims."""
+
+    def __init__(
+        self,
+        *,
+        me: Keypair,
+        contact: Callable[[], Contact],
+        rules: Rules,
+        storing: bool,
+        request: Callable[[], int],
+        rank: Callable[[Contact, float], tuple[float, bytes]],
+        near: Callable[[bytes, float], list[Listed]],
+        now: float,
+    ) -> None:
+        self._me = me
+        self._contact = contact
+        self._rules = rules
+        self._storing = storing
+        self._request = request
+        self._rank = rank
+        self._near = near
+        self._now = now
+        self.grantors: dict[bytes, Grantor] = {}
+
+    def open(self, spec: Signed, job: bytes, job_key: bytes, now: float, granting: bool) -> list[Effect]:
+        """Begin a job and introduce it to its stewards."""
+        return self._grantor(spec, job, job_key, 0, now, granting).custody.open()
+
+    def adopt(
+        self, kept: Kept, segments: list[tuple[Signed, list[bytes]]], settled: list[tuple[int, int]], now: float
+    ) -> list[Effect]:
+        """Grant a job from now on that this node has kept as a steward. Raises :class:`PeerError` before it begins."""
+        authority = kept.authority
+        mine = next(s for s in authority.spec.stewards if s.key == self._me.public)
+        job_key = unwrap(self._me, authority.owner, authority.spec.nonce, mine.wrapped)
+        named = [_blobs_named(JobKeys(job_key), segment, sealed) for segment, sealed in segments]
+        assert authority.handover is not None and authority.signed_handover is not None
+        epoch = authority.handover.epoch
+        grantor = self._grantor(authority.signed_spec, authority.job, job_key, epoch, now, True)
+        grantor.custody.adopt(authority.signed_handover, [read(s, Segment).number for s, _ in segments])
+        for (segment, sealed), blobs in zip(segments, named, strict=True):
+            grantor.restore(segment, sealed, blobs)
+        grantor.ledger.settled_already(settled)
+        if kept.close is not None and kept.total is not None:
+            grantor.total = kept.total
+        return grantor.begin(now)
+
+    def _grantor(self, spec: Signed, job: bytes, job_key: bytes, epoch: int, now: float, granting: bool) -> Grantor:
+        self._now = now
+        custody = Custody(
+            job=job, spec=spec, me=self._me.id, epoch=epoch, storing=self._storing,
+            candidates=lambda: [listed.advert.contact for listed in self._near(job, self._now)],
+            request=self._request,
+        )  # fmt: skip
+        grantor = Grantor(
+            job=job, spec=spec, keys=JobKeys(job_key), epoch=epoch, me=self._me, contact=self._contact(),
+            trusted=lambda key, proof: trusts(self._rules, key, proof) or key == self._me.public,
+            rank=self._rank, custody=custody, now=now, granting=granting,
+        )  # fmt: skip
+        self.grantors[job] = grantor
+        return grantor
+
+    def each(self, act: Callable[[Grantor], list[Effect]]) -> list[Effect]:
+        """What every grantor makes of something."""
+        return [effect for grantor in list(self.grantors.values()) for effect in act(grantor)]
+
+    def peer_dead(self, node: NodeId, now: float) -> list[Effect]:
+        """A peer is dead or has left."""
+        return self.each(lambda grantor: grantor.peer_dead(node, now))
+
+    @property
+    def leases_out(self) -> bool:
+        """Whether any peer runs something for us now."""
+        return any(grantor.leases for grantor in self.grantors.values())
+
+    def deadline(self) -> float | None:
+        """The earliest of all jobs."""
+        times = [grantor.deadline() for grantor in self.grantors.values()]
+        return min((time for time in times if time is not None), default=None)
+
+    def expire(self, now: float) -> list[Effect]:
+        """Do what is due."""
+        self._now = now
+        return self.each(lambda grantor: grantor.expire(now))
+
+
+def _blobs_named(keys: JobKeys, segment: Signed, sealed: list[bytes]) -> list[list[bytes]]:
+    """The blobs that each page of a segment names."""
+    said, names = read(segment, Segment), []
+    first = said.first
+    for (count, _), page in zip(said.pages, sealed, strict=True):
+        names.append(blobs_of(keys.page(first), page))
+        first += count
+    return names
