@@ -353,11 +353,16 @@ class Overlay:
 
         return await self.questions.poll(ask, wait_s)
 
-    async def request(self, to: Contact, make: Callable[[int], m.Message], wait_s: float = REQUEST_WAIT_S) -> m.Message:
-        """Ask ``to`` over a session and return its answer. Raises :class:`Unreachable` after ``wait_s`` of silence."""
+    async def request(
+        self, to: Contact, make: Callable[[int], m.Message], wait_s: float = REQUEST_WAIT_S, blob_bytes_max: int = 0
+    ) -> m.Message:
+        """Ask ``to`` over a session and return its answer; ``blob_bytes_max`` where a blob is asked for.
+
+        Raises :class:`Unreachable` after ``wait_s`` of silence.
+        """
         number = self.peer.next_request()
         return await self.questions.request(
-            NodeId(to.id), number, lambda: self.follow([fx.Tell(to, make(number))]), wait_s
+            NodeId(to.id), number, lambda: self.follow([fx.Tell(to, make(number))]), wait_s, blob_bytes_max
         )
 
     # --- small facts -------------------------------------------------------------------------------------------------

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("p2pcpn.node")
 
+# Why a session ended whose peer said too much that cannot be right.
+REFUSED = "refused messages"
+
 
 class Performer:
     """Performs the effects of one overlay's peer, in order."""
@@ -91,7 +94,7 @@ class Performer:
         session = self._overlay.sessions.get(effect.peer)
         if session is not None:
             log.info("session with %s ended: %s", effect.peer.hex()[:8], effect.why)
-            session.close(effect.why)
+            session.close(REFUSED)  # a fixed word: the counters of the listener are named after it
 
     # --- the disk --------------------------------------------------------------------------------------------------
 
