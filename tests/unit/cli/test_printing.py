@@ -1,0 +1,96 @@
+"""Tables, facts and JSON as a terminal and as a program get them, and numbers as people read them."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+
+import pytest
+
+from p2pcpn.cli.printing import duration, number_of, print_facts, print_json, print_table, size
+
+
+class Terminal(io.StringIO):
+    """Standard output that people look at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@contextmanager
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    with redirect_stdout(Terminal()) as shown:
+        assert isinstance(shown, Terminal) and sys.stdout.isatty()
+        yield shown
+
+
+def test_json_is_one_line_for_programs_and_indented_for_people(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value = {"name": "Zürich", "tasks": [1, 2], "none": None}
+    print_json(value)
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1 and "Zürich" in said and json.loads(said) == value
+    with terminal(monkeypatch) as shown:
+        print_json(value)
+    assert shown.getvalue().count("\n") > 3 and json.loads(shown.getvalue()) == value
+
+
+def test_a_table_is_plain_columns_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("name", "n", "more"), [("a", 7, None), ("longer", 123, "x")], numeric=("n",))
+    assert capsys.readouterr().out.splitlines() == ["name      n  more", "a         7", "longer  123  x"]
+
+
+def test_a_table_without_rows_is_its_headings(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("id", "name"), [])
+    assert capsys.readouterr().out == "id  name\n"
+
+
+def test_a_table_on_a_terminal_shows_the_same_cells_and_reads_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    with terminal(monkeypatch) as shown:
+        print_table(("name", "n"), [("[bold]a[/bold]", 7), ("b", None)], numeric=("n",))
+    text = shown.getvalue()
+    assert "[bold]a[/bold]" in text and "7" in text and "name" in text
+
+
+def test_a_wide_table_keeps_one_line_a_row_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    with terminal(monkeypatch) as shown:
+        print_table(("first", "last"), [("x" * 200, "end")])
+    assert len(shown.getvalue().splitlines()) == 2
+
+
+def test_facts_are_aligned_and_what_is_unknown_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    print_facts({"job": "ab", "name": None, "state": "done", "tasks": 0})
+    assert capsys.readouterr().out.splitlines() == ["job    ab", "state  done", "tasks  0"]
+
+
+@pytest.mark.parametrize(
+    "count, text",
+    [
+        (None, ""), (0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536, "1.5 KiB"), (10 * 1024, "10 KiB"),
+        (3 << 20, "3.0 MiB"), (5 << 30, "5.0 GiB"), (3 << 40, "3.0 TiB"), (5000 << 40, "5000.0 TiB"),
+    ],
+)  # fmt: skip
+def test_bytes_are_written_for_people(count: float | None, text: str) -> None:
+    assert size(count) == text
+
+
+@pytest.mark.parametrize(
+    "seconds, text",
+    [
+        (0, "0.0 s"), (0.44, "0.4 s"), (12, "12 s"), (119, "119 s"), (120, "2 min"), (7199, "120 min"), (7200, "2 h"),
+        (172800, "2 d"), (604800, "7 d"),
+    ],
+)  # fmt: skip
+def test_time_spans_are_written_for_people(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_one_thing_is_singular_and_all_other_numbers_plural() -> None:
+    assert [number_of(count, "peer") for count in (0, 1, 2)] == ["0 peers", "1 peer", "2 peers"]
