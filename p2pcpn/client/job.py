@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from p2pcpn.client.exceptions import rebuild
 from p2pcpn.client.reader import Reader, Stored
 from p2pcpn.client.submission import Submission, error_of
-from p2pcpn.errors import JobCancelled, UsageError
+from p2pcpn.errors import JobCancelled, JobError, UsageError
 from p2pcpn.wire.statements import Outcome
 
 
@@ -111,18 +110,24 @@ class Fetched:
         return self._reader.job.hex()
 
     async def results(self, wait_s: float | None) -> AsyncIterator[Result]:
-        """As they are settled. Values are unpickled here, in the program that owns the job, after their receipts held."""
+        """As they are settled. Values are unpickled here, in the owner's program, after their receipts held."""
         async for fresh in self._reader.follow(wait_s):
             for stored in fresh:
                 yield await self._result(stored)
+        why: JobError = JobError("the task was given up: its peers were lost too often, or died of it")
+        if self._reader.cancelled:
+            why = JobCancelled("the job was cancelled before the task had run")
+        for index in self._reader.missing():
+            yield Result(index, error=why)
 
     async def _result(self, stored: Stored) -> Result:
-        value = await self._reader.value(stored)
-        if stored.outcome == Outcome.OK:
-            return Result(stored.index, pickle.loads(value))
-        if stored.outcome == Outcome.DIED:
-            return Result(stored.index, error=error_of(stored.outcome, value))
-        return Result(stored.index, error=rebuild(value))
+        try:
+            value = await self._reader.value(stored)
+            if stored.outcome == Outcome.OK:
+                return Result(stored.index, pickle.loads(value))
+        except Exception as error:  # lost with its holders, or loading raises: the outcome of this task alone
+            return Result(stored.index, error=error)
+        return Result(stored.index, error=error_of(stored.outcome, value))
 
     async def cancel(self) -> None:
         from p2pcpn.client.ending import cancel_kept

@@ -19,8 +19,8 @@ from p2pcpn.node.overlay import Faults, Overlay
 class Node:
     """``async with Node(Config(bootstrap=[...], swarm_key=...)) as node:`` runs a peer until the block ends.
 
-    ``owner`` signs the jobs that are submitted here: a key file or :class:`Keypair`; by default ``config.key``, else this
-    user's own key. Raises what :class:`~p2pcpn.node.overlay.Overlay` raises.
+    ``owner`` signs the jobs that are submitted here: a key file or :class:`Keypair`; by default ``config.key``, else
+    this user's own key. Raises what :class:`~p2pcpn.node.overlay.Overlay` raises.
     """
 
     def __init__(
@@ -59,7 +59,13 @@ class Node:
         return self._owner
 
     async def submit(
-        self, fn: Callable[..., Any], iterable: Iterable[Any], *, close: bool = True, wait_s: float = 10.0, **options: Any
+        self,
+        fn: Callable[..., Any],
+        iterable: Iterable[Any],
+        *,
+        close: bool = True,
+        wait_s: float = 10.0,
+        **options: Any,
     ) -> Job:
         """One job: ``fn(item)`` for each item. ``options`` are those of :class:`~p2pcpn.Executor`.
 
@@ -67,7 +73,7 @@ class Node:
         that cannot be and :class:`Unreachable` when no peer is there.
         """
         chosen = Options(**options)
-        submission = await Submission.open(self.overlay, self.owner, chosen, project(), wait_s=wait_s)
+        submission = await Submission.open(self.overlay, self.owner, chosen, project(fn), wait_s=wait_s)
         self._submissions.append(submission)
         futures = [submission.submit(fn, (item,), {}) for item in iterable]
         if close:

@@ -1,9 +1,9 @@
 """Reading a job from any peer, by its id and the owner's key.
 
-The owner's record in the DHT names the stewards; they show the signed spec and how long each grantor's log is; the heads of
-the logs (records under the grantors' keys) name the holders. Every log segment is checked against its grantor's signature and
-the chain, every result against a receipt that the trust rule accepts. Of an index settled twice, the least (epoch, digest) is
-the canonical result, for every reader alike.
+The owner's record in the DHT names the stewards; they show the signed spec and how long each grantor's log is; the
+heads of the logs (records under the grantors' keys) name the holders. Every log segment is checked against its
+grantor's signature and the chain, every result against a receipt that the trust rule accepts. Of an index settled
+twice, the least (epoch, digest) is the canonical result, for every reader alike.
 """
 
 from __future__ import annotations
@@ -25,12 +25,15 @@ from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Ask, JobState, LogData, ReadLog
 from p2pcpn.wire.pages import Entry, LogHead, Print
 from p2pcpn.wire.sealing import JobKeys, digest, unseal, unwrap
-from p2pcpn.wire.statements import BlobRef, Close, opened
+from p2pcpn.wire.statements import BlobRef, Cancel, Close, opened
 
 POLL_S = 0.1
 POLL_S_MAX = 1.0
 ASK_WAIT_S = 3.0
 HEADS_EVERY = 8
+# How long good results are awaited from other holders once some were refused.
+REFUSED_WAIT_S = 2.0
+REFUSED_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,10 @@ class Log:
 
 
 class Reader:
-    """Reads one job. ``state`` is the newest :class:`JobState` seen; ``refused`` lists results that were not accepted."""
+    """Reads one job. ``state`` is the newest :class:`JobState` seen; ``refused`` says what was not accepted, and why.
+
+    ``conflicts`` counts indices that were settled with two different results.
+    """
 
     def __init__(self, overlay: Overlay, owner: Keypair, job: bytes) -> None:
         self.overlay = overlay
@@ -138,25 +144,38 @@ class Reader:
                 if authority.job != self.job or authority.owner != self.owner.public:
                     return
                 self.authority = authority
-                self.keys = JobKeys(
-                    unwrap(self.owner, self.owner.public, authority.spec.nonce, authority.spec.wrapped)
-                )
+                self.keys = JobKeys(unwrap(self.owner, self.owner.public, authority.spec.nonce, authority.spec.wrapped))
                 for steward in authority.spec.stewards:
                     self._stewards.setdefault(NodeId(steward.contact.id), steward.contact)
             if state.handover is not None:
                 self.authority.hand_over(state.handover)
             if state.close is not None:
                 self.authority.require_owner(state.close)
-                self.total = opened(state.close, Close).total
-            self.cancelled = self.cancelled or state.cancel is not None
+                closed = opened(state.close, Close)
+                self.total = closed.total if closed.job == self.job else self.total
+            if state.cancel is not None:
+                self.authority.require_owner(state.cancel)
+                self.cancelled = self.cancelled or opened(state.cancel, Cancel).job == self.job
         except PeerError:
             return  # a steward that shows what is not signed is not listened to
         if self.state is None or state.granting or not self.state.granting:
             self.state = state
+        writers = {(node_id(key), epoch) for key, epoch in self._writers()}
         for grantor, epoch, count in state.logs:
-            log = self._log(grantor, epoch)
-            log.known = max(log.known, count)
-            log.holders[NodeId(contact.id)] = contact
+            if (NodeId(grantor), epoch) in writers:
+                log = self._log(grantor, epoch)
+                log.known = max(log.known, count)
+                log.holders[NodeId(contact.id)] = contact
+
+    def _writers(self) -> list[tuple[bytes, int]]:
+        """(node key, epoch) of everybody who may have written a log of this job."""
+        authority = self.authority
+        assert authority is not None
+        keys = [steward.key for steward in authority.spec.stewards]
+        later = [
+            (key, epoch) for epoch in range(1, authority.epoch + 1) for key in keys if authority.grants(key, epoch)
+        ]
+        return [(authority.spec.grantor, 0), *later]
 
     def _log(self, grantor: bytes, epoch: int) -> Log:
         return self._logs.setdefault((grantor, epoch), Log(grantor, epoch))
@@ -165,10 +184,7 @@ class Reader:
         """The records of the logs' heads: holders beyond the stewards, and segments these have not got yet."""
         if self.authority is None:
             return
-        writers = [(self.authority.spec.grantor, 0)]
-        if self.authority.handover is not None:
-            writers.append((self.authority.handover.grantor, self.authority.handover.epoch))
-        for key, epoch in writers:
+        for key, epoch in self._writers():
             found = await self.overlay.get_record(record_key(key, self.job))
             if found.record is None:
                 continue
@@ -219,7 +235,7 @@ class Reader:
                 if header.number != log.read or header.previous != log.last or header.epoch != log.epoch:
                     raise PeerError("a log segment is not the next of its chain")
             except PeerError as error:
-                self.refused.append(str(error))
+                self._refuse(error)
                 continue
             log.read, log.last = log.read + 1, digest(data.header.body)
             return entries
@@ -235,24 +251,26 @@ class Reader:
                     entry.receipt, entry.page, self.keys, self.job, lambda key, proof: trusts(rules, key, proof)
                 )
             except (PeerError, ResultRefused) as error:
-                self.refused.append(str(error))
+                self._refuse(error)
                 continue
-            kept = None if entry.spans is None else {i for first, count in entry.spans for i in range(first, first + count)}
             prints: dict[int, list[Print]] = {}
             for line in checked.page.output:
                 prints.setdefault(line.index, []).append(line)
             renderings = checked.page.renderings
             for at, index in enumerate(checked.indices):
-                if kept is not None and index not in kept:
+                if entry.spans is not None and not any(first <= index < first + count for first, count in entry.spans):
                     continue
-                found.append(
-                    Stored(
-                        index, checked.receipt.outcomes[at], checked.values[at],
-                        renderings[at] if at < len(renderings) else "", tuple(prints.get(index, ())), checked.worker,
-                        epoch, checked.receipt.digests[at * 16 : at * 16 + 16],
-                    )  # fmt: skip
-                )
+                stored = Stored(
+                    index, checked.receipt.outcomes[at], checked.values[at],
+                    renderings[at] if at < len(renderings) else "", tuple(prints.get(index, ())), checked.worker,
+                    epoch, checked.receipt.digests[at * 16 : at * 16 + 16],
+                )  # fmt: skip
+                found.append(stored)
         return found
+
+    def _refuse(self, error: Exception) -> None:
+        if len(self.refused) < REFUSED_MAX:
+            self.refused.append(str(error))
 
     @property
     def logs(self) -> list[Log]:
@@ -262,29 +280,51 @@ class Reader:
     @property
     def complete(self) -> bool:
         """Whether every task of the closed job has a result."""
-        return self.total is not None and len(self.results) >= self.total
+        return self.total is not None and not self.missing()
+
+    def missing(self) -> list[int]:
+        """The tasks of the closed job that have no result (yet)."""
+        total = self.total or 0
+        if len(self.results) >= total and all(index < total for index in self.results):
+            return []
+        return [index for index in range(total) if index not in self.results]
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come: complete, cancelled, or its grantor says that all tasks have ended, and what
+        has no result was given up."""
+        if self.complete or self.cancelled:
+            return True
+        state = self.state
+        if self.total is None or state is None or not state.granting or state.waiting or state.running:
+            return False
+        return state.settled >= self.total and all(log.read >= log.known for log in self._logs.values())
 
     async def follow(self, wait_s: float | None) -> AsyncIterator[list[Stored]]:
-        """New results as they are settled, until the job is complete or cancelled.
+        """New results as they are settled, each index once, until the job is :attr:`over`.
 
-        Raises ``TimeoutError`` after ``wait_s`` seconds and :class:`JobError` when results were refused and no good one
-        can be had.
+        Raises ``TimeoutError`` after ``wait_s`` seconds and :class:`ResultRefused` when results were refused and no
+        good ones come.
         """
         loop = asyncio.get_running_loop()
         end = None if wait_s is None else loop.time() + wait_s
         pause = POLL_S
+        told: set[int] = set()
+        quiet_since = loop.time()
         while True:
-            fresh = await self.read()
+            fresh = [stored for stored in await self.read() if stored.index not in told]
             if fresh:
+                told.update(stored.index for stored in fresh)
                 yield fresh
-                pause = POLL_S
-            if self.complete or self.cancelled:
+                pause, quiet_since = POLL_S, loop.time()
+            if self.over:
                 return
-            if end is not None and loop.time() >= end:
+            now = loop.time()
+            if end is not None and now >= end:
                 raise TimeoutError
-            if self.refused and self.state is not None and not self.state.granting and not fresh:
+            if self.refused and now - quiet_since >= REFUSED_WAIT_S:
                 raise ResultRefused(self.refused[-1])
-            await asyncio.sleep(pause if end is None else min(pause, max(end - loop.time(), 0.01)))
+            await asyncio.sleep(pause if end is None else min(pause, max(end - now, 0.01)))
             pause = min(pause * 1.5, POLL_S_MAX)
             await self.refresh()
 
