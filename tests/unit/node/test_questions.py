@@ -107,13 +107,25 @@ async def test_an_empty_blob_is_a_blob(questions: Questions) -> None:
 
 
 @pytest.mark.asyncio
-async def test_each_part_renews_the_wait(questions: Questions) -> None:
-    loop = asyncio.get_running_loop()
-    task = await asked(questions, 0.2)
-    for offset in range(3):  # longer together than the wait for one
-        loop.call_later(0.15 * (offset + 1), questions.part, PEER, part(offset, b"x", size=3))
-    answer: Any = await asyncio.wait_for(task, 10)
-    assert answer.data == b"xxx"
+@pytest.mark.parametrize("comes", [3, 2])
+async def test_each_part_renews_the_wait(comes: int, questions: Questions, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    async def wait(_: Any, timeout: float) -> None:
+        """All of the wait passes, and one part has come in it."""
+        if len(waits) < comes:
+            questions.part(PEER, part(len(waits), b"x", size=3))
+        waits.append(timeout)
+
+    monkeypatch.setattr(asyncio, "wait", wait)
+    request = questions.request(PEER, 1, lambda: None, 10.0, 100)
+    if comes == 3:
+        answer: Any = await request
+        assert answer.data == b"xxx"
+    else:
+        with pytest.raises(Unreachable, match="did not answer within 10 s"):
+            await request
+    assert waits == [10.0] * 3
 
 
 @pytest.mark.asyncio
