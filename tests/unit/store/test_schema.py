@@ -9,6 +9,13 @@ import pytest
 from p2pcpn.store import schema
 
 
+@pytest.fixture(autouse=True)
+def unmade_statements():
+    """Each statement is made once a process: whichever test came before, here they are made."""
+    for make in (schema.upsert, schema.delete, schema.get, schema.count, schema.scan, schema.expired):
+        make.cache_clear()
+
+
 @pytest.fixture
 def connection():
     connection = sqlite3.connect(":memory:", isolation_level=None)
