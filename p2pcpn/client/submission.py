@@ -61,7 +61,7 @@ class Progress:
 class Submission:
     """See the module. Made by :meth:`open` on the loop; ``submit``, ``cancel`` and ``close`` may come from any thread.
 
-    ``by_peer`` counts results by the node key of the worker that brought them; ``stalled`` is what peers last said when
+    ``by_peer`` counts results by the node id of the worker that brought them; ``stalled`` is what peers last said when
     none of them may run what waits.
     """
 

@@ -1,0 +1,59 @@
+"""Peers are killed while they work: every result comes once, and the swarm keeps serving."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from concurrent.futures import Future
+from typing import Any
+
+from p2pcpn import Swarm
+from p2pcpn.identity.keys import Keypair
+
+TASKS = 300
+
+
+def slow(i: int) -> int:
+    time.sleep(0.05)
+    return i * 3
+
+
+def wait_until(reached: Any, wait_s: float) -> bool:
+    end = time.monotonic() + wait_s
+    while not reached():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def test_three_of_six_peers_are_killed_and_each_of_300_results_comes_once() -> None:
+    done: Counter[int] = Counter()
+
+    def count(future: Future[int]) -> None:
+        done[future.result()] += 1
+
+    with Swarm(peers=6) as swarm, swarm.executor(replicas=3, key=Keypair(os.urandom(32))) as executor:
+        futures = [executor.submit(slow, i) for i in range(TASKS)]
+        for future in futures:
+            future.add_done_callback(count)
+        for victim in range(3):
+            assert wait_until(lambda victim=victim: len(done) >= 20 + 30 * victim, 20)
+            swarm.kill(victim)
+            before = len(done)
+            assert wait_until(lambda before=before: len(done) > before, 2.0), "no result within 2 s of a kill"
+        assert [future.result(30) for future in futures] == [i * 3 for i in range(TASKS)]
+        assert done == Counter({i * 3: 1 for i in range(TASKS)})
+        assert list(executor.map(slow, range(10), timeout=20)) == [i * 3 for i in range(10)]
+
+
+def test_when_all_peers_are_killed_new_ones_take_over() -> None:
+    with Swarm(peers=2) as swarm, swarm.executor(replicas=1, key=Keypair(os.urandom(32))) as executor:
+        futures = [executor.submit(slow, i) for i in range(60)]
+        assert wait_until(lambda: sum(future.done() for future in futures) >= 5, 20)
+        swarm.add(2)
+        assert wait_until(lambda: sum(future.done() for future in futures) >= 15, 20)
+        swarm.kill(0)
+        swarm.kill(1)
+        assert [future.result(30) for future in futures] == [i * 3 for i in range(60)]
