@@ -173,7 +173,11 @@ class ControlServer:
             "queued": worker.queued,
             "jobs": len(worker.works),
             "sessions": len(overlay.peer.lines.open),
-            "known_peers": sum(listed.advert.contact.id != overlay.id for listed in overlay.peer.directory.listed(now)),
+            # Clients have no roles; they come and go.
+            "known_peers": sum(
+                bool(listed.advert.roles) and listed.advert.contact.id != overlay.id
+                for listed in overlay.peer.directory.listed(now)
+            ),
             "statistics": overlay.statistics(),
         }
 

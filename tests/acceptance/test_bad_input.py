@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 ZEROS = "0" * 40
 MISTAKES = [
+    (("key", "show"), 2, "p2pcpn key new makes it"),  # first: later ones make the key
     (("nonsense",), 2, "no such command"),
     (("--nonsense",), 2, "no such option"),
     (("submit",), 2, "missing argument"),
@@ -40,7 +41,6 @@ MISTAKES = [
     (("job", "show", "xyz"), 2, "is no job id"),
     (("job", "show", ZEROS), 3, "there is no peer to talk to"),
     (("job", "result", ZEROS, "--key", "none.key"), 2, "no such file"),
-    (("key", "show"), 2, "p2pcpn key new makes it"),
     (("key", "trust", "abc"), 2, "64 hexadecimal digits"),
     (("node", "--memory", "lots"), 2, "is no size"),
     (("node", "--role", "king"), 2, "is not one of"),
