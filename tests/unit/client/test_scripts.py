@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+
+import pytest
+
+from p2pcpn.client.scripts import run_script, with_input, with_inputs
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "of another task").write_text("")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_script_is_the_main_program_with_its_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    main = sys.modules["__main__"]
+    argv = list(sys.argv)
+    run_script("import sys\nprint(__name__, sys.argv, sys.modules['__main__'].__file__)", "s.py", {}, "a", "b")
+    assert capsys.readouterr().out == "__main__ ['s.py', 'a', 'b'] s.py\n"
+    assert sys.modules["__main__"] is main and sys.argv == argv
+
+
+def test_each_task_has_a_folder_of_its_own_that_is_gone_afterwards(folder: Path) -> None:
+    run_script(
+        "import os\nassert os.listdir('.') == ['x'], os.listdir('.')\nopen('y', 'w').close()", "s.py", {"x": b"1"}
+    )
+    assert [path.name for path in folder.iterdir()] == ["of another task"]
+    assert Path.cwd() == folder
+
+
+@pytest.mark.parametrize("code", ["", "0", "None"])
+def test_a_script_that_exits_well_ends_well(code: str) -> None:
+    run_script(f"raise SystemExit({code})", "s.py", {})
+
+
+def test_a_script_that_exits_badly_raises_and_leaves_no_trace(folder: Path) -> None:
+    with pytest.raises(SystemExit, match="3"):
+        run_script("import sys; sys.exit(3)", "s.py", {})
+    assert Path.cwd() == folder
+
+
+def test_a_traceback_shows_the_lines_of_the_script() -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        run_script("x = 1\ny = x / 0  # the line\n", "script.py", {})
+    text = "".join(traceback.format_exception(caught.value))
+    assert 'File "script.py", line 2' in text and "# the line" in text
+
+
+def test_a_function_finds_the_input_files_where_it_runs() -> None:
+    def look(*words: str) -> tuple[list[str], tuple[str, ...]]:
+        return sorted(os.listdir(".")), words
+
+    assert with_inputs({"b": b"2", "a": b"1"}, look, "w") == (["a", "b"], ("w",))
+    assert with_input(look, "a", b"1", "w") == (["a"], ("a", "w"))
+
+
+def test_the_bytes_of_an_input_file_are_as_they_were() -> None:
+    data = bytes(range(256))
+    assert with_input(lambda name: Path(name).read_bytes(), "data.bin", data) == data
