@@ -1,0 +1,69 @@
+"""``p2pcpn sim``: a run that kept every promise ends with 0, one that broke a promise says which and ends with 1."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from p2pcpn.sim import scenarios
+from p2pcpn.sim.report import Report
+
+Command = Callable[..., Any]
+SMALL = ("sim", "quiet", "--peers", "3")
+
+
+def test_a_quiet_run_keeps_every_promise_and_says_what_happened(p2pcpn: Command) -> None:
+    ended = p2pcpn(*SMALL)
+    assert (ended.code, ended.err) == (0, "")
+    said = dict(line.split(maxsplit=1) for line in ended.lines)
+    assert said["scenario"] == "quiet, 3 peers, seed 1"
+    assert said["verdict"] == "everything held"
+    assert said["tasks"] == "200: 200 delivered, 0 lost"
+    assert said["faults"] == "none"
+    assert len(said["trace"]) == 64
+
+
+def test_one_seed_gives_one_document_and_another_seed_another(p2pcpn: Command) -> None:
+    first, again, other = (json.loads(p2pcpn(*SMALL, "--seed", seed, "--json").out) for seed in ("7", "7", "8"))
+    assert first == again and first["seed"] == 7 and first["verdict"] == "ok"
+    assert other["trace_hash"] != first["trace_hash"]
+
+
+def test_a_broken_promise_is_told_with_its_seed_and_is_a_failure(
+    p2pcpn: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scenarios, "run", partial(scenarios.run, canary=True))
+    ended = p2pcpn(*SMALL, "--seed", "3", "--json")
+    verdict = json.loads(ended.out)["verdict"]
+    assert ended.code == 1 and verdict != "ok"
+    assert ended.err == f"p2pcpn: seed 3 breaks a promise: {verdict}\n"
+
+
+def test_faults_and_a_verdict_are_shown_to_people(p2pcpn: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = Report("churn", 1, 5, verdict="task 3 was lost", trace_hash="ab", tasks=9, delivered=8, lost_tasks=1,
+                    faults={"storm": 2, "kill": 4})  # fmt: skip
+    monkeypatch.setattr(scenarios, "run", lambda name, *, peers, seed: report)
+    ended = p2pcpn("sim", "churn", "--peers", "1", "--seed", "5")
+    said = dict(line.split(maxsplit=1) for line in ended.lines)
+    assert ended.code == 1
+    assert said["scenario"] == "churn, 1 peer, seed 5" and said["verdict"] == "task 3 was lost"
+    assert said["faults"] == "4 kill, 2 storm" and said["tasks"] == "9: 8 delivered, 1 lost"
+
+
+def test_what_cannot_be_simulated_is_usage(p2pcpn: Command) -> None:
+    for words, said in (
+        (("sim", "earthquake"), "there is no scenario 'earthquake'"),
+        (("sim", "quiet", "--peers", "1"), "a scenario has 2 to"),
+        (("sim", "quiet", "--peers", "many"), "'many' is not a valid integer"),
+        (("sim",), "missing argument 'SCENARIO'"),
+    ):
+        ended = p2pcpn(*words)
+        assert (ended.code, ended.out) == (2, "") and said in ended.err and ended.err.count("\n") == 1
+
+
+def test_the_help_names_the_scenarios(p2pcpn: Command) -> None:
+    assert f"Scenarios: {', '.join(scenarios.names())}." in " ".join(p2pcpn("sim", "--help").out.split())
