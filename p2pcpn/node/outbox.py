@@ -43,7 +43,8 @@ class Outbox:
     def stream(self, messages: Iterator[m.Message], size_bytes: int) -> None:
         """Send what ``messages`` yields, each when there is room for it. ``size_bytes`` is what they carry together."""
         self._wait(messages, size_bytes)
-        self.drain()
+        if self.session.writable:  # else nothing is taken, and the watch must not begin anew
+            self.drain()
 
     def _wait(self, item: m.Message | Iterator[m.Message], size_bytes: int) -> None:
         if self.session.ended:

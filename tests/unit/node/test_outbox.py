@@ -126,6 +126,17 @@ def test_a_peer_that_takes_nothing_for_a_whole_lease_is_hung_up_on(loop: Any, un
     assert (len(box), box.held_bytes) == (0, 0)
 
 
+def test_who_asks_for_more_and_takes_nothing_is_hung_up_on_no_later(loop: Any, unwired: Any) -> None:
+    session = unwired(PEER, takes=0)
+    box = Outbox(session, loop)
+    box.stream(iter(words("a")), 10)
+    (watch,) = loop.waiting
+    box.stream(iter(words("b")), 10)
+    assert loop.waiting == [watch]
+    watch.callback()
+    assert session.why == UNREAD
+
+
 def test_a_peer_that_takes_everything_is_watched_no_longer(loop: Any, unwired: Any) -> None:
     session = unwired(PEER, takes=0)
     box = Outbox(session, loop)
