@@ -191,8 +191,12 @@ class Custody:
         while self.copies.owed(holder):
             request = self.request()
             number = self.copies.next(holder, request)
-            effects.append(TellLog(holder.contact, request, self.job, self.epoch, number))
+            effects.append(self._stored(holder, request, number))
         return effects
+
+    def _stored(self, holder: Holder, request: int, number: int) -> Effect:
+        """A stored segment for a holder, behind all that is being written: it may be on its way to the disk."""
+        return Commit((), (TellLog(holder.contact, request, self.job, self.epoch, number),))
 
     def _enough(self) -> list[Effect]:
         """Workers may drop their journals of what lies on enough holders."""
@@ -248,7 +252,7 @@ class Custody:
         effects = list(trustee.unanswered.values()) if trustee is not None else []
         if holder is not None:
             for request, number in holder.awaited.items():
-                effects.append(TellLog(holder.contact, request, self.job, self.epoch, number))
+                effects.append(self._stored(holder, request, number))
         return effects
 
     def peer_dead(self, peer: NodeId, now: float) -> list[Effect]:

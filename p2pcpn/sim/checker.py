@@ -100,6 +100,10 @@ class Checker:
                 if watched.newest.get(index, token) > token:
                     raise Violation(f"task {index} was settled under token {token}, which a newer lease had fenced")
 
+    def arrived(self, program: Program, index: int, value: BlobRef) -> None:
+        """A large result that was delivered before it was here is here."""
+        self._right(program.host, program, index, Outcome.OK, value)
+
     @staticmethod
     def _right(host: Host, program: Program, index: int, outcome: int, value: bytes | BlobRef) -> None:
         deed = program.deeds[index]
@@ -111,7 +115,7 @@ class Checker:
         if isinstance(value, BlobRef):
             sealed = None if host.shelf is None else host.shelf.blobs.get(value.digest)
             if sealed is None:
-                raise Violation(f"task {index} was delivered as a blob that is not there")
+                return  # the program asks for it
             value = unseal(value.key, 0, sealed)
         if value != value_of(program.arguments[index]):
             raise Violation(f"task {index} was delivered with a wrong value")

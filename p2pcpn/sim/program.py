@@ -7,20 +7,21 @@ pages, chained segments, the closing statement, and the record that points to th
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from p2pcpn import limits
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol import events
 from p2pcpn.protocol.custody import CONTACT
-from p2pcpn.protocol.effects import Effect
+from p2pcpn.protocol.effects import Effect, Gather, Notify
 from p2pcpn.protocol.settlement import NOTHING
 from p2pcpn.sim.host import PYTHON, Host
 from p2pcpn.sim.runtime import Deed, argument_of
 from p2pcpn.wire import pages
 from p2pcpn.wire.pages import JobPointer, TaskPage
 from p2pcpn.wire.sealing import JobKeys, digest, job_id, seal, swarm_proof, wrap
-from p2pcpn.wire.statements import Close, Segment, Spec, Steward, signed
+from p2pcpn.wire.statements import BlobRef, Close, Segment, Spec, Steward, signed
 
 if TYPE_CHECKING:
     from p2pcpn.protocol.grantor import Grantor
@@ -29,6 +30,15 @@ if TYPE_CHECKING:
 PAGE_TASKS = 8
 REPLICAS = 3
 POINTER_TICKET = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A large result is here that was not when it was delivered."""
+
+    job: bytes
+    index: int
+    value: BlobRef
 
 
 class Program:
@@ -137,13 +147,30 @@ class Program:
         if getattr(event, "job", None) != self.job:
             return
         if isinstance(event, events.Delivered):
-            self.delivered.update(event.indices)
+            self._delivered(event)
+        elif isinstance(event, Arrived):
+            self.host.world.checker.arrived(self, event.index, event.value)
+            self.delivered.add(event.index)
         elif isinstance(event, events.GaveUp):
             self.given_up.update(event.indices)
         elif isinstance(event, events.Kept):
             self.kept = event
         elif isinstance(event, events.Replicated):
             self.replicated = event
+
+    def _delivered(self, event: events.Delivered) -> None:
+        """Take results; a large one that is not at hand (its worker restarted meanwhile) is asked for."""
+        shelf = self.host.shelf
+        assert shelf is not None and self.host.peer is not None
+        for index, value in zip(event.indices, event.values, strict=True):
+            if not isinstance(value, BlobRef) or value.digest in shelf.blobs:
+                self.delivered.add(index)
+                continue
+            worker = self.host.peer.directory.get(event.worker)
+            if worker is not None:
+                arrived = Notify(Arrived(self.job, index, value))
+                blob = (value.digest,)
+                shelf.gather(Gather(worker.advert.contact, blob, self.job, limits.RETENTION_S, (arrived,), ()))
 
     def lost(self) -> list[int]:
         """Tasks that ended without the outcome that was theirs, or have not ended."""

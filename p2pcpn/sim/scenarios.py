@@ -33,6 +33,8 @@ JOIN_WAIT_S = 30.0
 JOB_WAIT_S = 180.0
 RECORDS_WAIT_S = 60.0
 ASKERS = 5
+# Who was started again when the faults ended has found its way into the swarm by then.
+JOIN_AGAIN_S = 5.0
 # Each of 32 neighbours is probed once in two rounds of 5 s a probe; then it is suspected for some seconds.
 NEIGHBOURS_WAIT_S = 2 * limits.NEIGHBOURHOOD_MAX * limits.PROBE_IDLE_S + 60.0
 
@@ -132,6 +134,7 @@ class Play:
 
     def _find_records(self) -> None:
         world = self.world
+        world.run(world.clock.now + JOIN_AGAIN_S)
         chance = world.dice.stream("askers")
         askers: list[Host] = chance.sample(world.alive, min(ASKERS, len(world.alive)))
         search = Search(askers, keys_of(self.program))

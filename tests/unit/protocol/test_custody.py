@@ -7,7 +7,7 @@ from typing import Any
 from p2pcpn import limits
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol import events, vigil
-from p2pcpn.protocol.effects import Commit, Probe, Publish, Tell, TellBlob, TellLog
+from p2pcpn.protocol.effects import Commit, Effect, Probe, Publish, Tell, TellBlob, TellLog
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.statements import BlobRef, Handover, signed
@@ -29,9 +29,18 @@ def appends(table: Table, key: Keypair) -> list[m.Append]:
     return [message for message in table.told.get(key.id, []) if isinstance(message, m.Append)]
 
 
+def stored_in(effects: list[Effect], key: Keypair) -> list[TellLog]:
+    """The stored log segments for a peer among ``effects``: each behind all that is being written."""
+    behind = [
+        follow for effect in effects if isinstance(effect, Commit) and not effect.writes for follow in effect.then
+    ]
+    assert not any(isinstance(effect, TellLog) for effect in effects), "one may not be on disk yet"
+    return [effect for effect in behind if isinstance(effect, TellLog) and effect.to.id == key.id]
+
+
 def stored(table: Table, key: Keypair) -> list[TellLog]:
     """The stored log segments that a peer was sent."""
-    return [effect for effect in table.effects if isinstance(effect, TellLog) and effect.to.id == key.id]
+    return stored_in(table.effects, key)
 
 
 def answer_all(table: Table, key: Keypair) -> None:
@@ -117,7 +126,7 @@ def test_log_segments_that_were_not_answered_are_said_again_too() -> None:
     settle(table)
     [append] = appends(table, A)
     table.session_closed(A.id)
-    again = [effect for effect in table.session_opened(A.id) if isinstance(effect, TellLog)]
+    again = stored_in(table.session_opened(A.id), A)
     assert [(effect.request, effect.number) for effect in again] == [(append.request, 0)]
 
 
@@ -133,7 +142,7 @@ def test_a_steward_with_which_no_session_holds_is_lost() -> None:
 def test_a_segment_goes_to_our_disk_and_every_steward() -> None:
     table = guarded()
     settle(table)
-    [commit] = [effect for effect in table.effects if isinstance(effect, Commit)]
+    [commit] = [effect for effect in table.effects if isinstance(effect, Commit) and effect.writes]
     assert commit.writes[0].table == "logs"
     assert len(appends(table, A)) == len(appends(table, B)) == 1
 
