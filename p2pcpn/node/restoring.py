@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from p2pcpn import limits
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.journal import rows_of
 from p2pcpn.protocol.steward import Kept
@@ -47,7 +48,8 @@ def restored_jobs(database: Database) -> Iterator[Kept]:
         authority = Authority(signed_of(spec))
         if handover is not None:
             authority.hand_over(signed_of(handover))
-        kept = Kept(authority, float(expires_s or 0.0))
+        spec_bytes = len(authority.signed_spec.body) + limits.STEWARD_ROW_BYTES
+        kept = Kept(authority, float(expires_s or 0.0), disk_bytes=spec_bytes)
         kept.close = None if close is None else signed_of(close)
         kept.cancel = None if cancel is None else signed_of(cancel)
         for _, (_, count, segment, data) in database.scan("segments", (job,)):
