@@ -51,6 +51,13 @@ class Progress:
             self._said, self._said_at = line, now
             print(line, file=sys.stderr, flush=True)
 
+    def say(self, text: str) -> None:
+        """A line of our own."""
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False)
+        elif self._shown:
+            print(f"{self.title}: {text}", file=sys.stderr, flush=True)
+
     def printed(self, stream: int, data: bytes) -> None:
         """What a task printed, on ``stream`` 1 (stdout) or 2 (stderr), byte for byte."""
         to = sys.stdout if stream == 1 else sys.stderr

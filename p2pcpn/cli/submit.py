@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import Sequence
@@ -17,8 +18,10 @@ from p2pcpn.cli.progress import Progress
 from p2pcpn.config import RUNTIMES
 
 if TYPE_CHECKING:
-    from p2pcpn.client.attended import Ending
+    from p2pcpn.client.attended import Attended, Ending
     from p2pcpn.client.submitting import Request
+
+UNWANTED_S = 3.0
 
 
 @click.command()
@@ -97,7 +100,9 @@ async def _attend(request: Request, timeout: float | None, as_json: bool) -> int
             job.on_progress = lambda done, failed, running: progress.update(
                 done, total, failed=failed, note=f"{running} running" if running else ""
             )
+            telling = asyncio.create_task(_tell_why(job, progress))
             in_time = await job.finished(timeout)
+            telling.cancel()
             endings = job.endings
     if as_json:
         print_json({"job": job.id, "tasks": total, "results": [asdict(ending) for ending in endings]})
@@ -107,6 +112,14 @@ async def _attend(request: Request, timeout: float | None, as_json: bool) -> int
         say(f"{len(endings)} of {number_of(total, 'task')} ended in {timeout:g} s; the job was cancelled")
         return TIMED_OUT
     return DONE if all(ending.ok for ending in endings) else FAILED
+
+
+async def _tell_why(job: Attended, progress: Progress) -> None:
+    """A job that nobody begins with needs a word of why."""
+    reasons = await job.unwanted(UNWANTED_S)
+    if reasons:
+        said = "; ".join(f"{text} ({number_of(count, 'peer')})" for text, count in reasons.items())
+        progress.say(f"no peer has begun with it: {said}")
 
 
 def _show(endings: Sequence[Ending], *, show_results: bool) -> None:

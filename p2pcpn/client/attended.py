@@ -6,6 +6,7 @@ It is what the command line shows.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,6 +22,7 @@ from p2pcpn.wire.statements import BlobRef, Outcome
 
 NOT_RENDERED: Final = "(not shown)"
 REPLICATE_S: Final = 5.0
+EXPLAIN_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,14 @@ class Attended(Submission):
     def workers(self) -> dict[str, int]:
         """How many results each peer brought, by node id."""
         return {worker.hex(): count for worker, count in sorted(self.by_peer.items())}
+
+    async def unwanted(self, after_s: float) -> dict[str, int]:
+        """Why no peer has begun with it ``after_s`` seconds from now: how many say what. Nothing when one has."""
+        await asyncio.sleep(after_s)
+        if self._ended or self._started:
+            return {}
+        found = Counter(each.text for each in await self.overlay.explain(self.job, EXPLAIN_S))
+        return {} if self._ended or self._started else dict(sorted(found.items()))
 
     async def finished(self, wait_s: float | None) -> bool:
         """No more tasks: wait until all have ended and are kept; false when ``wait_s`` did not suffice."""

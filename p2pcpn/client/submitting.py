@@ -53,6 +53,7 @@ class Request:
             try:
                 yield submission
             finally:
+                submission.on_progress = None
                 if submission.unfinished():
                     await submission.cancel_job()
                 submission.forget()
