@@ -51,15 +51,16 @@ class Echo:
     def _run(self) -> None:
         while True:
             with self._lock:
+                if not self._waiting and self._dropped_chars:
+                    text = f"\n[{self._dropped_chars} characters that tasks printed are not shown]\n"
+                    self._waiting.append((2, text))
+                    self._waiting_chars, self._dropped_chars = len(text), 0
                 if not self._waiting:
                     self._thread = None
                     self._lock.notify_all()
                     return
                 stream, text = self._waiting[0]
-                dropped, self._dropped_chars = self._dropped_chars, 0
             _put(stream, text)
-            if dropped:
-                _put(stream, f"\n[{dropped} characters that tasks printed are not shown]\n")
             with self._lock:
                 self._waiting.popleft()
                 self._waiting_chars -= len(text)
@@ -67,7 +68,7 @@ class Echo:
     def flush(self, wait_s: float = FLUSH_S) -> bool:
         """Wait until all is written; false when that took too long."""
         with self._lock:
-            return self._lock.wait_for(lambda: not self._waiting, wait_s)
+            return self._lock.wait_for(lambda: self._thread is None, wait_s)
 
 
 def _stream(number: int) -> Any:

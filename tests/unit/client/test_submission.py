@@ -1,0 +1,267 @@
+"""A submission turns calls into segments that stewards keep, and deliveries into results of futures."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import wait
+from typing import Any
+
+import pytest
+
+from p2pcpn import limits
+from p2pcpn.client.bundle import Bundle
+from p2pcpn.client.futures import TaskFuture
+from p2pcpn.client.options import Options
+from p2pcpn.client.submission import Submission, error_of
+from p2pcpn.errors import JobCancelled, JobError, TaskError, Unreachable, WorkerDied
+from p2pcpn.identity.keys import Keypair
+from p2pcpn.node.overlay import Overlay
+from p2pcpn.protocol import events
+from p2pcpn.protocol.records import record_key
+from p2pcpn.runtime.function import failures
+from p2pcpn.wire import pages
+from p2pcpn.wire.pages import Death
+from p2pcpn.wire.sealing import digest, seal
+from p2pcpn.wire.statements import BlobRef, Outcome
+
+Peers = Callable[..., Awaitable[Overlay]]
+OWNER = Keypair(b"\3" * 32)
+WORKER = b"w" * 20
+
+
+async def opened(peer: Peers, *, stewards: int = 1, granting: bool = True, **options: Any) -> Submission:
+    keepers = [await peer(roles=("storage",))]
+    keepers += [await peer(keepers[0], roles=("storage",)) for _ in range(stewards - 1)]
+    client = await peer(keepers[0])
+    bundle = Bundle(b"modules", b"", {}, {})
+    return await Submission.open(client, OWNER, Options(**options), bundle, granting=granting, gather=stewards)
+
+
+async def turns(reached: Callable[[], Any], wait_s: float = 10.0) -> None:
+    async with asyncio.timeout(wait_s):
+        while not reached():
+            await asyncio.sleep(0.002)
+
+
+def delivered(
+    submission: Submission, index: int, value: bytes | BlobRef, outcome: int = Outcome.OK
+) -> events.Delivered:
+    return events.Delivered(submission.job, [index], bytes([outcome]), [value], WORKER, [])
+
+
+@pytest.mark.asyncio
+async def test_tasks_code_and_the_way_to_them_lie_on_the_stewards(peer: Peers) -> None:
+    submission = await opened(peer, stewards=2)
+    futures = [submission.submit(pow, (2, i), {}) for i in range(600)]
+    large = submission.submit(len, (bytes(100_000),), {})
+    await submission.close()
+    assert await submission.kept(10) == 2
+    assert submission.progress.total == 601 and submission.unfinished() == [*futures, large]
+    found = await submission.overlay.get_record(record_key(OWNER.public, submission.job))
+    assert found.record is not None and len(pages.JOB_POINTER.decode(found.record.value).stewards) == 2
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        submission.submit(pow, (1, 1), {})
+    submission.forget()
+    assert submission.job not in submission.overlay.peer.grantors
+
+
+@pytest.mark.asyncio
+async def test_results_resolve_futures_and_let_go_of_them(peer: Peers) -> None:
+    submission = await opened(peer)
+    keep, ended = object(), list[list[int]]()
+    submission.on_delivered = ended.append
+    futures = [submission.submit(pow, (2, i), {}, keep=keep) for i in range(5)]
+    value = pickle.dumps("large")
+    key = submission.keys.blob(value)
+    sealed = seal(key, 0, value)
+    submission.overlay.shelf.put(digest(sealed), sealed, submission.job, 60)
+    submission._event(events.Started(submission.job, [0, 99]))
+    assert futures[0].running() and not futures[1].running()
+    death = pages.DEATH.encode(Death(9, None))
+    submission._event(delivered(submission, 0, pickle.dumps(7)))
+    submission._event(delivered(submission, 1, failures.encode(ValueError("no")), Outcome.RAISED))
+    submission._event(delivered(submission, 2, death, Outcome.DIED))
+    submission._event(delivered(submission, 3, BlobRef(digest(sealed), len(sealed), key)))
+    assert submission._keep is keep
+    submission._event(delivered(submission, 4, b"no pickle"))
+    submission._event(delivered(submission, 4, pickle.dumps("again")))
+    assert futures[0].result(0) == 7 and futures[3].result(0) == "large"
+    assert isinstance(futures[1].exception(0), ValueError)
+    assert isinstance(error := futures[2].exception(0), WorkerDied) and error.signal == 9
+    assert isinstance(futures[4].exception(0), pickle.UnpicklingError)
+    assert submission._keep is None and submission.unfinished() == [] and submission._idle.is_set()
+    assert submission.by_peer == {WORKER: 6} and submission.progress.failed == 2 and ended[:2] == [[0], [1]]
+
+
+@pytest.mark.asyncio
+async def test_a_large_result_that_is_not_here_is_awaited_or_is_lost(peer: Peers) -> None:
+    submission = await opened(peer)
+    late, lost, never = (submission.submit(pow, (2, i), {}) for i in range(3))
+    value = pickle.dumps("late")
+    key = submission.keys.blob(value)
+    sealed = seal(key, 0, value)
+    part = len(sealed) // 2
+    done: list[Any] = []
+    shelf = submission.overlay.shelf
+    shelf.arrive(WORKER, digest(sealed), len(sealed), 0, sealed[:part], submission.job, 60, done.append)
+    submission._event(delivered(submission, 0, BlobRef(digest(sealed), len(sealed), key)))
+    submission._event(delivered(submission, 1, BlobRef(b"d" * 32, 9, key)))
+    assert late in submission.unfinished()  # a shutdown waits for it
+    shelf.arrive(WORKER, digest(sealed), len(sealed), part, sealed[part:], submission.job, 60, done.append)
+    await turns(lambda: late.done() and lost.done())
+    assert late.result(0) == "late"
+    assert isinstance(lost.exception(0), JobError) and "no peer that answers has the blob" in str(lost.exception(0))
+    assert not never.done()
+
+
+@pytest.mark.asyncio
+async def test_what_cannot_be_pickled_fails_alone_and_takes_no_index(peer: Peers) -> None:
+    submission = await opened(peer)
+    bad, good = submission.submit(len, (threading.Lock(),), {}), submission.submit(len, ((),), {})
+    assert isinstance(bad.exception(0), (TypeError, pickle.PicklingError)) and good.index == 0
+    assert submission.unfinished() == [good]
+
+
+@pytest.mark.asyncio
+async def test_cancelled_futures_are_taken_back_also_before_they_were_cut(peer: Peers) -> None:
+    submission = await opened(peer)
+    futures = [submission.submit(pow, (2, i), {}) for i in range(10)]
+    assert futures[0].cancel()
+    submission._flush()
+    assert futures[3].cancel() and wait([futures[0], futures[3]], timeout=0).not_done == set()
+    submission._flush()
+    assert set(submission.unfinished()) == {f for i, f in enumerate(futures) if i not in (0, 3)}
+    grantor = submission.overlay.peer.grantors[submission.job]
+    assert grantor.ledger.open == 8
+    submission._event(events.Started(submission.job, [4]))
+    assert not futures[4].cancel()
+
+
+@pytest.mark.asyncio
+async def test_nothing_is_cut_while_peers_lag_behind(peer: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
+    submission = await opened(peer)
+    lagging = True
+    monkeypatch.setattr(Overlay, "congested", property(lambda _: lagging))
+    futures = [submission.submit(pow, (2, i), {}) for i in range(10)]
+    submission._flush()
+    assert submission.progress.total == 0
+    assert futures[2].cancel()
+    closing = asyncio.ensure_future(submission.close())
+    await asyncio.sleep(0.03)
+    assert not closing.done()
+    lagging = False
+    await asyncio.wait_for(closing, 10)
+    await turns(lambda: submission.overlay.peer.grantors[submission.job].ledger.open == 9)
+    assert submission.progress.total == 10
+
+
+@pytest.mark.asyncio
+async def test_tasks_that_were_given_up_fail_with_what_befell_them(peer: Peers) -> None:
+    submission = await opened(peer)
+    futures = [submission.submit(pow, (2, i), {}) for i in range(2)]
+    submission._event(events.Stalled(submission.job, ((b"p" * 20, "lacks the package x"),)))
+    assert submission.stalled == {b"p" * 20: "lacks the package x"}
+    submission._event(events.GaveUp(submission.job, [0], "exited with code 3", True, None, 3))
+    submission._event(events.GaveUp(submission.job, [1], "lost 11 times"))
+    first, second = (future.exception(0) for future in futures)
+    assert isinstance(first, WorkerDied) and first.exit_code == 3 and isinstance(second, JobError)
+
+
+@pytest.mark.asyncio
+async def test_a_cancelled_job_fails_what_is_left(peer: Peers) -> None:
+    submission = await opened(peer)
+    future = submission.submit(pow, (2, 2), {})
+    submission._flush()
+    late = submission.submit(pow, (2, 2), {})
+    await submission.cancel_job()
+    assert isinstance(future.exception(0), JobCancelled) and isinstance(late.exception(0), JobCancelled)
+    assert submission.overlay.peer.grantors[submission.job].finished
+
+
+@pytest.mark.asyncio
+async def test_a_mistake_of_ours_leaves_no_future_that_nobody_resolves(
+    peer: Peers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submission = await opened(peer)
+    monkeypatch.setattr(submission._cutter, "cut", lambda *_: 1 / 0)
+    future = submission.submit(pow, (2, 2), {})
+    submission._flush()
+    assert isinstance(future.exception(0), JobError) and "ZeroDivisionError" in str(future.exception(0))
+    with pytest.raises(RuntimeError):
+        submission.submit(pow, (2, 2), {})
+
+
+@pytest.mark.asyncio
+async def test_what_tasks_print_goes_to_the_program(peer: Peers, capsys: pytest.CaptureFixture[str]) -> None:
+    submission = await opened(peer)
+    submission._event(events.Printed(submission.job, 0, 1, b"out\n", WORKER))
+    submission._event(events.Printed(submission.job, 0, 2, b"err\n", WORKER))
+    assert capsys.readouterr() == ("out\n", "err\n")
+    silent = await Submission.open(submission.overlay, OWNER, Options(output=False), None)
+    silent._event(events.Printed(silent.job, 0, 1, b"out\n", WORKER))
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.asyncio
+async def test_progress_follows_what_is_replicated(peer: Peers) -> None:
+    submission = await opened(peer)
+    assert not await submission.replicated(0.01)
+    waiting = asyncio.ensure_future(submission.replicated(10))
+    await asyncio.sleep(0)
+    submission._event(events.Replicated(submission.job, 5, 5, 2, 2, True))
+    assert await waiting and (submission.progress.replicated, submission.progress.copies) == (5, 2)
+
+
+@pytest.mark.asyncio
+async def test_a_job_is_handed_to_the_first_steward_that_takes_it(peer: Peers) -> None:
+    submission = await opened(peer, stewards=2, granting=False)
+    submission.submit(pow, (2, 2), {})
+    await submission.close()
+    await submission.kept(10)
+    first, second = submission.overlay.peer.grantors[submission.job].spec.stewards
+    assert await submission.hand_over() == first.key
+    assert second.key != first.key
+
+
+@pytest.mark.asyncio
+async def test_without_stewards_that_answer_nothing_is_promised(peer: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
+    submission = await opened(peer, granting=False)
+    submission.submit(pow, (2, 2), {})
+    with pytest.raises(Unreachable, match="nothing is promised"):
+        await submission.kept(0.0)
+
+    async def silent(*_: Any) -> Any:
+        raise Unreachable("silence")
+
+    monkeypatch.setattr(submission.overlay, "request", silent)
+    with pytest.raises(Unreachable, match="silence"):
+        await submission.hand_over()
+
+
+def test_an_error_that_cannot_be_read_is_still_an_error() -> None:
+    assert isinstance(error_of(Outcome.DIED, b"\xff"), WorkerDied)
+    assert isinstance(error_of(Outcome.RAISED, b"\xff"), TaskError)
+
+
+@pytest.mark.asyncio
+async def test_a_submission_whose_loop_has_ended_takes_no_more(peer: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
+    submission = await opened(peer)
+    future = submission.submit(pow, (2, 2), {})
+    submission._flush()
+
+    def ended(*_: Any) -> Any:
+        raise RuntimeError("closed")
+
+    class Ended:
+        call_soon_threadsafe = ended
+
+    with monkeypatch.context() as patch:
+        patch.setattr(submission.overlay, "loop", Ended())
+        assert future.cancel()
+        submission._awake = False
+        with pytest.raises(RuntimeError, match="has ended"):
+            submission.submit(pow, (2, 2), {})
+    assert isinstance(future, TaskFuture) and limits.INLINE_BYTES_MAX > 0
