@@ -486,7 +486,8 @@ class Peer:
             return self.membership.rumor(envelope, statement, now)
         if isinstance(statement, Advert):
             if self.directory.heard(statement, envelope, now):
-                self.neighbourhood.heard(statement.contact, now, direct=False)
+                if statement.roles:
+                    self.neighbourhood.heard(statement.contact, now, direct=False)
                 return [Notify(events.Advertised(statement))]
         elif isinstance(statement, Offer) and self.computing:
             return self.offers.heard(statement, now)
