@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from p2pcpn.errors import PeerError, UsageError
+from p2pcpn.errors import PeerError, StoreError, UsageError
 from p2pcpn.node.shelf import Shelf
 from p2pcpn.protocol.effects import Effect, Run, StopRun
 from p2pcpn.protocol.worker import Worker
@@ -48,7 +48,7 @@ class Runs:
                 effect.render,
             )
             self.runtime.submit(group, batch)
-        except (PeerError, UsageError) as error:
+        except (PeerError, StoreError, UsageError) as error:
             self._perform(self._worker.refused(effect.batch, str(error), self._now()))
 
     def _group(self, effect: Run) -> GroupKey:

@@ -12,11 +12,12 @@ import os
 import shutil
 import signal
 import socket
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from p2pcpn.errors import UsageError
+from p2pcpn.errors import StoreError, UsageError
 from p2pcpn.limits import BUNDLES_MAX, WORKER_IDLE_S
 from p2pcpn.runtime.function import launch, lifetime, zygote
 from p2pcpn.runtime.function.batches import Batch, Died, Event, GroupKey
@@ -30,6 +31,8 @@ PREFETCH_S: Final = 0.02
 _UNSTARTED_DEATHS_MAX: Final = 3
 _DIGEST_KEY_BYTES_MAX: Final = 64  # of BLAKE2b
 _CLOSE_S: Final = 0.1
+# A zygote that still removes folders when we are closed ends within two seconds.
+_REAP_S: Final = 5.0
 _SWEEP_S: Final = WORKER_IDLE_S / 4
 
 
@@ -131,14 +134,20 @@ class FunctionRuntime:
         return digest in self._bundles
 
     def set_bundle(self, digest: bytes, data: bytes) -> None:
-        """Keep a project's modules (a zip archive) for groups that name its digest, which the caller has checked."""
+        """Keep a project's modules (a zip archive) for groups that name its digest, which the caller has checked.
+
+        Raises :class:`StoreError` where the disk refuses.
+        """
         number = self._bundles.pop(digest, None)
         if number is None:
             self._forget_bundles()
             assert self._root is not None, "start() comes first"
             self._bundle_numbers += 1
             number = self._bundle_numbers
-            (self._root / f"bundle-{number}.zip").write_bytes(data)
+            try:
+                (self._root / f"bundle-{number}.zip").write_bytes(data)
+            except OSError as error:
+                raise StoreError(f"the project bundle cannot be kept: {error.strerror or error}") from error
         self._bundles[digest] = number
 
     def cancel(self, batch_id: int, positions: Iterable[int]) -> None:
@@ -194,6 +203,8 @@ class FunctionRuntime:
                 shutil.rmtree(process.root, ignore_errors=True)
                 break
             await asyncio.sleep(0.001)
+        else:  # somebody has to collect it, or the program that embeds us keeps a zombie
+            threading.Thread(target=process.reap, args=(_REAP_S,), name="p2pcpn-reap", daemon=True).start()
 
     # --- which worker -----------------------------------------------------------------------------------------------
 

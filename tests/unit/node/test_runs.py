@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from p2pcpn.errors import UsageError
+from p2pcpn.errors import StoreError, UsageError
 from p2pcpn.node.runs import Runs
 from p2pcpn.protocol.effects import Run, StopRun
 from p2pcpn.runtime.function import Batch, Died, Finished, GroupKey, Output
@@ -137,11 +137,12 @@ def test_a_blob_that_cannot_be_had_is_a_refusal_and_nothing_runs(part: str, faul
     assert bench.runtime.batches == []
 
 
-def test_what_the_runtime_will_not_run_is_a_refusal() -> None:
+@pytest.mark.parametrize("error", [UsageError("no such function number"), StoreError("the disk is full")])
+def test_what_the_runtime_will_not_or_cannot_run_is_a_refusal(error: Exception) -> None:
     bench = Bench()
-    bench.runtime.error = UsageError("no such function number")
+    bench.runtime.error = error
     bench.runs.start(run())
-    assert bench.performed == [("refused", 4, "no such function number", NOW)]
+    assert bench.performed == [("refused", 4, str(error), NOW)]
 
 
 def test_stopping_drops_what_has_not_started_and_kills_only_what_is_meant() -> None:

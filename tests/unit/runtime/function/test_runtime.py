@@ -20,7 +20,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from p2pcpn.errors import UsageError
+from p2pcpn.errors import StoreError, UsageError
 from p2pcpn.runtime.function import failures, launch, zygote
 from p2pcpn.runtime.function.batches import Batch, Died, Event, GroupKey
 from p2pcpn.runtime.function.messages import DROPPED, OK, RAISED, STDERR, STDOUT, Finished, Output
@@ -410,6 +410,21 @@ async def test_a_project_bundle_is_importable_in_its_own_group_only() -> None:
         one.runtime.submit(GroupKey(b"o" * 32, b"c"), broken)
         await one.over(broken)
         assert "no zip archive" in failures.decode(one.values(4)[0]).text
+
+
+@pytest.mark.asyncio
+async def test_a_disk_that_refuses_a_bundle_is_said_and_the_bundle_is_not_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    async with peer(1) as one:
+        with monkeypatch.context() as disk:
+            disk.setattr(Path, "write_bytes", full)
+            with pytest.raises(StoreError, match="No space left"):
+                one.runtime.set_bundle(b"a", bundle_of("x = 1"))
+        assert not one.runtime.has_bundle(b"a")
 
 
 @pytest.mark.asyncio
