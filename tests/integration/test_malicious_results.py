@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from p2pcpn import Config
+from p2pcpn.client import reader as reading
 from p2pcpn.client.reader import Reader
 from p2pcpn.client.submission import Options, Submission
 from p2pcpn.errors import P2pcpnError, PeerError, ResultRefused
@@ -68,6 +69,12 @@ def poison(tmp_path: Path) -> Iterator[Poison]:
     assert not canary.loaded
     pickle.loads(canary.data).close()  # it would have been seen
     assert canary.loaded
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Better results are awaited for a moment only."""
+    monkeypatch.setattr(reading, "REFUSED_WAIT_S", 0.3)
 
 
 class Cast:
