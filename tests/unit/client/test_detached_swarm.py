@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from p2pcpn.client import detached_swarm
+from p2pcpn.client.connection import SWARM_NOTE, read_note, write_note
+from p2pcpn.client.detached_swarm import LocalPeer, add, down, kill, last_swarm, running, up
+from p2pcpn.errors import Unreachable, UsageError
+
+
+@pytest.fixture
+def ended(env: dict[str, str]) -> Iterator[dict[str, str]]:
+    yield env
+    down(env)
+
+
+def test_a_swarm_outlives_the_command_grows_loses_a_peer_and_goes(ended: dict[str, str], tmp_path: Path) -> None:
+    env = ended
+    swarm = up(2, 1, env)
+    assert [peer.n for peer in swarm.peers] == [0, 1] and last_swarm(env) == swarm
+    assert (tmp_path / "state" / "p2pcpn" / SWARM_NOTE).stat().st_mode & 0o777 == 0o600
+    first, second = (peer.status() for peer in swarm.peers)
+    assert first is not None and second is not None
+    assert first["swarm_key"] == swarm.swarm_key and first["slots"] == 1
+    with pytest.raises(UsageError, match="2 peers runs already"):
+        up(1, 1, env)
+    assert [peer.n for peer in add(1, env)] == [2]
+    killed = kill(0, env)
+    assert killed.status() is None
+    with pytest.raises(UsageError, match="dead already"):
+        kill(0, env)
+    with pytest.raises(UsageError, match="0 to 2"):
+        kill(7, env)
+    assert down(env) == 2
+    assert last_swarm(env) is None and not (tmp_path / "data" / "p2pcpn" / "swarm").exists()
+    assert down(env) == 0
+
+
+def test_a_dead_swarm_is_replaced_by_a_new_one(ended: dict[str, str]) -> None:
+    first = up(1, 2, ended)
+    kill(0, ended)
+    second = up(1, 2, ended)
+    assert second.swarm_key != first.swarm_key
+    status = second.peers[0].status()
+    assert status is not None and status["slots"] == 2
+
+
+def test_without_a_swarm_it_is_said_how_to_start_one(env: dict[str, str]) -> None:
+    for act in (lambda: running(env), lambda: kill(0, env), lambda: add(1, env)):
+        with pytest.raises(Unreachable, match="p2pcpn swarm up starts one"):
+            act()
+
+
+@pytest.mark.parametrize("peers", [0, -1, 10_000])
+def test_a_number_of_peers_that_cannot_be_is_refused(peers: int, env: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="1 to"):
+        up(peers, 1, env)
+
+
+def test_a_start_that_fails_leaves_no_peer_and_no_note(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detached_swarm, "START_S", 0.0)
+    with pytest.raises(Exception, match="not up after 0 s"):
+        up(1, 1, env)
+    assert read_note(SWARM_NOTE, env) is None
+
+
+def test_a_note_that_cannot_be_understood_is_no_swarm(env: dict[str, str]) -> None:
+    for note in ({}, {"swarm_key": "x", "cpus": 1, "peers": [{"n": 1}]}):
+        write_note(SWARM_NOTE, note, env)
+        assert last_swarm(env) is None
+
+
+def test_another_peer_that_answers_there_is_not_taken_for_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(detached_swarm, "ask", lambda *_, **__: {"id": "somebody else", "pid": 1})
+    assert LocalPeer(0, 1, "127.0.0.1:5", "ours", str(tmp_path)).status() is None
+
+
+def test_a_peer_that_does_not_leave_when_asked_is_killed(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    peer = {"n": 0, "pid": 7, "address": "127.0.0.1:5", "id": "ours", "data_dir": str(env["HOME"])}
+    write_note(SWARM_NOTE, {"swarm_key": "k", "cpus": 1, "bootstrap": [], "peers": [peer]}, env)
+    killed: list[Any] = []
+    monkeypatch.setattr(detached_swarm, "ask", lambda *_, **__: {"id": "ours", "pid": 7})
+    monkeypatch.setattr(detached_swarm, "END_S", 0.0)
+    monkeypatch.setattr(detached_swarm.os, "kill", lambda pid, number: killed.append((pid, number)))
+    assert down(env) == 1
+    assert killed == [(7, signal.SIGKILL)]
