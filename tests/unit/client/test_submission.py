@@ -42,7 +42,7 @@ async def opened(peer: Peers, *, stewards: int = 1, granting: bool = True, **opt
 
 async def turns(reached: Callable[[], Any], wait_s: float = 10.0) -> None:
     async with asyncio.timeout(wait_s):
-        while not reached():
+        while not reached():  # noqa: ASYNC110
             await asyncio.sleep(0.002)
 
 

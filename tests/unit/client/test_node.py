@@ -1,0 +1,43 @@
+"""A node in an asyncio program: it takes part, submits and fetches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from p2pcpn.client.node import Node
+from p2pcpn.config import Config
+from p2pcpn.errors import JobError, UsageError
+from p2pcpn.identity.files import load_or_create_key
+from p2pcpn.identity.keys import Keypair
+
+SWARM_KEY = b"\6" * 32
+OWNER = Keypair(b"\3" * 32)
+
+
+def config(*others: Node, roles: tuple[str, ...] = ()) -> Config:
+    bootstrap = [other.address for other in others]
+    return Config(profile="local", bootstrap=bootstrap, swarm_key=SWARM_KEY, roles=roles, cpus=1)
+
+
+@pytest.mark.asyncio
+async def test_a_node_submits_to_a_peer_and_fetches_what_came_of_it() -> None:
+    async with Node(config(roles=("compute", "storage"))) as worker, Node(config(worker), owner=OWNER) as node:
+        assert len(node.id) == 40 and node.address.startswith("127.0.0.1:") and node.owner is OWNER
+        job = await node.submit(abs, [-1, 2, -3], replicas=1)
+        assert await job.gather(20) == [1, 2, 3]
+        assert await (await node.fetch(job.id)).gather(20) == [1, 2, 3]
+        with pytest.raises(JobError, match="no peer that answers keeps job"):
+            await node.fetch("00" * 20, wait_s=0.05)
+        with pytest.raises(UsageError):
+            await node.fetch("no job")
+        with pytest.raises(UsageError):
+            await node.submit(abs, [], replicas=0)
+
+
+def test_whose_jobs_they_are_is_said_by_argument_or_settings(tmp_path: Path) -> None:
+    file = tmp_path / "owner.key"
+    owner = load_or_create_key(file)
+    assert Node(Config(profile="local"), owner=file).owner.public == owner.public
+    assert Node(Config(profile="local", key=file)).owner.public == owner.public

@@ -1,0 +1,275 @@
+"""Reading a job: what is signed by whom it must be is believed, nothing else; of two results the least is canonical."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from p2pcpn.client import reader as readers
+from p2pcpn.client.options import Options
+from p2pcpn.client.reader import Log, Reader, Stored
+from p2pcpn.client.submission import Submission
+from p2pcpn.errors import JobError, PeerError, ResultRefused, Unreachable
+from p2pcpn.identity.keys import Keypair, node_id
+from p2pcpn.node.overlay import Overlay
+from p2pcpn.protocol.settlement import LogWriter
+from p2pcpn.wire import pages
+from p2pcpn.wire.messages import Answer, JobState, LogData
+from p2pcpn.wire.pages import Print, ResultPage
+from p2pcpn.wire.sealing import RESULT_DIGEST_BYTES, digest, result_digest, seal, swarm_proof
+from p2pcpn.wire.statements import BlobRef, Cancel, Close, Handover, Outcome, Receipt, read, signed
+
+Peers = Callable[..., Awaitable[Overlay]]
+OWNER = Keypair(b"\3" * 32)
+OTHER = Keypair(b"\4" * 32)
+WORKER = Keypair(b"\x08" * 32)
+
+
+class Kept:
+    """A job whose submitter has signed it, and what its grantors would settle."""
+
+    def __init__(self, submission: Submission) -> None:
+        self.submission = submission
+        self.overlay = submission.overlay
+        self.job = submission.job
+        self.steward = submission.overlay.peer.grantors[submission.job].spec.stewards[0]
+        self.segments: dict[tuple[bytes, int, int], tuple[Any, bytes]] = {}
+        self.asked = 0
+
+    def reader(self) -> Reader:
+        """A reader whose stewards answer from here."""
+        reader = Reader(self.overlay, OWNER, self.job)
+        reader._stewards[self.steward.contact.id] = self.steward.contact  # type: ignore[index]
+        return reader
+
+    def state(self, **changes: Any) -> JobState:
+        logs: dict[tuple[bytes, int], int] = {}
+        for grantor, epoch, number in self.segments:
+            logs[grantor, epoch] = max(number + 1, logs.get((grantor, epoch), 0))
+        base = {
+            "request": 1, "spec": self.submission.spec, "close": None, "cancel": None, "handover": None, "segments": 1,
+            "tasks": 1, "logs": [(*key, count) for key, count in logs.items()], "waiting": 0, "running": 0,
+            "settled": 0, "granting": False,
+        }  # fmt: skip
+        return JobState(**(base | changes))
+
+    def receipt(
+        self, indices: list[int], values: list[Any], *, by: Keypair = WORKER, grantor: Keypair, epoch: int
+    ) -> Any:
+        """A worker's receipt for these values, and its sealed page."""
+        keys = self.submission.keys
+        page = pages.RESULTS.encode(
+            ResultPage(values, [Print(indices[0], 1, b"said")], [f"<{index}>" for index in indices])
+        )
+        sealed = seal(keys.results(epoch, grantor.id, 1), 0, page)
+        digests = b"".join(
+            result_digest(keys.digests, value if isinstance(value, bytes) else value.digest) for value in values
+        )
+        said = Receipt(
+            self.job, epoch, grantor.id, 1, 0, [(index, 1) for index in indices], bytes(len(indices)), digests,
+            digest(sealed), 0.1, swarm_proof(self.overlay.swarm_key, by.public),
+        )  # fmt: skip
+        return signed(said, by), sealed
+
+    def settle(self, log: LogWriter, grantor: Keypair, indices: list[int], values: list[Any], **how: Any) -> None:
+        """Another segment of that grantor's log."""
+        receipt, sealed = self.receipt(indices, values, grantor=grantor, epoch=log.epoch, **how)
+        log.append(receipt, sealed, [(index, 1) for index in indices], whole=True, now=0.0)
+        closed = log.close()
+        self.segments[bytes(grantor.id), log.epoch, closed.number] = (closed.header, closed.body)
+
+    def answer(self, state: JobState | None) -> Any:
+        """A stand-in for ``Overlay.request``."""
+
+        async def request(to: Any, make: Any, wait_s: float = 1.0) -> Any:
+            self.asked += 1
+            message = make(self.asked)
+            if type(message).__name__ == "Ask":
+                if state is None:
+                    raise Unreachable("silence")
+                return state
+            found = self.segments.get((message.grantor, message.epoch, message.number))
+            return Answer(1, 1, "") if found is None else LogData(1, *found)
+
+        return request
+
+
+@pytest.fixture
+def kept(peer: Peers) -> Callable[[], Awaitable[Kept]]:
+    async def make() -> Kept:
+        keeper = await peer(roles=("storage",))
+        client = await peer(keeper)
+        submission = await Submission.open(client, OWNER, Options(replicas=1), None)
+        return Kept(submission)
+
+    return make
+
+
+Make = Callable[[], Awaitable[Kept]]
+
+
+def close(job: bytes, total: int, owner: Keypair = OWNER) -> Any:
+    return signed(Close(job, total, bytes(32)), owner)
+
+
+@pytest.mark.asyncio
+async def test_results_are_read_from_the_log_and_each_is_told_once(kept: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = await kept()
+    grantor = job.overlay.keypair
+    log = LogWriter(job.job, 0, grantor)
+    job.settle(log, grantor, [0, 1], [pickle.dumps("a"), pickle.dumps("b")])
+    job.settle(log, grantor, [2], [pickle.dumps("c")])
+    reader = job.reader()
+    monkeypatch.setattr(job.overlay, "request", job.answer(job.state(close=close(job.job, 3))))
+    await reader.find()
+    told = [stored async for batch in reader.follow(5) for stored in batch]
+    assert [stored.index for stored in told] == [0, 1, 2] and reader.complete and reader.over
+    assert told[0].rendering == "<0>" and told[0].output == (Print(0, 1, b"said"),)
+    assert pickle.loads(await reader.value(told[2])) == "c" and told[2].worker == WORKER.public
+    assert [(log.read, log.known) for log in reader.logs] == [(2, 2)]
+    assert await reader.read() == []
+
+
+@pytest.mark.asyncio
+async def test_nothing_is_believed_that_the_owner_did_not_sign(kept: Make) -> None:
+    job = await kept()
+    reader = job.reader()
+    contact = job.steward.contact
+    foreign = signed(Cancel(b"x" * 20, 0.0), OWNER)
+    reader._learn(contact, job.state(cancel=signed(Cancel(job.job, 0.0), OTHER)))
+    reader._learn(contact, job.state(cancel=foreign, close=close(b"x" * 20, 7)))
+    reader._learn(contact, job.state(close=close(job.job, 7, OTHER)))
+    assert not reader.cancelled and reader.total is None
+    reader._learn(contact, job.state(handover=signed(Handover(job.job, 1, OTHER.public), OWNER)))
+    assert reader.authority is not None and reader.authority.epoch == 0
+    reader._learn(contact, job.state(logs=[(OTHER.id, 0, 5), (job.steward.contact.id, 1, 5)]))
+    assert reader.logs == []
+    reader._learn(contact, job.state(cancel=signed(Cancel(job.job, 0.0), OWNER), close=close(job.job, 2)))
+    assert reader.cancelled and reader.total == 2 and reader.over
+    stranger = Reader(job.overlay, OTHER, job.job)
+    stranger._learn(contact, job.state())
+    assert stranger.authority is None
+
+
+@pytest.mark.asyncio
+async def test_of_an_index_settled_twice_the_least_epoch_is_canonical(
+    kept: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await kept()
+    first = job.overlay.keypair
+    handed = signed(Handover(job.job, 1, job.steward.key), OWNER)
+    job.settle(LogWriter(job.job, 0, first), first, [0], [pickle.dumps("early")])
+    reader = job.reader()
+    reader._learn(job.steward.contact, job.state(handover=handed))
+    reader.results[0] = Stored(0, Outcome.OK, pickle.dumps("late"), "", (), WORKER.public, 1, b"0" * 16)
+    monkeypatch.setattr(job.overlay, "request", job.answer(job.state(handover=handed)))
+    assert [pickle.loads(s.value) for s in await reader.read() if isinstance(s.value, bytes)] == ["early"]
+    assert reader.conflicts == 1 and reader.results[0].epoch == 0
+
+
+@pytest.mark.asyncio
+async def test_a_result_signed_by_a_stranger_is_never_loaded(kept: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "REFUSED_WAIT_S", 0.0)
+    monkeypatch.setattr(readers, "POLL_S", 0.001)
+    job = await kept()
+    grantor = job.overlay.keypair
+    log = LogWriter(job.job, 0, grantor)
+    job.settle(log, grantor, [0], [b"cos\nsystem\n(S'false'\ntR."])
+    key = job.segments[bytes(grantor.id), 0, 0]
+    entry = pages.LOG_BODY.decode(key[1])[0]
+    said = signed(msgspec.structs.replace(read(entry.receipt, Receipt), proof=b""), WORKER)
+    forged = LogWriter(job.job, 0, grantor)
+    forged.append(said, entry.page, [(0, 1)], whole=True, now=0.0)
+    closed = forged.close()
+    job.segments[bytes(grantor.id), 0, 0] = (closed.header, closed.body)
+    reader = job.reader()
+    monkeypatch.setattr(job.overlay, "request", job.answer(job.state(close=close(job.job, 1))))
+    await reader.find()
+    with pytest.raises(ResultRefused, match="was not loaded"):
+        [batch async for batch in reader.follow(5)]
+    assert reader.results == {}
+
+
+@pytest.mark.asyncio
+async def test_a_log_that_does_not_follow_its_chain_is_not_read(kept: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = await kept()
+    grantor = job.overlay.keypair
+    log = LogWriter(job.job, 0, grantor, number=1, last=b"x" * 32)
+    job.settle(log, grantor, [0], [pickle.dumps("a")])
+    job.segments[bytes(grantor.id), 0, 0] = job.segments.pop((bytes(grantor.id), 0, 1))
+    reader = job.reader()
+    reader._learn(job.steward.contact, job.state())
+    monkeypatch.setattr(job.overlay, "request", job.answer(None))
+    assert await reader.read() == [] and "not the next of its chain" in reader.refused[0]
+    for _ in range(2 * readers.REFUSED_MAX):
+        await reader.read()
+    assert len(reader.refused) == readers.REFUSED_MAX
+
+
+@pytest.mark.asyncio
+async def test_a_job_ends_for_its_reader_when_its_grantor_has_given_up_the_rest(kept: Make) -> None:
+    job = await kept()
+    reader = job.reader()
+    reader._learn(job.steward.contact, job.state(close=close(job.job, 2), waiting=1, granting=True))
+    assert not reader.over
+    reader._learn(job.steward.contact, job.state(close=close(job.job, 2), settled=2, granting=True))
+    assert reader.over and not reader.complete and reader.missing() == [0, 1]
+    reader.results[9] = Stored(9, 0, b"", "", (), b"", 0, b"")  # beyond the total: nobody's task
+    reader.results[1] = Stored(1, 0, b"", "", (), b"", 0, b"")
+    assert reader.missing() == [0]
+
+
+@pytest.mark.asyncio
+async def test_a_job_that_nobody_keeps_is_not_found(peer: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "POLL_S", 0.001)
+    keeper = await peer(roles=("storage",))
+    reader = Reader(await peer(keeper), OWNER, b"j" * 20)
+    with pytest.raises(JobError, match="no peer that answers keeps job"):
+        await reader.find(0.01)
+
+
+@pytest.mark.asyncio
+async def test_waiting_for_a_job_that_runs_times_out(kept: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = await kept()
+    reader = job.reader()
+    monkeypatch.setattr(job.overlay, "request", job.answer(job.state()))
+    await reader.find()
+    with pytest.raises(TimeoutError):
+        [batch async for batch in reader.follow(0.0)]
+
+
+@pytest.mark.asyncio
+async def test_a_large_value_comes_from_whoever_has_it(kept: Make) -> None:
+    job = await kept()
+    reader = job.reader()
+    reader._learn(job.steward.contact, job.state())
+    reader._logs[b"g", 0] = Log(b"g", 0, holders={node_id(OTHER.public): job.steward.contact})
+    key = job.submission.keys.blob(b"value")
+    sealed = seal(key, 0, b"value")
+    ref = BlobRef(digest(sealed), len(sealed), key)
+    found = Stored(0, Outcome.OK, ref, "", (), WORKER.public, 0, bytes(RESULT_DIGEST_BYTES))
+    with pytest.raises(PeerError, match="has the blob"):
+        await reader.value(found)
+    job.overlay.shelf.put(ref.digest, sealed, job.job, 60)
+    assert await reader.value(found) == b"value"
+
+
+@pytest.mark.asyncio
+async def test_the_heads_in_the_dht_lead_on_where_the_stewards_do_not_suffice(
+    kept: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await kept()
+    reader = job.reader()
+    reader._learn(job.steward.contact, job.state())
+    head = pages.LogHead(0, 4, bytes(32), 4, None, False, [])
+    await job.overlay.put_record(job.overlay.keypair, job.job, pages.LOG_HEAD.encode(head), 60)
+    monkeypatch.setattr(job.overlay, "request", job.answer(None))
+    await reader.refresh()
+    assert [(log.epoch, log.known) for log in reader.logs] == [(0, 4)]
+    await job.overlay.put_record(job.overlay.keypair, job.job, b"no head", 60)
+    await reader.refresh()
+    assert await reader.read() == []
