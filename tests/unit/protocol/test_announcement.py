@@ -1,0 +1,93 @@
+"""Our own advert: said at the start, when it changes, and before it lapses; never more often than that."""
+
+from __future__ import annotations
+
+from p2pcpn.protocol.announcement import ADVERT_AGAIN_S, ADVERT_TTL_S, ADVERT_WAIT_S, Announcement, Said
+from p2pcpn.protocol.setup import Setup
+from p2pcpn.wire.statements import Advert, Role, opened
+from tests.unit.protocol.leased import ME, ME_AT, STRANGER_AT, rules
+
+
+def sample(load: float = 0.0) -> Advert:
+    """What was found out about the computer; the rest is stated by the peer."""
+    return Advert(
+        contact=STRANGER_AT, boot=0, version=0, ttl_s=0.0, roles=0, cores=4, slots=9, slots_free=9,
+        memory_bytes=1 << 33, memory_free_bytes=1 << 32, load=load, python="3.11", implementation="cpython",
+        platform="linux-x86_64", runtimes=["function"], packages=["numpy"], accelerators=[], tags=[], position=None,
+        rtt_ms=0.0, machine=7,
+    )  # fmt: skip
+
+
+class Peer:
+    """What an announcement asks: ``free`` slots and a round trip."""
+
+    def __init__(self) -> None:
+        setup = Setup(
+            keypair=ME, boot=3, contact=ME_AT, rules=rules(), slots=4, roles=Role.COMPUTE,
+            network_group=lambda address: address,
+        )  # fmt: skip
+        self.free, self.rtt_s = 4, 0.002
+        self.announcement = Announcement(setup, ME_AT, slots_free=lambda: self.free, rtt_s=lambda: self.rtt_s or None)
+
+    def say(self, now: float, load: float = 0.0, *, changed: bool) -> Said | None:
+        """A sample comes."""
+        return self.announcement.sampled(sample(load), now, changed=changed)
+
+
+def test_nothing_is_said_before_the_first_sample() -> None:
+    announcement = Peer().announcement
+    assert announcement.deadline() is None
+    assert announcement.expire(1e9) is None
+    assert announcement.signed is None
+
+
+def test_the_first_sample_is_said_at_once_signed_and_with_what_the_peer_knows() -> None:
+    peer = Peer()
+    peer.free = 1
+    said = peer.say(100.0, 0.25, changed=False)
+    assert said is not None
+    advert = opened(said.signed, Advert)
+    assert advert == said.advert
+    assert (advert.version, advert.boot, advert.contact, advert.roles) == (1, 3, ME_AT, Role.COMPUTE)
+    assert (advert.slots, advert.slots_free, advert.ttl_s, advert.rtt_ms) == (4, 1, ADVERT_TTL_S, 2.0)
+    assert (advert.load, advert.packages, advert.machine) == (0.25, ["numpy"], 7)
+    assert peer.announcement.load == 0.25
+    assert peer.announcement.signed == said.signed
+
+
+def test_a_round_trip_that_nobody_measured_is_none() -> None:
+    peer = Peer()
+    peer.rtt_s = 0.0
+    said = peer.say(0.0, changed=False)
+    assert said is not None
+    assert said.advert.rtt_ms == 0.0
+
+
+def test_a_sample_that_changed_nothing_is_not_said() -> None:
+    peer = Peer()
+    peer.say(0.0, changed=True)
+    assert peer.say(5.0, changed=False) is None
+    assert peer.announcement.deadline() == ADVERT_AGAIN_S
+
+
+def test_changes_are_said_ten_seconds_after_the_first_of_them_and_once() -> None:
+    peer = Peer()
+    peer.say(0.0, changed=True)
+    assert peer.say(50.0, 0.5, changed=True) is None
+    assert peer.say(55.0, 0.75, changed=True) is None
+    due = peer.announcement.deadline()
+    assert due == 50.0 + ADVERT_WAIT_S
+    assert peer.announcement.expire(due - 0.1) is None
+    said = peer.announcement.expire(due)
+    assert said is not None
+    assert (said.advert.version, said.advert.load, said.now) == (2, 0.75, due)
+    assert peer.announcement.expire(due) is None
+
+
+def test_an_advert_is_said_again_long_before_it_lapses() -> None:
+    peer = Peer()
+    peer.say(0.0, changed=True)
+    said = peer.announcement.expire(ADVERT_AGAIN_S)
+    assert said is not None
+    assert said.advert.version == 2
+    assert 2 * ADVERT_AGAIN_S < ADVERT_TTL_S, "one that gets lost is made good by the next"

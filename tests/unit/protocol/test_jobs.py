@@ -1,0 +1,227 @@
+"""The jobs of a node: one grantor each, made, woken and asked together; a job that is adopted goes on where it was."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from p2pcpn.errors import PeerError
+from p2pcpn.identity.keys import Keypair, NodeId
+from p2pcpn.protocol.authority import Authority
+from p2pcpn.protocol.directory import Listed
+from p2pcpn.protocol.effects import Effect, Spread, Tell
+from p2pcpn.protocol.grantor import TAKEN, Grantor
+from p2pcpn.protocol.jobs import Jobs
+from p2pcpn.protocol.steward import Kept
+from p2pcpn.wire import messages as m
+from p2pcpn.wire.pages import TaskPage
+from p2pcpn.wire.sealing import digest, swarm_proof, wrap
+from p2pcpn.wire.statements import BlobRef, Claim, Close, Handover, Offer, Signed, Steward, signed
+from tests.unit.protocol.leased import (
+    ME,
+    ME_AT,
+    OWNER,
+    STEWARDS,
+    STEWARDS_AT,
+    STRANGER,
+    STRANGER_AT,
+    SWARM_KEY,
+    Made,
+    rules,
+)  # fmt: skip
+
+NONCE = (1).to_bytes(16, "big")
+JOB_KEY = digest(NONCE)
+
+
+class Bench:
+    """The jobs of ``ME``, which is a steward of all of them and keeps nothing itself."""
+
+    def __init__(self, me: Keypair = ME) -> None:
+        self.requests = 0
+        self.asked_near: list[tuple[bytes, float]] = []
+        self.jobs = Jobs(
+            me=me, contact=lambda: ME_AT, rules=rules(), storing=False, request=self._request,
+            rank=lambda contact, rtt_ms: (rtt_ms, contact.id), near=self._near, now=0.0,
+        )  # fmt: skip
+
+    def _request(self) -> int:
+        self.requests += 1
+        return self.requests
+
+    def _near(self, job: bytes, now: float) -> list[Listed]:
+        self.asked_near.append((job, now))
+        return []
+
+    def grantor(self, made: Made) -> Grantor:
+        """The grantor of a job."""
+        return self.jobs.grantors[made.job]
+
+
+def made(number: int = 1, wrapped: bytes | None = None) -> Made:
+    """A job whose stewards are ``ME``, with the job key or ``wrapped``, and another peer."""
+    key = wrap(OWNER, ME.public, number.to_bytes(16, "big"), JOB_KEY) if wrapped is None else wrapped
+    return Made(
+        number, stewards=[Steward(ME.public, ME_AT, key), Steward(STEWARDS[0].public, STEWARDS_AT[0], b"")]
+    )  # fmt: skip
+
+
+def kept(job: Made, *extends: m.Extend, epoch: int = 1) -> tuple[Kept, list[tuple[Signed, list[bytes]]]]:
+    """What ``ME`` keeps of a job that was handed over to it, and what is on its disk."""
+    found = Kept(Authority(job.spec), 1e9)
+    found.authority.hand_over(signed(Handover(job.job, epoch, ME.public), OWNER))
+    for said in extends:
+        found.add_segment(said.segment, sum(count for _, count, n in job.firsts if n == said.request - 1), 0)
+    return found, [(said.segment, said.pages) for said in extends]
+
+
+def claim(job: Made, epoch: int = 1) -> Claim:
+    """A stranger's claim."""
+    return Claim(job.job, epoch, ME.id, 1, STRANGER_AT, 1, 2, 8, 0.0, 1.0)
+
+
+def told(effects: list[Effect], kind: type) -> list[m.Message]:
+    """Messages of one kind."""
+    return [effect.message for effect in effects if isinstance(effect, Tell) and isinstance(effect.message, kind)]
+
+
+def test_a_job_that_begins_is_introduced_to_its_other_stewards() -> None:
+    bench, job = Bench(), made()
+    effects = bench.jobs.open(job.spec, job.job, JOB_KEY, 5.0, True)
+    assert effects == [Tell(STEWARDS_AT[0], m.Introduce(1, job.spec, True))]
+    grantor = bench.grantor(job)
+    assert (grantor.epoch, grantor.granting, grantor.contact, grantor.owner) == (0, True, ME_AT, OWNER.public)
+
+
+def test_who_only_submits_has_a_grantor_that_grants_nothing() -> None:
+    bench, job = Bench(), made()
+    bench.jobs.open(job.spec, job.job, JOB_KEY, 0.0, False)
+    said = job.segment(2)
+    effects = bench.grantor(job).extend(said.segment, said.pages, [[]], 0.0)
+    assert told(effects, m.Extend)
+    assert not [effect for effect in effects if isinstance(effect, Spread)]
+
+
+def test_a_job_that_is_adopted_offers_what_no_log_settles() -> None:
+    bench, job = Bench(), made()
+    found, segments = kept(job, job.segment(2, 2), job.segment(3))
+    effects = bench.jobs.adopt(found, segments, [(0, 3), (5, 1)], 10.0)
+    grantor = bench.grantor(job)
+    assert (grantor.epoch, grantor.total) == (1, None)
+    assert (grantor.ledger.total, grantor.ledger.waiting, grantor.ledger.open) == (7, 3, 3)
+    [offer] = [effect.statement for effect in effects if isinstance(effect, Spread)]
+    assert isinstance(offer, Offer)
+    assert (offer.job, offer.epoch, offer.grantor, offer.waiting) == (job.job, 1, ME_AT, 3)
+
+
+def test_the_workers_of_an_adopted_job_are_shown_the_handover_and_leased_what_is_left() -> None:
+    bench, job = Bench(), made()
+    found, segments = kept(job, job.segment(4))
+    bench.jobs.adopt(found, segments, [(0, 3)], 10.0)
+    verdict, effects = bench.grantor(job).claimed(claim(job), STRANGER.public, 10.0)
+    assert verdict == TAKEN
+    assert told(effects, m.Take) == [m.Take(0, found.authority.signed_handover)]  # type: ignore[arg-type]
+    assert len(told(effects, m.Grant)) == 1
+    assert bench.jobs.leases_out
+
+
+def test_a_job_that_was_closed_ends_when_its_rest_is_done() -> None:
+    bench, job = Bench(), made()
+    found, segments = kept(job, job.segment(2))
+    found.close = signed(Close(job.job, 2, job.last), OWNER)
+    bench.jobs.adopt(found, segments, [(0, 2)], 10.0)
+    assert bench.grantor(job).total == 2
+    assert bench.grantor(job).finished
+
+
+def test_the_blobs_that_pages_name_are_known_again() -> None:
+    bench, job = Bench(), made()
+    ref = BlobRef(bytes([5]) * 32, 100_000, bytes(32))
+    found, segments = kept(job, job.segment(1, page=TaskPage([b"function"], None, [ref])))
+    bench.jobs.adopt(found, segments, [], 10.0)
+    assert [page.blobs for page, _, _ in bench.grantor(job).book.stock.pieces([(0, 1)])] == [[ref.digest]]
+
+
+@pytest.mark.parametrize("wrapped", [b"", bytes(80), wrap(STRANGER, ME.public, NONCE, JOB_KEY)])
+def test_a_job_whose_key_does_not_open_is_refused_before_anything_begins(wrapped: bytes) -> None:
+    bench, job = Bench(), made(wrapped=wrapped)
+    found, segments = kept(job, job.segment(1))
+    with pytest.raises(PeerError):
+        bench.jobs.adopt(found, segments, [], 10.0)
+    assert not bench.jobs.grantors
+    assert bench.requests == 0
+
+
+def test_a_job_whose_pages_do_not_open_is_refused_before_anything_begins() -> None:
+    bench, job = Bench(), made(wrapped=wrap(OWNER, ME.public, NONCE, bytes(32)))
+    found, segments = kept(job, job.segment(1))
+    with pytest.raises(PeerError):
+        bench.jobs.adopt(found, segments, [], 10.0)
+    assert not bench.jobs.grantors
+
+
+def test_results_of_members_and_of_our_own_slots_are_trusted() -> None:
+    bench, job = Bench(), made()
+    bench.jobs.open(job.spec, job.job, JOB_KEY, 0.0, True)
+    trusted = bench.grantor(job)._acceptance._trusted
+    assert trusted(STRANGER.public, swarm_proof(SWARM_KEY, STRANGER.public))
+    assert not trusted(STRANGER.public, bytes(32))
+    assert trusted(ME.public, b"")
+
+
+def test_all_jobs_are_woken_at_the_earliest_of_their_deadlines() -> None:
+    bench, one, two = Bench(), made(1), made(2)
+    assert bench.jobs.deadline() is None
+    for job, now in ((one, 1.0), (two, 2.0)):
+        bench.jobs.open(job.spec, job.job, JOB_KEY, now, True)
+        said = job.segment(1)
+        bench.grantor(job).extend(said.segment, said.pages, [[]], now)
+    due = bench.jobs.deadline()
+    assert due is not None
+    assert due == bench.grantor(one).deadline()
+    effects = bench.jobs.expire(due)
+    offers = [effect.statement for effect in effects if isinstance(effect, Spread)]
+    assert [offer.job for offer in offers if isinstance(offer, Offer)] == [one.job]
+    following = bench.jobs.deadline()
+    assert following is not None
+    assert following > due
+
+
+def test_a_dead_peer_is_planned_with_in_no_job() -> None:
+    bench, jobs = Bench(), [made(1), made(2)]
+    for job in jobs:
+        bench.jobs.open(job.spec, job.job, JOB_KEY, 0.0, True)
+        said = job.segment(1)
+        bench.grantor(job).extend(said.segment, said.pages, [[]], 0.0)
+        bench.grantor(job).claimed(claim(job, epoch=0), STRANGER.public, 0.0)
+    assert bench.jobs.leases_out
+    bench.jobs.peer_dead(NodeId(STRANGER_AT.id), 1.0)
+    assert not bench.jobs.leases_out
+    assert all(bench.grantor(job).ledger.waiting == 1 for job in jobs)
+
+
+def test_storage_peers_are_looked_for_near_the_job_as_of_now() -> None:
+    bench, job = Bench(), made()
+    bench.jobs.open(job.spec, job.job, JOB_KEY, 3.0, True)
+    bench.jobs.expire(9.0)
+    assert bench.grantor(job).custody.candidates() == []
+    assert bench.asked_near[-1] == (job.job, 9.0)
+
+
+def test_any_order_of_deadlines_leaves_none_due() -> None:
+    rng = random.Random(7)
+    bench = Bench()
+    for number in range(1, 6):
+        job, now = made(number), rng.random()
+        bench.jobs.open(job.spec, job.job, JOB_KEY, now, True)
+        said = job.segment(rng.randint(1, 3))
+        bench.grantor(job).extend(said.segment, said.pages, [[]], now)
+    now = 1.0
+    while now < 60.0:
+        due = bench.jobs.deadline()
+        assert due is not None
+        now = max(now, due)
+        bench.jobs.expire(now)
+        following = bench.jobs.deadline()
+        assert following is None or following > now
