@@ -9,6 +9,7 @@ import sys
 
 import click
 
+from p2pcpn.cli.plain import plain
 from p2pcpn.errors import P2pcpnError, Unreachable, UsageError
 
 DONE, FAILED, USAGE, UNREACHABLE, TIMED_OUT, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -32,7 +33,7 @@ def exit_code(error: BaseException) -> int:
 
 def say(text: str) -> None:
     """One line on stderr."""
-    print(f"p2pcpn: {text}", file=sys.stderr, flush=True)
+    print(f"p2pcpn: {plain(text)}", file=sys.stderr, flush=True)
 
 
 def is_pipe_closed(error: BaseException) -> bool:

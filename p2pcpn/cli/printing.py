@@ -9,10 +9,16 @@ from typing import Any
 
 import click
 
+from p2pcpn.cli.plain import one_line, plain
+
 
 def print_json(value: object) -> None:
     """One JSON document on stdout."""
-    click.echo(json.dumps(value, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False))
+    indent = 2 if sys.stdout.isatty() else None
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    if plain(text) != text:  # some of it would act on a terminal
+        text = json.dumps(value, indent=indent)
+    click.echo(text)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, numeric: Sequence[str] = ()) -> None:
@@ -55,7 +61,7 @@ def print_facts(facts: Mapping[str, object]) -> None:
 
 
 def _cell(value: object) -> str:
-    return "" if value is None else str(value)
+    return "" if value is None else one_line(str(value))
 
 
 def size(count: float | None) -> str:

@@ -10,6 +10,8 @@ import time
 from types import TracebackType
 from typing import Any
 
+from p2pcpn.cli.plain import plain
+
 LINE_EVERY_S = 5.0
 
 
@@ -54,9 +56,9 @@ class Progress:
     def say(self, text: str) -> None:
         """A line of our own."""
         if self._bar is not None:
-            self._bar.console.print(text, markup=False, highlight=False)
+            self._bar.console.print(plain(text), markup=False, highlight=False)
         elif self._shown:
-            print(f"{self.title}: {text}", file=sys.stderr, flush=True)
+            print(f"{self.title}: {plain(text)}", file=sys.stderr, flush=True)
 
     def printed(self, stream: int, data: bytes) -> None:
         """What a task printed, on ``stream`` 1 (stdout) or 2 (stderr), byte for byte."""

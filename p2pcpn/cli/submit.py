@@ -13,6 +13,7 @@ import click
 
 from p2pcpn.cli.failures import DONE, FAILED, TIMED_OUT, Ended, say
 from p2pcpn.cli.options import Duration, json_option, swarm_options, timeout_option, where
+from p2pcpn.cli.plain import plain
 from p2pcpn.cli.printing import number_of, print_json
 from p2pcpn.cli.progress import Progress
 from p2pcpn.config import RUNTIMES
@@ -127,8 +128,8 @@ def _show(endings: Sequence[Ending], *, show_results: bool) -> None:
     results = [ending.text for ending in endings if ending.ok]
     if show_results and any(text != "None" for text in results):  # functions that return nothing have printed
         for text in results:
-            click.echo(text)
+            click.echo(plain(text))
     if failed and failed[0].traceback:
-        click.echo(failed[0].traceback.rstrip(), err=True)
+        click.echo(plain(failed[0].traceback.rstrip()), err=True)
     for ending in failed:
         say(f"task {ending.index} failed: {ending.text}")

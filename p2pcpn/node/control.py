@@ -251,11 +251,12 @@ def _is_owner(sock: Any) -> bool:
 
 
 def _private_directory(directory: Path) -> None:
-    """Make it, 0700. One that belongs to somebody else, as may stand in a directory all can write to, is refused."""
+    """Make it, 0700. One that somebody else made, or a link of somebody else, is refused: whoever can write there can
+    put a socket of his own in the place of ours."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = directory.stat(follow_symlinks=False)
-    if not stat.S_ISLNK(status.st_mode) and status.st_uid not in (os.getuid(), 0):
-        raise UsageError(f"{directory} belongs to another user; it cannot hold a control socket")
+    for status in (directory.stat(follow_symlinks=False), directory.stat()):
+        if status.st_uid not in (os.getuid(), 0):
+            raise UsageError(f"{directory} belongs to another user; it cannot hold a control socket")
 
 
 def _remove_dead(path: Path) -> None:
