@@ -1,3 +1,5 @@
+"""Results of an attended job are words made by the workers, and nothing is loaded here."""
+
 from __future__ import annotations
 
 import asyncio

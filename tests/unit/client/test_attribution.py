@@ -1,3 +1,5 @@
+"""Each result of an executor is booked to the peer that brought it."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

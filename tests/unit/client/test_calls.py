@@ -1,3 +1,5 @@
+"""What a command line asks for becomes calls and the modules they need, or a reason why not."""
+
 from __future__ import annotations
 
 import io

@@ -1,3 +1,5 @@
+"""Every peer that is there is listed, clients are not, and listening ends."""
+
 from __future__ import annotations
 
 from p2pcpn.client.capacity import adverts, heard

@@ -1,3 +1,5 @@
+"""A verb finds its swarm by what was named, then by the node here, then by the last swarm; and joins it."""
+
 from __future__ import annotations
 
 import asyncio

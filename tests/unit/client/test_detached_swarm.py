@@ -1,3 +1,5 @@
+"""A local swarm outlives its command, and is asked, grown, thinned and ended by others."""
+
 from __future__ import annotations
 
 import signal

@@ -1,3 +1,5 @@
+"""Jobs submitted here are remembered in order, within a bound, whatever stands in the file."""
+
 from __future__ import annotations
 
 import time

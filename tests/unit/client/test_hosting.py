@@ -1,3 +1,5 @@
+"""A node's settings, the word it leaves of itself while it runs, and what is said of it meanwhile."""
+
 from __future__ import annotations
 
 import threading

@@ -1,3 +1,5 @@
+"""A job that peers keep is followed, shown, logged, saved and explained by its id and its owner's key."""
+
 from __future__ import annotations
 
 import pickle

@@ -1,3 +1,5 @@
+"""Keys are private files that are never replaced, and trust is a list that its owner edits."""
+
 from __future__ import annotations
 
 from pathlib import Path

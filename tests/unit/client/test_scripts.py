@@ -1,3 +1,5 @@
+"""A script or function finds its arguments and files in a folder of its own, and leaves nothing behind."""
+
 from __future__ import annotations
 
 import os

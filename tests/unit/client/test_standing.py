@@ -1,3 +1,5 @@
+"""How a job stands follows from what its stewards sign and count."""
+
 from __future__ import annotations
 
 import asyncio

@@ -1,3 +1,5 @@
+"""An attended job is followed to its end, a detached one runs on, and both are remembered."""
+
 from __future__ import annotations
 
 from pathlib import Path
