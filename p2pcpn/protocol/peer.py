@@ -455,10 +455,7 @@ class Peer:
         node = NodeId(peer.id)
         self.neighbourhood.gone(node)
         self.directory.gone(node)
-        effects = self.dht.failed(peer, now)
-        for grantor in list(self.grantors.values()):
-            effects += grantor.peer_dead(node, now)
-        return effects
+        return self.dht.failed(peer, now) + self.jobs.peer_dead(node, now)
 
     def _pair_made(self, peer: Contact, now: float) -> list[Effect]:
         """Greet a new pair: it gets our advert at once, and each tells the other the rumors it lacks.
