@@ -1,0 +1,48 @@
+"""Scenarios: what they play, what they refuse, and that a planted bug is found."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import replace
+
+import pytest
+
+from p2pcpn.errors import UsageError
+from p2pcpn.sim import names, run, scenarios
+from p2pcpn.sim.checker import Violation
+from p2pcpn.sim.scenarios import SCENARIOS, Play
+
+
+def test_a_quiet_swarm_ends_its_job_and_loses_nothing() -> None:
+    report = run("quiet", peers=5, seed=3)
+    assert report.ok and report.tasks == report.delivered + 0 > 100
+    assert report.datagrams_lost == 0 and report.events > 1000 and report.checks > 1000
+    assert gc.isenabled()
+
+
+def test_the_same_seed_gives_the_same_trace_and_another_another() -> None:
+    first, again, other = (run("churn", peers=5, seed=seed) for seed in (1, 1, 2))
+    assert first.to_json() == again.to_json()
+    assert first.trace_hash != other.trace_hash
+
+
+def test_the_checker_finds_the_canary() -> None:
+    report = run("quiet", peers=5, seed=1, canary=True)
+    assert not report.ok and "task" in report.verdict
+
+
+def test_what_cannot_be_played_is_refused() -> None:
+    assert names() == ["churn", "loss", "partition", "quiet"]
+    with pytest.raises(UsageError, match="churn, loss, partition, quiet"):
+        run("calm")
+    with pytest.raises(UsageError, match="2 to 100000 peers"):
+        run("quiet", peers=1)
+
+
+def test_what_does_not_come_true_in_time_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    play = Play(replace(SCENARIOS["quiet"], faults_s=1.0, tasks=4), 4, 1, False)
+    with pytest.raises(Violation, match="not so"):
+        play._demand(1.0, lambda: "not so")
+    monkeypatch.setattr(scenarios, "JOIN_WAIT_S", 0.0)
+    with pytest.raises(Violation, match="storage peers"):
+        Play(SCENARIOS["quiet"], 20, 1, False)._join()
