@@ -123,10 +123,12 @@ class Performer:
         overlay = self._overlay
         try:
             for name in effect.blobs:
-                if not overlay.shelf.has(name):
+                if not overlay.shelf.is_on_disk(name):
                     data = await overlay.library.fetch_blob(name, [effect.sender])
                     overlay.shelf.put(name, data, effect.job, effect.retention_s)
             await overlay.shelf.flush()
+            if not all(map(overlay.shelf.is_on_disk, effect.blobs)):
+                raise StoreError("the disk did not take its blobs")
         except (PeerError, StoreError) as error:
             overlay.counters["blobs not had"] += 1
             log.info("a log segment of job %s is not kept: %s", effect.job.hex()[:8], error)

@@ -213,6 +213,13 @@ class Shelf:
         """Whether the blob is here."""
         return self.size(digest) is not None
 
+    def is_on_disk(self, digest: bytes) -> bool:
+        """Whether the blob outlives this program: one at hand may be in memory alone, where the disk refused it."""
+        try:
+            return self._store.size(digest) is not None
+        except StoreError:
+            return False
+
     def size(self, digest: bytes) -> int | None:
         """The blob's size, or ``None`` where it is not here (or the disk refuses)."""
         data = self._at_hand(digest)

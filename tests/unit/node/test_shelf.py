@@ -103,8 +103,10 @@ async def test_a_blob_is_at_hand_before_it_is_on_disk_and_after(shelf: Shelf, di
     assert (shelf.has(name), shelf.size(name), shelf.get(name)) == (True, 4, b"blob")
     assert shelf.unwritten_bytes == 4
     assert done.heard.empty()
+    assert not shelf.is_on_disk(name)
     disk.lets.set()
     assert await done.end() is None
+    assert shelf.is_on_disk(name)
     assert shelf.unwritten_bytes == 0
     assert shelf.get(name) == disk.read(name, 0, 10) == b"blob"
     assert reopened(shelf, disk, database).get(name) == b"blob"
@@ -132,6 +134,7 @@ async def test_a_disk_that_refuses_is_told_and_books_nothing(shelf: Shelf, disk:
     assert isinstance(await done.end(), StoreError)
     assert shelf.unwritten_bytes == 0
     assert shelf.get(name) == b"blob"  # this program made it, and has it still
+    assert not shelf.is_on_disk(name)
     assert not reopened(shelf, disk, database).has(name)
     assert reopened(shelf, disk, database).read(name, 0, 10) is None
     database.drop_expired(0.0)

@@ -1,0 +1,352 @@
+"""Performing: effects become bytes, sessions, writes and events, in order; one that fails costs nobody else's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from p2pcpn.errors import PeerError, StoreError, Unreachable
+from p2pcpn.identity.keys import Keypair
+from p2pcpn.net.session import Session
+from p2pcpn.node.overlay import Overlay
+from p2pcpn.node.performing import REFUSED, Performer
+from p2pcpn.protocol import effects as fx
+from p2pcpn.protocol import events
+from p2pcpn.protocol.effects import Write
+from p2pcpn.store.blobs import BlobStore
+from p2pcpn.wire import messages as m
+from p2pcpn.wire import pages
+from p2pcpn.wire.addresses import Contact, contact
+from p2pcpn.wire.sealing import digest
+from p2pcpn.wire.statements import LogHeader, signed
+from tests.unit.protocol.leased import Made
+
+Start = Callable[..., Awaitable[Overlay]]
+JOB = b"\1" * 20
+STRANGER = Keypair(b"\5" * 32)
+
+
+class Told:
+    """What an overlay tells the program above."""
+
+    def __init__(self, overlay: Overlay) -> None:
+        self.events: asyncio.Queue[Any] = asyncio.Queue()
+        overlay.watchers.append(self.note)
+
+    def note(self, event: object) -> None:
+        if isinstance(event, str):
+            self.events.put_nowait(event)
+
+    async def next(self) -> Any:
+        return await asyncio.wait_for(self.events.get(), 10)
+
+
+def say(*words: str) -> tuple[fx.Effect, ...]:
+    return tuple(fx.Notify(word) for word in words)
+
+
+async def joined(one: Overlay, other: Overlay) -> Session:
+    """A session between two, as ``one`` has it; both have the same."""
+    await one.request(other.peer.contact, lambda request: m.Ask(request, JOB))
+    session = one.sessions.get(other.id)
+    assert session is not None
+    return session
+
+
+# --- order and mishaps ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+async def test_an_effect_that_fails_is_a_mishap_and_those_behind_it_are_performed(
+    peer: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = await peer()
+    told = Told(one)
+    one.performer.perform([*say("first"), fx.Probe(one.peer.contact), *say("second")])  # a Probe is for machines alone
+    assert [await told.next(), await told.next()] == ["first", "second"]
+    assert one.counters["mishap an effect Probe"] == 1
+    assert "an effect Probe failed" in caplog.text
+
+
+@pytest.mark.asyncio
+async def test_every_effect_that_is_for_a_driver_is_performed(peer: Start) -> None:
+    one = await peer()
+    machines_own = {fx.Send, fx.Tell, fx.TellBlob, fx.TellLog, fx.Spread, fx.Probe, fx.Publish, fx.Heard}
+    effects = {getattr(fx, each.__name__) for each in fx.Effect.__subclasses__()}
+    assert set(one.performer._verbs) == effects - machines_own - {fx.Write}
+
+
+# --- the network ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+async def test_what_is_for_a_peer_without_a_session_is_dropped(peer: Start) -> None:
+    one = await peer()
+    one.performer.perform([
+        fx.Transmit(STRANGER.id, m.Goodbye("")), fx.TransmitBlob(STRANGER.id, 1, bytes(32), JOB, 1.0),
+        fx.TransmitLog(STRANGER.id, 1, JOB, 0, 0), fx.Hangup(STRANGER.id, "why"),
+    ])  # fmt: skip
+    assert not one.counters
+
+
+@pytest.mark.asyncio
+async def test_bytes_leave_over_the_udp_socket(peer: Start) -> None:
+    one = await peer()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as heard:
+        heard.bind(("127.0.0.1", 0))
+        heard.setblocking(False)
+        one.performer.perform([fx.SendBytes(b"hello", heard.getsockname())])
+        data = await asyncio.wait_for(one.loop.sock_recv(heard, 100), 10)
+    assert data == b"hello"
+
+
+@pytest.mark.asyncio
+async def test_a_blob_and_a_log_segment_are_sent_over_the_session(peer: Start) -> None:
+    one = await peer()
+    two = await peer(one)
+    await joined(one, two)
+    heard: asyncio.Queue[Any] = asyncio.Queue()
+    take = two.library.take
+
+    def noted(session: Session, message: m.Message) -> bool:
+        heard.put_nowait(message)
+        return take(session, message)
+
+    two.library.take = noted  # type: ignore[method-assign]
+    header = signed(LogHeader(JOB, 0, one.id, 0, bytes(32), digest(b"body"), 1, [(0, 1)]), one.keypair)
+    one.database.commit([Write("logs", (JOB, one.id, 0, 0), (pages.SIGNED.encode(header), b"body"))])
+    one.database.drop_expired(0.0)  # waits for what was queued before
+    one.performer.perform([
+        fx.KeepBlob(digest(b"blob"), b"blob", JOB, 60.0),
+        fx.TransmitBlob(two.id, 0, digest(b"blob"), JOB, 60.0),  # it is not on disk yet
+        fx.TransmitLog(two.id, 0, JOB, 0, 0),
+    ])  # fmt: skip
+    blob, append = [await asyncio.wait_for(heard.get(), 10) for _ in range(2)]
+    assert (blob.digest, blob.data, blob.job) == (digest(b"blob"), b"blob", JOB)
+    assert append == m.Append(0, header, b"body")
+    await one.shelf.flush()
+
+
+@pytest.mark.asyncio
+async def test_a_dial_that_fails_is_told_to_whoever_waits_for_that_peer(peer: Start) -> None:
+    one = await peer()
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        nobody = contact(STRANGER.id, taken.getsockname()[:2])
+        with pytest.raises(Unreachable, match="is gone: no peer answers at"):
+            await one.request(nobody, lambda request: m.Ask(request, JOB), 30.0)
+    with pytest.raises(Unreachable, match="is gone: nobody can listen there"):
+        await one.request(Contact(STRANGER.id, bytes(4), 1), lambda request: m.Ask(request, JOB), 30.0)
+    assert one.counters["dials failed"] == 2
+    assert one.peer.lines.held_bytes == 0
+
+
+@pytest.mark.asyncio
+async def test_another_peer_than_was_dialled_is_nobody(peer: Start) -> None:
+    one = await peer()
+    two = await peer(one)
+    with pytest.raises(Unreachable, match="is gone"):
+        await one.request(contact(STRANGER.id, two.address), lambda request: m.Ask(request, JOB), 30.0)
+    assert STRANGER.id not in one.sessions
+
+
+@pytest.mark.asyncio
+async def test_a_dial_that_fails_ends_no_session_that_is_there(peer: Start) -> None:
+    one = await peer()
+    two = await peer(one)
+    session = await joined(one, two)
+    await one.performer._dialing(Contact(two.id, bytes(4), 1))
+    assert one.counters["dials failed"] == 1
+    assert one.sessions.get(two.id) is session
+    assert not session.ended
+
+
+@pytest.mark.asyncio
+async def test_a_peer_that_says_what_cannot_be_right_is_hung_up_on_in_a_fixed_word(peer: Start) -> None:
+    one = await peer()
+    two = await peer(one)
+    session = await joined(one, two)
+    one.performer.perform([fx.Hangup(two.id, "words of the peer's choosing")])
+    assert session.ended
+    assert one.server.statistics()[f"dropped {REFUSED}"] == 1
+
+
+# --- the disk ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+async def test_what_follows_a_commit_is_performed_once_it_is_on_disk(peer: Start) -> None:
+    one = await peer()
+    told = Told(one)
+    one.performer.perform(
+        [fx.Commit((Write("meta", ("a",), (b"1",)),), say("then"), say("otherwise")), *say("at once")]
+    )
+    assert [await told.next(), await told.next()] == ["at once", "then"]
+    assert one.database.get("meta", ("a",)) == (b"1",)
+    one.performer.perform([fx.Commit((Write("meta", ("b",), (b"2",)),)), fx.Commit((), say("last"))])
+    assert await told.next() == "last"
+    assert one.database.get("meta", ("b",)) == (b"2",)
+
+
+@pytest.mark.asyncio
+async def test_a_disk_that_refuses_a_commit_is_counted_and_the_alternative_performed(
+    peer: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = await peer()
+    told = Told(one)
+    bad = Write("meta", ("a",), (object(),))  # type: ignore[arg-type]  # sqlite has no such type
+    with caplog.at_level(logging.ERROR):
+        one.performer.perform([fx.Commit((bad,), say("then"), say("otherwise")), fx.Commit((bad,)), *say("next")])
+        assert await told.next() == "next"
+        assert await told.next() == "otherwise"
+        one.performer.perform([fx.Commit((), say("last"))])
+        assert await told.next() == "last"
+    assert one.counters["disk refused"] == 2
+    assert one.database.get("meta", ("a",)) is None
+
+
+@pytest.mark.asyncio
+async def test_nothing_follows_a_commit_of_a_peer_that_has_left(peer: Start) -> None:
+    one = await peer()
+    told = Told(one)
+    one.performer.perform([fx.Commit((), say("then"))])
+    await one.close()
+    await asyncio.sleep(0)
+    assert told.events.empty()
+
+
+def test_a_commit_that_outlives_its_loop_is_told_to_nobody() -> None:
+    done: list[Any] = []
+
+    class Host:
+        runs = type("Runs", (), {"start": None, "stop": None})
+        database = type("Database", (), {"commit": staticmethod(lambda writes, answer: done.append(answer))})
+        loop = asyncio.new_event_loop()
+
+    host: Any = Host()
+    Performer(host).perform([fx.Commit((), say("then"))])
+    host.loop.close()
+    done[0](None)  # in the store's thread: an exception here would end it
+
+
+@pytest.mark.asyncio
+async def test_blobs_are_gathered_from_the_sender_and_on_disk_before_what_follows(peer: Start) -> None:
+    one = await peer()
+    two = await peer(one)
+    told = Told(one)
+    mine, theirs = b"mine", b"theirs" * 100_000
+    one.shelf.put(digest(mine), mine, JOB, 60.0)
+    two.shelf.put(digest(theirs), theirs, JOB, 60.0)
+    wanted = (digest(mine), digest(theirs))
+    one.performer.perform([fx.Gather(two.peer.contact, wanted, JOB, 60.0, say("then"), say("otherwise"))])
+    assert await told.next() == "then"
+    store = BlobStore(one.data_dir / "blobs")
+    assert [store.size(name) for name in wanted] == [len(mine), len(theirs)]
+    assert one.counters["blobs not had"] == 0
+
+
+@pytest.mark.asyncio
+async def test_a_blob_that_cannot_be_had_leads_to_the_alternative(peer: Start) -> None:
+    one = await peer()
+    two = await peer(one)
+    told = Told(one)
+    there = digest(b"there")
+    two.shelf.put(there, b"there", JOB, 60.0)
+    gather = fx.Gather(two.peer.contact, (there, bytes(32)), JOB, 60.0, say("then"), say("otherwise"))
+    one.performer.perform([gather])
+    assert await told.next() == "otherwise"
+    assert one.counters["blobs not had"] == 1
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("at_hand", [True, False])
+async def test_blobs_that_the_disk_refuses_are_not_gathered(
+    at_hand: bool, peer: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = await peer()
+    two = await peer(one)
+    told = Told(one)
+    two.shelf.put(digest(b"blob"), b"blob", JOB, 60.0)
+    await two.shelf.flush()
+
+    def full(*_: Any) -> bool:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(one.shelf._store, "put_part", full)
+    if at_hand:
+        one.shelf.put(digest(b"blob"), b"blob", JOB, 60.0)
+        await one.shelf.flush()
+    one.performer.perform([
+        fx.Gather(two.peer.contact, (digest(b"blob"),), JOB, 60.0, say("then"), say("otherwise"))
+    ])  # fmt: skip
+    assert await told.next() == "otherwise"  # it is in memory, and would not outlive this peer
+    assert one.counters["blobs not had"] == 1
+
+
+@pytest.mark.asyncio
+async def test_a_job_is_loaded_from_disk_and_given_to_the_machine(peer: Start) -> None:
+    one = await peer()
+    told, made = Told(one), Made()
+    extend = made.segment(2, 1)
+    header = signed(LogHeader(made.job, 0, STRANGER.id, 0, bytes(32), bytes(32), 2, [(0, 2)]), STRANGER)
+    row = (0, 3, pages.SIGNED.encode(extend.segment), pages.PAGES.encode(extend.pages))
+    one.database.commit([
+        Write("segments", (made.job, 0), row),
+        Write("logs", (made.job, STRANGER.id, 0, 0), (pages.SIGNED.encode(header), b"body")),
+    ])  # fmt: skip
+    one.database.drop_expired(0.0)
+    adopted: list[Any] = []
+
+    def adopt(*arguments: Any) -> list[fx.Effect]:
+        adopted.append(arguments[:3])
+        return list(say("adopted"))
+
+    one.peer.adopt = adopt  # type: ignore[method-assign]
+    one.performer.perform([fx.Load(made.job)])
+    assert await told.next() == "adopted"
+    assert adopted == [(made.job, [(extend.segment, extend.pages)], [(0, 2)])]
+
+
+@pytest.mark.asyncio
+async def test_a_job_that_cannot_be_taken_over_is_counted(peer: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = await peer()
+
+    def refuse(error: Exception) -> Any:
+        def raising(*_: Any) -> Any:
+            raise error
+
+        return raising
+
+    monkeypatch.setattr(one.peer, "adopt", refuse(PeerError("the job key does not open")))
+    one.performer.perform([fx.Load(JOB)])
+    assert one.counters["jobs not taken over"] == 1
+    monkeypatch.setattr(one.database, "scan", refuse(StoreError("the disk does not answer")))
+    one.performer.perform([fx.Load(JOB)])
+    assert one.counters["disk refused"] == 1
+    assert not [name for name in one.counters if name.startswith("mishap")]
+
+
+# --- the program ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+async def test_words_on_a_job_reach_the_question_and_all_else_the_program(peer: Start) -> None:
+    one = await peer()
+    heard: list[Any] = []
+    one.listeners[JOB] = heard.append
+    started = events.Started(JOB, [1, 2])
+    one.performer.perform([fx.Notify(started), fx.Notify(events.Started(b"\2" * 20, [1]))])
+    assert heard == [started]
+
+    def ask(ticket: int) -> int:
+        explained = events.Explained(ticket, one.peer.contact, "runs", "")
+        one.performer.perform([fx.Notify(explained)])
+        return 1
+
+    (answer,) = await asyncio.wait_for(one.questions.poll(ask, 30.0), 10)
+    assert answer.code == "runs"
