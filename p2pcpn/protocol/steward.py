@@ -118,6 +118,7 @@ class Steward:
         self.foreign: OrderedDict[tuple[bytes, NodeId], Foreign] = OrderedDict()
         self.quota = Quota(limits.STEWARD_BYTES_MAX, limits.STEWARD_BYTES_PER_OWNER_MAX)
         self._by_owner: Counter[bytes] = Counter()
+        self._by_grantor: Counter[NodeId] = Counter()  # logs of jobs that are not kept here
 
     def restore(self, kept: Kept) -> None:
         """A job read from disk at start."""
@@ -151,6 +152,9 @@ class Steward:
             self._forget(job)
         for key in [key for key, foreign in self.foreign.items() if foreign.expires_s < now]:
             self.quota.give_back(key[1], self.foreign.pop(key).disk_bytes)
+            self._by_grantor[key[1]] -= 1
+            if not self._by_grantor[key[1]]:
+                del self._by_grantor[key[1]]
 
     def _fits(self, owner: bytes, size_bytes: int) -> bool:
         if not self.quota.fits(owner, size_bytes):
@@ -287,19 +291,27 @@ class Steward:
         grantor = NodeId(said.grantor)
         if sender.id != grantor:
             raise PeerError("a log segment of an unknown job comes from another peer than its grantor")
-        if not self._fits(grantor, size_bytes):
+        key = (said.job, grantor)
+        if not self._fits(grantor, size_bytes) or (key not in self.foreign and self._crowded(grantor)):
             return [_answer(sender, request, AnswerCode.FULL, _NO_DISK)]
         self.quota.take(grantor, size_bytes)
-        key = (said.job, grantor)
         foreign = self.foreign.get(key)
         writes = [write]
         until = self.wall() + limits.RETENTION_S
         if foreign is None:
             foreign = self.foreign[key] = Foreign(until)
+            self._by_grantor[grantor] += 1
             # Without a row of its job nothing would ever delete a log; this one has no spec.
             writes.insert(0, Write("jobs", (said.job,), (None, None, until, None, None, None)))
         foreign.disk_bytes += size_bytes
         return _with_blobs(sender, request, said, limits.RETENTION_S, *writes)
+
+    def _crowded(self, grantor: NodeId) -> bool:
+        """Whether as many logs of jobs unknown here are kept as of jobs that are known."""
+        each, most = limits.JOBS_PER_OWNER_MAX, limits.JOBS_PER_PEER_MAX
+        if self._by_grantor[grantor] >= each or len(self.foreign) >= most:
+            self._sweep()
+        return self._by_grantor[grantor] >= each or len(self.foreign) >= most
 
     def orphan(self, sender: Contact, message: Results) -> list[Effect]:
         """Results that a worker cannot bring to their grantor: kept for whoever grants next."""

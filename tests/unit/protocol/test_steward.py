@@ -299,6 +299,20 @@ def test_one_owner_cannot_fill_a_steward_with_jobs(monkeypatch: pytest.MonkeyPat
     assert tight.introduce(Made(6)).text == "has no disk left for that owner"
 
 
+def test_logs_of_unknown_jobs_are_few_for_each_grantor_and_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "JOBS_PER_OWNER_MAX", 2)
+    shelf = Shelf(me=STRANGER)
+    logs = [log(Made(number), 2) for number in (1, 2, 3)]
+    assert [shelf.append(entries[0]).code for entries in logs] == [0, 0, AnswerCode.FULL]
+    assert shelf.append(logs[0][1]).code == AnswerCode.DONE  # what is kept goes on
+    monkeypatch.setattr(limits, "JOBS_PER_OWNER_MAX", 9)
+    monkeypatch.setattr(limits, "JOBS_PER_PEER_MAX", 2)
+    assert shelf.append(logs[2][0]).code == AnswerCode.FULL
+    shelf.wall += limits.RETENTION_S + 1
+    assert shelf.append(logs[2][0]).code == AnswerCode.DONE
+    assert len(shelf.steward.foreign) == 1
+
+
 def test_an_expired_job_is_unknown() -> None:
     shelf, made = Shelf(), Made()
     shelf.introduce(made)
