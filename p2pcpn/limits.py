@@ -83,7 +83,7 @@ CLOCK_TOLERANCE_S: Final = 600.0
 HANDSHAKE_BYTES_MAX: Final = 512
 # Small messages share a frame up to here; 64 KiB are 640 messages of 100 bytes, sealed for 0.03 us each.
 FRAME_BATCH_BYTES: Final = 64 << 10
-# A large message is cut into parts of this size: sealing, sending and opening overlap, and a part stays in the L2 cache.
+# A large message is cut into parts of this size: sealing, sending and opening overlap, and a part fits the L2 cache.
 FRAME_PART_BYTES: Final = 256 << 10
 # A message has at most 16 MiB / 16 KiB = 1,024 parts to remember.
 FRAME_PART_BYTES_MIN: Final = 16 << 10
@@ -128,7 +128,7 @@ WORKER_IDLE_S: Final = 300.0
 # Hellos of ours that wait for an answer, and the messages that wait behind each: 512 x 16 x 1.2 KB are 9.8 MB at worst.
 HELLOS_MAX: Final = 512
 PAIR_QUEUE_MAX: Final = 16
-# A hello is sent at 0, 0.25, 0.75 and 1.75 s and fails at 3.75 s; a cookie in between starts the count anew, once signed.
+# A hello is sent at 0, 0.25, 0.75 and 1.75 s and fails at 3.75 s; a cookie between starts the count anew, once signed.
 HELLO_WAIT_S: Final = 0.25
 HELLO_TRIES: Final = 4
 # The most signatures that one hello may cost us, made or checked: whoever answers it cannot keep us computing.
@@ -300,7 +300,7 @@ LOG_BYTES_MAX: Final = 1 << 20
 # 256 values of 16 KiB and 4 MiB of output are 8.1 MiB; a log segment of one such page still fits one message of 16 MiB.
 RESULT_PAGE_BYTES_MAX: Final = 12 << 20
 
-# --- What waits for sessions to take it --------------------------------------------------------------------------------
+# --- What waits for sessions to take it ------------------------------------------------------------------------------
 # Messages whose pages the machines hold anyway: 64 segments of tasks at 4 MiB. Nobody cuts more while 32 MiB wait.
 OUTBOX_BYTES_MAX: Final = 256 << 20
 CONGESTED_BYTES: Final = 32 << 20

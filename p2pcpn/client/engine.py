@@ -100,7 +100,7 @@ class Engine:
         return not self.answers() or not len(self.overlay.sessions) or bool(submission.stalled)
 
     def finish(self, submission: Submission) -> None:
-        """All tasks have ended: close the job, and in a swarm that goes on wait a moment for results to be replicated."""
+        """All tasks have ended: close the job; where the swarm goes on, give replication a moment."""
         try:
             self._loops.call(self._finish(submission), REPLICATION_WAIT_S + CLOSE_WAIT_S)
         except (TimeoutError, RuntimeError):

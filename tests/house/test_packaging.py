@@ -11,7 +11,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 # Where the name to import is not the name to install.
-DISTRIBUTION = {"asyncio_dgram": "asyncio-dgram", "nacl": "pynacl", "noise": "noiseprotocol", "png": "pypng"}
+DISTRIBUTION = {
+    "asyncio_dgram": "asyncio-dgram",
+    "nacl": "pynacl",
+    "noise": "noiseprotocol",
+    "png": "pypng",
+    "pytest_asyncio": "pytest-asyncio",
+}
 # Installed to be run, not imported.
 TOOLS = {"coverage", "mypy", "pytest-asyncio", "pytest-timeout", "ruff", "types-psutil"}
 
@@ -24,8 +30,10 @@ def imported(text: str) -> set[str]:
             roots |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
             roots.add(node.module.partition(".")[0])
-    ours = {"p2pcpn", "__future__"}
-    return {DISTRIBUTION.get(root, root) for root in roots - ours - set(sys.stdlib_module_names)}
+    ours = {"p2pcpn", "__future__", "tests", "conftest"}
+    # A module that a test writes, bundles or pretends says so by its name.
+    made = {root for root in roots if root.endswith("_of_a_test")}
+    return {DISTRIBUTION.get(root, root) for root in roots - ours - made - set(sys.stdlib_module_names)}
 
 
 def named(text: str) -> set[str]:
