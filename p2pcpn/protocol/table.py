@@ -99,6 +99,9 @@ class RoutingTable:
             entry.heard_s, entry.verifying = now, False
             self._bucket_of(entry.node).add_node(entry.node)  # moves it to the end: most recently heard
             return None
+        spare = self._spare.get(contact.id)
+        if spare is not None and spare.contact == contact and now - spare.heard_s < FRESH_S:
+            return None  # it waits for a place, and said so a moment ago
         if not contact.usable:
             return None
         if entry is not None:
