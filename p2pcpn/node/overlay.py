@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import secrets
 import shutil
 import tempfile
 import time
@@ -83,7 +84,7 @@ class Overlay:
         self.swarm_key = load_swarm_key(config.swarm_key) if config.swarm_key is not None else OPEN_SWARM
         self._temporary: Path | None = None
         if config.data_dir is None:
-            self._temporary = Path(tempfile.mkdtemp(prefix="p2pcpn-"))
+            self._temporary = Path(tempfile.gettempdir(), f"p2pcpn-{secrets.token_hex(8)}")
             self.data_dir = self._temporary
             self.keypair = keypair or Keypair(random.SystemRandom().randbytes(32))
         else:
@@ -127,6 +128,9 @@ class Overlay:
     async def _start(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.started_at = self.loop.time()
+        if self._temporary is not None:
+            self._temporary.mkdir(mode=0o700)
+            self._undo.append(lambda: shutil.rmtree(self.data_dir, ignore_errors=True))
         udp, tcp = bind_pair(*parse_address(self.config.listen))
         self._undo += [udp.close, tcp.close]
         self.address: Address = udp.getsockname()[:2]
@@ -208,12 +212,13 @@ class Overlay:
         for task in tasks:
             task.cancel()
         for undo in reversed(self._undo):
-            undone = undo()
-            if undone is not None:
-                await undone
+            try:
+                undone = undo()
+                if undone is not None:
+                    await undone
+            except Exception as error:  # the others are closed all the same
+                self.mishaps.note("closing", error)
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run ``coroutine`` until the overlay is closed. What it raises is logged."""
