@@ -12,6 +12,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+import msgspec
+
 from p2pcpn.errors import JobError, PeerError, ResultRefused, Unreachable
 from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.node.overlay import Overlay
@@ -158,6 +160,8 @@ class Reader:
                 self.cancelled = self.cancelled or opened(state.cancel, Cancel).job == self.job
         except PeerError:
             return  # a steward that shows what is not signed is not listened to
+        if state.granting and contact.id != node_id(self.authority.grantor):
+            state = msgspec.structs.replace(state, granting=False)  # how far a job is only its grantor knows
         if self.state is None or state.granting or not self.state.granting:
             self.state = state
         writers = {(node_id(key), epoch) for key, epoch in self._writers()}
@@ -221,7 +225,8 @@ class Reader:
     async def _segment(self, log: Log) -> list[Entry] | None:
         """The next segment of a log, from the first holder that shows a right one."""
         assert self.authority is not None
-        for contact in list(log.holders.values()):
+        for node, contact in list(log.holders.items()):
+            log.holders[node] = log.holders.pop(node)  # asked last from now on, unless it shows the segment
             try:
                 data = await self.overlay.request(
                     contact, lambda r: ReadLog(r, self.job, log.grantor, log.epoch, log.read), ASK_WAIT_S
@@ -238,6 +243,7 @@ class Reader:
                 self._refuse(error)
                 continue
             log.read, log.last = log.read + 1, digest(data.header.body)
+            log.holders = {node: contact, **log.holders}
             return entries
         return None
 

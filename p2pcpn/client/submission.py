@@ -282,7 +282,7 @@ class Submission:
         elif isinstance(event, events.Stalled):
             self.stalled = dict(event.reasons)
             for peer, why in event.reasons:
-                log.warning("job %s waits: peer %s %s", self.id[:8], peer.hex()[:8], why)
+                log.warning("job %s waits: peer %s says %r", self.id[:8], peer.hex()[:8], why)
         elif isinstance(event, events.Kept):
             self._kept = event
             self._changed.set()

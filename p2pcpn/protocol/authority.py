@@ -52,6 +52,11 @@ class Authority:
         """The newest epoch."""
         return 0 if self.handover is None else self.handover.epoch
 
+    @property
+    def grantor(self) -> bytes:
+        """The node key of the newest epoch's grantor."""
+        return self.spec.grantor if self.handover is None else self.handover.grantor
+
     def grants(self, key: bytes, epoch: int) -> bool:
         """Whether the node with ``key`` may grant in ``epoch``."""
         return (epoch, key) in self._grantors

@@ -28,7 +28,7 @@ from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.pages import Entry, ResultPage
 from p2pcpn.wire.sealing import JobKeys, digest, result_digest, seal, swarm_proof, unwrap
-from p2pcpn.wire.statements import Handover, LogHeader, Receipt, Signed, read, signed
+from p2pcpn.wire.statements import Cancel, Close, Handover, LogHeader, Receipt, Signed, read, signed
 
 SWARM_KEY = bytes(range(32))
 OWNER = Keypair(b"o" * 32)
@@ -237,6 +237,54 @@ async def test_an_honest_holder_makes_up_for_one_that_forges(forge: Forge, poiso
         job = await peers.settled(abs, [-1, -2, -3], 2)
         lie(evil, job, forge, poison.data)
         assert await values(await peers.reader(job)) == {0: 1, 1: 2, 2: 3}
+
+
+@pytest.mark.asyncio
+async def test_a_holder_that_says_it_all_and_shows_nothing_neither_ends_nor_delays_the_reading() -> None:
+    async with cast() as peers:
+        evil = await peers.peer(EVIL, "storage")
+        await peers.peer(Keypair(os.urandom(32)), "storage")
+        job = await peers.settled(abs, [-1, -2, -3], 2)
+        honest = evil.peer.steward.asked
+
+        def boasting(*arguments: Any) -> list[Any]:
+            """All is settled and it is the grantor; it holds logs without end, of everybody."""
+            (told,) = honest(*arguments)
+            state: m.JobState = told.message  # type: ignore[attr-defined]
+            logs = [(os.urandom(20), epoch, 1 << 30) for epoch in range(60)]
+            logs += [(grantor, epoch, 1 << 30) for grantor, epoch, _ in state.logs]
+            state = msgspec.structs.replace(state, logs=logs, waiting=0, running=0, settled=1 << 40, granting=True)
+            return [Tell(told.to, state)]  # type: ignore[attr-defined]
+
+        evil.peer.steward.asked = boasting  # type: ignore[assignment, method-assign]
+        evil.library._log = lambda message: iter(())  # type: ignore[method-assign]
+        reader = await peers.reader(job)
+        began = time.monotonic()
+        assert await values(reader) == {0: 1, 1: 2, 2: 3}
+        assert time.monotonic() - began < 2 * reading.ASK_WAIT_S and not reader.missing()
+
+
+@pytest.mark.asyncio
+async def test_a_statement_of_another_job_neither_closes_nor_cancels_this_one() -> None:
+    async with cast() as peers:
+        evil = await peers.peer(EVIL, "storage")
+        job = await peers.settled(abs, [-1, -2, -3], 1)
+        honest = evil.peer.steward.asked
+
+        def mixed(*arguments: Any) -> list[Any]:
+            (told,) = honest(*arguments)
+            other = bytes(20)
+            state = msgspec.structs.replace(
+                told.message,  # type: ignore[attr-defined]
+                close=signed(Close(other, 1, NOTHING), OWNER),
+                cancel=signed(Cancel(other, 1.0), OWNER),
+            )
+            return [Tell(told.to, state)]  # type: ignore[attr-defined]
+
+        evil.peer.steward.asked = mixed  # type: ignore[assignment, method-assign]
+        reader = await peers.reader(job)
+        assert len(await reader.read()) == 3
+        assert not reader.cancelled and reader.total is None and not reader.complete
 
 
 @pytest.mark.asyncio
