@@ -131,10 +131,9 @@ class WorkerLink:
             batch.arguments,
             batch.digest_key,
             batch.render,
+            sorted(assignment.dropped),
         )
         self._write(frame(run))
-        if assignment.dropped:
-            self.cancel(batch.batch_id, assignment.dropped)
 
     def cancel(self, batch_id: int, positions: set[int]) -> None:
         """Ask the worker not to start these positions."""

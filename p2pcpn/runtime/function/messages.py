@@ -42,6 +42,7 @@ class Run(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     arguments: list[bytes]
     digest_key: bytes
     render: bool
+    dropped: list[int] = []  # positions that were cancelled before the batch was sent
 
 
 class Cancel(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):

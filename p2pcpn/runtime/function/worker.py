@@ -84,6 +84,8 @@ class Worker:
         for message in self._frames.feed(chunk):
             if isinstance(message, Run):
                 self._waiting.append(message)
+                if message.dropped:
+                    self._dropped.setdefault(message.batch_id, set()).update(message.dropped)
             elif message.batch_id == self._current or any(run.batch_id == message.batch_id for run in self._waiting):
                 assert isinstance(message, Cancel)
                 self._dropped.setdefault(message.batch_id, set()).update(message.positions)
@@ -97,7 +99,9 @@ class Worker:
         self._pickles.update(run.loads)
         # Started before anything of the owner's is touched: a function that crashes while it loads is blamed on task 0.
         if not self._page.start(run.dispatch):
-            self._dropped.pop(run.batch_id, None)
+            # It was taken back; when it was sent again since, what is cancelled of it still is.
+            if not any(waiting.batch_id == run.batch_id for waiting in self._waiting):
+                self._dropped.pop(run.batch_id, None)
             self._reporter.send(Skipped(run.dispatch))
             return
         self._current = run.batch_id
