@@ -48,19 +48,18 @@ def ls(bootstrap: tuple[str, ...], swarm_key: str | None, key: str | None, as_js
         return
     now = time.time()
     print_table(
-        ("id", "name", "state", "tasks", "settled", "age"),
+        ("id", "state", "done", "age", "name"),
         [
             (
                 row["id"],
-                row["name"],
                 row["state"],
-                row["tasks"],
-                row["settled"],
+                f"{'?' if row['settled'] is None else row['settled']}/{row['tasks']}",
                 duration(max(0.0, now - row["created_s"])),
+                row["name"],
             )
             for row in rows
         ],
-        numeric=("tasks", "settled", "age"),
+        numeric=("done", "age"),
     )
 
 
@@ -266,5 +265,5 @@ def _end(endings: list[Ending], cancelled: bool) -> int:
     return DONE if all(ending.ok for ending in endings) else FAILED
 
 
-def _places(contacts: list[dict[str, str]]) -> str:
-    return ", ".join(f"{each['id'][:8]} at {each['address']}" for each in contacts)
+def _places(contacts: list[dict[str, str]]) -> list[str]:
+    return [f"{each['id'][:8]} at {each['address']}" for each in contacts]

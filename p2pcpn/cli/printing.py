@@ -53,11 +53,12 @@ def _print_plain(columns: Sequence[str], cells: list[list[str]], numeric: Sequen
 
 
 def print_facts(facts: Mapping[str, object]) -> None:
-    """A name and a value a line; what is ``None`` is left out."""
-    shown = {name: _cell(value) for name, value in facts.items() if value is not None}
+    """A name and a value a line, a list's items one below the other; what is ``None`` is left out."""
+    shown = {name: value for name, value in facts.items() if value is not None}
     width = max(len(name) for name in shown)
     for name, value in shown.items():
-        click.echo(f"{click.style(name.ljust(width), dim=True)}  {value}")
+        for at, item in enumerate(value if isinstance(value, list) else [value]):
+            click.echo(f"{click.style(('' if at else name).ljust(width), dim=True)}  {_cell(item)}")
 
 
 def _cell(value: object) -> str:
