@@ -214,9 +214,12 @@ async def test_a_log_that_does_not_follow_its_chain_is_not_read(kept: Make, monk
 async def test_a_job_ends_for_its_reader_when_its_grantor_has_given_up_the_rest(kept: Make) -> None:
     job = await kept()
     reader = job.reader()
-    reader._learn(job.steward.contact, job.state(close=close(job.job, 2), waiting=1, granting=True))
+    grantor, ended = job.overlay.peer.contact, job.state(close=close(job.job, 2), settled=2, granting=True)
+    reader._learn(grantor, job.state(close=close(job.job, 2), waiting=1, granting=True))
     assert not reader.over
-    reader._learn(job.steward.contact, job.state(close=close(job.job, 2), settled=2, granting=True))
+    reader._learn(job.steward.contact, ended)  # which grants nothing, whatever it says
+    assert not reader.over
+    reader._learn(grantor, ended)
     assert reader.over and not reader.complete and reader.missing() == [0, 1]
     reader.results[9] = Stored(9, 0, b"", "", (), b"", 0, b"")  # beyond the total: nobody's task
     reader.results[1] = Stored(1, 0, b"", "", (), b"", 0, b"")
