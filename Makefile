@@ -18,8 +18,9 @@ HAS_VENV := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 demo: $(VENV)/.runs
 	@$(BIN)/p2pcpn demo $(ARGS)
 
+# Each test once: tests/house runs tests/unit, under coverage, to hold every module to its own twin.
 test: $(VENV)/.develops
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(or $(ARGS),tests/house tests/integration tests/acceptance)
 
 lint: $(VENV)/.develops
 	@$(BIN)/ruff check .

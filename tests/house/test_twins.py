@@ -21,7 +21,7 @@ from coverage import Coverage
 ROOT = Path(__file__).resolve().parents[2]
 COVERED_MIN = 0.85
 # Half of what all tests may take: the unit tests run twice in a full run.
-UNIT_TESTS_S = 300.0
+UNIT_TESTS_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def run_under_coverage(root: Path, source: str, tests: str, data_file: Path) -> 
     """Run ``tests`` of the tree at ``root``, each file's lines booked to that file."""
     command = [
         *(sys.executable, "-m", "coverage", "run", f"--source={source}", f"--data-file={data_file}"),
-        *("-m", "pytest", tests, "-q", "--no-header", "--tb=no", "--continue-on-collection-errors"),
+        *("-m", "pytest", tests, "-q", "--no-header", "--tb=short", "--continue-on-collection-errors"),
         *("-p", "no:cacheprovider"),
     ]
     # The C tracer is the one core that books lines to contexts on every Python we support.
@@ -105,7 +105,7 @@ def test_every_module_is_covered_by_its_twin_alone(tmp_path: Path) -> None:
     # Lines are counted by number: those of the text that ran say nothing about the text that is there now.
     changed = [module for module, at in written.items() if (ROOT / module).stat().st_mtime_ns != at]
     found += [f"{module}: changed while the tests ran; measure again" for module in changed]
-    closing = "\n".join(run.stdout.splitlines()[-15:]) if run.returncode else ""
+    closing = "\n".join(run.stdout.splitlines()[-80:]) if run.returncode else ""
     assert not found, "\n" + "\n".join(found) + (f"\n\nthe unit tests themselves:\n{closing}" if closing else "")
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
+import msgspec
 import pytest
 
 from p2pcpn.runtime.function import failures, lifetime
@@ -112,6 +113,12 @@ def test_tasks_run_in_order_and_are_reported_in_columns(peer: Peer) -> None:
     assert report.digests[-16:] == blake2b(report.values[-1], digest_size=16, key=b"key").digest()
     again = Run(2, 2, None, False, [], [1], [0], [pickle.dumps(((7,), {}))], b"", False)
     assert [pickle.loads(value) for value in values(peer.run(again))] == [8]
+
+
+def test_what_was_cancelled_before_a_batch_was_sent_never_starts(peer: Peer) -> None:
+    batch = run(1, lambda x: x + 1, (1,), (2,), (3,))
+    batch = msgspec.structs.replace(batch, dropped=[0, 2])
+    assert outcomes(peer.run(batch)) == [DROPPED, OK, DROPPED]
 
 
 def test_whatever_a_task_raises_is_its_own_error(peer: Peer) -> None:
