@@ -24,8 +24,6 @@ from p2pcpn.errors import JobError
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.node.overlay import Overlay
 
-# An embedded swarm has two peers: so that a result lies on two, and so that one may die.
-EMBEDDED_PEERS = 2
 OPEN_WAIT_S = 15.0
 CLOSE_WAIT_S = 2.0
 REPLICATION_WAIT_S = 2.0
@@ -54,14 +52,11 @@ class Engine:
             raise
 
     @classmethod
-    def embedded(cls, slots: int) -> Engine:
-        """A keyed swarm of this program's own, with ``slots`` worker slots in all."""
-        count = min(EMBEDDED_PEERS, slots)
-        shares = [slots // count + (1 if i < slots % count else 0) for i in range(count)]
-        swarm = Swarm(peers=count, cpus_per_peer=shares)
+    def of(cls, swarm: Swarm, gather: int) -> Engine:
+        """An engine that owns ``swarm``, all of whose ``gather`` peers keep jobs: it ends with the engine."""
         try:
             config = client_config(swarm.bootstrap, swarm.key, (), "local")
-            return cls(config, Keypair(os.urandom(32)), swarm, count)
+            return cls(config, Keypair(os.urandom(32)), swarm, gather)
         except BaseException:
             swarm.close()
             raise

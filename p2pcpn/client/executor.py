@@ -1,7 +1,8 @@
 """``Executor``: a ``concurrent.futures.Executor`` whose workers are peers.
 
 Without ``bootstrap`` it brings a keyed swarm of its own along, like a process pool; with it, it joins a running swarm
-as a client peer (no roles) and submits one open-ended job there.
+as a client peer (no roles) and submits one open-ended job there. What is slow to import is imported while the peers of
+an embedded swarm start.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from p2pcpn.client.chunks import chunks, flattened, run_chunk
-from p2pcpn.client.engine import Engine, client_config
 from p2pcpn.client.options import Options
-from p2pcpn.client.owner import owner_key
 from p2pcpn.errors import UsageError
-from p2pcpn.identity.keys import Keypair
-from p2pcpn.metrics.machine import cores
 
 if TYPE_CHECKING:
+    from p2pcpn.client.engine import Engine
     from p2pcpn.client.submission import Submission
     from p2pcpn.client.swarm import Swarm
+    from p2pcpn.identity.keys import Keypair
 
 T = TypeVar("T")
 
+# An embedded swarm has two peers: so that a result lies on two, and so that one may die.
+EMBEDDED_PEERS = 2
 _LOOPBACK = ("127.", "localhost:", "[::1]")
 _live: weakref.WeakSet[Executor] = weakref.WeakSet()
 
@@ -81,14 +82,12 @@ class Executor(FuturesExecutor):
         if bootstrap is None:
             if swarm_key is not None:
                 raise UsageError("swarm_key belongs to a running swarm; name its bootstrap=[...] too")
-            self._engine = Engine.embedded(max_workers or cores())
+            self._engine = _embedded(max_workers)
         else:
             addresses = [bootstrap] if isinstance(bootstrap, str) else list(bootstrap)
             if not addresses:
                 raise UsageError("bootstrap is empty; name at least one HOST:PORT, or leave it out")
-            profile = "local" if all(address.startswith(_LOOPBACK) for address in addresses) else "public"
-            owner = key if isinstance(key, Keypair) else owner_key(key)
-            self._engine = Engine(client_config(addresses, swarm_key, tuple(trust), profile), owner, None, 1)
+            self._engine = _joined(addresses, swarm_key, key, tuple(trust))
         self._overlay = self._engine.overlay
         weakref.finalize(self, _dropped, self._engine, holder := _Holder()).atexit = False
         self._holder = holder
@@ -184,6 +183,33 @@ class Executor(FuturesExecutor):
         """What the executor's own peer counted, and which peer brought how many results."""
         by_peer = {} if self._submission is None else dict(self._submission.by_peer)
         return {**self._overlay.statistics(), "results": {peer.hex(): count for peer, count in by_peer.items()}}
+
+
+def _embedded(slots: int | None) -> Engine:
+    from p2pcpn.client.swarm import Swarm
+
+    if slots is None:
+        from p2pcpn.metrics.machine import cores
+
+        slots = cores()
+    count = min(EMBEDDED_PEERS, slots)
+    shares = [slots // count + (1 if i < slots % count else 0) for i in range(count)]
+    swarm = Swarm(peers=count, cpus_per_peer=shares)
+    from p2pcpn.client.engine import Engine
+
+    return Engine.of(swarm, count)
+
+
+def _joined(
+    addresses: list[str], swarm_key: str | bytes | None, key: str | Path | Keypair | None, trust: tuple[str, ...]
+) -> Engine:
+    from p2pcpn.client.engine import Engine, client_config
+    from p2pcpn.client.owner import owner_key
+    from p2pcpn.identity.keys import Keypair
+
+    profile = "local" if all(address.startswith(_LOOPBACK) for address in addresses) else "public"
+    owner = key if isinstance(key, Keypair) else owner_key(key)
+    return Engine(client_config(addresses, swarm_key, trust, profile), owner, None, 1)
 
 
 class _Holder:

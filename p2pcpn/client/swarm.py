@@ -186,8 +186,7 @@ class Swarm:
 
 def prefetch() -> None:
     """Import what the program's executor will need, while the launcher imports the same for the peers."""
-    import p2pcpn.client.executor
-    import p2pcpn.node.overlay  # noqa: F401
+    import p2pcpn.client.engine  # noqa: F401
 
 
 def _close(fleet: Fleet, temporary: Path, pid: int) -> None:

@@ -12,6 +12,7 @@ import pytest
 from p2pcpn.client import engine as engines
 from p2pcpn.client.engine import Engine, client_config
 from p2pcpn.client.options import Options
+from p2pcpn.client.swarm import Swarm
 from p2pcpn.errors import JobCancelled, JobError, Unreachable
 from p2pcpn.identity.keys import Keypair
 
@@ -20,7 +21,7 @@ OWNER = Keypair(b"\3" * 32)
 
 @pytest.fixture(scope="module")
 def embedded() -> Iterator[Engine]:
-    engine = Engine.embedded(1)
+    engine = Engine.of(Swarm(peers=1), 1)
     yield engine
     engine.stop()
 
