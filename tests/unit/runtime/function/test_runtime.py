@@ -226,9 +226,10 @@ async def test_output_beyond_its_bound_is_cut_with_a_line_that_says_so() -> None
             os.write(1, b"y" * (3 << 20))
 
     async with peer() as one:
-        await one.run(batch(1, flood, ("python",), ("descriptor",)))
-        for position in (0, 1):
-            text = one.printed(1, position, STDOUT)
+        # One batch after the other: bytes written to the descriptor bear no name, and are booked on the task that runs.
+        for number, how in ((1, "python"), (2, "descriptor")):
+            await one.run(batch(number, flood, (how,)))
+            text = one.printed(number, 0, STDOUT)
             assert (1 << 20) <= len(text) < (1 << 20) + 64
             assert text.endswith(b"\n[... output cut]\n")
 
