@@ -7,6 +7,7 @@ import os
 import random
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from p2pcpn import limits
 from p2pcpn.config import Config
 from p2pcpn.errors import PeerError, StoreError, Unreachable
 from p2pcpn.identity.keys import Keypair
+from p2pcpn.net.session import BAD_MESSAGE
 from p2pcpn.node.overlay import Faults, Overlay
 from p2pcpn.protocol import events
 from p2pcpn.protocol.dht import BootstrapFailed, Joined
@@ -225,3 +227,93 @@ async def test_congestion_counts_what_waits_for_sessions_and_disk(peer: Start) -
     overlay.shelf.unwritten_bytes += limits.CONGESTED_BYTES + 1
     assert overlay.congested
     overlay.shelf.unwritten_bytes = 0
+
+
+@pytest.mark.asyncio
+async def test_peers_of_another_swarm_never_know_each_other(peer: Start) -> None:
+    first = await peer()
+    stranger = await peer(swarm_key=b"\x08" * 32)
+    stranger.follow(stranger.peer.dht.bootstrap([contact(bytes(20), first.address)], stranger.loop.time()))
+    friend = await peer(first)  # by then the stranger had its chance
+    with pytest.raises(Unreachable, match="is gone"):
+        await talk(stranger, first)
+    assert not stranger.known.is_set()
+    await first.wait_known(10.0)
+    assert {row.advert.contact.id for row in first.peer.directory.listed(first.loop.time())} == {first.id, friend.id}
+
+
+@pytest.mark.asyncio
+async def test_of_sessions_dialled_by_both_at_once_both_keep_the_same(peer: Start) -> None:
+    first = await peer()
+    second = await peer(first)
+    answers = await asyncio.gather(*(talk(one, other) for one, other in ((first, second), (second, first)) * 3))
+    assert len(answers) == 6  # what was asked over the one that lost is answered
+    assert [each.statistics()["sessions"]["dials"] for each in (first, second)] == [1, 1]
+    kept = [first.sessions.get(second.id), second.sessions.get(first.id)]
+    assert kept[0] is not None and kept[1] is not None
+    assert kept[0].transcript == kept[1].transcript
+    assert [len(each.sessions) for each in (first, second)] == [1, 1]
+
+
+@pytest.mark.asyncio
+async def test_a_peer_that_was_restarted_is_a_new_one_to_the_machines(
+    peer: Start, unwired: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overlay = await peer()
+    told: list[str] = []
+    monkeypatch.setattr(overlay.peer, "session_opened", lambda *_: told.append("opened") or [])
+    monkeypatch.setattr(overlay.peer, "session_closed", lambda *_: told.append("closed") or [])
+    before, after, late = (unwired(OWNER, boot=boot) for boot in (1, 2, 1))
+    begun = asyncio.Event()
+    waiting = asyncio.ensure_future(overlay.questions.request(OWNER.id, 1, begun.set, 60.0))
+    await begun.wait()
+    for session in (before, after, late):
+        overlay._opened(session)
+    with pytest.raises(Unreachable, match="it opened another session"):
+        await asyncio.wait_for(waiting, 10)
+    assert told == ["opened", "closed", "opened"]
+    assert overlay.sessions.get(OWNER.id) is after
+    for session in (before, late):
+        overlay._closed(session, "lost")  # the end of these is no end of anything
+    assert told == ["opened", "closed", "opened"]
+    overlay._closed(after, "lost")
+    assert told == ["opened", "closed", "opened", "closed"]
+
+
+@pytest.mark.asyncio
+async def test_a_session_from_no_address_is_closed(peer: Start, unwired: Any) -> None:
+    overlay = await peer()
+    session = unwired(OWNER)
+    session.remote = replace(session.remote, address=("no number", 1), listen=None)
+    overlay._opened(session)
+    assert session.why == "address"
+    assert len(overlay.sessions) == 0
+
+
+@pytest.mark.asyncio
+async def test_garbage_ends_the_session_it_came_over_and_no_other(peer: Start) -> None:
+    first = await peer()
+    second, third = await peer(first), await peer(first)
+    for each in (second, third):
+        await talk(each, first)
+    session, other = second.sessions.get(first.id), third.sessions.get(first.id)
+    assert session is not None and other is not None
+    session.send(b"\xc1 is no message")
+    await turns(lambda: second.id not in first.sessions)
+    assert first.statistics()["sessions"][f"dropped {BAD_MESSAGE}"] == 1
+    assert await talk(third, first)
+    assert third.sessions.get(first.id) is other
+
+
+@pytest.mark.asyncio
+async def test_a_deadline_that_meets_a_mistake_is_counted_and_the_peer_goes_on(
+    peer: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await peer()
+    second = await peer(first)
+    with monkeypatch.context() as patch:
+        patch.setattr(first.peer, "expire", lambda _: 1 / 0)
+        patch.setattr(first.peer, "deadline", lambda: 0.0)
+        first.timer.arm()
+        await turns(lambda: first.counters["mishap a deadline"] == 1)
+    assert await talk(second, first)
