@@ -291,6 +291,34 @@ async def test_a_session_from_no_address_is_closed(peer: Start, unwired: Any) ->
 
 
 @pytest.mark.asyncio
+async def test_what_a_peer_leaves_unfinished_goes_with_its_session(peer: Start) -> None:
+    first = await peer()
+    second = await peer(first)
+    await talk(second, first)
+    first.shelf.arrive(second.id, b"d" * 32, 4, 0, b"ab", JOB, 60.0, lambda _: None)
+    session = first.sessions.get(second.id)
+    assert session is not None
+    session.abort("lost")
+    await turns(lambda: not first.shelf.arriving(b"d" * 32))
+
+
+@pytest.mark.asyncio
+async def test_what_the_protocol_does_not_allow_ends_the_session(peer: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = await peer()
+    second = await peer(first)
+    await talk(second, first)
+
+    def refuse(*_: Any) -> bool:
+        raise PeerError("it asks and asks")
+
+    monkeypatch.setattr(first.library, "take", refuse)
+    with pytest.raises(Unreachable, match="is gone"):
+        await talk(second, first)
+    assert first.statistics()["sessions"][f"dropped {BAD_MESSAGE}"] == 1
+    assert not [name for name in first.counters if name.startswith("mishap")]
+
+
+@pytest.mark.asyncio
 async def test_garbage_ends_the_session_it_came_over_and_no_other(peer: Start) -> None:
     first = await peer()
     second, third = await peer(first), await peer(first)

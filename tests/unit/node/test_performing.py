@@ -156,10 +156,11 @@ async def test_another_peer_than_was_dialled_is_nobody(peer: Start) -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_dial_that_fails_ends_no_session_that_is_there(peer: Start) -> None:
+async def test_a_dial_that_fails_ends_no_session_that_is_there(peer: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     one = await peer()
     two = await peer(one)
     session = await joined(one, two)
+    monkeypatch.setattr(one.peer, "session_closed", lambda *_: pytest.fail("the machines have it still"))
     await one.performer._dialing(Contact(two.id, bytes(4), 1))
     assert one.counters["dials failed"] == 1
     assert one.sessions.get(two.id) is session
