@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
-from concurrent.futures import wait
+from concurrent.futures import CancelledError, wait
 from typing import Any
 
 from p2pcpn.client.loops import LoopThread
@@ -31,6 +31,8 @@ REPLICATION_WAIT_S = 2.0
 # may not answer, or a job without any peer may wait for one.
 LOOK_S = 0.5
 PATIENCE_S = 10.0
+# What a call into the loop raises when the loop hangs, has stopped, or stops meanwhile.
+GONE = (TimeoutError, RuntimeError, CancelledError)
 
 
 class Engine:
@@ -98,7 +100,7 @@ class Engine:
         """All tasks have ended: close the job; where the swarm goes on, give replication a moment."""
         try:
             self._loops.call(self._finish(submission), REPLICATION_WAIT_S + CLOSE_WAIT_S)
-        except (TimeoutError, RuntimeError):
+        except GONE:
             pass  # what was delivered is delivered; replication was tried as long as it may take
         submission.echo.flush()
 
@@ -112,7 +114,7 @@ class Engine:
         """End the job now: what runs is stopped."""
         try:
             self._loops.call(submission.cancel_job(), CLOSE_WAIT_S)
-        except (TimeoutError, RuntimeError):
+        except GONE:
             submission.abandon(JobError("the event loop of this executor has ended"))
 
     # --- the end ---------------------------------------------------------------------------------------------------
@@ -134,7 +136,7 @@ class Engine:
         """Whether the loop takes a call within a second."""
         try:
             self._loops.call(asyncio.sleep(0), 1.0)
-        except (TimeoutError, RuntimeError):
+        except GONE:
             return False
         return True
 
@@ -147,7 +149,7 @@ class Engine:
                 return
             try:
                 self._loops.call(self.overlay.close(polite=polite), CLOSE_WAIT_S)
-            except (TimeoutError, RuntimeError):
+            except GONE:
                 pass
             self._stopped = True
             self._loops.stop()

@@ -8,6 +8,7 @@ an embedded swarm start.
 from __future__ import annotations
 
 import atexit
+import concurrent.futures.thread  # noqa: F401 - it cannot be imported any more once the main thread has ended
 import os
 import sys
 import threading
@@ -36,6 +37,9 @@ T = TypeVar("T")
 EMBEDDED_PEERS = 2
 _LOOPBACK = ("127.", "localhost:", "[::1]")
 _live: weakref.WeakSet[Executor] = weakref.WeakSet()
+# The threads that end what dropped executors had begun.
+_ending: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+END_WAIT_S = 5.0
 
 
 class Executor(FuturesExecutor):
@@ -228,7 +232,9 @@ def _finish(engine: Engine, submission: Submission | None) -> None:
 def _dropped(engine: Engine, holder: _Holder) -> None:
     """Nobody refers to the executor any more and no task is open. The collector is not kept waiting."""
     if engine.alive and not _exiting:
-        threading.Thread(target=_finish, args=(engine, holder.submission), name="p2pcpn-end", daemon=True).start()
+        thread = threading.Thread(target=_finish, args=(engine, holder.submission), name="p2pcpn-end", daemon=True)
+        _ending.add(thread)
+        thread.start()
 
 
 _exiting = False
@@ -259,3 +265,5 @@ def _at_exit() -> None:
             submission.refuse_more()
             executor._engine.wait(submission, at_exit=True)
         executor.shutdown(wait=True)
+    for thread in list(_ending):
+        thread.join(END_WAIT_S)
