@@ -253,7 +253,7 @@ def _follow(
             if output is not None:
                 count = await found.save(Path(output))
                 say(f"{number_of(count, 'pickle')} in {output}")
-            return endings, found.reader.cancelled
+            return endings, found.reader.cancelled and not found.reader.complete
 
         return _with(id_, bootstrap, swarm_key, key, look)
 

@@ -30,12 +30,20 @@ class Node:
         self._owner = owner
         self.overlay = Overlay(self.config, faults=faults)
         self._submissions: list[Submission] = []
+        self._state = "new"
+
+    def __repr__(self) -> str:
+        return f"Node({self.id[:8]}, {self._state})"
 
     async def __aenter__(self) -> Node:
+        if self._state != "new":
+            raise RuntimeError("a Node runs once; make another")
+        self._state = "running"
         await self.overlay.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._state = "closed"
         for submission in self._submissions:
             submission.forget()
         await self.overlay.close()
@@ -58,6 +66,10 @@ class Node:
             self._owner = owner_key(self._owner or self.config.key)
         return self._owner
 
+    def _require_running(self) -> None:
+        if self._state != "running":
+            raise RuntimeError(f"the node is {self._state}; use it within its `async with` block")
+
     async def submit(
         self,
         fn: Callable[..., Any],
@@ -72,6 +84,7 @@ class Node:
         Returns once the job is open; a tuple is one argument like anything else. Raises :class:`UsageError` for options
         that cannot be and :class:`Unreachable` when no peer is there.
         """
+        self._require_running()
         chosen = Options(**options)
         submission = await Submission.open(self.overlay, self.owner, chosen, project(fn), wait_s=wait_s)
         self._submissions.append(submission)
@@ -82,6 +95,7 @@ class Node:
 
     async def fetch(self, job_id: str, *, wait_s: float = 10.0) -> Job:
         """A job of this owner, kept by whichever peers. Raises :class:`JobError` when no peer that answers knows it."""
+        self._require_running()
         reader = Reader(self.overlay, self.owner, parse_job_id(job_id))
         await reader.find(wait_s)
         return Job(Fetched(reader))

@@ -35,6 +35,8 @@ ASK_WAIT_S = 3.0
 HEADS_EVERY = 8
 # How long good results are awaited from other holders once some were refused.
 REFUSED_WAIT_S = 2.0
+# How long the last segment of a log may take after its grantor says that all tasks have ended.
+GIVEN_UP_WAIT_S = 1.0
 REFUSED_MAX = 64
 
 
@@ -323,9 +325,10 @@ class Reader:
                 told.update(stored.index for stored in fresh)
                 yield fresh
                 pause, quiet_since = POLL_S, loop.time()
-            if self.over:
-                return
             now = loop.time()
+            # What was settled last is counted before it is in the log.
+            if self.complete or self.cancelled or (self.over and now - quiet_since >= GIVEN_UP_WAIT_S):
+                return
             if end is not None and now >= end:
                 raise TimeoutError
             if self.refused and now - quiet_since >= REFUSED_WAIT_S:

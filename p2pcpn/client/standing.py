@@ -56,7 +56,7 @@ def standing(reader: Reader) -> dict[str, Any]:
 
 
 def _state(reader: Reader, settled: int) -> str:
-    if reader.cancelled:
+    if reader.cancelled and not reader.complete:
         return "cancelled"
     if reader.total is not None and settled >= reader.total:
         return "done"

@@ -433,7 +433,8 @@ class Submission:
         self._check_idle()
 
     def forget(self) -> None:
-        """The program needs the job no more."""
+        """The program needs the job no more. What has not ended by now fails: nobody would resolve it."""
+        self.abandon(JobError(f"job {self.id[:8]} was let go before this task had ended; fetch it by its id"))
         self.overlay.listeners.pop(self.job, None)
         self.overlay.peer.grantors.pop(self.job, None)
         if self._pointer is not None:

@@ -21,7 +21,7 @@ from typing import Any
 
 from p2pcpn import limits
 from p2pcpn.config import Config
-from p2pcpn.errors import PeerError
+from p2pcpn.errors import PeerError, StoreError
 from p2pcpn.identity.files import load_or_create_key, load_swarm_key
 from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.net.listener import SessionBounds, SessionServer
@@ -89,7 +89,11 @@ class Overlay:
             self.keypair = keypair or Keypair(random.SystemRandom().randbytes(32))
         else:
             self.data_dir = Path(config.data_dir)
-            self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            try:
+                self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            except OSError as error:
+                why = error.strerror or str(error)
+                raise StoreError(f"{self.data_dir} cannot be made: {why}; name another folder with --data") from error
             self.keypair = keypair or load_or_create_key(self.data_dir / "node.key")
         self.id = self.keypair.id
         self.roles = roles_of(config)

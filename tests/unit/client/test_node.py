@@ -8,7 +8,7 @@ import pytest
 
 from p2pcpn.client.node import Node
 from p2pcpn.config import Config
-from p2pcpn.errors import JobError, UsageError
+from p2pcpn.errors import JobError, StoreError, UsageError
 from p2pcpn.identity.files import load_or_create_key
 from p2pcpn.identity.keys import Keypair
 
@@ -34,6 +34,27 @@ async def test_a_node_submits_to_a_peer_and_fetches_what_came_of_it() -> None:
             await node.fetch("no job")
         with pytest.raises(UsageError):
             await node.submit(abs, [], replicas=0)
+
+
+@pytest.mark.asyncio
+async def test_a_closed_node_takes_no_more_work_and_what_was_under_way_ends() -> None:
+    async with Node(config(roles=("storage",))) as keeper:
+        async with Node(config(keeper), owner=OWNER) as node:
+            job = await node.submit(abs, [-1], replicas=1)  # nobody computes here
+        with pytest.raises(JobError, match="let go before this task had ended"):
+            await job.gather(5)
+        with pytest.raises(RuntimeError, match="the node is closed"):
+            await node.submit(abs, [1])
+        with pytest.raises(RuntimeError, match="the node is closed"):
+            await node.fetch(job.id)
+        with pytest.raises(RuntimeError, match="runs once"):
+            await node.__aenter__()
+
+
+@pytest.mark.asyncio
+async def test_a_folder_that_cannot_be_made_is_named_in_one_line() -> None:
+    with pytest.raises(StoreError, match="/proc/self/nothing cannot be made: .*--data"):
+        Node(Config(data_dir="/proc/self/nothing"))
 
 
 def test_whose_jobs_they_are_is_said_by_argument_or_settings(tmp_path: Path) -> None:
