@@ -82,11 +82,15 @@ class Custody:
             trustee.introduced = True
         return effects + ([] if self.spec.code is None else self._blobs([self.spec.code.digest]))
 
-    def adopt(self, handover: Signed, segments: list[int]) -> None:
-        """This steward was made the grantor: the others were sent all this by the owner."""
-        self.handover = Take(0, handover)
+    def adopt(self, handover: Signed, segments: list[int]) -> list[Effect]:
+        """This steward was made the grantor: the others were sent all but the handover by the owner.
+
+        That comes from us, ahead of the first log segment: the owner may be gone, and a steward that does not know of
+        it refuses our log.
+        """
         for trustee in self.stewards.all.values():
             trustee.introduced = True
+        return self.hand_over(handover)
 
     def extend(self, segment: Signed, sealed: list[bytes]) -> list[Effect]:
         """A segment and its pages; first the blobs that its tasks name."""

@@ -56,13 +56,13 @@ class Jobs:
         assert authority.handover is not None and authority.signed_handover is not None
         epoch = authority.handover.epoch
         grantor = self._grantor(authority.signed_spec, authority.job, job_key, epoch, now, True)
-        grantor.custody.adopt(authority.signed_handover, [read(s, Segment).number for s, _ in segments])
+        effects = grantor.custody.adopt(authority.signed_handover, [read(s, Segment).number for s, _ in segments])
         for (segment, sealed), blobs in zip(segments, named, strict=True):
             grantor.restore(segment, sealed, blobs)
         grantor.ledger.settled_already(settled)
         if kept.close is not None and kept.total is not None:
             grantor.total = kept.total
-        return grantor.begin(now)
+        return effects + grantor.begin(now)
 
     def _grantor(self, spec: Signed, job: bytes, job_key: bytes, epoch: int, now: float, granting: bool) -> Grantor:
         self._now = now

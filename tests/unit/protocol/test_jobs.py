@@ -115,6 +115,14 @@ def test_a_job_that_is_adopted_offers_what_no_log_settles() -> None:
     assert (offer.job, offer.epoch, offer.grantor, offer.waiting) == (job.job, 1, ME_AT, 3)
 
 
+def test_the_other_stewards_hear_of_the_handover_from_the_new_grantor_before_anything_else() -> None:
+    bench, job = Bench(), made()
+    found, segments = kept(job, job.segment(2))
+    effects = bench.jobs.adopt(found, segments, [], 10.0)
+    assert found.authority.signed_handover is not None
+    assert effects[0] == Tell(STEWARDS_AT[0], m.Take(1, found.authority.signed_handover))
+
+
 def test_the_workers_of_an_adopted_job_are_shown_the_handover_and_leased_what_is_left() -> None:
     bench, job = Bench(), made()
     found, segments = kept(job, job.segment(4))
