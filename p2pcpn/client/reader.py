@@ -33,6 +33,7 @@ POLL_S = 0.1
 POLL_S_MAX = 1.0
 ASK_WAIT_S = 3.0
 HEADS_EVERY = 8
+SILENT_S = 5.0
 # How long good results are awaited from other holders once some were refused.
 REFUSED_WAIT_S = 2.0
 # How long the last segment of a log may take after its grantor says that all tasks have ended.
@@ -85,6 +86,7 @@ class Reader:
         self.refused: list[str] = []
         self.conflicts = 0
         self._refreshes = 0
+        self._silent: dict[NodeId, float] = {}  # holders that did not answer, and until when they are not asked again
         self._stewards: dict[NodeId, Contact] = {}
         self._logs: dict[tuple[bytes, int], Log] = {}
 
@@ -228,12 +230,15 @@ class Reader:
         """The next segment of a log, from the first holder that shows a right one."""
         assert self.authority is not None
         for node, contact in list(log.holders.items()):
+            if self.overlay.loop.time() < self._silent.get(node, 0.0):
+                continue
             log.holders[node] = log.holders.pop(node)  # asked last from now on, unless it shows the segment
             try:
                 data = await self.overlay.request(
                     contact, lambda r: ReadLog(r, self.job, log.grantor, log.epoch, log.read), ASK_WAIT_S
                 )
             except Unreachable:
+                self._silent[node] = self.overlay.loop.time() + SILENT_S
                 continue
             if not isinstance(data, LogData):
                 continue

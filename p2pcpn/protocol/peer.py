@@ -54,7 +54,7 @@ from p2pcpn.protocol.pairs import PairFailed, PairMade, Pairs
 from p2pcpn.protocol.requests import Requests
 from p2pcpn.protocol.roundtrip import RoundTrips
 from p2pcpn.protocol.setup import Setup
-from p2pcpn.protocol.steward import Steward
+from p2pcpn.protocol.steward import LOGS_SHOWN_MAX, Steward
 from p2pcpn.protocol.table import distance
 from p2pcpn.protocol.worker import Worker
 from p2pcpn.wire import datagrams as d
@@ -223,12 +223,29 @@ class Peer:
             case m.Append():
                 return self.steward.appended(contact, message)
             case m.Ask():
-                return self.steward.asked(contact, message)
+                return self._asked(contact, message)
             case m.ListJobs():
                 return self.steward.listed(contact, message)
             case _:
                 self.counters[f"unexpected {type(message).__name__}"] += 1
                 return []
+
+    def _asked(self, contact: Contact, message: m.Ask) -> list[Effect]:
+        """What is held of a job; where it is granted here, our own log, too: it may lie nowhere else (any more)."""
+        effects = self.steward.asked(contact, message)
+        grantor = self.grantors.get(message.job)
+        if grantor is None or not grantor.granting or not grantor.custody.storing:
+            return effects
+        log = (bytes(self.id), grantor.epoch, grantor.log.number)
+        return [
+            Tell(
+                effect.to,
+                msgspec.structs.replace(effect.message, logs=[log, *effect.message.logs[1 - LOGS_SHOWN_MAX :]]),
+            )
+            if isinstance(effect, Tell) and isinstance(effect.message, m.JobState)
+            else effect
+            for effect in effects
+        ]
 
     def _results(self, contact: Contact, message: m.Results, now: float) -> list[Effect]:
         said = read(message.receipt, Receipt)

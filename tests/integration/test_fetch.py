@@ -91,6 +91,16 @@ async def test_a_detached_job_runs_on_and_its_failures_are_fetched_too() -> None
 
 
 @pytest.mark.asyncio
+async def test_a_detached_job_of_which_only_its_grantor_is_left_is_fetched() -> None:
+    owner = Keypair(os.urandom(32))
+    with Swarm(peers=1) as swarm:
+        async with client(swarm, owner) as submitter:
+            job_id = await detached(submitter, slow, 5)
+        async with client(swarm, owner) as other:
+            assert await (await other.fetch(job_id)).gather(WAIT_S) == list(range(5))
+
+
+@pytest.mark.asyncio
 async def test_a_job_without_tasks_is_done() -> None:
     owner = Keypair(os.urandom(32))
     with Swarm(peers=2) as swarm:

@@ -452,6 +452,12 @@ def test_a_handover_makes_the_steward_the_grantor_of_the_rest(swarm: Swarm) -> N
     successor = swarm.add(roles=Role.COMPUTE).start(steward)
     assert swarm.run(20, lambda: delivered(steward) == [3, 4, 5, 6])
     assert successor.peer.worker.works[job.job].authority.epoch == 1
+    # Its own log is among those it shows, behind the first grantor's.
+    swarm.run(1)
+    swarm.say(owner, steward.id, m.Ask(3, job.job))
+    swarm.run(1)
+    [state] = owner.told(m.JobState)
+    assert state.granting and {log[:2]: log[2] for log in state.logs}[steward.id, 1] == grantor.log.number > 0
     # Said again, it changes nothing.
     swarm.say(owner, steward.id, m.Take(2, signed(Handover(job.job, 1, steward.key.public), OWNER)))
     swarm.run(1)
