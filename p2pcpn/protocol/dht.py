@@ -30,6 +30,8 @@ BOOTSTRAP_S = 2.0
 BOOTSTRAP_S_MAX = 60.0
 # Who said that it stores nothing is asked last for so long.
 REFUSAL_S = 600.0
+# What our program wrote and no peer took (perhaps we knew none yet) is put again so soon.
+PUBLISH_AGAIN_S = 30.0
 # What a reply's framing and a signed statement's take beside the body; a contact takes 28 bytes and its host's.
 VALUE_BYTES = 24
 SIGNED_BYTES = 110
@@ -187,13 +189,16 @@ class Dht:
         except PeerError as error:
             raise UsageError(f"no peer would keep this record: {error}") from error
         key = record_key(signed.key, record.salt)
-        effects = self._begin(Putting(key, signed, copies, cas, ticket))
+        operation = Putting(key, signed, copies, cas, ticket)
+        effects = self._begin(operation)
         self._published.pop(key, None)
         self._published[key] = (signed, copies)
         self._publish.set(key, now + limits.REFRESH_S * self._rng.uniform(0.8, 1.2))
         if len(self._published) > limits.PUBLISHED_RECORDS_MAX:
             forgotten, _ = self._published.popitem(last=False)
             self._publish.drop(forgotten)
+        if operation.done:  # at once: there is nobody to ask
+            self._put_again_soon(operation)
         return effects
 
     def restore(self, rows: Iterable[Row], now: float, wall: float) -> int:
@@ -400,6 +405,7 @@ class Dht:
 
     def _finish_put(self, operation: Putting) -> list[Effect]:
         assert operation.ticket is not None
+        self._put_again_soon(operation)
         done = PutDone(
             operation.ticket, operation.target, tuple(operation.holders), False, operation.code, operation.seq
         )
@@ -408,8 +414,17 @@ class Dht:
         # Our own copy counts once it is durable, like anybody's.
         return [Commit(operation.own_writes, then=(Notify(replace(done, own_copy=True)),), otherwise=(Notify(done),))]
 
+    def _put_again_soon(self, operation: Putting) -> None:
+        """Do not wait for an hour where nobody took what our program wrote last, and nobody objected to it."""
+        published = self._published.get(operation.target)
+        taken = operation.holders or operation.own_code == StoreCode.KEPT
+        objected = operation.code in (StoreCode.OLDER, StoreCode.CAS)
+        if published is not None and published[0] is operation.signed and not (taken or objected):
+            self._publish.set(operation.target, self._now + PUBLISH_AGAIN_S * self._rng.uniform(0.8, 1.2))
+
     def _finish_republish(self, operation: Putting) -> list[Effect]:
         self._republishing -= 1
+        self._put_again_soon(operation)
         key = operation.target
         effects: list[Effect] = [Commit(operation.own_writes)] if operation.own_writes else []
         if operation.own_code is None and len(operation.holders) >= limits.RECORD_COPIES:

@@ -53,7 +53,7 @@ async def test_a_closed_node_takes_no_more_work_and_what_was_under_way_ends() ->
 
 @pytest.mark.asyncio
 async def test_a_folder_that_cannot_be_made_is_named_in_one_line() -> None:
-    with pytest.raises(StoreError, match="/proc/self/nothing cannot be made: .*--data"):
+    with pytest.raises(StoreError, match=r"/proc/self/nothing cannot be made: .*--data"):
         Node(Config(data_dir="/proc/self/nothing"))
 
 

@@ -13,7 +13,7 @@ from p2pcpn import limits
 from p2pcpn.errors import UsageError
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol import dht as dht_module
-from p2pcpn.protocol.dht import BootstrapFailed, Dht, Joined
+from p2pcpn.protocol.dht import PUBLISH_AGAIN_S, BootstrapFailed, Dht, Joined
 from p2pcpn.protocol.effects import Commit, Effect, Notify, Send
 from p2pcpn.protocol.operations import GetDone, LookupDone, PutDone
 from p2pcpn.protocol.records import OURS, record_key
@@ -288,6 +288,18 @@ def test_a_program_that_wrote_a_record_puts_it_again_each_hour_until_it_expires(
     net.run(net.now + 5 * limits.REFRESH_S)
     assert net.holders(KEY) == []
     assert not net.peers[client.address]._published
+
+
+def test_a_record_that_nobody_took_is_put_again_soon_and_then_each_hour() -> None:
+    net = Network()
+    client = net.add(storage=False)
+    assert net.put(client, record()).copies == 0
+    holder = net.add()
+    net.perform(client, net.peers[client.address].heard(holder, net.now))
+    net.run(net.now + 1.5 * PUBLISH_AGAIN_S)
+    assert net.holders(KEY) == [holder]
+    due_s = net.peers[client.address]._publish.deadline()
+    assert due_s is not None and due_s > net.now + limits.REFRESH_S / 2
 
 
 def test_a_peer_that_started_alone_finds_the_swarm_when_it_appears() -> None:
