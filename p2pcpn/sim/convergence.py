@@ -6,7 +6,7 @@ from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.operations import GetDone
 from p2pcpn.protocol.records import record_key
 from p2pcpn.sim.host import Host
-from p2pcpn.sim.program import REPLICAS, Program
+from p2pcpn.sim.program import Program
 from p2pcpn.sim.world import World
 from p2pcpn.wire import pages
 from p2pcpn.wire.pages import cut
@@ -19,10 +19,11 @@ FIRST_TICKET = 1000
 def neighbours_wrong(world: World) -> str:
     """Who has a dead neighbour, or doubts a living one."""
     alive = {host.id: host for host in world.alive}
+    members = sum(1 for host in world.alive if host.roles)
     for host in world.alive:
         assert host.peer is not None
         contacts = host.peer.neighbourhood.contacts()
-        if not contacts:
+        if not contacts and members > bool(host.roles):
             return f"{host.name} has no neighbours"
         for contact in contacts:
             if NodeId(contact.id) not in alive:
@@ -52,8 +53,10 @@ def copies_wrong(world: World, program: Program) -> str:
                 return f"{host.name} keeps a log segment without a blob that it names"
             for index in cut(said.spans):
                 copies[index].add(host.number)
+    assert program.replicated is not None
+    promised = min(program.replicated.copies, program.replicated.wanted)
     for index, holders in copies.items():
-        if len(holders) < min(REPLICAS, len(world.hosts) - 1):
+        if len(holders) < promised:
             return f"the result of task {index} lies on {len(holders)} disks"
     return ""
 

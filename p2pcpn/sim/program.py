@@ -173,9 +173,14 @@ class Program:
                 shelf.gather(Gather(worker.advert.contact, blob, self.job, limits.RETENTION_S, (arrived,), ()))
 
     def lost(self) -> list[int]:
-        """Tasks that ended without the outcome that was theirs, or have not ended."""
+        """Tasks that ended without an outcome that could be theirs, or have not ended.
+
+        A task whose process was killed may be given up where nobody else is left to run it.
+        """
+        may_die = self.host.world.died
         return [
             deed.index
             for deed in self.deeds
-            if deed.index not in self.delivered and not (deed.how == "poison" and deed.index in self.given_up)
+            if deed.index not in self.delivered
+            and not (deed.index in self.given_up and (deed.how == "poison" or deed.index in may_die))
         ]

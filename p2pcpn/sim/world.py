@@ -36,6 +36,7 @@ class World:
         self.at: dict[Address, Host] = {}
         self.seeds: list[Address] = []  # the well-known peers
         self._dying: dict[int, None] = {}
+        self.died: dict[int, None] = {}  # tasks whose worker process was killed
 
     def host(self, name: str, *, slots: int | None = None, roles: int = PEER_ROLES) -> Host:
         """A new computer, off still. ``slots`` by chance where none are given."""
@@ -68,12 +69,14 @@ class World:
             raise Violation(f"a machine raised {type(error).__name__}: {error}") from error
 
     def kill_process_of(self, index: int) -> None:
-        """The next worker process that runs task ``index`` dies of it, once."""
-        self._dying[index] = None
+        """The next worker process that runs task ``index`` dies of it: once, whoever asks for it again."""
+        if index not in self.died:
+            self._dying[index] = None
 
     def dies(self, index: int) -> bool:
         """Whether the worker process dies now that has run task ``index``."""
         if index not in self._dying:
             return False
         del self._dying[index]
+        self.died[index] = None
         return True

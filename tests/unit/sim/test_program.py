@@ -26,6 +26,8 @@ def test_events_of_other_jobs_are_nothing_to_it() -> None:
     assert not program.given_up
     program._event(events.GaveUp(program.job, [1], "its own"))
     assert program.given_up == {1} and 1 in program.lost()
+    program.host.world.died[1] = None
+    assert 1 not in program.lost()
 
 
 def test_a_large_result_that_is_not_at_hand_is_asked_of_its_worker() -> None:

@@ -47,3 +47,5 @@ def test_a_worker_process_dies_of_a_task_once() -> None:
     world = World(1, 2)
     world.kill_process_of(5)
     assert [world.dies(5), world.dies(5), world.dies(6)] == [True, False, False]
+    world.kill_process_of(5)
+    assert not world.dies(5) and list(world.died) == [5]
