@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import click
 
@@ -89,8 +88,3 @@ def duration(seconds: float) -> str:
 def number_of(count: int, noun: str) -> str:
     """``1 peer``, ``2 peers``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def as_dicts(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
-    """Rows as JSON objects."""
-    return [dict(zip(columns, row, strict=True)) for row in rows]

@@ -10,7 +10,7 @@ import os
 import re
 import sysconfig
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -72,11 +72,3 @@ def documentation(text: str, *, topics: bool = False) -> Iterator[str]:
             docstring = ast.get_docstring(node, clean=False)
             if docstring:
                 yield docstring
-
-
-def merged(counts: Iterable[dict[str, int]]) -> Counter[str]:
-    """All counts as one."""
-    total: Counter[str] = Counter()
-    for each in counts:
-        total.update(each)
-    return total

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sysconfig
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from p2pcpn.cli.demo import words
-from p2pcpn.cli.demo.words import TOPICS, count, documentation, merged, sources
+from p2pcpn.cli.demo.words import TOPICS, count, documentation, sources
 
 SOURCE = '''"""The module's words."""
 import os
@@ -77,10 +76,6 @@ def test_docstrings_are_documentation_and_other_strings_are_not() -> None:
 @pytest.mark.parametrize("text", ["def broken(:", "a\0b", "if 1:\nx"])
 def test_what_cannot_be_parsed_has_no_documentation(text: str) -> None:
     assert list(documentation(text)) == []
-
-
-def test_counts_of_several_batches_are_summed() -> None:
-    assert merged([{"a": 1, "b": 2}, {}, {"b": 3}]) == Counter(a=1, b=5)
 
 
 def test_this_pythons_library_has_words() -> None:
