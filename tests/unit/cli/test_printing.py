@@ -70,6 +70,17 @@ def test_facts_are_aligned_and_what_is_unknown_is_left_out(capsys: pytest.Captur
     assert capsys.readouterr().out.splitlines() == ["job    ab", "state  done", "tasks  0"]
 
 
+def test_a_list_of_facts_stands_one_below_the_other(capsys: pytest.CaptureFixture[str]) -> None:
+    print_facts({"job": "ab", "holders": ["one", "two"]})
+    assert capsys.readouterr().out.splitlines() == ["job      ab", "holders  one", "         two"]
+
+
+def test_words_of_others_stay_on_their_line_and_act_on_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    print_facts({"name": "\x1b[2Ja\nb"})
+    print_table(("name",), [("\x1b]0;title\x07x",)])
+    assert capsys.readouterr().out.splitlines() == ["name  \\x1b[2Ja\\nb", "name", "\\x1b]0;title\\x07x"]
+
+
 @pytest.mark.parametrize(
     "count, text",
     [

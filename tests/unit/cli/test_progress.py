@@ -137,3 +137,19 @@ def test_stdout_in_a_file_gets_the_bytes_while_the_bar_is_shown(terminal: None) 
             progress.printed(1, b"\xffbytes\n")
         raw = out.buffer
         assert isinstance(raw, io.BytesIO) and raw.getvalue() == b"\xffbytes\n"
+
+
+def test_a_line_of_our_own_names_the_job_in_a_file_and_stands_above_the_bar_on_a_terminal(terminal: None) -> None:
+    with streams(out=False, err=False) as (out, err), Progress("sums", 4) as progress:
+        progress.say("nobody has begun")
+    assert (out.shown, err.shown) == ("", "sums: nobody has begun\n")
+    with streams(out=False, err=True) as (out, err):
+        with Progress("sums", 4) as progress:
+            progress.say("[red]nobody[/red] has begun")
+        assert "[red]nobody[/red] has begun\n" in err.shown and out.shown == ""
+
+
+def test_progress_that_is_not_shown_has_no_lines_of_its_own() -> None:
+    with streams(out=False, err=False) as (_, err), Progress("sums", 4, shown=False) as progress:
+        progress.say("nobody has begun")
+    assert err.shown == ""
