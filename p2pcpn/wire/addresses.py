@@ -29,6 +29,16 @@ def unpack_host(packed: bytes) -> str:
     return str(ip_address(packed))
 
 
+@lru_cache(maxsize=8192)
+def _is_one_host(packed: bytes) -> bool:
+    """Whether these are 4 or 16 bytes that name one host. Cached: each contact that is heard of is asked."""
+    if len(packed) not in (4, 16):
+        return False
+    host = ip_address(packed)
+    # Nobody listens at "any address": to the system it means this very machine.
+    return not host.is_multicast and not host.is_unspecified
+
+
 class Contact(msgspec.Struct, array_like=True, frozen=True):
     """A peer and its address: 32 bytes over IPv4. It carries no key: the key comes, signed, with the peer's hello."""
 
@@ -43,11 +53,7 @@ class Contact(msgspec.Struct, array_like=True, frozen=True):
     @property
     def usable(self) -> bool:
         """Whether the address can be sent to at all."""
-        if len(self.host) not in (4, 16) or not self.port:
-            return False
-        host = ip_address(self.host)
-        # Nobody listens at "any address": to the system it means this very machine.
-        return not host.is_multicast and not host.is_unspecified
+        return self.port > 0 and _is_one_host(self.host)
 
 
 def contact(node: bytes, address: Address) -> Contact:
