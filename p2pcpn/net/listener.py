@@ -292,6 +292,7 @@ class SessionServer:
     def session_ended(self, session: Session, reason: str) -> None:
         """It ended. The consumer hears of it in the next turn, never in the middle of something it does."""
         del self._sessions[session]
+        self._counts["bytes_out"] += session.bytes_out
         self._counts["closed"] += 1
         if reason != CLOSED and reason != LOST:
             self._dropped[reason] += 1
@@ -308,6 +309,7 @@ class SessionServer:
         counts = {name: self._counts[name] for name in ("accepted", "dials", "opened", "closed")}
         counts["exhausted"] = sum(acceptor.exhausted for acceptor in self._acceptors)
         counts["sessions"] = len(self._sessions)
+        counts["bytes_out"] = self._counts["bytes_out"] + sum(session.bytes_out for session in self._sessions)
         counts["half_open"] = len(self._half_open)
         counts["pending_bytes"] = self._pending_bytes
         counts.update((f"dropped {reason}", count) for reason, count in sorted(self._dropped.items()))

@@ -160,6 +160,7 @@ class UdpEndpoint:
         try:
             self._sock.sendto(data, (host, port))
             self._counts["sent"] += 1
+            self._counts["sent_bytes"] += len(data)
         except (BlockingIOError, InterruptedError):
             self._counts["dropped_full"] += 1
         except (OSError, OverflowError):
@@ -205,7 +206,8 @@ class UdpEndpoint:
             self._on_datagrams(batch)
 
     def statistics(self) -> dict[str, int]:
-        """Datagrams waiting, sent, received, and each drop by its reason; ``dropped_kernel`` where the system tells."""
+        """Datagrams waiting, sent (``sent_bytes`` without headers), received, and each drop by its reason;
+        ``dropped_kernel`` where the system tells."""
         return {
             "waiting": len(self._inbox),
             "dropped_kernel": self._dropped_by_kernel(),
