@@ -307,3 +307,33 @@ CONGESTED_BYTES: Final = 32 << 20
 # 200 bytes each: 13 MB. Of what a peer asked for and does not read, a sixteenth, read from disk when there is room.
 OUTBOX_ITEMS_MAX: Final = 65_536
 OUTBOX_ANSWERS_MAX: Final = 4096
+# How long what nobody waits for may wait for company: a tenth of what a settlement may take to be logged.
+PATIENCE_S: Final = 0.01
+
+# --- Large values above the blob layer --------------------------------------------------------------------------------
+# A buffer or an argument of this size travels as a part of its own: hashing and sealing it cost 30 us, the reference to
+# it 80 bytes. Below, one more blob would cost more than the copy it saves.
+PART_BYTES: Final = 64 << 10
+# Parts of one task: a model's largest layers. What is more goes into the pickle, which is then one blob.
+TASK_PARTS_MAX: Final = 64
+# Blobs that one page names: functions, arguments and parts together; 80 bytes each are 40 KiB of it, and eight such
+# pages fill what a segment can name.
+PAGE_BLOBS_MAX: Final = 512
+# What one task's arguments may come to on a peer, which holds all of them in memory: no more than the largest blob.
+ARGUMENTS_BYTES_MAX: Final = BLOB_BYTES_MAX
+# Opened values that a peer shares with its workers in memory and that no batch uses: the next batch is likely to. What
+# batches use comes on top, a slot's two at a time. One open file each: a quarter of what a process may have by default.
+SHARED_BYTES_MAX: Final = 256 << 20
+SHARED_FILES_MAX: Final = 256
+# Names (100 bytes each) of values that were shared before: who comes again is likely to come a third time.
+SHARED_SEEN_MAX: Final = 1024
+# Values that one worker keeps open or loaded between batches, beside those that its batch needs.
+WORKER_PARTS_BYTES_MAX: Final = 64 << 20
+
+# --- What a submitting program holds ---------------------------------------------------------------------------------
+# Pickled arguments of tasks that wait or run, and what each task keeps beside them: a future of 140 bytes, its place in
+# a table, a tuple and the pickle's own header. 512 MiB are 1.2 million calls without arguments, or 5,000 of 100 KB.
+QUEUE_BYTES: Final = 512 << 20
+CALL_BYTES: Final = 384
+# Items of a map are taken in, and travel, in blocks of at most so many: 2,048 pickled integers are 10 KB.
+MAP_BLOCK_ITEMS: Final = 2048

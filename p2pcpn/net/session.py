@@ -86,6 +86,7 @@ class Session(asyncio.Protocol):
         self._queue: list[bytes] = []
         self._queue_bytes = 0
         self._flush_due = False
+        self._patience: asyncio.TimerHandle | None = None
         self._high = False  # the transport asked to pause writing
         self._held_bytes = 0
         self._paused = False  # reading
@@ -108,9 +109,11 @@ class Session(asyncio.Protocol):
 
     # --- sending ---------------------------------------------------------------------------------------------------
 
-    def send(self, message: bytes) -> None:
+    def send(self, message: bytes, *, urgent: bool = True) -> None:
         """Send ``message``, at most ``MESSAGE_BYTES_MAX`` bytes, after those before it. Never blocks, never raises.
 
+        What is not ``urgent`` leaves with the next that is, or after ``PATIENCE_S``: messages share a system call, a
+        seal and the waking of their reader, which together cost as much as twenty of them.
         After the end of the session messages are dropped and counted. A peer that leaves more than
         ``SESSION_UNSENT_BYTES_MAX`` unread loses the session: look at ``writable`` before sending in bulk.
         """
@@ -121,9 +124,12 @@ class Session(asyncio.Protocol):
         self._queue_bytes += len(message)
         if self._queue_bytes >= limits.FRAME_BATCH_BYTES:
             self._flush()
-        elif not self._flush_due:
-            self._flush_due = True
-            self._loop.call_soon(self._flush_turn)
+        elif urgent:
+            if not self._flush_due:
+                self._flush_due = True
+                self._loop.call_soon(self._flush_turn)
+        elif self._patience is None:
+            self._patience = self._loop.call_later(limits.PATIENCE_S, self._flush_patient)
 
     @property
     def buffered(self) -> int:
@@ -134,6 +140,10 @@ class Session(asyncio.Protocol):
     def writable(self) -> bool:
         """Whether more is welcome; when it becomes so again, ``on_writable`` is called."""
         return not self._high and not self.ended
+
+    def _flush_patient(self) -> None:
+        self._patience = None
+        self._flush()
 
     def _flush_turn(self) -> None:
         self._flush_due = False
@@ -234,6 +244,9 @@ class Session(asyncio.Protocol):
         if self.ended:
             return
         self.ended = True
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
         self.messages_unsent += len(self._queue)
         self._queue = []
         self._queue_bytes = 0

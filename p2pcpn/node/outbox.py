@@ -33,10 +33,10 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def say(self, message: m.Message) -> None:
-        """Send ``message`` after all that was said before."""
+    def say(self, message: m.Message, *, urgent: bool = True) -> None:
+        """Send ``message`` after all that was said before; see :meth:`Session.send` for ``urgent``."""
         if not self._waiting and self.session.writable:
-            self.session.send(m.CODEC.encode(message))
+            self.session.send(m.CODEC.encode(message), urgent=urgent)
         else:
             self._wait(message, message_bytes(message))
 

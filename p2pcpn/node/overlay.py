@@ -150,7 +150,7 @@ class Overlay:
             shelf=self.shelf, database=self.database, sessions=self.sessions, questions=self.questions,
             counters=self.counters, ask=self.request, wanted=self.peer.knows_job,
         )  # fmt: skip
-        self.runs = Runs(self.peer.worker, self.shelf, self.follow, self.loop.time)
+        self.runs = Runs(self.peer.worker, self.shelf, self.follow, self.loop.time, self.spawn)
         self.peer.worker.running_positions = self.runs.running
         self.performer = Performer(self)
         self.inlet = Inlet(self._message, self.loop)
@@ -308,6 +308,12 @@ class Overlay:
     def _due(self, now: float) -> None:
         self._perform(self.peer.expire(now))
         self.timer.arm()
+
+    def afterwards(self) -> None:
+        """The turn is over that asked for it."""
+        if not self._closing:
+            self._perform(self.peer.afterwards(self.loop.time()))
+            self.timer.arm()
 
     def follow(self, effects: Sequence[fx.Effect]) -> None:
         """Perform effects that came from outside an input above."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ class Performer:
 
     def __init__(self, overlay: Overlay) -> None:
         self._overlay = overlay
+        self._ended: deque[tuple[fx.Commit, StoreError | None]] = deque()  # commits that something follows from
         self._verbs: dict[type[fx.Effect], Callable[[Any], None]] = {
             fx.SendBytes: self._send_bytes,
             fx.Transmit: self._transmit,
@@ -41,7 +43,9 @@ class Performer:
             fx.Load: self._load,
             fx.Run: overlay.runs.start,
             fx.StopRun: overlay.runs.stop,
+            fx.CutRun: overlay.runs.cut,
             fx.Notify: self._notify,
+            fx.Afterwards: lambda _: overlay.loop.call_soon(overlay.afterwards),
         }
 
     def perform(self, effects: Sequence[fx.Effect]) -> None:
@@ -61,7 +65,7 @@ class Performer:
     def _transmit(self, effect: fx.Transmit) -> None:
         box = self._overlay.sessions.outbox(effect.peer)
         if box is not None:
-            box.say(effect.message)
+            box.say(effect.message, urgent=effect.urgent)
 
     def _transmit_blob(self, effect: fx.TransmitBlob) -> None:
         box = self._overlay.sessions.outbox(effect.peer)
@@ -101,17 +105,23 @@ class Performer:
     def _commit(self, effect: fx.Commit) -> None:
         def done(error: StoreError | None) -> None:  # in the store's thread
             if error is not None or effect.then:
+                self._ended.append((effect, error))
+                if len(self._ended) > 1:
+                    return  # the loop was woken for the first of them
                 try:
-                    self._overlay.loop.call_soon_threadsafe(self._committed, effect, error)
+                    self._overlay.loop.call_soon_threadsafe(self._committed)
                 except RuntimeError:
                     pass  # the loop has ended: nobody is told anything any more
 
         self._overlay.database.commit(effect.writes, done)
 
-    def _committed(self, effect: fx.Commit, error: StoreError | None) -> None:
-        if error is not None:
-            self._refused(error)
-        self._overlay.follow(effect.then if error is None else effect.otherwise)
+    def _committed(self) -> None:
+        """What follows from the commits of one transaction, all in one turn."""
+        while self._ended:
+            effect, error = self._ended.popleft()
+            if error is not None:
+                self._refused(error)
+            self._overlay.follow(effect.then if error is None else effect.otherwise)
 
     def _keep_blob(self, effect: fx.KeepBlob) -> None:
         self._overlay.shelf.put(effect.digest, effect.data, effect.job, effect.retention_s)

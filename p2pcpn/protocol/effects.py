@@ -81,10 +81,14 @@ class TellLog(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Transmit(Effect):
-    """Put ``message`` on the open session with ``peer``. Only ``lines`` makes them, from :class:`Tell`."""
+    """Put ``message`` on the open session with ``peer``. Only ``lines`` makes them, from :class:`Tell`.
+
+    One that is not ``urgent`` may wait ``limits.PATIENCE_S`` for others to share its way with.
+    """
 
     peer: NodeId
     message: Message
+    urgent: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,11 @@ class TransmitLog(Effect):
     job: bytes
     epoch: int
     number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Afterwards(Effect):
+    """Call ``peer.afterwards(now)`` soon, once all effects before this one were performed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +191,7 @@ class Run(Effect):
     digest_key: bytes
     output: bool
     render: bool = False
+    parts: tuple[tuple[BlobRef, ...], ...] | None = None  # stored blobs beside each task's arguments, if any has some
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +201,13 @@ class StopRun(Effect):
     batch: int
     positions: tuple[int, ...]
     kill: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CutRun(Effect):
+    """End ``batch`` behind the task that runs, or before its first; :meth:`Worker.cut` is told where it ends now."""
+
+    batch: int
 
 
 @dataclass(frozen=True, slots=True)

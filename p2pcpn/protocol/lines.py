@@ -14,8 +14,11 @@ from p2pcpn import limits
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.effects import Dial, Effect, Tell, TellBlob, TellLog, Transmit, TransmitBlob, TransmitLog
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Append, Extend, Message, Output, Results
+from p2pcpn.wire.messages import Answer, Append, Extend, Message, Output, Results, Settled
 
+# Copies for those who keep a job, and acknowledgements: nobody waits for them, and a write to a socket that wakes its
+# reader costs more than ten messages. A lease or a result that leaves takes them along.
+PATIENT = (Answer, Append, Extend, Settled)
 # What a message costs beside its bulk.
 MESSAGE_COST_BYTES = 512
 
@@ -105,7 +108,7 @@ def message_bytes(message: Message) -> int:
 
 def _transmit(node: NodeId, effect: Tell | TellBlob | TellLog) -> Effect:
     if isinstance(effect, Tell):
-        return Transmit(node, effect.message)
+        return Transmit(node, effect.message, not isinstance(effect.message, PATIENT))
     if isinstance(effect, TellBlob):
         return TransmitBlob(node, effect.request, effect.digest, effect.job, effect.retention_s)
     return TransmitLog(node, effect.request, effect.job, effect.epoch, effect.number)

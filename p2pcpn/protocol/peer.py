@@ -174,16 +174,33 @@ class Peer:
             return []
         return self.perform(self._message(contact, key, message, now), now)
 
+    def afterwards(self, now: float) -> list[Effect]:
+        """What :class:`Afterwards` asked for: what may follow a reply, and must not hold it up."""
+        return self.perform(self.worker.prove(now), now)
+
     def _message(self, contact: Contact, key: bytes, message: m.Message, now: float) -> list[Effect]:
         try:
             return self._dispatch(contact, key, message, now)
         except PeerError as error:
-            node = NodeId(contact.id)
-            self.counters[f"refused {type(message).__name__}"] += 1
-            self._bad[node] += 1
-            if self._bad[node] == BAD_MESSAGES_MAX:
-                return [Hangup(node, str(error)[: limits.REASON_CHARS_MAX])]
-            return []
+            return self._refused(NodeId(contact.id), message, error)
+
+    def _refused(self, node: NodeId, message: m.Message, error: PeerError) -> list[Effect]:
+        """A message that cannot be right is counted; too many of them end the session."""
+        self.counters[f"refused {type(message).__name__}"] += 1
+        self._bad[node] += 1
+        if self._bad[node] == BAD_MESSAGES_MAX:
+            return [Hangup(node, str(error)[: limits.REASON_CHARS_MAX])]
+        return []
+
+    def _kept(self, now: float) -> list[Effect]:
+        """Segments that the steward put off."""
+        effects: list[Effect] = []
+        for sender, message in self.steward.due(now):
+            try:
+                effects += self.steward.extended(sender, message)
+            except PeerError as error:
+                effects += self._refused(NodeId(sender.id), message, error)
+        return effects
 
     def _dispatch(self, contact: Contact, key: bytes, message: m.Message, now: float) -> list[Effect]:
         match message:
@@ -201,8 +218,11 @@ class Peer:
             case m.Answer():
                 return [e for g in list(self.grantors.values()) for e in g.answered(NodeId(contact.id), message, now)]
             case m.Extend():
-                self.worker.extended(message, now)
-                return self.steward.extended(contact, message) if message.keep else []
+                effects = self.worker.extended(contact, key, message)
+                if message.keep:
+                    self.steward.put_off(contact, message, now)
+                    effects += self._kept(now)
+                return effects
             case m.Introduce():
                 effects = self.worker.introduced(contact, key, message.spec, now)
                 return effects + (self.steward.introduced(contact, message) if message.keep else [])
@@ -213,6 +233,8 @@ class Peer:
                 return grantor.returned(contact, message, now) if grantor else []
             case m.Revoke():
                 return self.worker.revoked(contact, message, now)
+            case m.Recall():
+                return self.worker.recalled(contact, message, now)
             case m.Output():
                 grantor = self.grantors.get(message.job)
                 return grantor.output(contact, message, now) if grantor else []
@@ -268,8 +290,9 @@ class Peer:
         self.worker.taken(contact, key, message.handover, job)
         if message.request == 0:
             return []
+        kept = self._kept(float("inf"))  # what was said before
         mine, effects = self.steward.taken(contact, message, job)
-        return [*effects, Load(job)] if mine and job not in self.grantors else effects
+        return [*kept, *effects, Load(job)] if mine and job not in self.grantors else kept + effects
 
     # --- datagrams --------------------------------------------------------------------------------------------------
 
@@ -549,9 +572,8 @@ class Peer:
         times = [
             self.pairs.deadline(), self.dht.deadline(), self.membership.deadline(), self.gossip.deadline(),
             self.neighbourhood.deadline(), self.requests.deadline(), self.offers.deadline(), self.worker.deadline(),
-            self.announcement.deadline(),
+            self.announcement.deadline(), self.steward.deadline(), self.jobs.deadline(),
         ]  # fmt: skip
-        times.append(self.jobs.deadline())
         return min((time for time in times if time is not None), default=None)
 
     def expire(self, now: float) -> list[Effect]:
@@ -565,6 +587,7 @@ class Peer:
         effects += self.explaining.told(self.requests.expire(now))
         effects += self.offers.expire(now)
         effects += self.worker.expire(now)
+        effects += self._kept(now)
         effects += self.jobs.expire(now)
         effects += self._announced(self.announcement.expire(now))
         return self.perform(effects, now)

@@ -13,6 +13,7 @@ comes to (``outcomes``) is stated in a receipt (``receipts``) that is journalled
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from p2pcpn import limits
@@ -21,19 +22,23 @@ from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol import journal
 from p2pcpn.protocol.admission import Rules, reason_against, reason_packages
 from p2pcpn.protocol.authority import Authority
-from p2pcpn.protocol.effects import Effect, Run, StopRun, Tell
+from p2pcpn.protocol.effects import Afterwards, Effect, Hangup, Run, StopRun, Tell
 from p2pcpn.protocol.intervals import Span, merged, without
 from p2pcpn.protocol.journal import Journal
 from p2pcpn.protocol.leased_pages import LeasedPages, PageKept, covered, pieces_of
 from p2pcpn.protocol.leases_taken import Leases
 from p2pcpn.protocol.outcomes import Outcomes
+from p2pcpn.protocol.recalls import Recalls
 from p2pcpn.protocol.receipts import Receipts
 from p2pcpn.protocol.turns import STARTED_AFTER_S, Batch, Turns
 from p2pcpn.protocol.work import TOKEN_BITS, LeaseTaken, Piece, Work, Works
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Extend, Grant, Results, Return, Revoke, Settled
-from p2pcpn.wire.statements import Lease, Segment, Signed, opened
+from p2pcpn.wire.messages import Extend, Grant, Recall, Results, Return, Revoke, Settled
+from p2pcpn.wire.statements import Lease, Segment, Signed, opened, read
+
+# Signatures of an owner's own node that are not looked at yet: 4 ms of checking.
+DOUBTS_MAX = 64
 
 
 class Worker:
@@ -54,6 +59,8 @@ class Worker:
         self.works = self._works.jobs
         self._leases = Leases(self._sessions)
         self._outcomes = Outcomes(self.turns, self._leases, Receipts(me, rules.swarm_key), self.journal)
+        self._doubts: deque[tuple[Work, NodeId, Signed, type[Segment] | type[Lease]]] = deque()
+        self._recalls = Recalls(self.turns, self._leases, lambda: self.running_positions())
         self._tick_at: float | None = None
         self._now = 0.0
 
@@ -103,14 +110,60 @@ class Worker:
             work.grantor = sender
             self.journal.lost(work, self._now)
 
-    def extended(self, message: Extend, now: float) -> None:
-        """A segment's header and some of its pages. Raises :class:`PeerError` unless the owner signed for them."""
-        said = opened(message.segment, Segment)
+    def extended(self, sender: Contact, key: bytes, message: Extend) -> list[Effect]:
+        """A segment's header and some of its pages. Raises :class:`PeerError` unless the owner signed for them.
+
+        What the owner's own node says is believed until :meth:`prove` looks at the signature.
+        """
+        said = read(message.segment, Segment)
         work = self.works.get(said.job)
         if work is None:
-            return
+            return []
         work.authority.require_owner(message.segment)
+        later = key == work.authority.spec.grantor
+        if not later:
+            opened(message.segment, Segment)
         self.pages.extend(message, said)
+        return self._doubt(work, sender, message.segment, Segment) if later else []
+
+    def _doubt(self, work: Work, sender: Contact, envelope: Signed, kind: type[Segment] | type[Lease]) -> list[Effect]:
+        """Look at that signature afterwards: the session has shown already who says it."""
+        if len(self._doubts) >= DOUBTS_MAX:  # who says more than we can check waits for it
+            opened(envelope, kind)
+            return []
+        self._doubts.append((work, NodeId(sender.id), envelope, kind))
+        return [Afterwards()] if len(self._doubts) == 1 else []
+
+    def prove(self, now: float) -> list[Effect]:
+        """Check one signature that was believed; the next turn takes the next one, so that none holds up a result.
+
+        Where it is wrong, all that its sender leased us is dropped unrun or stopped, and its session ended.
+        """
+        if not self._doubts:
+            return []
+        work, sender, envelope, kind = self._doubts.popleft()
+        more: list[Effect] = [Afterwards()] if self._doubts else []
+        try:
+            opened(envelope, kind)
+        except PeerError as error:
+            self._now = now
+            more += [*self._condemn(work, sender, now), Hangup(sender, str(error)[: limits.REASON_CHARS_MAX])]
+        return more
+
+    def _condemn(self, work: Work, sender: NodeId, now: float) -> list[Effect]:
+        everything: list[Span] = [(0, limits.TASKS_PER_JOB_MAX)]
+        for lease, count in self.turns.drop(work, everything, sender):
+            self._leases.ended(work, lease, count, now)
+        effects: list[Effect] = []
+        for batch in self.turns.batches.values():
+            if batch.work is work and batch.lease.grantor.id == sender:
+                left = range(batch.done, batch.count)
+                batch.revoked.update(left)
+                batch.killed = True
+                effects.append(StopRun(batch.number, tuple(left), True))
+        self.pages.forget(work.job)
+        self._works.changed(work, now)
+        return effects
 
     def granted(self, sender: Contact, key: bytes, message: Grant, now: float) -> list[Effect]:
         """A lease. What cannot be run is returned with the reason; the rest is queued and started.
@@ -121,7 +174,7 @@ class Worker:
         self._now = now
         if message.lease.key != key:
             raise PeerError("a lease is signed by another peer than the one that sends it")
-        said = opened(message.lease, Lease)
+        said = read(message.lease, Lease)
         work = self.works.get(said.job)
         if work is None:
             known = self._works.takes(NodeId(sender.id))
@@ -152,9 +205,10 @@ class Worker:
             return [Tell(sender, Return(work.job, said.token, said.spans, *why_not))]
         self._leases.take(work, lease, now)
         work.slots = max(1, min(message.slots, self.slots))
+        self._recalls.granted(work)
         self._works.changed(work, now)
         self.turns.add(work, pieces)
-        return self._start(now)
+        return self._start(now) + self._doubt(work, sender, message.lease, Lease)
 
     def _why_not(self, work: Work, found: dict[int, PageKept] | None, count: int) -> tuple[str, str] | None:
         """(code, words) when a lease cannot be run here."""
@@ -209,6 +263,16 @@ class Worker:
         self._works.changed(work, now)
         return effects + self._start(now)
 
+    def recalled(self, sender: Contact, message: Recall, now: float) -> list[Effect]:
+        """Somebody idles: the grantor wants tasks back that have not started."""
+        self._now = now
+        work = self.works.get(message.job)
+        if work is None:
+            return []
+        effects = self._recalls.recalled(work, message.count, NodeId(sender.id), now)
+        self._works.changed(work, now)
+        return effects + self._start(now)
+
     def settled(self, sender: Contact, message: Settled) -> list[Effect]:
         """These receipts lie on enough holders (or with a steward): the journal may forget them."""
         work = self.works.get(message.job)
@@ -246,6 +310,10 @@ class Worker:
         """The runtime cannot run a batch at all. A blob that is not here may come again; all else is declined."""
         return self._over(number, now, lambda batch: self._outcomes.refused(batch, why, now))
 
+    def cut(self, number: int, count: int, now: float) -> list[Effect]:
+        """What :class:`CutRun` came to: the runtime ends a batch before position ``count`` (its old end: it cannot)."""
+        return self._over(number, now, lambda batch: self._recalls.cut(batch, count, now))
+
     def printed(self, number: int, position: int, stream: int, data: bytes) -> list[Effect]:
         """A running task printed something: told at once where the grantor listens, and again with its result."""
         batch = self.turns.batches.get(number)
@@ -260,6 +328,7 @@ class Worker:
         if batch is None:
             return []
         effects = act(batch)
+        self._recalls.over(batch.work)
         self._works.changed(batch.work, now)
         return effects + self._start(now)
 
@@ -275,7 +344,7 @@ class Worker:
             effects.append(_run(*turn))
         if self.turns.batches and self._tick_at is None:
             self._tick_at = now + STARTED_AFTER_S
-        return effects
+        return effects + self._recalls.due(now)
 
     # --- sessions and time -----------------------------------------------------------------------------------------
 
@@ -313,7 +382,10 @@ class Worker:
 
     def deadline(self) -> float | None:
         """When :meth:`expire` is due."""
-        times = (self._tick_at, self._leases.deadline(), self.journal.deadline(), self._works.deadline())
+        times = (
+            self._tick_at, self._leases.deadline(), self.journal.deadline(), self._works.deadline(),
+            self._recalls.deadline(),
+        )  # fmt: skip
         return min((time for time in times if time is not None), default=None)
 
     def expire(self, now: float) -> list[Effect]:
@@ -324,7 +396,7 @@ class Worker:
         for work in given_up:
             self._works.changed(work, now)
         self._works.expire(now)
-        return effects + offers
+        return effects + offers + self._recalls.due(now)
 
     def _started(self, now: float) -> list[Effect]:
         """Tell of tasks that have run for a while and were not told of yet."""
@@ -364,4 +436,5 @@ def _run(batch: Batch, piece: Piece) -> Run:
     return Run(
         batch.number, authority.owner, authority.spec.code, piece.lease.code_key, piece.functions, piece.numbers,
         piece.arguments, piece.lease.digest_key, authority.spec.output, authority.spec.render,
+        piece.parts,
     )  # fmt: skip

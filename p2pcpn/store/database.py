@@ -39,6 +39,9 @@ Key = tuple[bytes | int | str, ...]
 Value = tuple[bytes | int | float | str | None, ...]
 T = TypeVar("T")
 
+# Transactions follow each other no sooner, unless somebody waits: one costs the writer's thread, and through the
+# interpreter lock the event loop, as much as forty rows. A commit that comes after a pause begins at once.
+APART_S = 0.005
 # A row costs sqlite and the queue about this much beside its bytes.
 _ROW_BYTES = 100
 
@@ -91,6 +94,8 @@ class Database:
         self._wake = threading.Condition()
         self._queue: deque[_Commit] = deque()
         self._queued_bytes = 0
+        self._asleep = False  # the writer waits for a first commit
+        self._hurry = False  # somebody waits for the commits
         self._closing = False
         self._commits = self._transactions = self._failed = 0
         self._corrupt: list[Path] = []
@@ -168,7 +173,7 @@ class Database:
     def close(self) -> None:
         """Flush what was committed, then close. Commits that come later are refused. May be called twice."""
         with self._wake:
-            self._closing = True
+            self._closing = self._hurry = True
             self._wake.notify()
         self._thread.join()
         with self._reading:
@@ -220,13 +225,16 @@ class Database:
 
     # --- The writer's thread ---------------------------------------------------------------------------------------
 
-    def _enqueue(self, commit: _Commit) -> None:
+    def _enqueue(self, commit: _Commit, *, hurry: bool = False) -> None:
         with self._wake:
             behind = self._queued_bytes > 0 and self._queued_bytes + commit.queued_bytes > limits.STORE_QUEUE_BYTES_MAX
             if not self._closing and not behind:
                 self._queue.append(commit)
                 self._queued_bytes += commit.queued_bytes
-                self._wake.notify()
+                self._hurry = self._hurry or hurry
+                if self._asleep or hurry:
+                    self._asleep = False
+                    self._wake.notify()
                 return
         self._failed += 1
         if commit.done is not None:
@@ -243,21 +251,27 @@ class Database:
             errors.append(error)
             ended.set()
 
-        self._enqueue(_Commit(lambda connection: results.append(work(connection)), done))
+        self._enqueue(_Commit(lambda connection: results.append(work(connection)), done), hurry=True)
         ended.wait()
         if errors[0] is not None:
             raise errors[0]
         return results[-1]
 
     def _run(self) -> None:
+        began = float("-inf")  # the last transaction
         while True:
             with self._wake:
-                while not self._queue and not self._closing:
-                    self._wake.wait()
+                self._asleep = True
+                self._wake.wait_for(lambda: self._queue or self._closing)
+                self._asleep = False
                 if not self._queue:
                     return
+                if (rest_s := began + APART_S - time.monotonic()) > 0:
+                    self._wake.wait_for(lambda: self._hurry, rest_s)
+                began = time.monotonic()
                 commits = tuple(self._queue)
                 self._queue.clear()
+                self._hurry = self._closing
             self._flush(commits)
             with self._wake:
                 self._queued_bytes -= sum(commit.queued_bytes for commit in commits)
