@@ -332,8 +332,27 @@ WORKER_PARTS_BYTES_MAX: Final = 64 << 20
 
 # --- What a submitting program holds ---------------------------------------------------------------------------------
 # Pickled arguments of tasks that wait or run, and what each task keeps beside them: a future of 140 bytes, its place in
-# a table, a tuple and the pickle's own header. 512 MiB are 1.2 million calls without arguments, or 5,000 of 100 KB.
+# a table, a tuple and the pickle's own header (*measured* 319). 512 MiB are 1.5 million no-ops, or 5,000 calls of 100 KB.
 QUEUE_BYTES: Final = 512 << 20
-CALL_BYTES: Final = 384
+CALL_BYTES: Final = 320
 # Items of a map are taken in, and travel, in blocks of at most so many: 2,048 pickled integers are 10 KB.
 MAP_BLOCK_ITEMS: Final = 2048
+# Requests that one message answers: 64 segments that were put off together (see proving.py), four times over.
+ANSWERS_TOGETHER_MAX: Final = 256
+
+# --- Bulk: what somebody waits for goes first -------------------------------------------------------------------------
+# Copies for those who keep a job wait while others wait for data, but no longer than this: a submitter that dies takes
+# at most a second of its copies with it, and tasks that are handed to no peer by then.
+LATER_S: Final = 1.0
+# Nobody has waited for data for so long: two turns of a busy loop.
+QUIET_S: Final = 0.05
+# What may wait in this way for one peer, and on a program's own node before it cuts no more tasks: two seconds of a
+# fast network.
+LATER_ITEMS_MAX: Final = 4096
+LATER_BYTES_MAX: Final = 256 << 20
+# Blobs that are in memory and not on disk. Above the first, those that need no disk (their job does, for a while) go
+# there all the same, in their turn; above the second at once, and whoever brings more waits for the disk.
+HELD_BYTES: Final = 64 << 20
+HELD_BYTES_MAX: Final = 128 << 20
+# A program's own node has no disk that outlives it: arguments and results of its tasks stay in memory up to here.
+VOLATILE_BYTES_MAX: Final = 256 << 20

@@ -36,6 +36,7 @@ from p2pcpn.node.mishaps import Mishaps
 from p2pcpn.node.performing import Performer
 from p2pcpn.node.questions import Questions
 from p2pcpn.node.runs import Runs
+from p2pcpn.node.rush import Rush
 from p2pcpn.node.sessions import News, Sessions
 from p2pcpn.node.shelf import Shelf
 from p2pcpn.node.timer import Timer
@@ -138,17 +139,19 @@ class Overlay:
         udp, tcp = bind_pair(*parse_address(self.config.listen))
         self._undo += [udp.close, tcp.close]
         self.address: Address = udp.getsockname()[:2]
+        self.rush = Rush(self.loop)
         self._open_store()
         self.peer = make_peer(self.config, self.keypair, self.swarm_key, self.boot, self.address, self.loop.time())
         self.timer = Timer(self.loop, self.peer.deadline, self._due, self.mishaps.note)
         self._undo.append(self.timer.close)
-        self.sessions = Sessions(self.id, self.loop)
+        self.sessions = Sessions(self.id, self.loop, self.rush)
         self._undo.append(self.sessions.close)
         self.questions = Questions(self.loop)
         self._undo.append(self.questions.close)
         self.library = Library(
             shelf=self.shelf, database=self.database, sessions=self.sessions, questions=self.questions,
             counters=self.counters, ask=self.request, wanted=self.peer.knows_job,
+            granted=self.peer.grantors.__contains__, rush=self.rush,
         )  # fmt: skip
         self.runs = Runs(self.peer.worker, self.shelf, self.follow, self.loop.time, self.spawn)
         self.peer.worker.running_positions = self.runs.running
@@ -179,7 +182,9 @@ class Overlay:
         self._undo.append(lambda: self.loop.run_in_executor(None, self.database.close))
         self.boot = self.database.next_boot()
         store = BlobStore(self.data_dir / "blobs", quota_bytes=self.config.disk_bytes, durable=durable)
-        self.shelf = Shelf(store, self.database)
+        volatile = self._temporary is not None and not self.roles & Role.STORAGE
+        self.shelf = Shelf(store, self.database, None if durable else self.rush, volatile=volatile)
+        self._undo.append(self.shelf.close)
         if self._temporary is None:
             self._undo.append(self.shelf.flush)
 
@@ -309,12 +314,6 @@ class Overlay:
         self._perform(self.peer.expire(now))
         self.timer.arm()
 
-    def afterwards(self) -> None:
-        """The turn is over that asked for it."""
-        if not self._closing:
-            self._perform(self.peer.afterwards(self.loop.time()))
-            self.timer.arm()
-
     def follow(self, effects: Sequence[fx.Effect]) -> None:
         """Perform effects that came from outside an input above."""
         if not self._closing:
@@ -369,15 +368,21 @@ class Overlay:
         return await self.questions.poll(ask, wait_s)
 
     async def request(
-        self, to: Contact, make: Callable[[int], m.Message], wait_s: float = REQUEST_WAIT_S, blob_bytes_max: int = 0
+        self,
+        to: Contact,
+        make: Callable[[int], m.Message],
+        wait_s: float = REQUEST_WAIT_S,
+        blob_bytes_max: int = 0,
+        take: Callable[[m.BlobData], None] | None = None,
     ) -> m.Message:
-        """Ask ``to`` over a session and return its answer; ``blob_bytes_max`` where a blob is asked for.
+        """Ask ``to`` over a session and return its answer; ``blob_bytes_max`` where a blob is asked for, ``take`` where
+        its parts are to go.
 
         Raises :class:`Unreachable` after ``wait_s`` of silence.
         """
         number = self.peer.next_request()
         return await self.questions.request(
-            NodeId(to.id), number, lambda: self.follow([fx.Tell(to, make(number))]), wait_s, blob_bytes_max
+            NodeId(to.id), number, lambda: self.follow([fx.Tell(to, make(number))]), wait_s, blob_bytes_max, take
         )
 
     # --- small facts -------------------------------------------------------------------------------------------------
@@ -386,7 +391,7 @@ class Overlay:
     def congested(self) -> bool:
         """Whether so much waits for sessions or the disk that a program which has more to say should wait, too."""
         waiting = self.sessions.held_bytes + self.peer.lines.held_bytes + self.shelf.unwritten_bytes
-        return waiting > limits.CONGESTED_BYTES
+        return waiting > limits.CONGESTED_BYTES or self.sessions.later_bytes > limits.LATER_BYTES_MAX
 
     def statistics(self) -> dict[str, dict[str, int]]:
         """Every counter of the node, by part."""

@@ -45,7 +45,6 @@ class Performer:
             fx.StopRun: overlay.runs.stop,
             fx.CutRun: overlay.runs.cut,
             fx.Notify: self._notify,
-            fx.Afterwards: lambda _: overlay.loop.call_soon(overlay.afterwards),
         }
 
     def perform(self, effects: Sequence[fx.Effect]) -> None:
@@ -132,13 +131,7 @@ class Performer:
     async def _gathering(self, effect: fx.Gather) -> None:
         overlay = self._overlay
         try:
-            for name in effect.blobs:
-                if not overlay.shelf.is_on_disk(name):
-                    data = await overlay.library.fetch_blob(name, [effect.sender])
-                    overlay.shelf.put(name, data, effect.job, effect.retention_s)
-            await overlay.shelf.flush()
-            if not all(map(overlay.shelf.is_on_disk, effect.blobs)):
-                raise StoreError("the disk did not take its blobs")
+            await overlay.library.gather(effect.blobs, effect.sender, effect.job, effect.retention_s)
         except (PeerError, StoreError) as error:
             overlay.counters["blobs not had"] += 1
             log.info("a log segment of job %s is not kept: %s", effect.job.hex()[:8], error)

@@ -214,20 +214,26 @@ class Custody:
     def answer(self, peer: NodeId, message: Answer, now: float) -> list[Effect]:
         """A steward or holder answered: what we sent is on its disk, or it refused."""
         self._now = now
-        trustee, holder = self.stewards.get(peer), self.copies.holders.get(peer)
-        ours = (trustee is not None and message.request in trustee.unanswered) or (
-            holder is not None and message.request in holder.awaited
-        )
+        ours = [request for request in (message.request, *message.also) if self._awaits(peer, request)]
         if not ours:
             return []
         if message.code != AnswerCode.DONE:
             return self._lose(peer, now + REFUSED_S)
         self._vigil.answered(peer)
-        if self.stewards.answered(peer, message.request):
-            return self._report_kept()
-        self.copies.answered(peer, message.request)
-        assert holder is not None
-        return self._catch_up(holder) + self._enough() + self._report()
+        holder = self.copies.holders.get(peer)
+        logged = [request for request in ours if not self.stewards.answered(peer, request)]
+        effects = self._report_kept() if len(logged) < len(ours) else []
+        if logged:
+            assert holder is not None
+            for request in logged:
+                self.copies.answered(peer, request)
+            effects += self._catch_up(holder) + self._enough() + self._report()
+        return effects
+
+    def _awaits(self, peer: NodeId, request: int) -> bool:
+        """Whether that peer was asked so and has not answered."""
+        trustee, holder = self.stewards.get(peer), self.copies.holders.get(peer)
+        return bool((trustee and request in trustee.unanswered) or (holder and request in holder.awaited))
 
     # --- peers come and go -------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ on a virtual network. An effect that must wait for the disk carries what follows
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -57,15 +58,24 @@ class Tell(Effect):
     message: Message
 
 
+class Turn(Enum):
+    """When a blob is sent: what somebody waits for goes before what is only a copy."""
+
+    NOW = 0  # in order with what is told before and after
+    LATER = 1  # a copy: when nothing else is to be sent, or after ``limits.LATER_S``
+    HURRY = 2  # a copy that was told LATER is needed now; nothing, where it was sent already
+
+
 @dataclass(frozen=True, slots=True)
 class TellBlob(Effect):
-    """Send the blob ``digest`` to ``to`` as :class:`PutBlob` parts, in order with what is told before and after."""
+    """Send the blob ``digest`` to ``to`` as :class:`PutBlob` parts, when its ``turn`` has come."""
 
     to: Contact
     request: int
     digest: bytes
     job: bytes
     retention_s: float
+    turn: Turn = Turn.NOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +110,7 @@ class TransmitBlob(Effect):
     digest: bytes
     job: bytes
     retention_s: float
+    turn: Turn = Turn.NOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +122,6 @@ class TransmitLog(Effect):
     job: bytes
     epoch: int
     number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Afterwards(Effect):
-    """Call ``peer.afterwards(now)`` soon, once all effects before this one were performed."""
 
 
 @dataclass(frozen=True, slots=True)

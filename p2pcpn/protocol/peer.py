@@ -51,6 +51,7 @@ from p2pcpn.protocol.membership import Alive, Dead, Left, Membership, Suspected,
 from p2pcpn.protocol.neighbourhood import Neighbourhood
 from p2pcpn.protocol.offers import Capacity, Offers
 from p2pcpn.protocol.pairs import PairFailed, PairMade, Pairs
+from p2pcpn.protocol.proving import Proving, together
 from p2pcpn.protocol.requests import Requests
 from p2pcpn.protocol.roundtrip import RoundTrips
 from p2pcpn.protocol.setup import Setup
@@ -71,6 +72,7 @@ from p2pcpn.wire.statements import (
     Receipt,
     Record,
     Role,
+    Segment,
     Signed,
     Statement,
     opened,
@@ -125,6 +127,7 @@ class Peer:
             me=me, contact=lambda: self.contact, boot=setup.boot, rules=setup.rules, capacity=self._capacity,
             rtt_s=self.rtt_s, rng=rng,
         )  # fmt: skip
+        self.proving = Proving()
         self.steward = Steward(me=me, storing=self.storing, wall=wall, granting=self.counts)
         self.jobs = Jobs(
             me=me, contact=lambda: self.contact, rules=setup.rules, storing=self.storing, request=self.next_request,
@@ -174,10 +177,6 @@ class Peer:
             return []
         return self.perform(self._message(contact, key, message, now), now)
 
-    def afterwards(self, now: float) -> list[Effect]:
-        """What :class:`Afterwards` asked for: what may follow a reply, and must not hold it up."""
-        return self.perform(self.worker.prove(now), now)
-
     def _message(self, contact: Contact, key: bytes, message: m.Message, now: float) -> list[Effect]:
         try:
             return self._dispatch(contact, key, message, now)
@@ -192,14 +191,33 @@ class Peer:
             return [Hangup(node, str(error)[: limits.REASON_CHARS_MAX])]
         return []
 
-    def _kept(self, now: float) -> list[Effect]:
-        """Segments that the steward put off."""
+    def _extended(self, contact: Contact, key: bytes, message: m.Extend, now: float) -> list[Effect]:
+        """Tasks: at once for the worker; the copy that a steward keeps can wait until nobody does."""
+        job = read(message.segment, Segment).job
+        known = self.worker.works.get(job) or self.steward.jobs.get(job)
+        if known is None or known.authority.spec.grantor != key:
+            self.worker.extended(message, believed=False)
+            return self.steward.extended(contact, message) if message.keep else []
+        self.worker.extended(message, believed=True)
+        self.proving.put_off(contact, message, now)
+        return self._prove(now)
+
+    def _prove(self, now: float) -> list[Effect]:
+        """Prove what was believed long enough, and keep it where this peer is to keep it."""
+        right, wrong = self.proving.due(now)
         effects: list[Effect] = []
-        for sender, message in self.steward.due(now):
-            try:
-                effects += self.steward.extended(sender, message)
-            except PeerError as error:
-                effects += self._refused(NodeId(sender.id), message, error)
+        for sender, message in right:
+            if message.keep:
+                try:
+                    effects += self.steward.extended(sender, message)
+                except PeerError as error:
+                    effects += self._refused(NodeId(sender.id), message, error)
+        effects = together(effects)
+        for sender, message, why in wrong:
+            node = NodeId(sender.id)
+            self.counters["disproved Extend"] += 1
+            effects += self.worker.condemn(read(message.segment, Segment).job, node, now)
+            effects.append(Hangup(node, str(why)[: limits.REASON_CHARS_MAX]))
         return effects
 
     def _dispatch(self, contact: Contact, key: bytes, message: m.Message, now: float) -> list[Effect]:
@@ -218,11 +236,7 @@ class Peer:
             case m.Answer():
                 return [e for g in list(self.grantors.values()) for e in g.answered(NodeId(contact.id), message, now)]
             case m.Extend():
-                effects = self.worker.extended(contact, key, message)
-                if message.keep:
-                    self.steward.put_off(contact, message, now)
-                    effects += self._kept(now)
-                return effects
+                return self._extended(contact, key, message, now)
             case m.Introduce():
                 effects = self.worker.introduced(contact, key, message.spec, now)
                 return effects + (self.steward.introduced(contact, message) if message.keep else [])
@@ -290,7 +304,7 @@ class Peer:
         self.worker.taken(contact, key, message.handover, job)
         if message.request == 0:
             return []
-        kept = self._kept(float("inf"))  # what was said before
+        kept = self._prove(float("inf"))  # what was said before
         mine, effects = self.steward.taken(contact, message, job)
         return [*kept, *effects, Load(job)] if mine and job not in self.grantors else kept + effects
 
@@ -572,7 +586,7 @@ class Peer:
         times = [
             self.pairs.deadline(), self.dht.deadline(), self.membership.deadline(), self.gossip.deadline(),
             self.neighbourhood.deadline(), self.requests.deadline(), self.offers.deadline(), self.worker.deadline(),
-            self.announcement.deadline(), self.steward.deadline(), self.jobs.deadline(),
+            self.announcement.deadline(), self.proving.deadline(), self.jobs.deadline(),
         ]  # fmt: skip
         return min((time for time in times if time is not None), default=None)
 
@@ -587,7 +601,7 @@ class Peer:
         effects += self.explaining.told(self.requests.expire(now))
         effects += self.offers.expire(now)
         effects += self.worker.expire(now)
-        effects += self._kept(now)
+        effects += self._prove(now)
         effects += self.jobs.expire(now)
         effects += self._announced(self.announcement.expire(now))
         return self.perform(effects, now)

@@ -96,11 +96,6 @@ class Foreign:
     disk_bytes: int = 0
 
 
-# A copy may wait so long, and no more than that in memory. It delays its acknowledgement, never a task.
-PUT_OFF_S = 0.005
-PUT_OFF_BYTES_MAX = 1 << 20
-
-
 class Steward:
     """See the module.
 
@@ -124,9 +119,6 @@ class Steward:
         self.quota = Quota(limits.STEWARD_BYTES_MAX, limits.STEWARD_BYTES_PER_OWNER_MAX)
         self._by_owner: Counter[bytes] = Counter()
         self._by_grantor: Counter[NodeId] = Counter()  # logs of jobs that are not kept here
-        self._put_off: list[tuple[Contact, Extend]] = []
-        self._put_off_bytes = 0
-        self._put_off_until: float | None = None
 
     def restore(self, kept: Kept) -> None:
         """A job read from disk at start."""
@@ -208,27 +200,6 @@ class Steward:
             _bytes(kept.close), _bytes(kept.cancel), _bytes(authority.signed_handover),
         )  # fmt: skip
         return _commit(sender, request, Write("jobs", (authority.job,), row))
-
-    def put_off(self, sender: Contact, message: Extend, now: float) -> None:
-        """Keep that segment a little later: nobody waits for a copy, and this peer may have to run its tasks first."""
-        self._put_off.append((sender, message))
-        self._put_off_bytes += len(message.segment.body) + sum(map(len, message.pages))
-        if self._put_off_bytes > PUT_OFF_BYTES_MAX:
-            self._put_off_until = now
-        elif self._put_off_until is None:
-            self._put_off_until = now + PUT_OFF_S
-
-    def deadline(self) -> float | None:
-        """When :meth:`due` has something."""
-        return self._put_off_until
-
-    def due(self, now: float) -> list[tuple[Contact, Extend]]:
-        """What was put off long enough, for :meth:`extended`."""
-        if self._put_off_until is None or now < self._put_off_until:
-            return []
-        found, self._put_off = self._put_off, []
-        self._put_off_bytes, self._put_off_until = 0, None
-        return found
 
     def extended(self, sender: Contact, message: Extend) -> list[Effect]:
         """Keep a segment with all its pages: the next in the chain, or one that is held already."""

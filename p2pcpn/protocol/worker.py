@@ -13,7 +13,6 @@ comes to (``outcomes``) is stated in a receipt (``receipts``) that is journalled
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 
 from p2pcpn import limits
@@ -22,7 +21,7 @@ from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol import journal
 from p2pcpn.protocol.admission import Rules, reason_against, reason_packages
 from p2pcpn.protocol.authority import Authority
-from p2pcpn.protocol.effects import Afterwards, Effect, Hangup, Run, StopRun, Tell
+from p2pcpn.protocol.effects import Effect, Run, StopRun, Tell
 from p2pcpn.protocol.intervals import Span, merged, without
 from p2pcpn.protocol.journal import Journal
 from p2pcpn.protocol.leased_pages import LeasedPages, PageKept, covered, pieces_of
@@ -36,10 +35,6 @@ from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Extend, Grant, Recall, Results, Return, Revoke, Settled
 from p2pcpn.wire.statements import Lease, Segment, Signed, opened, read
-
-# Signatures of an owner's own node that are not looked at yet: 4 ms of checking.
-DOUBTS_MAX = 64
-
 
 class Worker:
     """See the module. ``running()`` tells, per batch, the position that its worker process is at."""
@@ -59,7 +54,6 @@ class Worker:
         self.works = self._works.jobs
         self._leases = Leases(self._sessions)
         self._outcomes = Outcomes(self.turns, self._leases, Receipts(me, rules.swarm_key), self.journal)
-        self._doubts: deque[tuple[Work, NodeId, Signed, type[Segment] | type[Lease]]] = deque()
         self._recalls = Recalls(self.turns, self._leases, lambda: self.running_positions())
         self._tick_at: float | None = None
         self._now = 0.0
@@ -110,47 +104,22 @@ class Worker:
             work.grantor = sender
             self.journal.lost(work, self._now)
 
-    def extended(self, sender: Contact, key: bytes, message: Extend) -> list[Effect]:
+    def extended(self, message: Extend, *, believed: bool) -> None:
         """A segment's header and some of its pages. Raises :class:`PeerError` unless the owner signed for them.
 
-        What the owner's own node says is believed until :meth:`prove` looks at the signature.
+        What is ``believed`` comes from the owner's own node and is proved afterwards.
         """
-        said = read(message.segment, Segment)
+        said = read(message.segment, Segment) if believed else opened(message.segment, Segment)
         work = self.works.get(said.job)
         if work is None:
-            return []
+            return
         work.authority.require_owner(message.segment)
-        later = key == work.authority.spec.grantor
-        if not later:
-            opened(message.segment, Segment)
         self.pages.extend(message, said)
-        return self._doubt(work, sender, message.segment, Segment) if later else []
-
-    def _doubt(self, work: Work, sender: Contact, envelope: Signed, kind: type[Segment] | type[Lease]) -> list[Effect]:
-        """Look at that signature afterwards: the session has shown already who says it."""
-        if len(self._doubts) >= DOUBTS_MAX:  # who says more than we can check waits for it
-            opened(envelope, kind)
+    def condemn(self, job: bytes, sender: NodeId, now: float) -> list[Effect]:
+        """What ``sender`` said of a job was believed and is not the owner's: nothing of it runs any more."""
+        work = self.works.get(job)
+        if work is None:
             return []
-        self._doubts.append((work, NodeId(sender.id), envelope, kind))
-        return [Afterwards()] if len(self._doubts) == 1 else []
-
-    def prove(self, now: float) -> list[Effect]:
-        """Check one signature that was believed; the next turn takes the next one, so that none holds up a result.
-
-        Where it is wrong, all that its sender leased us is dropped unrun or stopped, and its session ended.
-        """
-        if not self._doubts:
-            return []
-        work, sender, envelope, kind = self._doubts.popleft()
-        more: list[Effect] = [Afterwards()] if self._doubts else []
-        try:
-            opened(envelope, kind)
-        except PeerError as error:
-            self._now = now
-            more += [*self._condemn(work, sender, now), Hangup(sender, str(error)[: limits.REASON_CHARS_MAX])]
-        return more
-
-    def _condemn(self, work: Work, sender: NodeId, now: float) -> list[Effect]:
         everything: list[Span] = [(0, limits.TASKS_PER_JOB_MAX)]
         for lease, count in self.turns.drop(work, everything, sender):
             self._leases.ended(work, lease, count, now)
@@ -174,7 +143,7 @@ class Worker:
         self._now = now
         if message.lease.key != key:
             raise PeerError("a lease is signed by another peer than the one that sends it")
-        said = read(message.lease, Lease)
+        said = read(message.lease, Lease)  # its signer says it, over a session that proves the same key
         work = self.works.get(said.job)
         if work is None:
             known = self._works.takes(NodeId(sender.id))
@@ -208,7 +177,7 @@ class Worker:
         self._recalls.granted(work)
         self._works.changed(work, now)
         self.turns.add(work, pieces)
-        return self._start(now) + self._doubt(work, sender, message.lease, Lease)
+        return self._start(now)
 
     def _why_not(self, work: Work, found: dict[int, PageKept] | None, count: int) -> tuple[str, str] | None:
         """(code, words) when a lease cannot be run here."""

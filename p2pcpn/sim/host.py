@@ -88,6 +88,7 @@ class Host:
             partial(self._follow, self.boot),
             lambda: self.slowness,
             self.world.dies,
+            self._ran,
         )
         peer.worker.running_positions = self.runtime.running
         self.port.receive = self._datagram
@@ -98,6 +99,10 @@ class Host:
         if others:
             effects += peer.perform(peer.dht.bootstrap(others, now), now)
         self._done(effects)
+
+    def _ran(self, owner: bytes, index: int, began: float) -> None:
+        if self.world.ran is not None:
+            self.world.ran(self, owner, index, began)
 
     def crash(self, *, power: bool = False) -> None:
         """The process is gone at once, with ``power`` the whole computer: memory is lost, the disk stays."""
@@ -268,6 +273,10 @@ class Host:
         assert self.runtime is not None
         self.runtime.stop(effect)
 
+    def _cut_run(self, effect: fx.CutRun) -> None:
+        assert self.runtime is not None
+        self.runtime.cut(effect.batch)
+
     def _notify(self, effect: fx.Notify) -> None:
         self.world.checker.notified(self, effect.event)
         for listener in self.listeners:
@@ -292,5 +301,6 @@ _PERFORM: dict[type[fx.Effect], Callable[[Host, Any], None]] = {
     fx.Load: Host._load,
     fx.Run: Host._run,
     fx.StopRun: Host._stop_run,
+    fx.CutRun: Host._cut_run,
     fx.Notify: Host._notify,
 }

@@ -18,6 +18,8 @@ from p2pcpn.wire.statements import ShortText, Signed
 Indices = Annotated[list[U63], Meta(max_length=limits.BATCH_TASKS_MAX)]
 Spans = Annotated[list[tuple[U63, U32]], Meta(max_length=limits.BATCH_TASKS_MAX)]
 Part = Annotated[bytes, Meta(max_length=limits.BLOB_PART_BYTES)]
+# The bytes of a blob are not copied out of the message that brought them.
+BlobPart = Annotated[memoryview, Meta(max_length=limits.BLOB_PART_BYTES)]
 SealedPage = Annotated[bytes, Meta(max_length=limits.MESSAGE_BYTES_MAX)]
 
 
@@ -83,7 +85,7 @@ class Settled(msgspec.Struct, array_like=True, frozen=True, tag=6):
 
 
 class Return(msgspec.Struct, array_like=True, frozen=True, tag=7):
-    """Leased tasks given back unrun. ``code``: "declined", "missing", "late", "leaving"; ``text`` says why."""
+    """Leased tasks given back unrun. ``code``: "declined", "missing", "late", "leaving", "recalled"; ``text`` says why."""
 
     job: Id
     token: U63
@@ -98,6 +100,13 @@ class Revoke(msgspec.Struct, array_like=True, frozen=True, tag=8):
     job: Id
     spans: Spans
     stop: bool
+
+
+class Recall(msgspec.Struct, array_like=True, frozen=True, tag=25):
+    """Others idle: give back up to ``count`` tasks of a job that have not started, by :class:`Return`."""
+
+    job: Id
+    count: Annotated[int, Meta(ge=1, le=limits.BATCH_TASKS_MAX)]
 
 
 class Output(msgspec.Struct, array_like=True, frozen=True, tag=9):
@@ -132,11 +141,15 @@ class Append(msgspec.Struct, array_like=True, frozen=True, tag=12):
 
 
 class Answer(msgspec.Struct, array_like=True, frozen=True, tag=13):
-    """The end of a request: 0 done (for a store: durable on disk), else an :class:`AnswerCode` and words."""
+    """The end of a request: 0 done (for a store: durable on disk), else an :class:`AnswerCode` and words.
+
+    ``also`` are requests that ended with it in the same way.
+    """
 
     request: U63
     code: U16
     text: ShortText
+    also: Annotated[list[U63], Meta(max_length=limits.ANSWERS_TOGETHER_MAX)] = []
 
 
 class AnswerCode:
@@ -207,16 +220,20 @@ class PutBlob(msgspec.Struct, array_like=True, frozen=True, tag=19):
     job: Id
     size_bytes: U63
     offset: U63
-    data: Part
+    data: BlobPart
     retention_s: Seconds
 
 
 class GetBlob(msgspec.Struct, array_like=True, frozen=True, tag=20):
-    """Send a blob from ``offset`` on: answered by :class:`BlobData` parts or an :class:`Answer`."""
+    """Send a blob from ``offset`` on: answered by :class:`BlobData` parts or an :class:`Answer`.
+
+    ``patient``: it is to be kept, and what others wait for may go first.
+    """
 
     request: U63
     digest: Digest
     offset: U63
+    patient: bool = False
 
 
 class BlobData(msgspec.Struct, array_like=True, frozen=True, tag=21):
@@ -226,7 +243,7 @@ class BlobData(msgspec.Struct, array_like=True, frozen=True, tag=21):
     digest: Digest
     size_bytes: U63
     offset: U63
-    data: Part
+    data: BlobPart
 
 
 class ListJobs(msgspec.Struct, array_like=True, frozen=True, tag=22):
@@ -251,6 +268,6 @@ class Goodbye(msgspec.Struct, array_like=True, frozen=True, tag=24):
 
 Message = Union[
     Introduce, Extend, Grant, Progress, Results, Settled, Return, Revoke, Output, Finish, Take, Append, Answer, Ask,
-    JobState, ReadLog, LogData, ReadSegment, PutBlob, GetBlob, BlobData, ListJobs, Jobs, Goodbye,
+    JobState, ReadLog, LogData, ReadSegment, PutBlob, GetBlob, BlobData, ListJobs, Jobs, Goodbye, Recall,
 ]  # fmt: skip
 CODEC: Codec[Message] = Codec(Message, limits.MESSAGE_BYTES_MAX, "message")

@@ -344,7 +344,7 @@ def read(envelope: Signed, expected: type[S]) -> S:
 
 
 # Envelopes verified lately, which cannot change: a segment goes to the worker and to the steward of one peer.
-_VERIFIED_MAX = 64
+_VERIFIED_MAX = 128
 _verified: dict[int, Signed] = {}
 
 
@@ -358,7 +358,12 @@ def opened(envelope: Signed, expected: type[S]) -> S:
         raise PeerError(f"that {expected.__name__} is not in canonical form")
     if not verify(envelope.key, _message(envelope.kind, envelope.body), envelope.signature):
         raise PeerError(f"the signature under that {expected.__name__} is wrong")
+    vouch(envelope)
+    return statement
+
+
+def vouch(envelope: Signed) -> None:
+    """Remember that ``envelope`` is right: its signature was checked, or a statement that names its digest was."""
     if len(_verified) >= _VERIFIED_MAX:
         del _verified[next(iter(_verified))]
     _verified[id(envelope)] = envelope
-    return statement

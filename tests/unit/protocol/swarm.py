@@ -147,13 +147,6 @@ class Member:
                 self.follow(self.peer.worker.died(effect.batch, effect.positions[0], 9, None, swarm.now))
             case fx.Notify():
                 self.events.append(effect.event)
-            case fx.Afterwards():
-                swarm.clock.after(0.0, self.afterwards)
-
-    def afterwards(self) -> None:
-        """The turn that asked for it is over."""
-        if self.alive:
-            self.do(self.peer.afterwards(self.swarm.now))
 
     def ran(self, number: int) -> None:
         """All tasks of a batch end."""
