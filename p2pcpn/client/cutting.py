@@ -6,6 +6,7 @@ task. Whatever the sizes, a segment is within what peers accept (``limits.py``).
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -20,10 +21,13 @@ from p2pcpn.wire.statements import BlobRef, Segment, Signed, signed
 
 # A segment is closed at half of what a message of tasks should hold: its last page may be large.
 SEGMENT_BYTES = limits.SEGMENT_BYTES_MAX // 2
-# A task names two blobs at most: its function and its arguments.
-BLOBS_PER_PAGE_MAX = 2 * limits.PAGE_TASKS_MAX
-# What a reference to a blob takes in a page.
+# What a reference to a blob takes in a page, and the number that stands for one.
 REF_BYTES = 80
+NUMBER_BYTES = 3
+# Whoever runs one task of a page is sent all blobs of that page: so much of them that no page before named.
+PAGE_FRESH_BYTES = 256 << 10
+# Digests of blobs that were named lately, 100 bytes each: as many as a segment can name.
+LATELY_MAX = limits.SEGMENT_TASKS_MAX
 
 Keep = Callable[[BlobRef, bytes], None]
 
@@ -36,12 +40,26 @@ class Blob:
     sealed: bytes
 
 
-Call = tuple[Callee, bytes | Blob]
+@dataclass(slots=True, frozen=True)
+class Parted:
+    """Arguments whose pickle, the ``head``, has buffers beside it."""
+
+    head: bytes | Blob
+    parts: tuple[Blob, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """What all of it comes to, sealed."""
+        head = len(self.head.sealed if isinstance(self.head, Blob) else self.head)
+        return head + sum(part.ref.size_bytes for part in self.parts)
 
 
-def make_blob(keys: JobKeys, data: bytes) -> Blob:
-    """``data`` closed under its own key of the job."""
-    key = keys.blob(data)
+Call = tuple[Callee, bytes | Blob | Parted]
+
+
+def make_blob(keys: JobKeys, data: bytes | memoryview, name: bytes | None = None) -> Blob:
+    """``data``, whose digest is ``name``, closed under its own key of the job."""
+    key = keys.blob_of(digest(data) if name is None else name)
     sealed = seal(key, 0, data)
     return Blob(BlobRef(digest(sealed), len(sealed), key), sealed)
 
@@ -73,6 +91,29 @@ class _Names:
         return True
 
 
+class _Buffers:
+    """The buffers of a page's tasks: each blob once, and which task has which."""
+
+    __slots__ = ("_numbers", "parts", "refs")
+
+    def __init__(self) -> None:
+        self._numbers: dict[bytes, int] = {}
+        self.refs: list[BlobRef] = []
+        self.parts: list[tuple[int, list[int]]] = []
+
+    def add(self, position: int, parts: Sequence[Blob]) -> int:
+        """The task at ``position`` has these; what that takes in the page."""
+        before = len(self.refs)
+        numbers: list[int] = []
+        for part in parts:
+            number = self._numbers.setdefault(part.ref.digest, len(self.refs))
+            if number == len(self.refs):
+                self.refs.append(part.ref)
+            numbers.append(number)
+        self.parts.append((position, numbers))
+        return (len(self.refs) - before) * REF_BYTES + len(numbers) * NUMBER_BYTES + NUMBER_BYTES
+
+
 class Cutter:
     """Cuts the calls of one job, in order. ``keep(ref, sealed)`` keeps the blobs that pages name."""
 
@@ -81,6 +122,7 @@ class Cutter:
         self._job = job
         self._keys = keys
         self._keep = keep
+        self._lately: OrderedDict[bytes, None] = OrderedDict()
         self._number = 0
         self.first = 0  # index of the next task
         self.last = NOTHING  # digest of the last segment
@@ -96,7 +138,7 @@ class Cutter:
             at < len(calls)
             and count < limits.SEGMENT_TASKS_MAX
             and size < SEGMENT_BYTES
-            and len(names.blobs) + BLOBS_PER_PAGE_MAX <= limits.SEGMENT_TASKS_MAX
+            and len(names.blobs) + limits.PAGE_BLOBS_MAX <= limits.SEGMENT_TASKS_MAX
         ):
             most = min(limits.PAGE_TASKS_MAX, limits.SEGMENT_TASKS_MAX - count)
             page, named = self._page(calls, at, most, names)
@@ -126,10 +168,14 @@ class Cutter:
         places: dict[bytes, int] = {}
         numbers: list[int] = []
         arguments: list[bytes | BlobRef] = []
+        buffers = _Buffers()
         named: list[bytes] = []
-        size = 0
-        while at < len(calls) and len(arguments) < most and size < limits.PAGE_BYTES:
+        size = fresh = 0
+        while at < len(calls) and len(arguments) < most and size < limits.PAGE_BYTES and fresh < PAGE_FRESH_BYTES:
             callee, data = calls[at]
+            parts = data.parts if isinstance(data, Parted) else ()
+            if arguments and len(named) + 2 + len(parts) > limits.PAGE_BLOBS_MAX:
+                break
             if not names.take(callee.needs):
                 break
             place = places.get(callee.pickled)
@@ -138,18 +184,35 @@ class Cutter:
                 functions.append(self._function(callee, named))
                 size += min(len(callee.pickled), limits.INLINE_BYTES_MAX)
             numbers.append(place)
-            if isinstance(data, Blob):
-                self._keep(data.ref, data.sealed)
-                named.append(data.ref.digest)
-                arguments.append(data.ref)
+            if parts:
+                size += buffers.add(len(arguments), parts)
+                fresh += sum(self._name(part, named) for part in parts)
+            head = data.head if isinstance(data, Parted) else data
+            if isinstance(head, Blob):
+                fresh += self._name(head, named)
+                arguments.append(head.ref)
                 size += REF_BYTES
             else:
-                arguments.append(data)
-                size += len(data) + 3
+                arguments.append(head)
+                size += len(head) + 3
             at += 1
         if not arguments:
             return None, named
-        return TaskPage(functions, numbers if len(functions) > 1 else None, arguments), named
+        page = TaskPage(functions, numbers if len(functions) > 1 else None, arguments, buffers.refs, buffers.parts)
+        return page, named
+
+    def _name(self, blob: Blob, named: list[bytes]) -> int:
+        """A page names ``blob``: how many bytes that adds to what was named lately."""
+        name = blob.ref.digest
+        named.append(name)
+        if name in self._lately:
+            self._lately.move_to_end(name)
+            return 0
+        self._keep(blob.ref, blob.sealed)
+        self._lately[name] = None
+        if len(self._lately) > LATELY_MAX:
+            self._lately.popitem(last=False)
+        return blob.ref.size_bytes
 
     def _function(self, callee: Callee, named: list[bytes]) -> bytes | BlobRef:
         """The function as it stands in a page: its pickle, or the name of the blob that a large one was made once."""

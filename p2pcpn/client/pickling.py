@@ -17,12 +17,13 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 from p2pcpn import limits
 from p2pcpn.client.bundle import Bundle, is_project_module
 from p2pcpn.client.options import fits_wire
 from p2pcpn.client.requirements import needed_packages
+from p2pcpn.errors import UsageError
 from p2pcpn.wire.statements import BlobRef
 
 _MAIN = b"__main__"
@@ -30,17 +31,31 @@ _MAIN = b"__main__"
 _by_value = threading.Lock()
 
 
-def dumps(value: object) -> bytes:
-    """``value`` so that a worker can load it. Raises whatever the value raises when it cannot be pickled."""
+class Buffers(Protocol):
+    """Takes the buffers that leave a pickle, in order; :meth:`clear` when it is made anew."""
+
+    def __call__(self, buffer: pickle.PickleBuffer) -> bool: ...
+    def clear(self) -> None: ...
+
+
+def dumps(value: object, buffers: Buffers | None = None) -> bytes:
+    """``value`` so that a worker can load it. Raises whatever the value raises when it cannot be pickled.
+
+    ``buffers``, a ``buffer_callback``, takes the buffers that are not to stand in the pickle.
+    """
     try:
-        data = pickle.dumps(value, protocol=5)
+        data = pickle.dumps(value, protocol=5, buffer_callback=buffers)
         if _MAIN not in data:
             return data
+    except UsageError:
+        raise
     except Exception:  # cloudpickle can do more; its own error is the one that tells why not
         pass
     import cloudpickle
 
-    result: bytes = cloudpickle.dumps(value, protocol=5)
+    if buffers is not None:
+        buffers.clear()
+    result: bytes = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers)
     return result
 
 

@@ -2,32 +2,63 @@
 
 Turns :class:`Run` into the runtime's :class:`Batch` (bringing blobs and the project's modules), and what the processes
 report into the machine's events. Nothing is decided and nothing is unpickled here.
+
+A batch whose blobs are still on their way to the disk waits for them, and large ones are opened in a thread, one at a
+time: sessions and timers do not wait for 200 MB.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Final
 
 from p2pcpn.errors import PeerError, StoreError, UsageError
 from p2pcpn.node.shelf import Shelf
-from p2pcpn.protocol.effects import Effect, Run, StopRun
+from p2pcpn.protocol.effects import CutRun, Effect, Run, StopRun
 from p2pcpn.protocol.worker import Worker
 from p2pcpn.runtime.function import Batch, Died, Event, FunctionRuntime, GroupKey
 from p2pcpn.runtime.function.messages import Finished
+from p2pcpn.runtime.function.sharing import Name, SharedFile, filled
+from p2pcpn.wire.codec import Buffer
 from p2pcpn.wire.sealing import unseal
 from p2pcpn.wire.statements import BlobRef
 
+# Opening so much takes a millisecond or two.
+OPENED_AT_ONCE_BYTES: Final = 4 << 20
+# How long a blob that has arrived may take to the disk, and how often its progress is asked for.
+WRITTEN_WAIT_S: Final = 10.0
+WRITTEN_WAITS: Final = 6
+
+
+class _Missing(PeerError):
+    def __init__(self, digest: bytes) -> None:
+        super().__init__(f"the blob {digest.hex()[:8]} is not here")
+        self.digest = digest
+
 
 class Runs:
-    """Performs :class:`Run` and :class:`StopRun`; ``perform`` takes the effects that follow."""
+    """Performs :class:`Run`, :class:`StopRun` and :class:`CutRun`; ``perform`` takes the effects that follow.
+
+    ``spawn`` runs a coroutine for as long as the node lives.
+    """
 
     def __init__(
-        self, worker: Worker, shelf: Shelf, perform: Callable[[list[Effect]], None], now: Callable[[], float]
+        self,
+        worker: Worker,
+        shelf: Shelf,
+        perform: Callable[[list[Effect]], None],
+        now: Callable[[], float],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
         self._worker = worker
         self._shelf = shelf
         self._perform = perform
         self._now = now
+        self._spawn = spawn
+        self._preparing: dict[int, set[int]] = {}  # batches that wait for their blobs, and what was dropped of them
+        self._opening = asyncio.Lock()
         self.runtime: FunctionRuntime | None = None
 
     def running(self) -> dict[int, int]:
@@ -37,8 +68,16 @@ class Runs:
     def start(self, effect: Run) -> None:
         """Hand a batch to the runtime; what is missing for it is reported as a refusal."""
         assert self.runtime is not None, "a peer without slots is leased nothing"
+        if effect.parts is not None and self._unopened(effect):
+            self._prepare(effect, None, set())
+        else:
+            self._start(effect, set())
+
+    def _start(self, effect: Run, dropped: set[int]) -> None:
+        assert self.runtime is not None
         try:
             group = self._group(effect)
+            parts = None if effect.parts is None else self._parts(group, effect.parts)
             batch = Batch(
                 effect.batch,
                 [self._bytes(function) for function in effect.functions],
@@ -46,10 +85,70 @@ class Runs:
                 [self._bytes(arguments) for arguments in effect.arguments],
                 effect.digest_key,
                 effect.render,
+                parts,
             )
             self.runtime.submit(group, batch)
+            if dropped:
+                self.runtime.cancel(effect.batch, dropped)
         except (PeerError, StoreError, UsageError) as error:
-            self._perform(self._worker.refused(effect.batch, str(error), self._now()))
+            if isinstance(error, _Missing) and self._shelf.arriving(error.digest):
+                self._prepare(effect, error.digest, dropped)
+            else:
+                self._perform(self._worker.refused(effect.batch, str(error), self._now()))
+
+    # --- blobs that take time ----------------------------------------------------------------------------------------
+
+    def _unopened(self, effect: Run) -> dict[Name, BlobRef]:
+        """The large parts of a batch that no file holds yet."""
+        assert self.runtime is not None and effect.parts is not None
+        bundle = None if effect.code is None else effect.code.digest
+        found: dict[Name, BlobRef] = {}
+        for ref in (ref for refs in effect.parts for ref in refs):
+            name = (effect.owner, bundle, ref.digest, ref.key)
+            if ref.size_bytes > OPENED_AT_ONCE_BYTES and name not in self.runtime.files:
+                found[name] = ref
+        return found
+
+    def _prepare(self, effect: Run, lacking: bytes | None, dropped: set[int]) -> None:
+        self._preparing[effect.batch] = dropped
+        self._spawn(self._prepared(effect, lacking))
+
+    async def _prepared(self, effect: Run, lacking: bytes | None) -> None:
+        """Start a batch once the blob ``lacking`` is on disk and its large parts are open."""
+        assert self.runtime is not None
+        held: list[SharedFile] = []
+        try:
+            if lacking is not None:
+                await self._written(lacking)
+            if effect.parts is not None:
+                async with self._opening:
+                    for name, ref in self._unopened(effect).items():
+                        await self._written(ref.digest)
+                        work = partial(_opened, self._shelf.reading(ref.digest), ref)
+                        descriptor, size_bytes = await asyncio.get_running_loop().run_in_executor(None, work)
+                        made = self.runtime.files.add(name, descriptor, size_bytes)
+                        if made is not None:
+                            self.runtime.files.use((made,))
+                            held.append(made)
+        except (PeerError, StoreError) as error:
+            if self._preparing.pop(effect.batch, None) is not None:
+                self._perform(self._worker.refused(effect.batch, str(error), self._now()))
+        else:
+            dropped = self._preparing.pop(effect.batch, None)
+            if dropped is not None:
+                self._start(effect, dropped)
+        finally:
+            self.runtime.files.release(held)
+
+    async def _written(self, digest: bytes) -> None:
+        for _ in range(WRITTEN_WAITS):
+            if await self._shelf.here(digest, WRITTEN_WAIT_S):
+                return
+            if not self._shelf.arriving(digest):
+                break
+        raise _Missing(digest)
+
+    # --- blobs at hand -----------------------------------------------------------------------------------------------
 
     def _group(self, effect: Run) -> GroupKey:
         if effect.code is None:
@@ -60,21 +159,54 @@ class Runs:
             self.runtime.set_bundle(digest, unseal(effect.code_key, 0, self._sealed(effect.code)))
         return GroupKey(effect.owner, digest)
 
-    def _sealed(self, ref: BlobRef) -> bytes:
+    def _sealed(self, ref: BlobRef) -> Buffer:
         sealed = self._shelf.get(ref.digest)
         if sealed is None:
-            raise PeerError(f"the blob {ref.digest.hex()[:8]} is not here")
+            raise _Missing(ref.digest)
         return sealed
 
     def _bytes(self, value: bytes | BlobRef) -> bytes:
         return unseal(value.key, 0, self._sealed(value)) if isinstance(value, BlobRef) else value
 
+    def _parts(self, group: GroupKey, parts: tuple[tuple[BlobRef, ...], ...]) -> list[tuple[SharedFile | bytes, ...]]:
+        """Each task's buffers, opened once for all tasks that share them."""
+        opened: dict[BlobRef, SharedFile | bytes] = {}
+        for ref in (ref for refs in parts for ref in refs):
+            part = opened.get(ref)
+            if part is None:
+                opened[ref] = self._part(group, ref)
+            elif isinstance(part, SharedFile):
+                part.repeated = True
+        return [tuple(opened[ref] for ref in refs) for refs in parts]
+
+    def _part(self, group: GroupKey, ref: BlobRef) -> SharedFile | bytes:
+        assert self.runtime is not None
+        name = (group.owner, group.bundle, ref.digest, ref.key)
+        found = self.runtime.files.find(name)
+        if found is not None:
+            return found
+        data = self._bytes(ref)
+        return self.runtime.files.make(name, data) or data
+
+    # --- what becomes of it ------------------------------------------------------------------------------------------
+
     def stop(self, effect: StopRun) -> None:
         """Drop what has not started; with ``kill`` end the process that runs the batch."""
         assert self.runtime is not None
+        if effect.batch in self._preparing:
+            self._preparing[effect.batch].update(effect.positions)
+            return
         self.runtime.cancel(effect.batch, effect.positions)
         if effect.kill and self.runtime.running().get(effect.batch) in effect.positions:
             self.runtime.kill(effect.batch)
+
+    def cut(self, effect: CutRun) -> None:
+        """End a batch behind the task that runs, and tell the machine where it ends now."""
+        assert self.runtime is not None
+        prepared = self._preparing.pop(effect.batch, None) is None
+        count = self.runtime.cut(effect.batch) if prepared else 0
+        if count is not None:
+            self._perform(self._worker.cut(effect.batch, count, self._now()))
 
     def event(self, event: Event) -> None:
         """What a worker process reported."""
@@ -95,3 +227,12 @@ class Runs:
         else:
             effects = self._worker.printed(event.batch_id, event.position, event.stream, event.text)
         self._perform(effects)
+
+
+def _opened(read: Callable[[], Buffer | None], ref: BlobRef) -> tuple[int | None, int]:
+    """A file that holds what ``ref`` names, and its size. In a thread."""
+    sealed = read()
+    if sealed is None:
+        raise _Missing(ref.digest)
+    data = unseal(ref.key, 0, sealed)
+    return filled(data), len(data)

@@ -17,7 +17,7 @@ from p2pcpn.wire import pages
 from p2pcpn.wire.messages import Extend, PageSlice
 from p2pcpn.wire.pages import TaskPage
 from p2pcpn.wire.sealing import digest, unseal
-from p2pcpn.wire.statements import Segment
+from p2pcpn.wire.statements import BlobRef, Segment
 
 # What a kept page costs beside its bytes.
 PAGE_COST_BYTES = 512
@@ -145,6 +145,7 @@ def pieces_of(lease: LeaseTaken, slices: list[PageSlice], found: dict[int, PageK
                 tuple(page.functions),
                 None if page.numbers is None else tuple(page.numbers[part.low : part.high]),
                 tuple(page.arguments[part.low : part.high]),
+                parts=_parts(page, part.low, part.high) if page.parts else None,
             )
         )
     return pieces
@@ -156,4 +157,26 @@ def _open(kept: PageKept, key: bytes) -> TaskPage:
         raise PeerError("a page holds another number of tasks than its segment signs for")
     if page.numbers is not None and max(page.numbers) >= len(page.functions):
         raise PeerError("a page names a function that it does not hold")
+    if page.parts:
+        _check_parts(page)
     return page
+
+
+def _check_parts(page: TaskPage) -> None:
+    last = -1
+    for position, numbers in page.parts:
+        if not last < position < len(page.arguments) or max(numbers) >= len(page.blobs):
+            raise PeerError("a page names a part of a task, or a blob, that it does not hold")
+        last = position
+        if sum(page.blobs[number].size_bytes for number in numbers) > limits.ARGUMENTS_BYTES_MAX:
+            raise PeerError("the parts of a task are larger than its arguments may be")
+
+
+def _parts(page: TaskPage, low: int, high: int) -> tuple[tuple[BlobRef, ...], ...] | None:
+    """The parts of the tasks ``low`` to ``high`` (exclusive), a tuple a task; none when none of them has any."""
+    found: dict[int, tuple[BlobRef, ...]] = {
+        position: tuple(page.blobs[number] for number in numbers)
+        for position, numbers in page.parts
+        if low <= position < high
+    }
+    return tuple(found.get(position, ()) for position in range(low, high)) if found else None

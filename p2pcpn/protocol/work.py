@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from p2pcpn import limits
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.authority import Authority
+from p2pcpn.protocol.pace import Typical
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Results
 from p2pcpn.wire.statements import BlobRef
@@ -45,7 +46,10 @@ class LeaseTaken:
 
 @dataclass(slots=True, eq=False)
 class Piece:
-    """Consecutive tasks of one page under one lease, ready to run. ``size_bytes`` is what it costs to keep."""
+    """Consecutive tasks of one page under one lease, ready to run. ``size_bytes`` is what it costs to keep.
+
+    ``parts`` are the blobs beside each task's arguments; none when no task has any.
+    """
 
     lease: LeaseTaken
     first: int
@@ -53,6 +57,7 @@ class Piece:
     numbers: tuple[int, ...] | None
     arguments: tuple[bytes | BlobRef, ...]
     size_bytes: int = 0
+    parts: tuple[tuple[BlobRef, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         inline = sum(len(value) for value in self.arguments if isinstance(value, bytes))
@@ -61,7 +66,8 @@ class Piece:
     def cut(self, low: int, high: int) -> Piece:
         """The tasks ``low`` to ``high`` (exclusive) of the piece."""
         numbers = None if self.numbers is None else self.numbers[low:high]
-        return Piece(self.lease, self.first + low, self.functions, numbers, self.arguments[low:high])
+        parts = None if self.parts is None else self.parts[low:high]
+        return Piece(self.lease, self.first + low, self.functions, numbers, self.arguments[low:high], parts=parts)
 
 
 @dataclass(slots=True, eq=False)
@@ -88,7 +94,8 @@ class Work:
     queued_bytes: int = 0
     running: int = 0  # batches in worker processes
     slots: int = 1
-    task_s: float | None = None
+    task_s: float | None = None  # what is typical
+    typical: Typical = field(default_factory=Typical)
     unsettled: dict[tuple[int, int, int], Unsettled] = field(default_factory=dict)  # by epoch, token and part
     orphaned_at: float | None = None
     orphaned_since: float = 0.0

@@ -1,8 +1,10 @@
 """Pages: many tasks, or many results, as columns in one sealed piece of bytes.
 
 A page of tasks names the functions once and lists a pickled ``(args, kwargs)`` a task. A page of results lists a value
-a task. What is larger than ``limits.INLINE_BYTES_MAX`` stands as a :class:`BlobRef`. Nothing here is ever unpickled:
-these are bytes for a worker process or for the submitting program.
+a task. What is larger than ``limits.INLINE_BYTES_MAX`` stands as a :class:`BlobRef`. Large buffers stand beside the
+pickle they belong to (its out-of-band buffers, PEP 574): each is a blob of its own, named once a page, so that tasks
+which share an array share its blob. Nothing here is ever unpickled: these are bytes for a worker process or for the
+submitting program.
 """
 
 from __future__ import annotations
@@ -17,14 +19,21 @@ from p2pcpn.wire.codec import U16, U32, U63, Codec
 from p2pcpn.wire.statements import BlobRef, ShortText, Signed
 
 Inline = bytes | BlobRef
+# The position of a task in its page, and which of the page's blobs are its buffers, in the order of its pickle.
+Parts = tuple[U16, Annotated[list[U16], Meta(min_length=1, max_length=limits.TASK_PARTS_MAX)]]
 
 
 class TaskPage(msgspec.Struct, array_like=True, frozen=True):
-    """The tasks of a page. ``numbers`` say which function each calls; none when all call the first."""
+    """The tasks of a page. ``numbers`` say which function each calls; none when all call the first.
+
+    ``parts`` name, by ascending position, the tasks whose pickles have buffers; ``blobs`` are those buffers.
+    """
 
     functions: Annotated[list[Inline], Meta(min_length=1, max_length=limits.PAGE_TASKS_MAX)]
     numbers: Annotated[list[U16], Meta(max_length=limits.PAGE_TASKS_MAX)] | None
     arguments: Annotated[list[Inline], Meta(min_length=1, max_length=limits.PAGE_TASKS_MAX)]
+    blobs: Annotated[list[BlobRef], Meta(max_length=limits.PAGE_BLOBS_MAX)] = []
+    parts: Annotated[list[Parts], Meta(max_length=limits.PAGE_TASKS_MAX)] = []
 
 
 class Print(msgspec.Struct, array_like=True, frozen=True):

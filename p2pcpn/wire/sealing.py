@@ -1,8 +1,8 @@
 """The keys of a job and what they close: pages, results and blobs, each sealed with a key of its own.
 
 A job has one random 32-byte key. Every other key is BLAKE2b-256 keyed by it over what it is for, so that whoever holds
-the job key (owner and stewards) opens everything, and a worker only what it was leased. Seals are ChaCha20-Poly1305
-(RFC 8439). A derived key closes one thing under one nonce, so a counter (or zero) is a safe nonce.
+the job key (owner and stewards) opens everything, and a worker only what it was leased. Seals are AES-256-GCM
+(NIST SP 800-38D). A derived key closes one thing under one nonce, so a counter (or zero) is a safe nonce.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ from hashlib import blake2b
 
 from blake3 import blake3
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair, exchange, x25519_public
+from p2pcpn.wire.codec import Buffer
 
 TAG_BYTES = 16
 RESULT_DIGEST_BYTES = 16
 
 
-def digest(data: bytes) -> bytes:
+def digest(data: Buffer) -> bytes:
     """BLAKE3-256: the name of a blob, a page, a log segment."""
     return blake3(data).digest()
 
@@ -30,15 +31,15 @@ def job_id(owner: bytes, spec_body: bytes) -> bytes:
     return blake2b(owner + spec_body, digest_size=20, person=b"p2pcpn job").digest()
 
 
-def seal(key: bytes, nonce: int, data: bytes) -> bytes:
+def seal(key: bytes, nonce: int, data: Buffer) -> bytes:
     """``data`` closed under ``key``: 16 bytes longer."""
-    return ChaCha20Poly1305(key).encrypt(nonce.to_bytes(12, "big"), data, None)
+    return AESGCM(key).encrypt(nonce.to_bytes(12, "big"), data, None)
 
 
-def unseal(key: bytes, nonce: int, data: bytes) -> bytes:
+def unseal(key: bytes, nonce: int, data: Buffer) -> bytes:
     """What :func:`seal` closed. Raises :class:`PeerError` when a single bit is not as it was."""
     try:
-        return ChaCha20Poly1305(key).decrypt(nonce.to_bytes(12, "big"), data, None)
+        return AESGCM(key).decrypt(nonce.to_bytes(12, "big"), data, None)
     except (InvalidTag, ValueError) as error:
         raise PeerError("sealed bytes do not open: wrong key, or changed on the way") from error
 
@@ -68,7 +69,11 @@ class JobKeys:
 
     def blob(self, data: bytes) -> bytes:
         """Closes a blob of arguments: equal plaintexts of one job make equal blobs, of two jobs never."""
-        return derive(self.job_key, b"p2pcpn blob", digest(data))
+        return self.blob_of(digest(data))
+
+    def blob_of(self, name: bytes) -> bytes:
+        """The same, of data whose digest is ``name``."""
+        return derive(self.job_key, b"p2pcpn blob", name)
 
 
 def result_digest(key: bytes, value: bytes) -> bytes:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from p2pcpn.runtime.function.messages import Finished, Output
+from p2pcpn.runtime.function.sharing import SharedFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +25,9 @@ class Batch:
     """Tasks to run one after the other in one worker, as columns.
 
     ``functions`` are cloudpickles; ``function_numbers[i]`` says which of them position ``i`` calls (``None``: always
-    the first). ``arguments[i]`` is the pickle of ``(args, kwargs)``. ``digest_key`` (at most 64 bytes) keys the
-    digests of the values. ``render`` asks for a short text of each value, which costs some microseconds a task.
+    the first). ``arguments[i]`` is the pickle of ``(args, kwargs)`` and ``parts[i]`` its buffers (``None``: no task has
+    any). ``digest_key`` (at most 64 bytes) keys the digests of the values. ``render`` asks for a short text of each
+    value, which costs some microseconds a task.
     """
 
     batch_id: int
@@ -34,6 +36,7 @@ class Batch:
     arguments: list[bytes]
     digest_key: bytes
     render: bool = False
+    parts: list[tuple[SharedFile | bytes, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

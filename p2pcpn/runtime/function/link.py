@@ -13,14 +13,33 @@ import os
 import select
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from p2pcpn.errors import PeerError
-from p2pcpn.limits import FUNCTIONS_KEPT_BYTES_MAX, FUNCTIONS_KEPT_MAX, TASK_OUTPUT_BYTES_MAX
+from p2pcpn.limits import (
+    FUNCTIONS_KEPT_BYTES_MAX,
+    FUNCTIONS_KEPT_MAX,
+    TASK_OUTPUT_BYTES_MAX,
+    WORKER_PARTS_BYTES_MAX,
+)
 from p2pcpn.runtime.function.batches import Batch, GroupKey
-from p2pcpn.runtime.function.messages import STDERR, STDOUT, Cancel, Finished, Frames, Output, Run, Skipped, frame
+from p2pcpn.runtime.function.messages import (
+    STDERR,
+    STDOUT,
+    Cancel,
+    Finished,
+    Frames,
+    Output,
+    Run,
+    Share,
+    Skipped,
+    frame,
+)
 from p2pcpn.runtime.function.progress import Page, shared_file
+from p2pcpn.runtime.function.sharing import SharedFile
 
 _RECEIVE_BYTES: Final = 256 << 10
 # A pipe is read at most this often, at most this much: a task that floods it waits for us, not we for it.
@@ -28,16 +47,24 @@ _PIPE_PAUSE_S: Final = 0.02
 _PIPE_BYTES: Final = 1 << 20
 _PIPE_CAPACITY: Final = 256 << 10
 _CUT: Final = b"\n[... output cut]\n"
+# Linux passes 253 descriptors at a time.
+DESCRIPTORS_MAX: Final = 64
 
 
 class Assignment:
     """A batch on its way: whose it is, how far it is reported, what of it was cancelled."""
 
-    __slots__ = ("batch", "deaths", "dispatch", "dropped", "group", "killed", "ran_s", "reported")
+    __slots__ = ("batch", "count", "deaths", "dispatch", "dropped", "files", "group", "killed", "ran_s", "reported")
 
     def __init__(self, group: GroupKey, batch: Batch) -> None:
         self.group = group
         self.batch = batch
+        # The shared files it needs, each once.
+        self.files: tuple[SharedFile, ...] = ()
+        if batch.parts is not None:
+            found = (part for parts in batch.parts for part in parts if isinstance(part, SharedFile))
+            self.files = tuple(dict.fromkeys(found))
+        self.count = len(batch.arguments)  # less, once it was cut
         self.dispatch = 0
         self.reported = 0
         self.ran_s = 0.0
@@ -71,7 +98,9 @@ class WorkerLink:
         self._dispatches = 0
         self._known: dict[bytes, int] = {}
         self._known_bytes = 0
-        self._unsent = bytearray()
+        self._files: dict[int, int] = {}  # shared files that the worker has, oldest first, and their sizes
+        self._files_bytes = 0
+        self._unsent: deque[tuple[bytearray, list[int]]] = deque()
         self._printed_at = (0, 0)
         self._room = TASK_OUTPUT_BYTES_MAX
         self._open = True
@@ -133,7 +162,41 @@ class WorkerLink:
             batch.render,
             sorted(assignment.dropped),
         )
+        if batch.parts is not None:
+            self._share(assignment.files)
+            run = msgspec.structs.replace(run, parts=[[_named(part) for part in parts] for parts in batch.parts])
         self._write(frame(run))
+
+    def _share(self, files: Sequence[SharedFile]) -> None:
+        """Give the worker the files that it lacks; what it has beyond a bound, and no batch of its needs, may go."""
+        for file in files:
+            size_bytes = self._files.pop(file.number, None)
+            if size_bytes is not None:
+                self._files[file.number] = size_bytes  # last of all now
+        lacking = [file for file in files if file.number not in self._files]
+        for at in range(0, len(lacking), DESCRIPTORS_MAX):
+            some = lacking[at : at + DESCRIPTORS_MAX]
+            for file in some:
+                self._files[file.number] = file.size_bytes
+                self._files_bytes += file.size_bytes
+            share = Share([file.number for file in some], [file.size_bytes for file in some], [])
+            self._write(frame(share), [file.descriptor for file in some])
+        if self._files_bytes > WORKER_PARTS_BYTES_MAX:
+            needed = {file.number for assignment in self.assignments for file in assignment.files}
+            self.forget_files([number for number in self._files if number not in needed], WORKER_PARTS_BYTES_MAX)
+
+    def forget_files(self, numbers: Sequence[int], bytes_max: int = 0) -> None:
+        """Have the worker forget these, in order, until what it has is no more than ``bytes_max``."""
+        gone: list[int] = []
+        for number in numbers:
+            if bytes_max and self._files_bytes <= bytes_max:
+                break
+            size_bytes = self._files.pop(number, None)
+            if size_bytes is not None:
+                self._files_bytes -= size_bytes
+                gone.append(number)
+        if gone and self._open:
+            self._write(frame(Share([], [], gone)))
 
     def cancel(self, batch_id: int, positions: set[int]) -> None:
         """Ask the worker not to start these positions."""
@@ -147,34 +210,54 @@ class WorkerLink:
         self.revoked = last.dispatch
         return self.assignments.pop()
 
+    def cut(self, assignment: Assignment) -> int:
+        """End a batch that runs here behind its current task; returns how many of its tasks are left."""
+        end = self.page.cut(assignment.dispatch)
+        if end is not None and assignment.reported < end < assignment.count:
+            assignment.count = end
+        return assignment.count
+
     def position(self) -> int | None:
         """The position that runs now; ``None`` when the worker has not started its first batch, or has none."""
         return self.page.position(self.assignments[0].dispatch) if self.assignments else None
 
-    def _write(self, data: bytearray) -> None:
-        if self._unsent:
-            self._unsent += data
-            return
-        try:
-            sent = self._sock.send(data)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            return  # it died; its exit is on the way and returns what it had
-        if sent < len(data):
-            self._unsent += data[sent:]
+    def _write(self, data: bytearray, descriptors: Sequence[int] = ()) -> None:
+        """Send ``data``, the descriptors with its first byte, behind what waits."""
+        sent = 0
+        if not self._unsent:
+            try:
+                sent = self._give(data, descriptors)
+            except BlockingIOError:
+                pass
+            except OSError:
+                return  # it died; its exit is on the way and returns what it had
+            if sent == len(data):
+                return
             self._loop.add_writer(self._sock.fileno(), self._writable)
+        if sent:
+            del data[:sent]
+        # What waits keeps descriptors of its own: the files may be dropped before it is sent.
+        self._unsent.append((data, [] if sent else [os.dup(descriptor) for descriptor in descriptors]))
+
+    def _give(self, data: bytearray, descriptors: Sequence[int]) -> int:
+        return socket.send_fds(self._sock, [data], list(descriptors)) if descriptors else self._sock.send(data)
 
     def _writable(self) -> None:
-        try:
-            sent = self._sock.send(self._unsent)
-        except BlockingIOError:
-            return
-        except OSError:
-            sent = len(self._unsent)
-        del self._unsent[:sent]
-        if not self._unsent:
-            self._loop.remove_writer(self._sock.fileno())
+        while self._unsent:
+            data, descriptors = self._unsent[0]
+            try:
+                sent = self._give(data, descriptors)
+            except BlockingIOError:
+                return
+            except OSError:
+                sent = len(data)
+            while descriptors:
+                os.close(descriptors.pop())
+            if sent < len(data):
+                del data[:sent]
+                return
+            self._unsent.popleft()
+        self._loop.remove_writer(self._sock.fileno())
 
     def _readable(self) -> bool:
         """Read once. False when there is nothing more to come, or nothing now."""
@@ -220,6 +303,9 @@ class WorkerLink:
                 or len(message.renderings) not in (0, size)
             ):
                 raise PeerError("columns of results that do not fit the batch")
+            if size > head.count - head.reported:
+                message = _ended(message, head.count - head.reported)  # it was cut: the rest was left out
+                size = len(message.values)
             # What these tasks wrote to the descriptors is in the pipes already: it goes first, under their name.
             if self._pipe_poll.poll(0):
                 self._drain_pipes(head.reported + size - 1)
@@ -286,6 +372,10 @@ class WorkerLink:
         self._loop.remove_reader(self._sock.fileno())
         self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
+        for _, descriptors in self._unsent:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        self._unsent.clear()
         for pause in self._pauses.values():
             pause.cancel()
         for end in self._pipes:
@@ -296,6 +386,22 @@ class WorkerLink:
             os.close(descriptor)
         self._given = []
         self.page.close()
+
+
+def _ended(message: Finished, size: int) -> Finished:
+    """The first ``size`` columns of a report."""
+    return msgspec.structs.replace(
+        message,
+        outcomes=message.outcomes[:size],
+        values=message.values[:size],
+        digests=message.digests[: 16 * size],
+        ran_s=message.ran_s[:size],
+        renderings=message.renderings[:size],
+    )
+
+
+def _named(part: SharedFile | bytes) -> int | bytes:
+    return part if isinstance(part, bytes) else part.number
 
 
 def _widen(pipe: int) -> None:

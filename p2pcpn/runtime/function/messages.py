@@ -43,6 +43,8 @@ class Run(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     digest_key: bytes
     render: bool
     dropped: list[int] = []  # positions that were cancelled before the batch was sent
+    # The buffers beside each task's pickle: numbers of shared files, or bytes where there was no room for one.
+    parts: list[list[int | bytes]] | None = None
 
 
 class Cancel(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
@@ -50,6 +52,14 @@ class Cancel(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
 
     batch_id: int
     positions: list[int]
+
+
+class Share(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
+    """To a worker: shared files by number and size, whose descriptors come with its first byte; and which may go."""
+
+    numbers: list[int]
+    sizes: list[int]
+    forget: list[int]
 
 
 class Finished(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
@@ -85,7 +95,7 @@ class Skipped(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
     dispatch: int
 
 
-ToWorker: TypeAlias = Run | Cancel
+ToWorker: TypeAlias = Run | Cancel | Share
 FromWorker: TypeAlias = Finished | Output | Skipped
 
 _encoder = msgspec.msgpack.Encoder()

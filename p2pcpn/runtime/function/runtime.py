@@ -2,7 +2,7 @@
 
 It schedules as little as it can: a batch goes to an idle worker of its group while fewer than ``slots`` work; while
 batches are short, one more may wait inside each worker to hide the pipe's latency, and is taken back when another
-worker falls idle. Which batch of whose job comes next is the caller's decision.
+worker falls idle. Which batch of whose job comes next, and which is cut short, is the caller's decision.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from p2pcpn.runtime.function import launch, lifetime, zygote
 from p2pcpn.runtime.function.batches import Batch, Died, Event, GroupKey
 from p2pcpn.runtime.function.link import Assignment, WorkerLink
 from p2pcpn.runtime.function.messages import DROPPED, Finished, Output
+from p2pcpn.runtime.function.sharing import SharedFile, SharedFiles
 
-# A second batch waits in a worker while batches of its group take less than this: ten times the pipe's latency is 1 ms,
-# and what takes 20 ms gains nothing from hiding it.
-PREFETCH_S: Final = 0.02
+# A second batch waits in a worker while batches of its group take less than this: on busy cores the way to the peer and
+# back takes 2 ms, and what takes 150 ms gains nothing from hiding it.
+PREFETCH_S: Final = 0.15
 # A worker that dies before it starts a batch is no task's fault; a batch that this happens to thrice gets the blame.
 _UNSTARTED_DEATHS_MAX: Final = 3
 _DIGEST_KEY_BYTES_MAX: Final = 64  # of BLAKE2b
@@ -82,6 +83,7 @@ class FunctionRuntime:
         self._vain_starts = 0
         self._answers = bytearray()
         self._closing: asyncio.Future[None] | None = None
+        self.files = SharedFiles(self._file_dropped)
 
     # --- what the caller asks ---------------------------------------------------------------------------------------
 
@@ -109,7 +111,9 @@ class FunctionRuntime:
         if self._zygote is None and self._closing is None:
             self._vain_starts = 0
             self._open_zygote()
-        self._pending.append(Assignment(group, batch))
+        assignment = Assignment(group, batch)
+        self.files.use(assignment.files)
+        self._pending.append(assignment)
         self._pump()
 
     def free_slots(self) -> int:
@@ -162,11 +166,30 @@ class FunctionRuntime:
         count = len(assignment.batch.arguments)
         if len(assignment.dropped) >= count:
             self._pending.remove(assignment)
+            self.files.release(assignment.files)
             dropped = Finished(
                 batch_id, 0, bytes([DROPPED]) * count, [b""] * count, bytes(16 * count), [0.0] * count, []
             )
             self._on_event(dropped)
         self._pump()
+
+    def cut(self, batch_id: int) -> int | None:
+        """End a batch behind the task that runs, or before its first; returns how many of its tasks are left.
+
+        All of them where it cannot be told what runs. Where none is left, nothing of it is reported any more.
+        ``None``: it is over already.
+        """
+        link, assignment = self._find(batch_id)
+        if assignment is None:
+            return None
+        if link is not None:
+            if assignment is link.assignments[0]:
+                return link.cut(assignment)
+            if not self._take_back(link, assignment):
+                return assignment.count
+        self._pending.remove(assignment)
+        self.files.release(assignment.files)
+        return 0
 
     def kill(self, batch_id: int) -> None:
         """SIGKILL the worker that runs this batch: it ends with ``Died``. One that has not started is dropped."""
@@ -188,6 +211,7 @@ class FunctionRuntime:
         for link in self._links.values():
             link.close()
         self._links.clear()
+        self.files.close()
         process = self._zygote
         if process is None:
             return
@@ -281,7 +305,7 @@ class FunctionRuntime:
             head = link.assignments[0]
             head.reported += len(message.values)
             head.ran_s += sum(message.ran_s)
-            if head.reported == len(head.batch.arguments):
+            if head.reported == head.count:
                 self._over(link, head)
                 self._on_event(message)
                 self._pump()
@@ -290,6 +314,8 @@ class FunctionRuntime:
 
     def _over(self, link: WorkerLink, head: Assignment) -> None:
         link.assignments.popleft()
+        if head.files:
+            self.files.release(head.files)
         group = self._groups[head.group]
         group.batch_s = head.ran_s if group.batch_s is None else 0.7 * group.batch_s + 0.3 * head.ran_s
         if link.assignments:
@@ -364,9 +390,15 @@ class FunctionRuntime:
         for group in self._groups.values():
             for link in [link for link in group.idle if link.idle_since <= until]:
                 self._dismiss(link)
+        if not self._busy and not self._pending:
+            self.files.forget_unused()
         waiting = {assignment.group for assignment in self._pending}
         for key in [key for key, group in self._groups.items() if not group.members and key not in waiting]:
             del self._groups[key]
+
+    def _file_dropped(self, file: SharedFile) -> None:
+        for link in self._links.values():
+            link.forget_files([file.number])
 
     def _forget_bundles(self) -> None:
         used = {key.bundle for key, group in self._groups.items() if group.members}
@@ -391,6 +423,7 @@ class FunctionRuntime:
             if position is not None or head.reported or head.killed or head.deaths >= _UNSTARTED_DEATHS_MAX:
                 event = Died(head.batch.batch_id, max(position or 0, head.reported), number, exit_code)
                 del assignments[0]
+                self.files.release(head.files)
         self._pending.extendleft(reversed(assignments))
         link.assignments.clear()
         link.close()
@@ -468,4 +501,6 @@ class FunctionRuntime:
             self._pump()
             return
         while self._pending:  # it does not come up at all: say so for each batch; the next submit() tries once more
-            self._on_event(Died(self._pending.popleft().batch.batch_id, 0, None, os.EX_UNAVAILABLE))
+            assignment = self._pending.popleft()
+            self.files.release(assignment.files)
+            self._on_event(Died(assignment.batch.batch_id, 0, None, os.EX_UNAVAILABLE))

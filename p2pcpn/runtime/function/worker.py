@@ -6,6 +6,7 @@ so what a task leaves behind in modules and globals is met by the same owner's t
 
 from __future__ import annotations
 
+import array
 import ctypes
 import fcntl
 import os
@@ -26,8 +27,9 @@ import cloudpickle
 
 from p2pcpn.limits import TASK_RESULT_BYTES_MAX
 from p2pcpn.runtime.function import bundles, failures, lifetime
-from p2pcpn.runtime.function.messages import DROPPED, OK, RAISED, Cancel, Frames, Run, Skipped
-from p2pcpn.runtime.function.progress import Page
+from p2pcpn.runtime.function.messages import DROPPED, OK, RAISED, Cancel, Frames, Run, Share, Skipped
+from p2pcpn.runtime.function.parts import Files
+from p2pcpn.runtime.function.progress import END, Page
 from p2pcpn.runtime.function.renderings import rendering, shortened
 from p2pcpn.runtime.function.reporter import LONG_S, Reporter, streams
 
@@ -40,6 +42,9 @@ _PIPE_LOOKS: Final = 100
 _NONE: Final = bytes(4)
 # The zygote has a dozen descriptors; none but the worker's own is a task's business.
 _DESCRIPTORS_MAX: Final = 256
+# Those that come with one message, at most (link.DESCRIPTORS_MAX).
+_PASSED_BYTES: Final = socket.CMSG_SPACE(64 * 4)
+_CLOEXEC: Final = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
 class Worker:
@@ -58,6 +63,8 @@ class Worker:
         self._polled = 0.0
         self._pickles: dict[int, bytes] = {}
         self._loaded: dict[int, Callable[..., Any]] = {}
+        self._files = Files()
+        self._passed: list[int] = []  # descriptors that came ahead of the message they belong to
         self._bundle: str | None = None
         self._flush_c = ctypes.CDLL(None).fflush
 
@@ -75,17 +82,24 @@ class Worker:
 
     def _receive(self, flags: int) -> bool:
         try:
-            chunk = self._peer.recv(_RECEIVE_BYTES, flags)
+            chunk, passed, _, _ = self._peer.recvmsg(_RECEIVE_BYTES, _PASSED_BYTES, flags | _CLOEXEC)
         except BlockingIOError:
             self._polled = time.perf_counter()
             return True
         except ConnectionError:
             return False
+        for _, _, content in passed:
+            self._passed += array.array("i", content)
         for message in self._frames.feed(chunk):
             if isinstance(message, Run):
                 self._waiting.append(message)
                 if message.dropped:
                     self._dropped.setdefault(message.batch_id, set()).update(message.dropped)
+            elif isinstance(message, Share):
+                count = len(message.numbers)
+                self._files.add(message.numbers, message.sizes, self._passed[:count])
+                del self._passed[:count]
+                self._files.forget(message.forget)
             elif message.batch_id == self._current or any(run.batch_id == message.batch_id for run in self._waiting):
                 assert isinstance(message, Cancel)
                 self._dropped.setdefault(message.batch_id, set()).update(message.positions)
@@ -137,6 +151,7 @@ class Worker:
     def _tasks(self, run: Run, functions: list[Callable[..., Any]], numbers: Sequence[int]) -> None:
         """The hot loop: about 3 µs a task of our own."""
         clock, loads, dumps = time.perf_counter, pickle.loads, pickle.dumps
+        parts, with_parts = run.parts, self._files.loads
         reporter, cells, last = self._reporter, self._page.cells, len(run.arguments) - 1
         args: Any
         kwargs: Any
@@ -148,12 +163,12 @@ class Worker:
             if started - self._polled >= POLL_S and not self._receive(socket.MSG_DONTWAIT):
                 os._exit(0)
             dropped = self._dropped
-            if dropped and position in dropped.get(run.batch_id, ()):
+            if cells[END] <= position or (dropped and position in dropped.get(run.batch_id, ())):
                 reporter.add(DROPPED, b"", 0.0, started, "" if run.render else None)
                 continue
             outcome, text = OK, None
             try:
-                args, kwargs = loads(packed)
+                args, kwargs = loads(packed) if parts is None else with_parts(packed, parts[position])
                 result = functions[numbers[position]](*args, **kwargs)
             except BaseException as error:
                 outcome, value = RAISED, failures.encode(error, skip=1)
@@ -171,9 +186,11 @@ class Worker:
             args = kwargs = result = None
             ended = clock()
             ran_s = ended - started
+            wrote = False
             if ran_s >= LONG_S or position == last:
                 self._flush_c(None)
-            if reporter.add(outcome, value, ran_s, ended, text):
+                wrote = not _pipes_are_empty()
+            if reporter.add(outcome, value, ran_s, ended, text, wrote):
                 _let_pipes_empty()
                 ended = clock()
             started = ended
@@ -209,13 +226,17 @@ def _failure_rendering(error: BaseException) -> str:
 
 def _let_pipes_empty() -> None:
     """The peer books what it finds in the pipes on the last task reported: wait for that before the next one writes."""
+    for _ in range(_PIPE_LOOKS):
+        if _pipes_are_empty():
+            return
+        time.sleep(_PIPE_LOOK_S)
+
+
+def _pipes_are_empty() -> bool:
     try:
-        for _ in range(_PIPE_LOOKS):
-            if fcntl.ioctl(1, termios.FIONREAD, _NONE) == fcntl.ioctl(2, termios.FIONREAD, _NONE) == _NONE:
-                return
-            time.sleep(_PIPE_LOOK_S)
+        return fcntl.ioctl(1, termios.FIONREAD, _NONE) == fcntl.ioctl(2, termios.FIONREAD, _NONE) == _NONE
     except OSError:
-        return  # a task closed the descriptor: nothing is written to it
+        return True  # a task closed the descriptor: nothing is written to it
 
 
 def _raiser(error: BaseException) -> Callable[..., Any]:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pcpn import limits
-from p2pcpn.client.cutting import Blob, Call, Cutter, make_blob
+from p2pcpn.client.cutting import Blob, Call, Cutter, Parted, make_blob
 from p2pcpn.client.pickling import Callee
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol.settlement import NOTHING
@@ -109,6 +109,37 @@ def test_a_segment_never_names_more_blobs_than_peers_accept() -> None:
     blobs = [make_blob(KEYS, i.to_bytes(3, "big") * 5462) for i in range(4200)]
     _, segments, _ = cut_all([(Callee(b"f", ()), blob) for blob in blobs])
     assert max(len(segment.blobs) for segment in segments) <= limits.SEGMENT_TASKS_MAX and len(segments) > 1
+
+
+def test_a_shared_buffer_is_named_once_a_page_and_kept_once() -> None:
+    shared, own = make_blob(KEYS, bytes(1 << 20)), [make_blob(KEYS, bytes([i]) * 70_000) for i in range(9)]
+    calls: list[Call] = [(Callee(b"f", ()), b"plain")]
+    calls += [(Callee(b"f", ()), Parted(b"head", (shared, shared))) for _ in range(300)]
+    calls += [(Callee(b"f", ()), Parted(make_blob(KEYS, bytes(20_000)), (each, shared))) for each in own]
+    kept: list[bytes] = []
+    cutter = Cutter(OWNER, JOB, KEYS, lambda ref, sealed: kept.append(ref.digest))
+    cut = cutter.cut(calls, 0)
+    assert cut.end == len(calls) and len(kept) == len(set(kept)) == 11
+    found, _, _ = cut_all(calls)
+    assert all(len({ref.digest for ref in page.blobs}) == len(page.blobs) for page in found)
+    parts = [(at, [page.blobs[number] for number in numbers]) for page in found for at, numbers in page.parts]
+    assert [refs for _, refs in parts[:300]] == [[shared.ref] * 2] * 300
+    assert [refs for _, refs in parts[300:]] == [[each.ref, shared.ref] for each in own]
+    assert found[0].parts[0] == (1, [0, 0]) and found[0].arguments == [b"plain", b"head"]
+
+
+def test_a_page_ends_behind_what_nobody_was_sent_before() -> None:
+    """Whoever runs one task of a page is sent all blobs of the page."""
+    blobs = [make_blob(KEYS, bytes([i]) * (1 << 20)) for i in range(4)]
+    found, _, _ = cut_all([(Callee(b"f", ()), Parted(b"head", (each,))) for each in [*blobs, *blobs]])
+    assert [len(page.arguments) for page in found] == [1, 1, 1, 1, 4]
+
+
+def test_a_page_never_names_more_blobs_than_it_may() -> None:
+    many = [make_blob(KEYS, i.to_bytes(2, "big")) for i in range(10 * limits.TASK_PARTS_MAX)]
+    lots = [tuple(many[at : at + limits.TASK_PARTS_MAX]) for at in range(0, len(many), limits.TASK_PARTS_MAX)]
+    found, segments, _ = cut_all([(Callee(b"f", ()), Parted(b"head", each)) for each in lots])
+    assert [len(page.arguments) for page in found] == [7, 3] and len(segments) == 1
 
 
 def test_a_large_function_is_sealed_and_kept_once() -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
 from p2pcpn.errors import StoreError, UsageError
+from p2pcpn.node import runs as module
 from p2pcpn.node.runs import Runs
-from p2pcpn.protocol.effects import Run, StopRun
+from p2pcpn.protocol.effects import CutRun, Run, StopRun
 from p2pcpn.runtime.function import Batch, Died, Finished, GroupKey, Output
+from p2pcpn.runtime.function.link import Assignment
+from p2pcpn.runtime.function.sharing import SharedFile, SharedFiles
 from p2pcpn.wire.sealing import digest, seal
 from p2pcpn.wire.statements import BlobRef
 
@@ -23,6 +30,8 @@ class Shelf:
 
     def __init__(self) -> None:
         self.blobs: dict[bytes, bytes] = {}
+        self.under_way: set[bytes] = set()
+        self.news = asyncio.Event()
 
     def keep(self, data: bytes, key: bytes = KEY) -> BlobRef:
         sealed = seal(key, 0, data)
@@ -31,6 +40,17 @@ class Shelf:
 
     def get(self, name: bytes) -> bytes | None:
         return self.blobs.get(name)
+
+    def reading(self, name: bytes) -> Callable[[], bytes | None]:
+        return lambda: self.blobs.get(name)
+
+    def arriving(self, name: bytes) -> bool:
+        return name in self.under_way
+
+    async def here(self, name: bytes, wait_s: float) -> bool:
+        if name in self.under_way:
+            await self.news.wait()
+        return name in self.blobs
 
 
 class Runtime:
@@ -43,11 +63,13 @@ class Runtime:
         self.cancelled: list[tuple[int, tuple[int, ...]]] = []
         self.killed: list[int] = []
         self.error: Exception | None = None
+        self.files = SharedFiles(lambda file: None)
 
     def submit(self, group: GroupKey, batch: Batch) -> None:
         if self.error is not None:
             raise self.error
         self.batches.append((group, batch))
+        self.files.use(Assignment(group, batch).files)
 
     def has_bundle(self, name: bytes) -> bool:
         return name in self.bundles
@@ -61,6 +83,9 @@ class Runtime:
 
     def cancel(self, batch: int, positions: tuple[int, ...]) -> None:
         self.cancelled.append((batch, positions))
+
+    def cut(self, batch: int) -> int | None:
+        return None
 
     def kill(self, batch: int) -> None:
         self.killed.append(batch)
@@ -80,8 +105,19 @@ class Bench:
         worker: Any = Worker()
         shelf: Any = self.shelf
         runtime: Any = self.runtime
-        self.runs = Runs(worker, shelf, self.performed.extend, lambda: NOW)
+        self.tasks: list[asyncio.Task[None]] = []
+        self.runs = Runs(worker, shelf, self.performed.extend, lambda: NOW, self.spawn)
         self.runs.runtime = runtime
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        self.tasks.append(asyncio.get_running_loop().create_task(coroutine))
+
+    async def settle(self) -> None:
+        """Let everything end that was spawned."""
+        self.shelf.under_way.clear()
+        self.shelf.news.set()
+        while self.tasks:
+            await self.tasks.pop()
 
 
 def run(**changes: Any) -> Run:
@@ -179,3 +215,129 @@ def test_a_peer_without_slots_runs_nothing() -> None:
     assert bench.runs.running() == {}
     with pytest.raises(AssertionError, match="without slots"):
         bench.runs.start(run())
+
+
+# --- buffers beside the arguments ------------------------------------------------------------------------------------
+
+
+def contents(batch: Batch) -> list[list[bytes]]:
+    """What the buffers of a batch hold."""
+    assert batch.parts is not None
+    return [
+        [part if isinstance(part, bytes) else os.pread(part.descriptor, 1 << 20, 0) for part in parts]
+        for parts in batch.parts
+    ]
+
+
+def test_a_buffer_that_tasks_share_is_opened_once_into_a_shared_file() -> None:
+    bench = Bench()
+    one, two = bench.shelf.keep(b"one"), bench.shelf.keep(b"two", b"\5" * 32)
+    bench.runs.start(run(arguments=(b"a", b"b", b"c"), numbers=None, parts=((one,), (), (two, one))))
+    ((_, batch),) = bench.runtime.batches
+    assert contents(batch) == [[b"one"], [], [b"two", b"one"]]
+    assert batch.parts is not None and batch.parts[0][0] is batch.parts[2][1]
+    files = [part for parts in batch.parts for part in parts]
+    assert [isinstance(file, SharedFile) and file.repeated for file in files] == [True, False, True]
+    bench.shelf.blobs.clear()  # the file is enough
+    bench.runs.start(run(batch=5, parts=((one,), ())))
+    assert contents(bench.runtime.batches[1][1]) == [[b"one"], []]
+    bench.runtime.files.close()
+
+
+def test_where_there_is_no_room_for_files_the_bytes_themselves_go() -> None:
+    bench = Bench()
+    bench.runtime.files.add = lambda *_: None  # type: ignore[method-assign]
+    bench.runs.start(run(parts=((bench.shelf.keep(b"one"),), ())))
+    assert bench.runtime.batches[0][1].parts == [(b"one",), ()]
+
+
+def test_a_file_of_one_owner_or_project_is_not_anothers() -> None:
+    bench = Bench()
+    ref = bench.shelf.keep(b"one")
+    code = bench.shelf.keep(b"modules", CODE_KEY)
+    for changes in ({}, {"owner": b"\7" * 32}, {"code": code}):
+        bench.runs.start(run(parts=((ref,), ()), **changes))
+    assert len(bench.runtime.files) == 3
+    bench.runtime.files.close()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("field", ["functions", "arguments", "parts"])
+async def test_a_batch_waits_for_a_blob_that_is_on_its_way_to_the_disk(field: str) -> None:
+    bench = Bench()
+    ref = bench.shelf.keep(b"late")
+    sealed = bench.shelf.blobs.pop(ref.digest)
+    bench.shelf.under_way.add(ref.digest)
+    bench.runs.start(run(**{field: ((ref,), ()) if field == "parts" else (ref, b"b")}))
+    await asyncio.sleep(0)
+    assert bench.runtime.batches == [] and bench.performed == []
+    bench.runs.stop(StopRun(4, (1,), kill=True))
+    bench.shelf.blobs[ref.digest] = sealed
+    await bench.settle()
+    assert len(bench.runtime.batches) == 1 and bench.performed == []
+    assert bench.runtime.cancelled == [(4, {1})]
+    bench.runtime.files.close()
+
+
+@pytest.mark.asyncio
+async def test_a_blob_that_was_no_good_after_all_is_a_refusal() -> None:
+    bench = Bench()
+    ref = bench.shelf.keep(b"late")
+    bench.shelf.blobs.clear()
+    bench.shelf.under_way.add(ref.digest)
+    bench.runs.start(run(parts=((ref,), ())))
+    await bench.settle()
+    ((name, number, why, _),) = bench.performed
+    assert (name, number) == ("refused", 4) and "blob" in why and bench.runtime.batches == []
+
+
+@pytest.mark.asyncio
+async def test_a_batch_that_is_cut_while_it_waits_never_starts() -> None:
+    bench = Bench()
+    ref = bench.shelf.keep(b"late")
+    sealed = bench.shelf.blobs.pop(ref.digest)
+    bench.shelf.under_way.add(ref.digest)
+    bench.runs.start(run(parts=((ref,), ())))
+    bench.runs.cut(CutRun(4))
+    assert bench.performed == [("cut", 4, 0, NOW)]
+    bench.shelf.blobs[ref.digest] = sealed
+    await bench.settle()
+    assert bench.runtime.batches == []
+
+
+@pytest.mark.asyncio
+async def test_large_buffers_are_opened_in_a_thread_once_for_all_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "OPENED_AT_ONCE_BYTES", 10)
+    opened: list[str] = []
+
+    def unseal(key: bytes, nonce: int, data: bytes) -> bytes:
+        opened.append(threading.current_thread().name)
+        return real(key, nonce, data)
+
+    real = module.unseal
+    monkeypatch.setattr(module, "unseal", unseal)
+    bench = Bench()
+    large = bench.shelf.keep(b"large")
+    for number in (4, 5):
+        bench.runs.start(run(batch=number, parts=((large,), (large,))))
+    await bench.settle()
+    assert [contents(batch) for _, batch in bench.runtime.batches] == [[[b"large"], [b"large"]]] * 2
+    assert len(opened) == 1 and opened[0] != threading.main_thread().name
+    bench.runs.start(run(batch=6, parts=((large,), ())))
+    assert len(bench.runtime.batches) == 3, "it is open: nothing waits"
+    bench.runtime.files.close()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("fault", ["missing", "sealed with another key"])
+async def test_a_large_buffer_that_cannot_be_had_is_a_refusal(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    monkeypatch.setattr(module, "OPENED_AT_ONCE_BYTES", 10)
+    bench = Bench()
+    large = bench.shelf.keep(b"large")
+    if fault == "missing":
+        bench.shelf.reading = lambda name: lambda: None  # type: ignore[method-assign]
+    else:
+        bench.shelf.blobs[large.digest] = seal(b"\6" * 32, 0, b"large")
+    bench.runs.start(run(parts=((large,), ())))
+    await bench.settle()
+    assert [each[0] for each in bench.performed] == ["refused"] and len(bench.runtime.files) == 0

@@ -45,6 +45,41 @@ def test_functions_are_cut_with_their_numbers() -> None:
     assert piece.cut(1, 2).numbers == (1,) and piece.size_bytes == 1 + 2 * limits.QUEUED_TASK_BYTES
 
 
+def test_parts_are_cut_with_the_tasks_they_belong_to() -> None:
+    shelf, made = LeasedPages(), Made()
+    one, two = BlobRef(bytes(32), 9, bytes(32)), BlobRef(b"\1" * 32, 10, bytes(32))
+    parts = [(1, [1, 0]), (3, [0])]
+    extended(shelf, made.segment(4, page=TaskPage([b"f"], None, [b"a", b"b", b"c", b"d"], [one, two], parts)))
+    (whole,) = cut(made, shelf, (0, 4))
+    assert whole.parts == ((), (two, one), (), (one,))
+    assert whole.cut(1, 3).parts == ((two, one), ()) and whole.cut(1, 3).arguments == (b"b", b"c")
+    first, second = (cut(made, shelf, span)[0] for span in [(0, 1), (3, 1)])
+    assert (first.parts, second.parts) == (None, ((one,),))
+
+
+SMALL, LARGE = BlobRef(bytes(32), 9, bytes(32)), BlobRef(bytes(32), limits.ARGUMENTS_BYTES_MAX, bytes(32))
+
+
+@pytest.mark.parametrize(
+    ("blobs", "parts"),
+    [
+        ([SMALL], [(2, [0])]),
+        ([SMALL], [(0, [1])]),
+        ([], [(0, [0])]),
+        ([SMALL], [(1, [0]), (0, [0])]),
+        ([SMALL], [(0, [0]), (0, [0])]),
+        ([SMALL, LARGE], [(0, [0, 1])]),
+    ],
+)
+def test_a_page_whose_parts_are_not_its_tasks_or_too_large_is_an_error(
+    blobs: list[BlobRef], parts: list[tuple[int, list[int]]]
+) -> None:
+    shelf, made = LeasedPages(), Made()
+    extended(shelf, made.segment(2, page=TaskPage([b"f"], None, [b"a", b"b"], blobs, parts)))
+    with pytest.raises(PeerError):
+        cut(made, shelf, (0, 2))
+
+
 @pytest.mark.parametrize(
     "page",
     [

@@ -21,6 +21,7 @@ SIGNED = signed(Cancel(bytes(20), 1.0), Keypair(bytes(32)))
 CODECS = [
     (pages.TASKS, TaskPage([b"f", BLOB], [0, 1], [b"a", BLOB])),
     (pages.TASKS, TaskPage([b"f"], None, [b"a"])),
+    (pages.TASKS, TaskPage([b"f"], None, [b"a", b"b", BLOB], [BLOB], [(0, [0]), (2, [0, 0])])),
     (pages.RESULTS, ResultPage([b"a", BLOB], [Print(7, 1, b"text")])),
     (pages.DEATH, Death(9, None)),
     (pages.RAISED, Raised("ValueError", "text", "traceback", b"pickle")),
@@ -55,11 +56,27 @@ def test_any_bytes_are_a_page_or_an_error(codec: Codec[object], data: bytes) -> 
         TaskPage([b"f"], None, [b""] * (limits.PAGE_TASKS_MAX + 1)),
         TaskPage([b"f"] * (limits.PAGE_TASKS_MAX + 1), None, [b""]),
         TaskPage([b"f"], [0] * (limits.PAGE_TASKS_MAX + 1), [b""]),
+        TaskPage([b"f"], None, [b""], [BLOB] * (limits.PAGE_BLOBS_MAX + 1), []),
+        TaskPage([b"f"], None, [b""], [BLOB], [(0, [0])] * (limits.PAGE_TASKS_MAX + 1)),
+        TaskPage([b"f"], None, [b""], [BLOB], [(0, [0] * (limits.TASK_PARTS_MAX + 1))]),
+        TaskPage([b"f"], None, [b""], [BLOB], [(0, [])]),
     ],
 )
 def test_a_page_of_no_tasks_or_of_too_many_is_an_error(page: TaskPage) -> None:
     with pytest.raises(PeerError):
         pages.TASKS.decode(pages.TASKS.encode(page))
+
+
+def test_a_page_of_small_tasks_pays_two_bytes_for_the_parts_that_it_does_not_have() -> None:
+    page = TaskPage([b"f"], None, [b"a"])
+    assert pages.TASKS.encode(page)[-2:] == b"\x90\x90"
+
+
+def test_the_largest_page_is_within_its_bound() -> None:
+    most = [(position, [0xFFFF] * limits.TASK_PARTS_MAX) for position in range(limits.PAGE_TASKS_MAX)]
+    inline = [bytes(limits.INLINE_BYTES_MAX)] * (limits.PAGE_BYTES // limits.INLINE_BYTES_MAX + 1)
+    functions = [bytes(limits.INLINE_BYTES_MAX)] * 2
+    pages.TASKS.decode(pages.TASKS.encode(TaskPage(functions, None, inline, [BLOB] * limits.PAGE_BLOBS_MAX, most)))
 
 
 def test_a_settlement_of_too_many_spans_is_an_error() -> None:

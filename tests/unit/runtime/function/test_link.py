@@ -15,8 +15,9 @@ import pytest
 from p2pcpn.runtime.function import link as module
 from p2pcpn.runtime.function.batches import Batch, GroupKey
 from p2pcpn.runtime.function.link import Assignment, WorkerLink
-from p2pcpn.runtime.function.messages import Cancel, Finished, Frames, Output, Run, Skipped, frame
+from p2pcpn.runtime.function.messages import Cancel, Finished, Frames, Output, Run, Share, Skipped, frame
 from p2pcpn.runtime.function.progress import Page
+from p2pcpn.runtime.function.sharing import SharedFile, SharedFiles
 
 GROUP = GroupKey(b"o", None)
 
@@ -246,3 +247,101 @@ async def test_a_link_that_never_had_a_worker_closes_what_it_would_have_given(mo
     for descriptor in given:
         with pytest.raises(OSError):
             os.fstat(descriptor)
+
+
+# --- shared files ----------------------------------------------------------------------------------------------------
+
+
+def shared(files: SharedFiles, number: int, size: int = 4) -> SharedFile:
+    made = files.make((b"o", None, bytes([number]) * 32, b"k"), bytes([number]) * size)
+    assert made is not None
+    return made
+
+
+def with_parts(batch_id: int, *parts: tuple[SharedFile | bytes, ...]) -> Assignment:
+    arguments = [b"a"] * len(parts)
+    return Assignment(GROUP, Batch(batch_id, [b"f"], None, arguments, b"key", False, list(parts)))
+
+
+def take(one: Worker) -> tuple[list[Any], list[bytes]]:
+    """The messages that are there now, and what the files hold that came with them."""
+    data, descriptors, _, _ = socket.recv_fds(one.socket, 1 << 20, 64)
+    held = []
+    for descriptor in descriptors:
+        held.append(os.pread(descriptor, 100, 0))
+        os.close(descriptor)
+    return one.frames.feed(data), held
+
+
+@pytest.mark.asyncio
+async def test_a_file_is_passed_once_ahead_of_the_batches_that_need_it() -> None:
+    files = SharedFiles(lambda file: None)
+    async with worker() as one:
+        first, second = shared(files, 1), shared(files, 2)
+        one.link.send(with_parts(1, (first, second), (), (first, b"inline")), None)
+        messages, held = take(one)
+        messages += take(one)[0] if len(messages) < 2 else []
+        assert held == [b"\1" * 4, b"\2" * 4] and messages[0] == Share([1, 2], [4, 4], [])
+        assert messages[1].parts == [[1, 2], [], [1, b"inline"]]
+        one.link.send(with_parts(2, (second,)), None)
+        messages, held = take(one)
+        assert held == [] and [message.parts for message in messages] == [[[2]]]
+    files.close()
+
+
+@pytest.mark.asyncio
+async def test_a_worker_forgets_files_beyond_its_bound_but_none_that_a_batch_needs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "WORKER_PARTS_BYTES_MAX", 8)
+    files = SharedFiles(lambda file: one.link.forget_files([file.number]))
+    async with worker() as one:
+        made = [shared(files, number) for number in range(1, 5)]
+        said: list[Any] = []
+        for number, file in enumerate(made, 1):
+            sent = with_parts(number, (file,))
+            one.link.send(sent, None)
+            while not said or not isinstance(said[-1], Run):
+                said += take(one)[0]
+            said.append(None)
+            if number != 2:
+                one.link.assignments.popleft()  # over
+        assert [said.forget for said in said if isinstance(said, Share) and said.forget] == [[1], [2]]
+        one.link.forget_files([4, 99])
+        assert take(one)[0] == [Share([], [], [4])]
+    files.close()
+
+
+@pytest.mark.asyncio
+async def test_files_that_must_wait_for_the_socket_arrive_even_if_they_were_dropped_meanwhile() -> None:
+    files = SharedFiles(lambda file: None)
+    async with worker() as one:
+        one.link.send(Assignment(GROUP, Batch(1, [b"f" * (4 << 20)], None, [b"a"], b"")), None)
+        file = shared(files, 1)
+        one.link.send(with_parts(2, (file,)), None)
+        files.close()
+        said: list[Any] = []
+        held: list[bytes] = []
+        one.socket.setblocking(False)
+        async with asyncio.timeout(20):
+            while len(said) < 3:
+                try:
+                    messages, some = take(one)
+                except BlockingIOError:
+                    await asyncio.sleep(0)
+                    continue
+                said, held = said + messages, held + some
+        assert held == [b"\1" * 4] and said[1] == Share([1], [4], []) and said[2].parts == [[1]]
+
+
+@pytest.mark.asyncio
+async def test_a_link_that_closes_leaves_no_descriptor_open() -> None:
+    files = SharedFiles(lambda file: None)
+    async with worker() as one:
+        one.link.send(Assignment(GROUP, Batch(1, [b"f" * (4 << 20)], None, [b"a"], b"")), None)
+        one.link.send(with_parts(2, (shared(files, 1),)), None)
+        waiting = [descriptor for _, descriptors in one.link._unsent for descriptor in descriptors]
+        assert len(waiting) == 1
+    with pytest.raises(OSError):
+        os.fstat(waiting[0])
+    files.close()

@@ -540,3 +540,48 @@ async def test_close_is_quick_even_while_tasks_spin_and_nothing_is_heard_after_i
     await one.runtime.close()
     assert asyncio.get_running_loop().time() - started < 1.0
     assert one.died(2) == [] and root is not None and not root.exists()
+
+
+# --- buffers beside the arguments ------------------------------------------------------------------------------------
+
+
+def with_file(one: Peer, batch_id: int, number: int, count: int, function: Callable[..., Any]) -> Batch:
+    name = (OURS.owner, OURS.bundle, bytes([number]) * 32, b"k")
+    file = one.runtime.files.find(name) or one.runtime.files.make(name, bytes([number]) * (2 << 20))
+    assert file is not None
+    packed = pickle.dumps(((pickle.PickleBuffer(bytearray(1)),), {}), 5, buffer_callback=lambda _: False)
+    return Batch(batch_id, [cloudpickle.dumps(function)], None, [packed] * count, KEY, False, [(file,)] * count)
+
+
+def changed(buffer: Any) -> tuple[int, int, int]:
+    before = buffer[0]
+    buffer[0] += 1
+    return before, buffer[0], len(buffer)
+
+
+@pytest.mark.asyncio
+async def test_files_serve_all_workers_and_go_with_the_last_batch_that_needs_them() -> None:
+    async with peer(slots=2) as one:
+        batches = [with_file(one, number, 5, 3, changed) for number in (1, 2)]
+        found = await asyncio.gather(*(one.run(batch) for batch in batches))
+        assert found == [[(5, 6, 2 << 20)] * 3] * 2 and len(one.runtime.files) == 1
+        assert await one.run(with_file(one, 3, 6, 1, changed)) == [(6, 7, 2 << 20)]
+        assert len(one.runtime.files) == 1, "what was asked for twice stays, what was asked for once does not"
+        one.runtime._sweep()
+        assert len(one.runtime.files) == 0
+        assert await one.run(with_file(one, 4, 6, 1, changed)) == [(6, 7, 2 << 20)]
+
+
+@pytest.mark.asyncio
+async def test_files_are_let_go_when_a_batch_dies_or_is_cancelled() -> None:
+    async with peer(slots=1) as one:
+
+        def die(_: Any) -> None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        fatal, behind = with_file(one, 1, 1, 1, die), with_file(one, 2, 2, 1, changed)
+        one.runtime.submit(OURS, fatal)
+        one.runtime.submit(THEIRS, behind)
+        one.runtime.cancel(2, [0])
+        await one.until(lambda: one.died(1))
+        assert len(one.runtime.files) == 0

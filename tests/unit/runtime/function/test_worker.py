@@ -30,10 +30,12 @@ from p2pcpn.runtime.function.messages import (
     Frames,
     Output,
     Run,
+    Share,
     Skipped,
     frame,
 )
 from p2pcpn.runtime.function.progress import Page, shared_file
+from p2pcpn.runtime.function.sharing import filled
 from p2pcpn.runtime.function.worker import Worker, main
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -274,3 +276,29 @@ def test_a_forked_child_becomes_a_worker_apart_from_its_parent(
     assert left.value.args == (1 if broken else 0,)
     assert calls[:2] == ["setsid", 7] and [each for each in calls if each in ("setsid", 0)] == ["setsid", 0]
     assert broken or ((1 << 30) in calls and os.environ["TMPDIR"] == str(folder))
+
+
+# --- buffers beside the arguments ------------------------------------------------------------------------------------
+
+
+def with_buffer(function: Callable[..., Any], numbers: list[int | bytes], *, dispatch: int = 1) -> Run:
+    packed = pickle.dumps(((pickle.PickleBuffer(bytearray(1)),), {}), 5, buffer_callback=lambda _: False)
+    parts: list[list[int | bytes]] = [[number] for number in numbers]
+    made = run(dispatch, function, *[()] * len(numbers))
+    return msgspec.structs.replace(made, arguments=[packed] * len(numbers), parts=parts)
+
+
+def test_tasks_get_buffers_that_came_as_files_and_none_sees_what_another_wrote(peer: Peer) -> None:
+    def first(buffer: Any) -> bytes:
+        before = bytes(buffer)
+        buffer[0] = ord("X")
+        return before
+
+    descriptor = filled(b"data")
+    assert descriptor is not None
+    socket.send_fds(peer.socket, [frame(Share([7], [4], []))], [descriptor])
+    os.close(descriptor)
+    messages = peer.run(with_buffer(first, [7, 7, b"inline"]))
+    assert [pickle.loads(value) for value in values(messages)] == [b"data", b"data", b"inline"]
+    peer.socket.sendall(frame(Share([], [], [7])))
+    assert outcomes(peer.run(with_buffer(first, [7], dispatch=2))) == [RAISED]

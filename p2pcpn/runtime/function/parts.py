@@ -1,0 +1,153 @@
+"""Parts: the large buffers beside a task's pickle, as its worker gives them to the task.
+
+A pickle of arguments refers to its buffers in order (PEP 574). Arrays are views of theirs: a large one is a private
+mapping of the shared file, so that nothing is copied before a task writes, and no task sees what another one wrote. A
+large ``bytes`` or ``str`` argument, or any object whose pickle is large, is a buffer too, which the functions below
+turn into the value again: ``client/pickling.py`` names them in the pickle. What cannot change is made once and given
+to every task that wants it.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pickle
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+Buffer = bytes | bytearray | memoryview | mmap.mmap
+
+# Reading costs as much either way; below, one copy is cheaper than the faults of a mapping that is written to.
+MAPPED_BYTES: Final = 1 << 20
+# Each mapping holds a descriptor where Python is older than 3.13: tasks that keep many arrays get copies.
+MAPPINGS_MAX: Final = 128
+
+
+class _Mapping(mmap.mmap):
+    """A private mapping of a file: writable, and nobody else's."""
+
+    file: File
+    count = 0
+
+    def __del__(self) -> None:
+        _Mapping.count -= 1
+
+
+class _Copy(bytearray):
+    """A copy of a file."""
+
+    file: File
+
+
+class File:
+    """A shared file at a worker. ``value`` is what was made of it, where that may serve several tasks."""
+
+    __slots__ = ("_descriptor", "_size_bytes", "made", "value")
+
+    def __init__(self, descriptor: int, size_bytes: int) -> None:
+        self._descriptor = descriptor
+        self._size_bytes = size_bytes
+        self.made = False
+        self.value: Any = None
+
+    def buffer(self) -> Buffer:
+        """Its bytes, for one task to write to."""
+        if self._size_bytes >= MAPPED_BYTES and _Mapping.count < MAPPINGS_MAX:
+            untracked = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+            mapping = _Mapping(
+                self._descriptor,
+                self._size_bytes,
+                flags=mmap.MAP_PRIVATE,
+                prot=mmap.PROT_READ | mmap.PROT_WRITE,
+                **untracked,
+            )
+            _Mapping.count += 1
+            mapping.file = self
+            return mapping
+        copy = _Copy(self._size_bytes)
+        copy.file = self
+        at = 0
+        with memoryview(copy) as view:
+            while at < self._size_bytes:  # one call reads 2 GiB at most
+                read = os.preadv(self._descriptor, [view[at:]], at)
+                if not read:
+                    raise EOFError("a shared file is shorter than its peer said")
+                at += read
+        return copy
+
+    def close(self) -> None:
+        """Forget it. What tasks hold of it stays."""
+        os.close(self._descriptor)
+        self.value = None
+
+
+class Files:
+    """The shared files that one worker has, by their numbers."""
+
+    def __init__(self) -> None:
+        self._files: dict[int, File] = {}
+
+    def add(self, numbers: Sequence[int], sizes: Sequence[int], descriptors: Sequence[int]) -> None:
+        """Files that arrived."""
+        for number, size_bytes, descriptor in zip(numbers, sizes, descriptors, strict=True):
+            self._files[number] = File(descriptor, size_bytes)
+
+    def forget(self, numbers: Sequence[int]) -> None:
+        """Files that are needed no more."""
+        for number in numbers:
+            found = self._files.pop(number, None)
+            if found is not None:
+                found.close()
+
+    def loads(self, packed: bytes, parts: Sequence[int | bytes]) -> Any:
+        """What ``packed`` and its buffers, in order, are the pickle of. Raises whatever loading raises."""
+        files = self._files
+        # What came through the socket is a copy already, made writable here.
+        buffers = [bytearray(part) if isinstance(part, bytes) else files[part].buffer() for part in parts]
+        return pickle.loads(packed, buffers=buffers)
+
+
+# --- what pickles name ----------------------------------------------------------------------------------------------
+
+
+def as_bytes(buffer: Buffer) -> bytes:
+    """A large ``bytes`` argument."""
+    made: bytes = _once(buffer, bytes)
+    return made
+
+
+def as_text(buffer: Buffer) -> str:
+    """A large ``str`` argument, lone surrogates included."""
+    made: str = _once(buffer, lambda data: str(data, "utf-8", "surrogatepass"))
+    return made
+
+
+def as_bytearray(buffer: Buffer) -> bytearray:
+    """A large ``bytearray`` argument, for one task."""
+    return bytearray(buffer)
+
+
+def as_object(buffer: Buffer, *buffers: Buffer) -> Any:
+    """Any other argument whose pickle is large, for one task: the pickle, and the buffers beside it."""
+    return pickle.loads(buffer, buffers=buffers)
+
+
+def as_scattered(buffer: Buffer, *buffers: Buffer) -> Any:
+    """A scattered value: loaded once, the same object for every task of this worker; its arrays are read-only."""
+    if isinstance(
+        buffer, bytes
+    ):  # in a pickle that has no buffers beside it: the text that stands for the value says why
+        raise TypeError(str(buffer, "utf-8"))
+    return _once(buffer, lambda data: pickle.loads(data, buffers=[memoryview(each).toreadonly() for each in buffers]))
+
+
+def _once(buffer: Buffer, make: Callable[[Any], Any]) -> Any:
+    """``make(buffer)``, or what that was before where the file is the same and kept."""
+    owner = buffer.obj if isinstance(buffer, memoryview) else buffer
+    if not isinstance(owner, (_Mapping, _Copy)):
+        return make(buffer)
+    file = owner.file
+    if not file.made:
+        file.value, file.made = make(buffer), True
+    return file.value

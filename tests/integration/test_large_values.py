@@ -1,0 +1,91 @@
+"""Large arguments and results over a real swarm: right, writable, and sent once to each peer: counted, not assumed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import cloudpickle
+import pytest
+
+from p2pcpn import Executor, Swarm
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+MIB = 1 << 20
+PEERS = 2
+
+
+@pytest.fixture(scope="module")
+def swarm() -> Iterator[Swarm]:
+    with Swarm(peers=PEERS) as swarm:
+        yield swarm
+
+
+@pytest.fixture
+def executor(swarm: Swarm) -> Iterator[Executor]:
+    with swarm.executor() as executor:
+        assert executor.submit(len, "warm").result(60) == 4
+        yield executor
+
+
+def sent(executor: Executor) -> int:
+    """Bytes that the submitter's sessions have sent."""
+    found: int = executor.statistics()["sessions"]["bytes_out"]
+    return found
+
+
+def item(value: Any, index: int) -> Any:
+    return value[index]
+
+
+def echo(value: Any) -> Any:
+    return value
+
+
+@pytest.mark.parametrize("size", [MIB, 9 * MIB])
+def test_an_argument_that_many_calls_share_is_sent_once_to_each_peer(executor: Executor, size: int) -> None:
+    before, data = sent(executor), os.urandom(size)
+    futures = [executor.submit(item, data, i) for i in range(200)]
+    assert [future.result(60) for future in futures] == list(data[:200])
+    peers = len(executor.statistics()["results"])
+    assert 1 <= peers <= PEERS
+    used = sent(executor) - before
+    assert size <= used <= PEERS * size + MIB, f"{used / size:.2f} times the argument's size for {peers} peers"
+
+
+def test_equal_arguments_count_as_one_whatever_they_are(executor: Executor) -> None:
+    before, value = sent(executor), list(range(200_000))
+    futures = [executor.submit(item, list(value), i) for i in range(50)]
+    assert [future.result(60) for future in futures] == list(range(50))
+    assert sent(executor) - before <= PEERS * 700_000 + MIB
+
+
+def test_large_values_come_back_as_what_they_were(executor: Executor) -> None:
+    data = os.urandom(MIB)
+    values: list[Any] = [data, bytearray(data), data.hex(), "ä\ud800" * MIB, [data[:100_000]] * 3, {"a": [data, 1]}]
+    for value, future in [(value, executor.submit(echo, value)) for value in values]:
+        found = future.result(60)
+        assert type(found) is type(value) and found == value
+
+
+def test_arrays_are_writable_and_every_task_has_its_own() -> None:
+    numpy = pytest.importorskip("numpy")
+
+    def add(array: Any, amount: float) -> tuple[float, Any]:
+        array += amount
+        return float(array[0]), array
+
+    with Executor(max_workers=2) as executor:
+        array = numpy.arange(300_000, dtype=float)
+        futures = [executor.submit(add, array, i) for i in range(20)]
+        array[0] = 1e9  # what was submitted is as it was then
+        for i, future in enumerate(futures):
+            first, found = future.result(60)
+            assert first == i and found[-1] == 299_999 + i and found.flags.writeable
+        odd = {"fortran": numpy.asfortranarray(array.reshape(600, 500)), "part": array[::3], "empty": array[:0]}
+        found = executor.submit(echo, odd).result(60)
+        assert all((found[name] == odd[name]).all() and found[name].shape == odd[name].shape for name in odd)
+        assert found["fortran"].flags.f_contiguous
