@@ -65,7 +65,7 @@ def type_name(kind: shapes.Type) -> str:
             return "bool"
         case shapes.NoneType():
             return "nil"
-        case shapes.BytesType():
+        case shapes.BytesType() | shapes.MemoryViewType():
             return f"bytes{_length(kind.min_length, kind.max_length)}"
         case shapes.StrType():
             return f"{'ascii' if kind.pattern else 'text'}{_length(kind.min_length, kind.max_length)}"
@@ -309,7 +309,21 @@ def _session_vectors() -> dict[str, bytes]:
 # --- The map of the code ---------------------------------------------------------------------------------------------
 
 # From the bottom to the top, as ranks are.
-ORDER = ("", "identity", "wire", "protocol", "net", "runtime", "store", "metrics", "node", "sim", "client", "cli")
+ORDER = (
+    "",
+    "identity",
+    "wire",
+    "protocol",
+    "net",
+    "runtime",
+    "store",
+    "metrics",
+    "node",
+    "sim",
+    "client",
+    "bench",
+    "cli",
+)
 
 
 def code_map() -> str:

@@ -10,6 +10,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
+# The one part of the package that may need more than its dependencies: the systems to compare with.
+BENCHMARKS = "p2pcpn/bench"
+PACKAGE = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "p2pcpn").iterdir()) if path.name != "bench"]
+
 # Where the name to import is not the name to install.
 DISTRIBUTION = {
     "asyncio_dgram": "asyncio-dgram",
@@ -44,7 +48,11 @@ def named(text: str) -> set[str]:
 
 
 def imported_under(*folders: str) -> set[str]:
-    paths = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+    paths = [
+        path
+        for folder in folders
+        for path in ([ROOT / folder] if folder.endswith(".py") else sorted((ROOT / folder).rglob("*.py")))
+    ]
     return set().union(*(imported(path.read_text("utf-8")) for path in paths))
 
 
@@ -55,12 +63,18 @@ def setup() -> configparser.ConfigParser:
 
 
 def test_each_import_of_the_package_is_a_dependency() -> None:
-    missing = imported_under("p2pcpn") - named(setup()["options"]["install_requires"])
+    missing = imported_under(*PACKAGE) - named(setup()["options"]["install_requires"])
     assert not missing, f"imported but not in install_requires: {sorted(missing)}"
 
 
+def test_the_benchmarks_extra_is_what_they_import_beyond_that() -> None:
+    config = setup()
+    needed = imported_under(BENCHMARKS) - named(config["options"]["install_requires"])
+    assert needed == named(config["options.extras_require"]["bench"])
+
+
 def test_each_dependency_is_imported_by_the_package() -> None:
-    unused = named(setup()["options"]["install_requires"]) - imported_under("p2pcpn")
+    unused = named(setup()["options"]["install_requires"]) - imported_under(*PACKAGE)
     assert not unused, f"in install_requires but never imported: {sorted(unused)}"
 
 

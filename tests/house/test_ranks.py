@@ -37,8 +37,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "client": BELOW_CLIENT,
     "flow": BELOW_CLIENT | {"client"},
     "integrations": BELOW_CLIENT | {"client"},
-    # Windows decide nothing: they ask the client, and the simulator, which has no client in front of it.
-    "cli": FOUNDATION | {"client", "flow", "integrations", "sim"},
+    # It measures what users have, so it sees what they see.
+    "bench": FOUNDATION | {"identity", "client"},
+    # Windows decide nothing: they ask the client, the benchmarks, and the simulator, which has no client in front.
+    "cli": FOUNDATION | {"client", "flow", "integrations", "sim", "bench"},
     "dashboard": FOUNDATION | {"client", "flow", "integrations"},
     "__main__": {"cli"},
     # The facade of public names, loaded when first used.
@@ -70,6 +72,8 @@ FORBIDDEN_WHERE_DECIDED = {
 }
 FORBIDDEN_CALLS_WHERE_DECIDED = {"open", "input", "print", "exec", "eval", "compile", "__import__"}
 KADEMLIA_FOR_PROTOCOL = {"kademlia.node", "kademlia.routing"}
+# Where the package's own server is what is measured.
+KADEMLIA_AS_YARDSTICK = "p2pcpn.bench.dhts.kademlia"
 
 
 def package_of(module: str) -> str:
@@ -117,8 +121,9 @@ def rank_violations(module: str, text: str, is_package: bool = False) -> list[st
             if target != package and target not in MAY_IMPORT[package] and name != "p2pcpn.__version__":
                 found.append(f"{module}:{line}: {package or 'p2pcpn'} may not import {name}")
         elif root == "kademlia":
-            allowed = package == "protocol" and any(
-                name == ours or name.startswith(f"{ours}.") for ours in KADEMLIA_FOR_PROTOCOL
+            allowed = module == KADEMLIA_AS_YARDSTICK or (
+                package == "protocol"
+                and any(name == ours or name.startswith(f"{ours}.") for ours in KADEMLIA_FOR_PROTOCOL)
             )
             if not allowed:
                 found.append(
@@ -208,6 +213,9 @@ UPWARD = [
     ("p2pcpn.errors", "import p2pcpn.limits"),
     ("p2pcpn.cli.main", "from p2pcpn.node.driver import Driver"),
     ("p2pcpn.cli.main", "from p2pcpn.protocol.peer import Peer"),
+    ("p2pcpn.bench.loads", "from p2pcpn.node.overlay import Overlay"),
+    ("p2pcpn.client.swarm", "from p2pcpn.bench import loads"),
+    ("p2pcpn.bench.records", "from kademlia.network import Server"),
     ("p2pcpn.protocol.table", "from kademlia.network import Server"),
     ("p2pcpn.protocol.table", "import kademlia"),
     ("p2pcpn.protocol.table", "from kademlia import network"),
@@ -239,6 +247,7 @@ def test_an_import_that_points_up_is_found(module: str, text: str) -> None:
             "p2pcpn.cli.main",
             "from p2pcpn import __version__\nfrom p2pcpn.client.node import Node\nimport p2pcpn.sim.world",
         ),
+        ("p2pcpn.bench.dhts.kademlia", "from kademlia.network import Server"),
         ("p2pcpn.__main__", "from p2pcpn.cli.main import main"),
     ],
 )

@@ -1,0 +1,1 @@
+"""Benchmarks: p2pcpn and the systems people would pick instead, in turn, in one run."""

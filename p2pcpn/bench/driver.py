@@ -1,0 +1,104 @@
+"""A driver: the process in which one system lives, with its submitter, apart from all others.
+
+It obeys JSON lines on a socket and answers each with one: ``{"ok": {…}}`` or ``{"error": "text"}``. When the socket
+ends, or on SIGINT and SIGTERM, it stops its system and ends.
+
+::
+
+    {"op": "start"}                                       start the system
+    {"op": "load", "name": "deliver", "count": 1000}      a measurement of loads.py
+    {"op": "swarm", "name": "ready", "peers": 8}          one of swarms.py, or of records.py, without a system
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Final
+
+from p2pcpn.bench import records, swarms
+from p2pcpn.bench.loads import Loads
+from p2pcpn.bench.systems import make
+from p2pcpn.bench.systems.system import System
+
+WITHOUT_SYSTEM: Final[dict[str, Callable[..., dict[str, Any]]]] = {
+    "ready": swarms.ready,
+    "idle": swarms.idle,
+    "records": records.measure,
+}
+
+
+class Driver:
+    """Obeys for one system, until :meth:`close`."""
+
+    def __init__(self, system: System | None) -> None:
+        self._system = system
+        self._loads = Loads(system) if system is not None else None
+        self._started = False
+
+    def obey(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Carry out one order; what goes wrong is an answer."""
+        words = dict(order)
+        op, name = words.pop("op"), words.pop("name", "")
+        try:
+            if op == "start":
+                return {"ok": self._start()}
+            if op == "load":
+                assert self._loads is not None, "a driver of loads has a system"
+                return {"ok": getattr(self._loads, name)(**words)}
+            return {"ok": WITHOUT_SYSTEM[name](**words)}
+        except Exception as error:
+            traceback.print_exc()  # into the driver's log
+            return {"error": f"{type(error).__name__}: {error}"}
+
+    def _start(self) -> dict[str, Any]:
+        assert self._system is not None, "there is something to start"
+        begun = time.perf_counter()
+        self._started = True  # half of a system has to be stopped, too
+        self._system.start()
+        return {"start_s": time.perf_counter() - begun}
+
+    def close(self) -> None:
+        """Stop the system."""
+        if self._system is not None and self._started:
+            self._started = False
+            self._system.stop()
+
+    def serve(self, control: socket.socket) -> None:
+        """Answer orders until the other side hangs up."""
+        with control.makefile("rb") as orders:
+            for line in orders:
+                answer = json.dumps(self.obey(json.loads(line))).encode()
+                control.sendall(answer + b"\n")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main(arguments: list[str]) -> None:
+    """``driver.py DESCRIPTOR [SYSTEM]``: drive one system until told to end."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    descriptor, names = int(arguments[0]), arguments[1:]
+    with socket.socket(fileno=descriptor) as control:
+        driver = Driver(make(names[0]) if names else None)
+        try:
+            driver.serve(control)
+        except (KeyboardInterrupt, ConnectionError):
+            pass  # the end, in other words
+        finally:
+            # Once more would leave processes behind.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
+            driver.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
