@@ -353,4 +353,4 @@ class Reader:
         if listed is not None:
             holders.append(listed.advert.contact)
         ref = stored.value
-        return unseal(ref.key, 0, await self.overlay.library.fetch_blob(ref.digest, holders))
+        return unseal(ref.key, 0, await self.overlay.library.fetch_blob(ref.digest, holders, ref.size_bytes))

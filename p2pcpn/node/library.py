@@ -5,36 +5,54 @@ Log segments, task segments and blobs are shown to whoever asks within the swarm
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Protocol
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError, StoreError, Unreachable
+from p2pcpn.identity.keys import NodeId
 from p2pcpn.net.session import Session
 from p2pcpn.node.outbox import Outbox
 from p2pcpn.node.questions import Questions
 from p2pcpn.node.restoring import bytes_of, signed_of
+from p2pcpn.node.rush import Rush
 from p2pcpn.node.sessions import Sessions
 from p2pcpn.node.shelf import Shelf
-from p2pcpn.protocol.effects import TransmitBlob, TransmitLog
+from p2pcpn.protocol.effects import TransmitBlob, TransmitLog, Turn
 from p2pcpn.store.database import Database
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.codec import Buffer
 from p2pcpn.wire.messages import AnswerCode
 from p2pcpn.wire.sealing import digest
 
 # For a blob, or the next part of it.
 PART_WAIT_S = 10.0
+# Blobs that one gathering asks for at a time: one peer may leave sixteen unfinished.
+ASKED_AT_ONCE = 4
 
-Ask = Callable[[Contact, Callable[[int], m.Message], float, int], Awaitable[m.Message]]
+
+class Ask(Protocol):
+    """Asks another peer: ``ask(contact, make, wait_s, blob_bytes_max, take)``."""
+
+    def __call__(
+        self,
+        to: Contact,
+        make: Callable[[int], m.Message],
+        wait_s: float,
+        blob_bytes_max: int = 0,
+        take: Callable[[m.BlobData], None] | None = None,
+    ) -> Awaitable[m.Message]: ...
 
 
 class Library:
     """Answers reading requests and receives blobs, for one node.
 
-    ``ask(contact, make, wait_s, blob_bytes_max)`` asks another peer; ``wanted(job)`` tells whether blobs of a job are
-    taken.
+    ``ask`` asks another peer; ``wanted(job)`` tells whether blobs of a job are taken, ``granted(job)`` whether
+    this node grants it, and keeps its results.
     """
 
     def __init__(
@@ -47,6 +65,8 @@ class Library:
         counters: Counter[str],
         ask: Ask,
         wanted: Callable[[bytes], bool],
+        granted: Callable[[bytes], bool],
+        rush: Rush,
     ) -> None:
         self._shelf = shelf
         self._database = database
@@ -55,6 +75,8 @@ class Library:
         self._counters = counters
         self._ask = ask
         self._wanted = wanted
+        self._granted = granted
+        self._rush = rush
 
     def take(self, session: Session, message: m.Message) -> bool:
         """Deal with ``message`` if it is ours to deal with: reads, blobs, and answers to our own requests.
@@ -82,12 +104,18 @@ class Library:
                 return False
         return True
 
-    def _stream(self, session: Session, request: int, answer: Iterator[m.Message], size_bytes: int) -> None:
-        """Answer when there is room for it."""
+    def _stream(
+        self, session: Session, request: int, answer: Iterator[m.Message], size_bytes: int, later: bytes = b""
+    ) -> None:
+        """Answer when there is room for it; a blob that is named ``later`` when nobody waits for anything else."""
         box = self._box(session)
-        if box is not None:
-            if len(box) >= limits.OUTBOX_ANSWERS_MAX:
-                raise PeerError("a peer does not read what it asked for")
+        if box is None:
+            return
+        if len(box) >= limits.OUTBOX_ANSWERS_MAX:
+            raise PeerError("a peer does not read what it asked for")
+        if later:
+            box.later(later, _guarded(request, answer), size_bytes)
+        else:
             box.stream(_guarded(request, answer), size_bytes)
 
     def _box(self, session: Session) -> Outbox | None:
@@ -107,6 +135,9 @@ class Library:
             self._answer(session, message.request, AnswerCode.UNKNOWN, "knows no such job")
             return
         held = len(message.data)
+        keep = bool(message.request)
+        if not keep:
+            self._rush.note()  # a lease or a program waits for it
 
         def done(error: Exception | None) -> None:
             session.release(held)
@@ -119,18 +150,24 @@ class Library:
         try:
             self._shelf.arrive(
                 session.remote.id, message.digest, message.size_bytes, message.offset, message.data, message.job,
-                min(message.retention_s, limits.RETENTION_S_MAX), done,
+                min(message.retention_s, limits.RETENTION_S_MAX), done, keep=keep or self._granted(message.job),
             )  # fmt: skip
         except (PeerError, StoreError) as error:
             done(error)
 
     def send_blob(self, box: Outbox, effect: TransmitBlob) -> None:
-        """Send a blob that is here, part by part."""
+        """Send a blob that is here, part by part, when its turn has come."""
+        if effect.turn is not Turn.LATER:
+            box.hurry(effect.digest)
+        if effect.turn is Turn.HURRY:
+            return
         size = self._shelf.size(effect.digest)
         if size is None:
             self._counters["blobs missing"] += 1
-            return
-        box.stream(self._blob_parts(effect, size), size)
+        elif effect.turn is Turn.LATER:
+            box.later(effect.digest, self._blob_parts(effect, size), size)
+        else:
+            box.stream(self._blob_parts(effect, size), size)
 
     def _blob_parts(self, effect: TransmitBlob, size: int) -> Iterator[m.Message]:
         for offset, part in self._parts(effect.digest, 0, size):
@@ -139,14 +176,14 @@ class Library:
                 effect.request if last else 0, effect.digest, effect.job, size, offset, part, effect.retention_s
             )
 
-    def _parts(self, name: bytes, offset: int, size: int) -> Iterator[tuple[int, bytes]]:
+    def _parts(self, name: bytes, offset: int, size: int) -> Iterator[tuple[int, memoryview]]:
         """The parts of a blob from ``offset`` on; an empty blob has one. It ends early where the disk refuses."""
         while True:
             part = self._shelf.read(name, offset, limits.BLOB_PART_BYTES)
             if part is None or (not part and offset < size):
                 self._counters["blobs missing"] += 1
                 return
-            yield offset, part
+            yield offset, memoryview(part)
             offset += len(part)
             if offset >= size:
                 return
@@ -158,18 +195,21 @@ class Library:
             return
         parts = self._parts(message.digest, message.offset, size)
         answer = (m.BlobData(message.request, message.digest, size, offset, part) for offset, part in parts)
-        self._stream(session, message.request, answer, size - message.offset)
+        self._stream(
+            session, message.request, answer, size - message.offset, message.digest if message.patient else b""
+        )
 
-    async def fetch_blob(
-        self, name: bytes, holders: Sequence[Contact], bytes_max: int = limits.BLOB_BYTES_MAX
-    ) -> bytes:
+    async def fetch_blob(self, name: bytes, holders: Sequence[Contact], bytes_max: int) -> Buffer:
         """A blob of at most ``bytes_max`` by its digest: from here, or from the first of ``holders`` that gives it.
 
-        Raises :class:`PeerError` when none does.
+        Raises :class:`PeerError` when none does, or when it is larger.
         """
-        data = await self._shelf.arrived(name, PART_WAIT_S)
-        if data is not None:
-            return data
+        if await self._shelf.here(name, PART_WAIT_S):
+            if (self._shelf.size(name) or 0) > bytes_max:
+                raise PeerError(f"the blob {name.hex()[:8]} is larger than was said of it")
+            data = self._shelf.get(name)
+            if data is not None:
+                return data
         for holder in holders:
             try:
                 got = await self._ask(holder, lambda request: m.GetBlob(request, name, 0), PART_WAIT_S, bytes_max)
@@ -178,6 +218,68 @@ class Library:
             if isinstance(got, m.BlobData) and digest(got.data) == name:
                 return got.data
         raise PeerError(f"no peer that answers has the blob {name.hex()[:8]}")
+
+    async def gather(self, names: Sequence[bytes], sender: Contact, job: bytes, retention_s: float) -> None:
+        """Have blobs on disk; ``sender`` is asked for those that are not here. A large one goes there part by part.
+
+        Raises :class:`PeerError` when it does not give one, :class:`StoreError` when the disk does not take one.
+        """
+        gate = asyncio.Semaphore(ASKED_AT_ONCE)
+        ends = await asyncio.gather(
+            *(self._have(name, sender, job, retention_s, gate) for name in names), return_exceptions=True
+        )
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
+
+    async def _have(
+        self, name: bytes, sender: Contact, job: bytes, retention_s: float, gate: asyncio.Semaphore
+    ) -> None:
+        if await self._shelf.here(name, PART_WAIT_S):
+            if not await self._shelf.keep(name, job, retention_s):
+                raise StoreError("the disk did not take its blobs")
+            return
+        async with gate:
+            await self._bring(name, sender, job, retention_s)
+
+    async def _bring(self, name: bytes, sender: Contact, job: bytes, retention_s: float) -> None:
+        """Ask for a blob; its parts go to the shelf as they come."""
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        source = sender.id + name  # apart from what this peer sends by itself
+
+        def take(part: m.BlobData) -> None:
+            session, held = self._sessions.get(NodeId(sender.id)), len(part.data)
+            if session is not None:
+                session.hold(held)
+
+            def done(error: Exception | None) -> None:
+                if session is not None:
+                    session.release(held)
+                if stored.done():
+                    return
+                if error is not None:
+                    stored.set_exception(error)
+                elif part.offset + held >= part.size_bytes:
+                    stored.set_result(None)
+
+            try:
+                self._shelf.arrive(source, name, part.size_bytes, part.offset, part.data, job, retention_s, done)
+            except (PeerError, StoreError) as error:
+                done(error)
+
+        try:
+            asked = self._ask(
+                sender, lambda request: m.GetBlob(request, name, 0, True), PART_WAIT_S, limits.BLOB_BYTES_MAX, take
+            )
+            if not isinstance(await asked, m.BlobData):
+                raise PeerError(f"no peer that answers has the blob {name.hex()[:8]}")
+            await stored
+        except Unreachable as error:
+            raise PeerError(str(error)) from error
+        finally:
+            self._shelf.gone(source)
+            if not stored.cancel() and not stored.cancelled():
+                stored.exception()  # seen: asyncio would log it otherwise
 
     # --- jobs --------------------------------------------------------------------------------------------------------
 

@@ -3,34 +3,54 @@
 A session takes some megabytes ahead and is lost when it is given sixty-four. So what it does not welcome waits here, in
 order: messages unencoded (their pages are the machines' own, not copies), blobs as iterators that read a part at a time
 when there is room for it. A peer that takes nothing for a whole lease is hung up on.
+
+Beside this there is a second line, of copies that nobody waits for: they let the first go ahead, here and at the other
+sessions of the node (``rush``), but not for ever.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from p2pcpn import limits
 from p2pcpn.net.session import UNREAD, Session
+from p2pcpn.node.rush import Rush
 from p2pcpn.protocol.lines import message_bytes
 from p2pcpn.wire import messages as m
 
 STUCK_S = limits.LEASE_S
 
 
+@dataclass(slots=True)
+class _Later:
+    """Copies of one blob: each time that it is to be said, and how many bytes that is."""
+
+    since: float
+    said: list[tuple[Iterator[m.Message], int]] = field(default_factory=list)
+
+
 class Outbox:
     """See the module. ``drain`` is called when the session is writable again."""
 
-    def __init__(self, session: Session, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, session: Session, loop: asyncio.AbstractEventLoop, rush: Rush | None = None) -> None:
         self.session = session
-        self.held_bytes = 0  # of all that waits, what stands in memory and what does not
+        self.held_bytes = 0  # of all that waits in the first line, what stands in memory and what does not
+        self.later_bytes = 0  # of the second
         self._message_bytes = 0
         self._loop = loop
+        self._rush = rush or Rush(loop)
         self._waiting: deque[tuple[m.Message | Iterator[m.Message], int]] = deque()
+        self._later: OrderedDict[bytes, _Later] = OrderedDict()
+        self._copies = 0  # to be said, in the second line
+        self._turn = False  # of the second line, where it is overdue: they take turns
         self._watch: asyncio.TimerHandle | None = None
+        self._look: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
+        """How much waits in the first line."""
         return len(self._waiting)
 
     def say(self, message: m.Message, *, urgent: bool = True) -> None:
@@ -45,6 +65,36 @@ class Outbox:
         self._wait(messages, size_bytes)
         if self.session.writable:  # else nothing is taken, and the watch must not begin anew
             self.drain()
+
+    def later(self, name: bytes, messages: Iterator[m.Message], size_bytes: int) -> None:
+        """Send what ``messages`` yields of the blob ``name`` when nobody waits for anything, or after a while."""
+        if self.session.ended:
+            return
+        copies = self._later.setdefault(name, _Later(self._rush.now))
+        copies.said.append((messages, size_bytes))
+        self._copies += 1
+        self.later_bytes += size_bytes
+        if self._copies > limits.OUTBOX_ITEMS_MAX:
+            self.session.abort(UNREAD)
+            self.clear()
+            return
+        if self.session.writable:
+            if self._look is None or self._crowded:
+                self.drain()
+        elif self._watch is None:
+            self._watch = self._loop.call_later(STUCK_S, self._stuck)
+
+    def hurry(self, name: bytes) -> None:
+        """What is left to be said of the blob ``name`` is needed now."""
+        copies = self._later.pop(name, None)
+        for messages, size_bytes in [] if copies is None else copies.said:
+            self._copies -= 1
+            self.later_bytes -= size_bytes
+            self.stream(messages, size_bytes)
+
+    @property
+    def _crowded(self) -> bool:
+        return self._copies > limits.LATER_ITEMS_MAX or self.later_bytes > limits.LATER_BYTES_MAX
 
     def _wait(self, item: m.Message | Iterator[m.Message], size_bytes: int) -> None:
         if self.session.ended:
@@ -64,39 +114,87 @@ class Outbox:
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
-        while self._waiting and self.session.writable:
-            item, size_bytes = self._waiting[0]
-            if isinstance(item, Iterator):
-                part = next(item, None)
-                if part is not None:
-                    self.session.send(m.CODEC.encode(part))
-                    continue
+        while self.session.writable and (self._waiting or self._later):
+            if self._waiting and not (self._turn and self._overdue):
+                self._send_next()
+                self._turn = True
+            elif self._later and (self._overdue or self._crowded or self._rush.lets(self._oldest)):
+                self._send_copy()
+                self._turn = False
             else:
-                self.session.send(m.CODEC.encode(item))
-            if self._waiting:  # sending may have ended the session, and emptied us
-                self._waiting.popleft()
-                self.held_bytes -= size_bytes
-                self._message_bytes -= 0 if isinstance(item, Iterator) else size_bytes
-        if self._waiting and not self.session.ended:
+                break
+        if self.session.ended:
+            return
+        if (self._waiting or self._later) and not self.session.writable:
             self._watch = self._loop.call_later(STUCK_S, self._stuck)
+        elif self._later and self._look is None:
+            self._look = self._loop.call_later(limits.QUIET_S, self._look_again)
+
+    def _look_again(self) -> None:
+        self._look = None
+        self.drain()
+
+    @property
+    def _oldest(self) -> float:
+        return next(iter(self._later.values())).since if self._later else float("inf")
+
+    @property
+    def _overdue(self) -> bool:
+        return bool(self._later) and self._rush.overdue(self._oldest)
+
+    def _send_next(self) -> None:
+        """The next message of the first line."""
+        item, size_bytes = self._waiting[0]
+        if isinstance(item, Iterator):
+            part = next(item, None)
+            if part is not None:
+                self._rush.note()
+                self.session.send(m.CODEC.encode(part))
+                return
+        else:
+            self.session.send(m.CODEC.encode(item))
+        if self._waiting:  # sending may have ended the session, and emptied us
+            self._waiting.popleft()
+            self.held_bytes -= size_bytes
+            self._message_bytes -= 0 if isinstance(item, Iterator) else size_bytes
+
+    def _send_copy(self) -> None:
+        """The next part of the second line."""
+        name, copies = next(iter(self._later.items()))
+        messages, size_bytes = copies.said[0]
+        part = next(messages, None)
+        if part is not None:
+            self.session.send(m.CODEC.encode(part))
+            return
+        del copies.said[0]
+        self._copies -= 1
+        self.later_bytes -= size_bytes
+        if not copies.said:
+            del self._later[name]
 
     def move_to(self, other: Outbox) -> None:
         """Say what waits over ``other`` instead."""
         waiting, self._waiting = self._waiting, deque()
+        later, self._later = self._later, OrderedDict()
         self.clear()
         for item, size_bytes in waiting:
             if isinstance(item, Iterator):
                 other.stream(item, size_bytes)
             else:
                 other.say(item)
+        for name, copies in later.items():
+            for messages, size_bytes in copies.said:
+                other.later(name, messages, size_bytes)
 
     def clear(self) -> None:
         """The session has ended: nothing is said any more."""
         self._waiting.clear()
-        self.held_bytes = self._message_bytes = 0
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
+        self._later.clear()
+        self.held_bytes = self.later_bytes = self._message_bytes = self._copies = 0
+        for timer in (self._watch, self._look):
+            if timer is not None:
+                timer.cancel()
+        self._watch = self._look = None
 
     def _stuck(self) -> None:
         self._watch = None

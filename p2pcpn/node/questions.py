@@ -19,11 +19,16 @@ from p2pcpn.wire import messages as m
 
 @dataclass(slots=True)
 class Request:
-    """One question to one peer. ``parts``, ``heard`` in number, are what has come of a blob of ``blob_bytes_max``."""
+    """One question to one peer. ``come_bytes``, in ``heard`` parts, are what has come of a blob of ``blob_bytes_max``.
+
+    They are collected in ``parts``, or handed to ``take``.
+    """
 
     future: asyncio.Future[m.Message]
     blob_bytes_max: int = 0
+    take: Callable[[m.BlobData], None] | None = None
     parts: bytearray = field(default_factory=bytearray)
+    come_bytes: int = 0
     heard: int = 0
 
 
@@ -76,13 +81,20 @@ class Questions:
     # --- requests over sessions ------------------------------------------------------------------------------------
 
     async def request(
-        self, peer: NodeId, number: int, ask: Callable[[], None], wait_s: float, blob_bytes_max: int = 0
+        self,
+        peer: NodeId,
+        number: int,
+        ask: Callable[[], None],
+        wait_s: float,
+        blob_bytes_max: int = 0,
+        take: Callable[[m.BlobData], None] | None = None,
     ) -> m.Message:
         """Ask, and wait for the answer: ``wait_s`` for it, or for each of its parts. Raises :class:`Unreachable`.
 
-        ``blob_bytes_max`` bounds the blob that is asked for; no part of a larger one is taken.
+        ``blob_bytes_max`` bounds the blob that is asked for; no part of a larger one is taken. With ``take`` each part
+        goes there, and the answer comes without them.
         """
-        request = Request(self._loop.create_future(), blob_bytes_max)
+        request = Request(self._loop.create_future(), blob_bytes_max, take)
         self._requests[peer, number] = request
         try:
             ask()
@@ -114,17 +126,20 @@ class Questions:
         request = self._requests.get((peer, message.request))
         if request is None or request.future.done():
             return
-        parts = request.parts
         fits = message.offset + len(message.data) <= message.size_bytes <= request.blob_bytes_max
-        if len(parts) != message.offset or not fits:
+        if request.come_bytes != message.offset or not fits:
             raise PeerError("a part of a blob does not follow the one before")
         if not message.data and message.size_bytes:
             raise PeerError("a part of a blob is empty")
         request.heard += 1
-        parts += message.data
-        if len(parts) == message.size_bytes:
-            whole = m.BlobData(message.request, message.digest, message.size_bytes, 0, bytes(parts))
-            request.future.set_result(whole)
+        request.come_bytes += len(message.data)
+        if request.take is not None:
+            request.take(message)
+        else:
+            request.parts += message.data
+        if request.come_bytes == message.size_bytes:
+            parts = memoryview(request.parts)
+            request.future.set_result(m.BlobData(message.request, message.digest, message.size_bytes, 0, parts))
 
     def gone(self, peer: NodeId, why: str) -> None:
         """There is no session with that peer (any more): it will answer nothing."""

@@ -12,6 +12,7 @@ from enum import Enum
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.net.session import Session
 from p2pcpn.node.outbox import Outbox
+from p2pcpn.node.rush import Rush
 
 # A session that lost against its twin is left open this long for what was already said over it.
 LINGER_S = 2.0
@@ -29,9 +30,10 @@ class News(Enum):
 class Sessions:
     """The session with each peer, and its outbox."""
 
-    def __init__(self, me: NodeId, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, me: NodeId, loop: asyncio.AbstractEventLoop, rush: Rush | None = None) -> None:
         self._me = me
         self._loop = loop
+        self._rush = rush or Rush(loop)
         self._boxes: dict[NodeId, Outbox] = {}
         self._twins: dict[Session, asyncio.TimerHandle] = {}
 
@@ -55,6 +57,11 @@ class Sessions:
         """What waits for peers to take it."""
         return sum(box.held_bytes for box in self._boxes.values())
 
+    @property
+    def later_bytes(self) -> int:
+        """Copies that nobody waits for and that were not sent yet."""
+        return sum(box.later_bytes for box in self._boxes.values())
+
     def opened(self, session: Session) -> News:
         """A handshake is done, whoever dialled."""
         peer = session.remote.id
@@ -63,7 +70,7 @@ class Sessions:
         if known is not None and not self._replaces(session, known):
             self._linger(session)
             return News.NONE
-        self._boxes[peer] = fresh = Outbox(session, self._loop)
+        self._boxes[peer] = fresh = Outbox(session, self._loop, self._rush)
         if box is None:
             return News.OPENED
         if known is None:

@@ -110,5 +110,5 @@ def _transmit(node: NodeId, effect: Tell | TellBlob | TellLog) -> Effect:
     if isinstance(effect, Tell):
         return Transmit(node, effect.message, not isinstance(effect.message, PATIENT))
     if isinstance(effect, TellBlob):
-        return TransmitBlob(node, effect.request, effect.digest, effect.job, effect.retention_s)
+        return TransmitBlob(node, effect.request, effect.digest, effect.job, effect.retention_s, effect.turn)
     return TransmitLog(node, effect.request, effect.job, effect.epoch, effect.number)

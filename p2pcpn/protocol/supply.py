@@ -1,13 +1,14 @@
 """Supply: what a peer needs before it can run a lease, each thing once.
 
 The spec and the project's code come with the introduction, signed segments, sealed pages and blobs ahead of the first
-lease that needs them. Stewards are sent all of it anyway and need nothing again, unless they say that they lack it.
+lease that needs them. Stewards are sent all of it anyway and need nothing again, unless they say that they lack it;
+blobs that they are to keep come later, and sooner where a lease needs them.
 """
 
 from __future__ import annotations
 
 from p2pcpn.protocol.custody import Custody
-from p2pcpn.protocol.effects import Effect, Tell, TellBlob
+from p2pcpn.protocol.effects import Effect, Tell, TellBlob, Turn
 from p2pcpn.protocol.participants import Participant
 from p2pcpn.protocol.spans import Span
 from p2pcpn.protocol.stock import Page, Stock
@@ -69,6 +70,8 @@ class Supply:
         return not peer.forgot and self._custody.keeps(peer.node)
 
     def _blob(self, peer: Participant, digest: bytes) -> list[Effect]:
-        if not peer.lacks_blob(digest) or (not peer.forgot and self._custody.has_blob(peer.node, digest)):
+        if not peer.lacks_blob(digest):
             return []
-        return [TellBlob(peer.contact, 0, digest, self._job, self._spec.retention_s)]
+        told = not peer.forgot and self._custody.has_blob(peer.node, digest)  # as a steward: its copy is on its way
+        turn = Turn.HURRY if told else Turn.NOW
+        return [TellBlob(peer.contact, 0, digest, self._job, self._spec.retention_s, turn)]

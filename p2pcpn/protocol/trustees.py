@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from p2pcpn import limits
 from p2pcpn.identity.keys import NodeId
-from p2pcpn.protocol.effects import Effect, Tell, TellBlob
+from p2pcpn.protocol.effects import Effect, Tell, TellBlob, Turn
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Message
 
@@ -60,7 +60,7 @@ class Trustees:
         return effects
 
     def send_blobs(self, digests: list[bytes], copies: int, job: bytes, retention_s: float) -> list[Effect]:
-        """Blobs to the first ``copies`` stewards: enough to survive, without sending bulk to all."""
+        """Blobs to the first ``copies`` stewards, behind what others wait for: enough to survive, no bulk to all."""
         effects: list[Effect] = []
         for trustee in list(self.live.values())[:copies]:
             for digest in digests:
@@ -70,9 +70,8 @@ class Trustees:
                 if len(trustee.blobs) > BLOBS_REMEMBERED:
                     trustee.blobs.popitem(last=False)
                 request = self._request()
-                effects.append(
-                    self._expect(trustee, request, TellBlob(trustee.contact, request, digest, job, retention_s))
-                )
+                copy = TellBlob(trustee.contact, request, digest, job, retention_s, Turn.LATER)
+                effects.append(self._expect(trustee, request, copy))
         return effects
 
     @staticmethod

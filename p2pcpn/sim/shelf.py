@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import NodeId
-from p2pcpn.protocol.effects import Effect, Gather, Tell, TransmitBlob
+from p2pcpn.protocol.effects import Effect, Gather, Tell, TransmitBlob, Turn
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.messages import AnswerCode
 from p2pcpn.wire.sealing import digest
@@ -56,7 +56,9 @@ class Shelf:
         self._host.disk.put_blob(name, data, done)
 
     def send(self, effect: TransmitBlob) -> None:
-        """Say a blob that is here to a peer, part by part."""
+        """Say a blob that is here to a peer, part by part. Here copies do not wait, and none needs hurrying."""
+        if effect.turn is Turn.HURRY:
+            return
         data = self.blobs.get(effect.digest)
         if data is None:
             self._host.world.trace.count("blobs missing")
@@ -64,7 +66,7 @@ class Shelf:
         for offset in range(0, max(len(data), 1), limits.BLOB_PART_BYTES):
             part = data[offset : offset + limits.BLOB_PART_BYTES]
             request = effect.request if offset + len(part) >= len(data) else 0
-            put = m.PutBlob(request, effect.digest, effect.job, len(data), offset, part, effect.retention_s)
+            put = m.PutBlob(request, effect.digest, effect.job, len(data), offset, memoryview(part), effect.retention_s)
             self._host.say(effect.peer, put)
 
     def take(self, source: NodeId, message: m.Message) -> bool:
@@ -122,7 +124,7 @@ class Shelf:
             return
         for offset in range(message.offset, max(len(data), 1), limits.BLOB_PART_BYTES):
             part = data[offset : offset + limits.BLOB_PART_BYTES]
-            self._host.say(source, m.BlobData(message.request, message.digest, len(data), offset, part))
+            self._host.say(source, m.BlobData(message.request, message.digest, len(data), offset, memoryview(part)))
 
     # --- what we want ----------------------------------------------------------------------------------------------
 

@@ -21,7 +21,9 @@ from p2pcpn import limits
 from p2pcpn.errors import PeerError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from p2pcpn.wire.codec import Buffer
 
 DIGEST_BYTES = 32
 
@@ -72,7 +74,7 @@ class BlobStore:
 
     # --- Writing ---------------------------------------------------------------------------------------------------
 
-    def put_part(self, digest: bytes, size: int, offset: int, data: bytes, source: bytes = b"") -> bool:
+    def put_part(self, digest: bytes, size: int, offset: int, data: Buffer, source: bytes = b"") -> bool:
         """Take the part at ``offset`` of the blob of ``size`` bytes; ``True`` once the blob is here whole and verified.
 
         Parts of one ``source`` (who sends; each has a file of its own, so that none spoils another's) come in order;
@@ -103,6 +105,29 @@ class BlobStore:
             except (PeerError, StoreError):
                 self._forget(key)
                 raise
+
+    def put_all(self, blobs: Sequence[tuple[bytes, Buffer]]) -> list[StoreError | None]:
+        """Take whole blobs ``(digest, data)`` whose bytes the caller knows to be the digest's; what became of each.
+
+        Many together cost a durable store fewer flushes: one of each directory.
+        """
+        ends: list[StoreError | None] = []
+        directories: dict[Path, None] = {}
+        with self._lock:
+            for digest, data in blobs:
+                try:
+                    if self.size(digest) is None:
+                        directories[self._put(digest, data)] = None
+                    ends.append(None)
+                except StoreError as error:
+                    ends.append(error)
+                except OSError as error:
+                    ends.append(self._refused(error))
+            try:
+                self._flush_directories(directories)
+            except OSError as error:
+                return [self._refused(error)] * len(ends)
+        return ends
 
     def delete(self, digest: bytes) -> bool:
         """Remove a blob; whether it was here."""
@@ -156,6 +181,40 @@ class BlobStore:
 
     # --- Inside ----------------------------------------------------------------------------------------------------
 
+    def _put(self, digest: bytes, data: Buffer) -> Path:
+        """Write one whole blob; the directory it lies in."""
+        if self._count + len(self._unfinished) >= limits.BLOBS_MAX:
+            raise StoreError(f"{self.directory}: {self._count} blobs, and no more are kept")
+        self._make_room(len(data))
+        self._names += 1
+        unfinished, path = self._arriving / str(self._names), self._path(digest)
+        try:
+            with open(unfinished, "wb", buffering=0) as file:
+                view = memoryview(data)
+                while view:
+                    view = view[file.write(view) :]
+                if self._durable:
+                    os.fsync(file.fileno())
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            unfinished.replace(path)
+        except OSError:
+            unfinished.unlink(missing_ok=True)
+            raise
+        self._count += 1
+        self._total_bytes += len(data)
+        return path.parent
+
+    def _flush_directories(self, directories: Iterable[Path]) -> None:
+        """Make the names in ``directories`` outlive a crash, and their own."""
+        if not self._durable or os.name != "posix":
+            return
+        for directory in dict.fromkeys([*directories, self.directory]):
+            handle = os.open(directory, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
     def _begin(self, key: tuple[bytes, bytes], size: int) -> None:
         self._drop_stale()
         of_source = sum(source == key[1] for _, source in self._unfinished)
@@ -167,7 +226,7 @@ class BlobStore:
         self._names += 1
         self._unfinished[key] = _Unfinished(self._arriving / str(self._names), size, self._clock())
 
-    def _append(self, digest: bytes, blob: _Unfinished, size: int, offset: int, data: bytes) -> bool:
+    def _append(self, digest: bytes, blob: _Unfinished, size: int, offset: int, data: Buffer) -> bool:
         """Write one part; whether it was the last."""
         end = offset + len(data)
         if size != blob.size or offset != blob.written or end > size or (not data and size > 0):
@@ -195,13 +254,7 @@ class BlobStore:
         path = self._path(digest)
         path.parent.mkdir(mode=0o700, exist_ok=True)
         blob.path.replace(path)
-        if self._durable and os.name == "posix":
-            for directory in (path.parent, self.directory):
-                handle = os.open(directory, os.O_RDONLY)
-                try:
-                    os.fsync(handle)
-                finally:
-                    os.close(handle)
+        self._flush_directories((path.parent,))
         del self._unfinished[key]
         self._count += 1
         self._total_bytes += blob.size

@@ -45,6 +45,10 @@ def is_canonical(data: bytes) -> bool:
         return False
 
 
+# Bytes wherever they lie: what is large is handed on as a view of where it was received.
+Buffer = bytes | bytearray | memoryview
+
+
 class Codec(Generic[T]):
     """Encodes and decodes one type (or tagged union of types) of the wire.
 
@@ -65,7 +69,7 @@ class Codec(Generic[T]):
         assert len(data) <= self.bytes_max, f"{self.name}: {len(data)} bytes, at most {self.bytes_max}"
         return data
 
-    def decode(self, data: bytes | bytearray | memoryview) -> T:
+    def decode(self, data: Buffer) -> T:
         """The value of ``data``, valid; or :class:`PeerError`."""
         if len(data) > self.bytes_max:
             raise PeerError(f"{self.name}: {len(data)} bytes, at most {self.bytes_max} are allowed")

@@ -3,14 +3,14 @@
 ::
 
     header (4 bytes, big-endian):  kind (2 bits) | length of the ciphertext (30 bits)
-    ciphertext:                    ChaCha20-Poly1305 of the content, the header as associated data
+    ciphertext:                    AES-256-GCM of the content, the header as associated data
 
     kind 0  WHOLE   the content is one message, or the last part of one
     kind 1  PART    the content is a part of a message; more follows
     kind 2  MANY    the content is a MessagePack array of byte strings: several whole messages
 
 Each direction has its key and counts its frames from 0 (the nonce, 64 bits), so a frame that is lost, repeated, moved
-or altered does not open. MANY is there for speed: sealing costs 1.3 us a frame, a message within a frame 0.04 us.
+or altered does not open. MANY is there for speed: sealing costs 0.6 us a frame, a message within a frame 0.04 us.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
@@ -43,7 +43,7 @@ class FrameWriter:
     __slots__ = ("_cipher", "frames", "messages")
 
     def __init__(self, key: bytes) -> None:
-        self._cipher = ChaCha20Poly1305(key)
+        self._cipher = AESGCM(key)
         self.frames = 0
         self.messages = 0
 
@@ -106,7 +106,7 @@ class FrameReader:
     __slots__ = ("_buffer", "_cipher", "_need", "_parts", "_parts_bytes", "frames", "messages")
 
     def __init__(self, key: bytes) -> None:
-        self._cipher = ChaCha20Poly1305(key)
+        self._cipher = AESGCM(key)
         self._buffer = bytearray()
         self._need = HEADER_BYTES  # bytes the buffer must hold before looking at it again is worth it
         self._parts: list[bytes] = []

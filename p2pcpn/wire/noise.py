@@ -7,8 +7,8 @@
       <- e, ee, s, es           (payload: who the responder is)
       -> s, se                  (payload: who the initiator is)
 
-Section numbers below are those of the specification. The curve is X25519, the cipher ChaCha20-Poly1305, the hash
-SHA-256. No randomness here: the caller gives the ephemeral secret, and never gives the same one twice.
+Section numbers below are those of the specification. The curve is X25519, the cipher AES-256-GCM, the hash SHA-256.
+No randomness here: the caller gives the ephemeral secret, and never gives the same one twice.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hashlib import sha256
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from nacl import bindings
 
 from p2pcpn.errors import PeerError
@@ -39,14 +39,14 @@ class Pattern:
 
 
 XX_PSK0: Final = Pattern(
-    b"Noise_XXpsk0_25519_ChaChaPoly_SHA256",
+    b"Noise_XXpsk0_25519_AESGCM_SHA256",
     (("psk", "e"), ("e", "ee", "s", "es"), ("s", "se")),
 )
 
 
 def cipher_nonce(counter: int) -> bytes:
-    """Section 12.3: 32 zero bits, then the counter, little-endian."""
-    return b"\0\0\0\0" + counter.to_bytes(8, "little")
+    """Section 12.4: 32 zero bits, then the counter, big-endian."""
+    return counter.to_bytes(12, "big")
 
 
 def _hkdf(chaining_key: bytes, material: bytes, outputs: int) -> list[bytes]:
@@ -68,7 +68,7 @@ class _Symmetric:
     def __init__(self, name: bytes) -> None:
         self.hash = name.ljust(32, b"\0") if len(name) <= 32 else sha256(name).digest()
         self._chaining_key = self.hash
-        self._cipher: ChaCha20Poly1305 | None = None
+        self._cipher: AESGCM | None = None
         self._counter = 0
 
     def mix_hash(self, data: bytes) -> None:
@@ -76,12 +76,12 @@ class _Symmetric:
 
     def mix_key(self, material: bytes) -> None:
         self._chaining_key, key = _hkdf(self._chaining_key, material, 2)
-        self._cipher, self._counter = ChaCha20Poly1305(key), 0
+        self._cipher, self._counter = AESGCM(key), 0
 
     def mix_key_and_hash(self, material: bytes) -> None:
         self._chaining_key, mixed, key = _hkdf(self._chaining_key, material, 3)
         self.mix_hash(mixed)
-        self._cipher, self._counter = ChaCha20Poly1305(key), 0
+        self._cipher, self._counter = AESGCM(key), 0
 
     def seal(self, plaintext: bytes) -> bytes:
         sealed = plaintext

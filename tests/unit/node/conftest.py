@@ -27,6 +27,7 @@ class Unwired:
         self.dialed = dialed
         self.takes = takes  # messages, until it is writable no more; None: all
         self.sent: list[Any] = []
+        self.urgent: list[bool] = []  # of each that was sent
         self.why: str | None = None
         self.held_bytes = 0
         self.dies_sending = False
@@ -39,7 +40,7 @@ class Unwired:
     def writable(self) -> bool:
         return not self.ended and (self.takes is None or len(self.sent) < self.takes)
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes, *, urgent: bool = True) -> None:
         self.sent.append(m.CODEC.decode(data))
         if self.dies_sending:
             self.why = "unread"

@@ -16,9 +16,10 @@ from p2pcpn.errors import PeerError, StoreError, Unreachable
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.node.library import PART_WAIT_S, Library
 from p2pcpn.node.questions import Questions
+from p2pcpn.node.rush import Rush
 from p2pcpn.node.sessions import Sessions
 from p2pcpn.node.shelf import Shelf
-from p2pcpn.protocol.effects import TransmitBlob, TransmitLog, Write
+from p2pcpn.protocol.effects import TransmitBlob, TransmitLog, Turn, Write
 from p2pcpn.store.blobs import BlobStore
 from p2pcpn.store.database import Database
 from p2pcpn.wire import messages as m
@@ -41,7 +42,8 @@ class Bench:
         loop = asyncio.get_running_loop()
         self.database = Database(directory / "node.db", durable=False)
         self.shelf = Shelf(BlobStore(directory / "blobs", durable=False), self.database)
-        self.sessions = Sessions(ME.id, loop)
+        self.rush = Rush(loop)
+        self.sessions = Sessions(ME.id, loop, self.rush)
         self.questions = Questions(loop)
         self.counters: Counter[str] = Counter()
         self.session = session
@@ -50,12 +52,19 @@ class Bench:
         self.answers: dict[bytes, Any] = {}
         self.library = Library(
             shelf=self.shelf, database=self.database, sessions=self.sessions, questions=self.questions,
-            counters=self.counters, ask=self.ask, wanted=lambda job: job == JOB,
+            counters=self.counters, ask=self.ask, wanted=lambda job: job == JOB, granted=lambda job: False,
+            rush=self.rush,
         )  # fmt: skip
 
-    async def ask(self, to: Any, make: Callable[[int], m.Message], wait_s: float, blob_bytes_max: int) -> m.Message:
+    async def ask(
+        self, to: Any, make: Callable[[int], m.Message], wait_s: float, blob_bytes_max: int = 0, take: Any = None
+    ) -> m.Message:
         self.asked.append((to.id, make(9), wait_s, blob_bytes_max))
         answer = self.answers.get(to.id)
+        if isinstance(answer, list):
+            for part in answer:
+                take(part)
+            answer = answer[-1]
         if answer is None:
             raise Unreachable("nobody there")
         assert isinstance(answer, m.Message)
@@ -92,7 +101,7 @@ async def bench(tmp_path: Path, unwired: Any) -> AsyncIterator[Bench]:
 
 
 def put(data: bytes, offset: int, part: bytes, request: int = 5, job: bytes = JOB) -> m.PutBlob:
-    return m.PutBlob(request, digest(data), job, len(data), offset, part, 60.0)
+    return m.PutBlob(request, digest(data), job, len(data), offset, memoryview(part), 60.0)
 
 
 async def answers(bench: Bench, count: int) -> list[Any]:
@@ -141,10 +150,7 @@ async def test_parts_that_cannot_be_right_are_refused_and_the_session_goes_on(be
 
 @pytest.mark.asyncio
 async def test_a_disk_that_refuses_a_blob_is_told_in_few_words(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any) -> bool:
-        raise StoreError("no room " * 100)
-
-    monkeypatch.setattr(BlobStore, "put_part", refuse)
+    monkeypatch.setattr(BlobStore, "put_all", lambda *_: [StoreError("no room " * 100)])
     bench.take(put(b"abc", 0, b"abc"))
     (answer,) = await answers(bench, 1)
     assert answer.code == AnswerCode.FAILED
@@ -210,6 +216,29 @@ async def test_a_machine_sends_a_blob_whose_last_part_alone_asks_for_an_answer(b
 
 
 @pytest.mark.asyncio
+async def test_a_copy_waits_while_others_wait_for_data_until_it_is_needed_itself(bench: Bench) -> None:
+    name = await bench.keep(LARGE)
+    box = bench.sessions.outbox(PEER.id)
+    assert box is not None
+    bench.take(put(b"abc", 0, b"abc", request=0))  # a lease needs it
+    bench.library.send_blob(box, TransmitBlob(PEER.id, 8, name, JOB, 60.0, Turn.LATER))
+    assert (bench.session.sent, box.later_bytes, bench.sessions.later_bytes) == ([], len(LARGE), len(LARGE))
+    bench.library.send_blob(box, TransmitBlob(PEER.id, 0, name, JOB, 60.0, Turn.HURRY))
+    assert [part.request for part in bench.session.sent] == [0, 0, 8]
+    bench.library.send_blob(box, TransmitBlob(PEER.id, 0, name, JOB, 60.0, Turn.HURRY))
+    assert len(bench.session.sent) == 3  # it was sent already
+    assert box.later_bytes == 0
+
+
+@pytest.mark.asyncio
+async def test_who_asks_patiently_lets_others_go_first(bench: Bench) -> None:
+    name = await bench.keep(b"abc")
+    bench.rush.note()
+    assert bench.take(m.GetBlob(5, name, 0, True)) == []
+    assert bench.take(m.GetBlob(6, name, 0)) == [m.BlobData(6, name, 3, 0, memoryview(b"abc"))]
+
+
+@pytest.mark.asyncio
 async def test_a_blob_that_vanishes_while_it_is_sent_ends_early(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     name = await bench.keep(LARGE)
     bench.session.takes = 1
@@ -250,13 +279,13 @@ async def test_a_question_over_a_twin_is_answered_over_the_session_that_stays(be
 
 
 def blob(data: bytes) -> m.BlobData:
-    return m.BlobData(9, digest(data), len(data), 0, data)
+    return m.BlobData(9, digest(data), len(data), 0, memoryview(data))
 
 
 @pytest.mark.asyncio
 async def test_a_blob_that_is_here_is_asked_of_nobody(bench: Bench) -> None:
     name = await bench.keep(b"abc")
-    assert await bench.library.fetch_blob(name, [contact(OTHER.id, ("127.0.0.1", 1))]) == b"abc"
+    assert await bench.library.fetch_blob(name, [contact(OTHER.id, ("127.0.0.1", 1))], 3) == b"abc"
     assert bench.asked == []
 
 
@@ -273,9 +302,9 @@ async def test_a_blob_comes_from_the_first_holder_that_gives_the_right_bytes(ben
     assert [to for to, *_ in bench.asked] == [holder.id for holder in holders[:4]]
     assert bench.asked[0][1:] == (m.GetBlob(9, digest(b"abc"), 0), PART_WAIT_S, 77)
     with pytest.raises(PeerError, match="no peer that answers has the blob"):
-        await bench.library.fetch_blob(digest(b"abc"), holders[:3])
+        await bench.library.fetch_blob(digest(b"abc"), holders[:3], 77)
     with pytest.raises(PeerError):
-        await bench.library.fetch_blob(digest(b"abc"), [])
+        await bench.library.fetch_blob(digest(b"abc"), [], 77)
 
 
 @pytest.mark.asyncio
@@ -302,7 +331,7 @@ async def test_the_parts_of_a_blob_we_asked_for_are_put_together(bench: Bench) -
     task = asyncio.ensure_future(bench.questions.request(PEER.id, 7, begun.set, 30.0, 100))
     await begun.wait()
     for offset, part in ((0, b"ab"), (2, b"c")):
-        bench.take(m.BlobData(7, digest(b"abc"), 3, offset, part))
+        bench.take(m.BlobData(7, digest(b"abc"), 3, offset, memoryview(part)))
     answer: Any = await asyncio.wait_for(task, 5)
     assert answer.data == b"abc"
 
@@ -317,6 +346,43 @@ async def test_what_is_for_the_machines_is_left_to_them(bench: Bench) -> None:
 async def test_a_goodbye_ends_the_session(bench: Bench) -> None:
     bench.take(m.Goodbye("leaving"))
     assert bench.session.why == "goodbye"
+
+
+# --- gathering ------------------------------------------------------------------------------------------------------
+
+
+def parts_of(data: bytes, step: int) -> list[m.BlobData]:
+    return [
+        m.BlobData(9, digest(data), len(data), at, memoryview(data)[at : at + step]) for at in range(0, len(data), step)
+    ]
+
+
+@pytest.mark.asyncio
+async def test_what_is_gathered_is_on_disk_whether_it_was_here_or_was_brought(bench: Bench) -> None:
+    bench.take(put(b"passing", 0, b"passing", request=0))
+    assert not bench.shelf.is_on_disk(digest(b"passing"))
+    bench.answers = {OTHER.id: parts_of(b"abcdef", 4)}
+    names = [digest(b"passing"), digest(b"abcdef")]
+    await asyncio.wait_for(bench.library.gather(names, contact(OTHER.id, ("127.0.0.1", 1)), JOB, 60.0), 10)
+    assert all(map(bench.shelf.is_on_disk, names))
+    assert bench.asked[0][1] == m.GetBlob(9, names[1], 0, True)
+
+
+@pytest.mark.asyncio
+async def test_what_cannot_be_gathered_is_told(bench: Bench) -> None:
+    other = contact(OTHER.id, ("127.0.0.1", 1))
+    wrong = [m.BlobData(9, digest(b"abc"), 3, 0, memoryview(b"abX"))]
+    for answer in (None, wrong, m.Answer(9, AnswerCode.UNKNOWN, "has no such blob")):
+        bench.answers = {OTHER.id: answer}
+        with pytest.raises(PeerError):
+            await asyncio.wait_for(bench.library.gather([digest(b"abc")], other, JOB, 60.0), 10)
+
+
+@pytest.mark.asyncio
+async def test_a_blob_larger_than_was_said_is_not_fetched(bench: Bench) -> None:
+    name = await bench.keep(b"abc")
+    with pytest.raises(PeerError, match="larger than was said"):
+        await bench.library.fetch_blob(name, [], 2)
 
 
 # --- jobs ----------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from p2pcpn import limits
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.net.session import UNREAD
 from p2pcpn.node.outbox import STUCK_S, Outbox
+from p2pcpn.node.rush import Rush
 from p2pcpn.wire import messages as m
 
 PEER = Keypair(b"\1" * 32)
@@ -31,6 +32,10 @@ class Clockwork:
 
     def __init__(self) -> None:
         self.handles: list[Handle] = []
+        self.now = 100.0
+
+    def time(self) -> float:
+        return self.now
 
     def call_later(self, wait_s: float, callback: Callable[[], None]) -> Handle:
         self.handles.append(Handle(wait_s, callback))
@@ -83,6 +88,26 @@ def test_what_it_does_not_take_waits_in_order(loop: Any, unwired: Any) -> None:
     box.drain()
     assert said(session) == ["a", "b", "c", "d", "e", "f"]
     assert (len(box), box.held_bytes) == (0, 0)
+
+
+def test_what_nobody_waits_for_is_said_so_to_the_session(loop: Any, unwired: Any) -> None:
+    session = unwired(PEER)
+    box = Outbox(session, loop)
+    a, b, c = words("a", "b", "c")
+    box.say(a, urgent=False)
+    box.say(b)
+    box.stream(iter([c]), 10)
+    assert (said(session), session.urgent) == (["a", "b", "c"], [False, True, True])
+
+
+def test_a_patient_message_that_had_to_wait_keeps_its_place_and_waits_no_longer(loop: Any, unwired: Any) -> None:
+    session = unwired(PEER, takes=0)
+    box = Outbox(session, loop)
+    for text, urgent in (("a", False), ("b", True), ("c", False)):
+        box.say(words(text)[0], urgent=urgent)
+    session.takes = None
+    box.drain()
+    assert (said(session), session.urgent) == (["a", "b", "c"], [True] * 3)
 
 
 def test_a_stream_is_read_only_as_far_as_there_is_room(loop: Any, unwired: Any) -> None:
@@ -225,3 +250,117 @@ def test_the_watch_of_a_session_that_has_ended_does_nothing(loop: Any, unwired: 
 def test_the_bounds_leave_a_sender_room_to_be_congested_first() -> None:
     assert limits.CONGESTED_BYTES < limits.OUTBOX_BYTES_MAX
     assert limits.OUTBOX_ANSWERS_MAX < limits.OUTBOX_ITEMS_MAX
+
+
+# --- copies ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def rush(loop: Any) -> Rush:
+    rush = Rush(loop)
+    rush.note()
+    return rush
+
+
+def test_copies_go_at_once_where_nobody_waits_for_anything(loop: Any, unwired: Any) -> None:
+    session = unwired(PEER)
+    box = Outbox(session, loop)
+    box.later(b"x", iter(words("a", "b")), 100)
+    assert said(session) == ["a", "b"]
+    assert (box.later_bytes, loop.waiting) == (0, [])
+
+
+def test_copies_wait_for_a_quiet_moment(loop: Any, rush: Rush, unwired: Any) -> None:
+    session = unwired(PEER)
+    box = Outbox(session, loop, rush)
+    box.later(b"x", iter(words("a")), 100)
+    box.later(b"y", iter(words("b")), 10)
+    assert (said(session), box.later_bytes, len(box), box.held_bytes) == ([], 110, 0, 0)
+    (look,) = loop.waiting
+    assert look.wait_s == limits.QUIET_S
+    box.say(words("c")[0])  # goes ahead
+    loop.now += limits.QUIET_S
+    look.callback()
+    assert said(session) == ["c", "a", "b"]
+    assert box.later_bytes == 0
+
+
+def test_what_somebody_waits_for_is_in_a_hurry_for_all_sessions(loop: Any, rush: Rush, unwired: Any) -> None:
+    loop.now += limits.QUIET_S
+    one, two = (Outbox(unwired(PEER), loop, rush) for _ in range(2))
+    one.stream(iter(words("a")), 10)
+    two.later(b"x", iter(words("b")), 10)
+    assert said(two.session) == []
+
+
+def test_a_copy_that_is_needed_now_goes_in_order(loop: Any, rush: Rush, unwired: Any) -> None:
+    session = unwired(PEER, takes=1)
+    box = Outbox(session, loop, rush)
+    box.later(b"x", iter(words("x")), 10)
+    box.later(b"y", iter(words("y", "z")), 20)
+    box.later(b"y", iter(words("again")), 20)
+    box.say(words("a")[0])
+    box.hurry(b"y")
+    box.hurry(b"y")  # there is nothing left of it
+    box.say(words("grant")[0])
+    assert (box.later_bytes, box.held_bytes > 40) == (10, True)
+    session.takes = None
+    box.drain()
+    assert said(session) == ["a", "y", "z", "again", "grant"]
+
+
+def test_copies_that_are_overdue_take_turns_with_the_others(loop: Any, rush: Rush, unwired: Any) -> None:
+    session = unwired(PEER, takes=0)
+    box = Outbox(session, loop, rush)
+    box.later(b"x", iter(words("x", "y")), 10)
+    for message in words("a", "b", "c"):
+        box.say(message)
+    loop.now += limits.LATER_S
+    session.takes = None
+    box.drain()
+    assert said(session) == ["a", "x", "b", "y", "c"]
+
+
+@pytest.mark.parametrize("bound", ["LATER_ITEMS_MAX", "LATER_BYTES_MAX"])
+def test_copies_that_are_too_many_wait_no_longer(
+    bound: str, loop: Any, rush: Rush, unwired: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, bound, 2)
+    session = unwired(PEER)
+    box = Outbox(session, loop, rush)
+    for number in range(3):
+        box.later(bytes([number]), iter(words(str(number))), 1)
+    assert said(session) == ["0"]
+
+
+def test_who_asks_for_copies_without_end_is_hung_up_on(
+    loop: Any, rush: Rush, unwired: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "OUTBOX_ITEMS_MAX", 2)
+    session = unwired(PEER)
+    box = Outbox(session, loop, rush)
+    for _ in range(3):
+        box.later(b"x", iter(words("a")), 1)
+    assert session.why == UNREAD
+    assert (box.later_bytes, loop.waiting) == (0, [])
+    box.later(b"x", iter(words("a")), 1)
+    assert box.later_bytes == 0
+
+
+def test_a_peer_that_takes_no_copies_is_hung_up_on(loop: Any, rush: Rush, unwired: Any) -> None:
+    session = unwired(PEER, takes=0)
+    box = Outbox(session, loop, rush)
+    box.later(b"x", iter(words("a")), 1)
+    (watch,) = loop.waiting
+    assert watch.wait_s == STUCK_S
+    watch.callback()
+    assert session.why == UNREAD
+
+
+def test_copies_move_to_another_session(loop: Any, rush: Rush, unwired: Any) -> None:
+    one, two = Outbox(unwired(PEER), loop, rush), Outbox(unwired(PEER), loop, rush)
+    one.later(b"x", iter(words("a")), 1)
+    one.move_to(two)
+    assert (one.later_bytes, two.later_bytes) == (0, 1)
+    two.hurry(b"x")
+    assert said(two.session) == ["a"]

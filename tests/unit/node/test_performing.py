@@ -278,7 +278,8 @@ async def test_blobs_that_the_disk_refuses_are_not_gathered(
     def full(*_: Any) -> bool:
         raise StoreError("the disk is full")
 
-    monkeypatch.setattr(one.shelf._store, "put_part", full)
+    for name in ("put_part", "put_all"):
+        monkeypatch.setattr(one.shelf._store, name, full)
     if at_hand:
         one.shelf.put(digest(b"blob"), b"blob", JOB, 60.0)
         await one.shelf.flush()

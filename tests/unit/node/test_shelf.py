@@ -15,6 +15,7 @@ import pytest_asyncio
 from p2pcpn import limits
 from p2pcpn.errors import PeerError, StoreError
 from p2pcpn.node import shelf as shelves
+from p2pcpn.node.rush import Rush
 from p2pcpn.node.shelf import ENTRY_BYTES, Shelf
 from p2pcpn.store.blobs import BlobStore
 from p2pcpn.store.database import Database
@@ -38,6 +39,12 @@ class Disk(BlobStore):
         if self.refuses:
             raise StoreError("the disk is full")
         return super().put_part(digest, size, offset, data, source)
+
+    def put_all(self, blobs: Any) -> list[StoreError | None]:
+        assert self.lets.wait(10)
+        if self.refuses:
+            return [StoreError("the disk is full")] * len(blobs)
+        return super().put_all(blobs)
 
     def size(self, digest: bytes) -> int | None:
         if self.refuses:
@@ -379,3 +386,121 @@ async def test_waiting_ends_in_time_and_at_once_for_what_is_not_on_its_way(shelf
 def test_the_largest_message_of_a_session_fits_what_may_arrive() -> None:
     assert shelves.ASSEMBLE_BYTES + ENTRY_BYTES <= shelves.ARRIVING_BYTES_MAX
     assert limits.BLOB_PART_BYTES <= shelves.ASSEMBLE_BYTES
+
+
+# --- what is only passing, and what may wait --------------------------------------------------------------------------
+
+
+class Hurried(Rush):
+    """A rush that ends when the test says so."""
+
+    over = False
+
+    def lets(self, since: float) -> bool:
+        return self.over
+
+
+@pytest_asyncio.fixture
+async def patient(disk: Disk, database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shelf]:
+    monkeypatch.setattr(limits, "QUIET_S", 0.001)
+    shelf = Shelf(disk, database, Hurried(asyncio.get_running_loop()))
+    yield shelf
+    shelf.close()
+    await shelf.flush()
+
+
+@pytest_asyncio.fixture
+async def volatile(disk: Disk, database: Database) -> AsyncIterator[Shelf]:
+    shelf = Shelf(disk, database, Hurried(asyncio.get_running_loop()), volatile=True)
+    yield shelf
+    shelf.close()
+
+
+@pytest.mark.asyncio
+async def test_writing_waits_until_nobody_waits_for_data(patient: Shelf) -> None:
+    done = Asked()
+    patient.put(digest(b"blob"), b"blob", JOB, 60.0, done)
+    await asyncio.sleep(0)
+    assert (patient.unwritten_bytes, done.heard.empty()) == (4, True)
+    assert isinstance(patient._rush, Hurried)
+    patient._rush.over = True
+    assert await done.end() is None
+    assert patient.is_on_disk(digest(b"blob"))
+
+
+@pytest.mark.asyncio
+async def test_who_flushes_waits_for_nobody(patient: Shelf) -> None:
+    patient.put(digest(b"blob"), b"blob", JOB, 60.0)
+    await patient.flush()
+    assert patient.is_on_disk(digest(b"blob"))
+
+
+@pytest.mark.asyncio
+async def test_when_memory_is_short_writing_does_not_wait(patient: Shelf) -> None:
+    patient._held_bytes_max = 5
+    first, second = Asked(), Asked()
+    patient.put(digest(b"aaaa"), b"aaaa", JOB, 60.0, first)
+    patient.put(digest(b"bbbb"), b"bbbb", JOB, 60.0, second)
+    assert [await first.end(), await second.end()] == [None, None]
+
+
+@pytest.mark.asyncio
+async def test_what_is_passing_is_at_hand_and_not_written_until_it_is_to_be_kept(shelf: Shelf) -> None:
+    done, name = Asked(), digest(b"blob")
+    shelf.arrive(PEER, name, 4, 0, b"blob", JOB, 60.0, done, keep=False)
+    assert await done.end() is None
+    shelf.arrive(PEER, name, 4, 0, b"blob", JOB, 60.0, done, keep=False)
+    assert await done.end() is None
+    await shelf.flush()
+    assert (shelf.get(name), shelf.is_on_disk(name), shelf.unwritten_bytes) == (b"blob", False, 0)
+    shelf.arrive(PEER, name, 4, 0, b"blob", JOB, 60.0, done)
+    assert await done.end() is None
+    assert shelf.is_on_disk(name)
+
+
+@pytest.mark.asyncio
+async def test_what_is_passing_goes_to_disk_when_it_becomes_too_much(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf._passing_bytes_max = 5
+    for data in (b"aaaa", b"bbbb"):
+        shelf.arrive(PEER, digest(data), 4, 0, data, JOB, 60.0, Asked(), keep=False)
+    await shelf.flush()
+    assert [shelf.is_on_disk(digest(data)) for data in (b"aaaa", b"bbbb")] == [True, False]
+    assert [shelf.get(digest(data)) for data in (b"aaaa", b"bbbb")] == [b"aaaa", b"bbbb"]
+
+
+@pytest.mark.asyncio
+async def test_who_brings_more_than_memory_takes_waits_for_the_disk(shelf: Shelf, disk: Disk) -> None:
+    shelf._held_bytes_max = 3
+    disk.lets.clear()
+    first, second = Asked(), Asked()
+    shelf.arrive(PEER, digest(b"aaaa"), 4, 0, b"aaaa", JOB, 60.0, first, keep=False)
+    shelf.arrive(PEER, digest(b"bbbb"), 4, 0, b"bbbb", JOB, 60.0, second, keep=False)
+    assert await first.end() is None
+    assert second.heard.empty()
+    disk.lets.set()
+    assert await second.end() is None
+
+
+@pytest.mark.asyncio
+async def test_a_volatile_shelf_writes_only_what_somebody_wants_to_be_told_of(volatile: Shelf) -> None:
+    volatile.put(digest(b"blob"), b"blob", JOB, 60.0)
+    await volatile.flush()
+    assert (volatile.get(digest(b"blob")), volatile.is_on_disk(digest(b"blob"))) == (b"blob", False)
+    done = Asked()
+    volatile.put(digest(b"kept"), b"kept", JOB, 60.0, done)
+    await volatile.flush()
+    assert await done.end() is None
+
+
+@pytest.mark.asyncio
+async def test_what_is_at_hand_can_be_had_on_disk(shelf: Shelf, disk: Disk) -> None:
+    shelf.arrive(PEER, digest(b"blob"), 4, 0, b"blob", JOB, 60.0, Asked(), keep=False)
+    assert await shelf.keep(digest(b"blob"), JOB, 60.0)
+    assert shelf.is_on_disk(digest(b"blob"))
+    assert await shelf.keep(digest(b"blob"), JOB, 60.0)
+    assert not await shelf.keep(digest(b"other"), JOB, 60.0)
+    shelf.arrive(PEER, digest(b"more"), 4, 0, b"more", JOB, 60.0, Asked(), keep=False)
+    disk.refuses = True
+    assert not await shelf.keep(digest(b"more"), JOB, 60.0)

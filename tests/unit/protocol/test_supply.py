@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from p2pcpn.protocol.effects import Tell, TellBlob
+from p2pcpn.protocol.effects import Tell, TellBlob, Turn
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.statements import BlobRef, Handover, Segment, read, signed
 from tests.unit.protocol.granting import ME, OWNER, Table, Worker, keypair, steward
@@ -48,15 +48,17 @@ def as_worker(table: Table, number: int) -> Worker:
     return worker
 
 
-def test_a_steward_that_works_is_sent_nothing_again() -> None:
+def test_a_steward_that_works_is_sent_nothing_again_but_its_copies_sooner() -> None:
     _, named = steward(20)
     code = BlobRef(bytes([5]) * 32, 10, b"")
     table = Table(stewards=[named], code=code)
     table.extend(2, blobs=[[BLOB]])
-    sent = sum(isinstance(effect, TellBlob) for effect in table.effects)
+    copies = [effect for effect in table.effects if isinstance(effect, TellBlob)]
+    assert {copy.turn for copy in copies} == {Turn.LATER}
     worker = as_worker(table, 20)
     assert [type(message) for message in worker.said] == [m.Grant]
-    assert sum(isinstance(effect, TellBlob) for effect in table.effects) == sent
+    hurried = [effect for effect in table.effects if isinstance(effect, TellBlob)][len(copies) :]
+    assert {(effect.digest, effect.turn) for effect in hurried} == {(copy.digest, Turn.HURRY) for copy in copies}
 
 
 def test_a_steward_that_lacks_a_page_is_sent_everything() -> None:
@@ -66,7 +68,8 @@ def test_a_steward_that_lacks_a_page_is_sent_everything() -> None:
     worker = as_worker(table, 20)
     worker.give_back(worker.last, "missing")
     assert [type(message) for message in worker.said] == [m.Grant, m.Introduce, m.Extend, m.Grant]
-    assert sum(isinstance(effect, TellBlob) for effect in table.effects) == 2
+    turns = [effect.turn for effect in table.effects if isinstance(effect, TellBlob)]
+    assert turns == [Turn.LATER, Turn.HURRY, Turn.NOW]
 
 
 def test_a_steward_that_is_lost_is_supplied_like_any_peer() -> None:

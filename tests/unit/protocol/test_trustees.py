@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from p2pcpn.protocol import trustees as module
-from p2pcpn.protocol.effects import Tell, TellBlob
+from p2pcpn.protocol.effects import Tell, TellBlob, Turn
 from p2pcpn.protocol.trustees import Trustees
 from p2pcpn.wire.messages import Answer
 from tests.unit.protocol.granting import at, keypair
@@ -52,7 +52,9 @@ def test_a_lost_steward_is_told_nothing_and_counts_no_more() -> None:
 def test_blobs_go_to_as_many_stewards_as_there_are_copies_once() -> None:
     stewards = both()
     sent = stewards.send_blobs([b"x", b"y", b"x"], 1, b"job", 60.0)
-    assert sent == [TellBlob(at(A, 5010), 1, b"x", b"job", 60.0), TellBlob(at(A, 5010), 2, b"y", b"job", 60.0)]
+    assert sent == [
+        TellBlob(at(A, 5010), request, name, b"job", 60.0, Turn.LATER) for request, name in ((1, b"x"), (2, b"y"))
+    ]
     assert stewards.send_blobs([b"x"], 1, b"job", 60.0) == []
     assert list(stewards.all[A.id].unanswered) == [1, 2]
 

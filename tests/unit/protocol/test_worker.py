@@ -471,6 +471,8 @@ def _bounded(of: Any, meta: msgspec.Meta) -> st.SearchStrategy[Any]:
     if of is bytes:
         low = meta.min_length or 0
         return st.binary(min_size=low, max_size=low if meta.max_length == low else min(meta.max_length or 40, 40))
+    if of is memoryview:
+        return st.binary(max_size=min(meta.max_length or 40, 40)).map(memoryview)
     if of is str:
         return st.text("ab", max_size=min(meta.max_length or 8, 8))
     if of is int:

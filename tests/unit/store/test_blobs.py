@@ -241,3 +241,49 @@ def test_whatever_peers_send_only_true_blobs_are_there_and_the_sums_hold(tmp_pat
         assert len(held) == len(list(store.digests())) + len(store._unfinished)
     for digest in store.digests():
         assert digest_of(store.read(digest, 0, 100)) == digest
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_whole_blobs_are_taken_together_and_each_has_its_end(tmp_path, durable, monkeypatch):
+    store = BlobStore(tmp_path, quota_bytes=10, durable=durable)
+    flushed = []
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    blobs = [(digest_of(data), data) for data in (b"abc", memoryview(b"defg"), b"abc", b"too much")]
+    ends = store.put_all(blobs)
+    assert [type(end) for end in ends] == [type(None), type(None), type(None), StoreError]
+    assert "quota" in str(ends[3])
+    assert store.total_bytes == 7
+    assert sorted(store.digests()) == sorted(digest for digest, _ in blobs[:2])
+    assert store.read(blobs[1][0], 0, 10) == b"defg"
+    directories = 1 + len({digest[:1] for digest, _ in blobs[:2]})
+    assert len(flushed) == (2 + directories if durable else 0)
+
+
+def test_of_whole_blobs_that_the_disk_refuses_nothing_is_left(store, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store, "_durable", True)
+    monkeypatch.setattr(os, "fsync", full)
+    (end,) = store.put_all([(digest_of(b"abc"), b"abc")])
+    assert isinstance(end, StoreError)
+    assert (files(store), store.total_bytes) == ([], 0)
+
+
+def test_names_that_cannot_be_made_durable_are_no_success(store, monkeypatch):
+    real = os.open
+
+    def refused(path, *rest):
+        if os.path.isdir(path):
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path, *rest)
+
+    monkeypatch.setattr(store, "_durable", True)
+    monkeypatch.setattr(os, "open", refused)
+    assert [type(end) for end in store.put_all([(digest_of(b"abc"), b"abc")])] == [StoreError]
+
+
+def test_more_whole_blobs_than_are_kept_are_refused(store, monkeypatch):
+    monkeypatch.setattr(limits, "BLOBS_MAX", 1)
+    ends = store.put_all([(digest_of(data), data) for data in (b"abc", b"def")])
+    assert [type(end) for end in ends] == [type(None), StoreError]

@@ -29,6 +29,9 @@ def largest_of(kind: inspect.Type, items_max: int) -> Any:
         case inspect.BytesType():
             assert kind.max_length is not None, "bytes need a bound"
             return b"\xff" * max(kind.min_length or 0, min(kind.max_length, items_max))
+        case inspect.MemoryViewType():
+            assert kind.max_length is not None, "bytes need a bound"
+            return memoryview(b"\xff" * max(kind.min_length or 0, min(kind.max_length, items_max)))
         case inspect.StrType():
             assert kind.max_length is not None, "text needs a bound"
             return ("~" if kind.pattern else WIDE) * min(kind.max_length, items_max)

@@ -51,7 +51,7 @@ def test_the_largest_parts_of_blobs_and_lists_of_tasks_fit_a_frame(largest: Call
         (Answer, {"request": -1}),
         (Grant, {"slices": []}),
         (Progress, {"started": [0] * (limits.BATCH_TASKS_MAX + 1)}),
-        (BlobData, {"data": bytes(limits.BLOB_PART_BYTES + 1)}),
+        (BlobData, {"data": memoryview(bytes(limits.BLOB_PART_BYTES + 1))}),
         (BlobData, {"digest": bytes(31)}),
     ],
 )

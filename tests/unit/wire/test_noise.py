@@ -16,7 +16,7 @@ from p2pcpn.errors import PeerError
 from p2pcpn.wire.noise import XX_PSK0, Noise, Pattern, cipher_nonce
 
 VECTORS = Path(__file__).parents[2] / "vectors"
-XX_PSK3 = Pattern(b"Noise_XXpsk3_25519_ChaChaPoly_SHA256", (("e",), ("e", "ee", "s", "es"), ("s", "se", "psk")))
+XX_PSK3 = Pattern(b"Noise_XXpsk3_25519_AESGCM_SHA256", (("e",), ("e", "ee", "s", "es"), ("s", "se", "psk")))
 PSK = bytes(range(32))
 
 
@@ -151,5 +151,5 @@ def test_calling_out_of_turn_is_our_own_mistake() -> None:
         side(True).split()
 
 
-def test_the_nonce_is_little_endian_behind_four_zero_bytes() -> None:
-    assert cipher_nonce(258) == bytes([0, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0])
+def test_the_nonce_is_big_endian_behind_four_zero_bytes() -> None:
+    assert cipher_nonce(258) == bytes([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2])

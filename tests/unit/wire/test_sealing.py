@@ -50,11 +50,13 @@ def test_another_key_nonce_or_length_does_not_open(key: bytes, nonce: int, data:
         unseal(key, nonce, seal(JOB_KEY, 1, b"data") if data is None else data)
 
 
-def test_the_seal_is_that_of_rfc_8439() -> None:
-    # Appendix A.5, without its associated data: the keystream is the same, so the ciphertext is.
-    key = bytes.fromhex("1c9240a5eb55d38af333888604f6b5f0473917c1402b80099dca5cbc207075c0")
-    nonce = int.from_bytes(bytes.fromhex("000000000102030405060708"), "big")
-    assert seal(key, nonce, b"Internet-Drafts are draft documents")[:16].hex() == "64a0861575861af460f062c79be643bd"
+def test_the_seal_is_that_of_the_specification_of_gcm() -> None:
+    # McGrew and Viega, The Galois/Counter Mode of Operation, appendix B, test cases 13 and 15.
+    assert seal(bytes(32), 0, b"").hex() == "530f8afbc74536b9a963b4f1c4cb738b"
+    key = bytes.fromhex("feffe9928665731c6d6a8f9467308308" * 2)
+    nonce = int.from_bytes(bytes.fromhex("cafebabefacedbaddecaf888"), "big")
+    plain = bytes.fromhex("d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72")
+    assert seal(key, nonce, plain)[:32].hex() == "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa"
 
 
 def test_the_digest_is_blake3() -> None:
