@@ -120,7 +120,10 @@ class Performer:
             effect, error = self._ended.popleft()
             if error is not None:
                 self._refused(error)
-            self._overlay.follow(effect.then if error is None else effect.otherwise)
+            try:
+                self._overlay.follow(effect.then if error is None else effect.otherwise)
+            except Exception as mistake:  # those behind it are others', and the loop is not woken for them again
+                self._overlay.mishaps.note("what follows a commit", mistake)
 
     def _keep_blob(self, effect: fx.KeepBlob) -> None:
         self._overlay.shelf.put(effect.digest, effect.data, effect.job, effect.retention_s)

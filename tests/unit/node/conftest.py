@@ -42,6 +42,7 @@ class Unwired:
 
     def send(self, data: bytes, *, urgent: bool = True) -> None:
         self.sent.append(m.CODEC.decode(data))
+        self.urgent.append(urgent)
         if self.dies_sending:
             self.why = "unread"
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from p2pcpn.errors import PeerError, StoreError, Unreachable
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.net.session import Session
+from p2pcpn.node.mishaps import Mishaps
 from p2pcpn.node.overlay import Overlay
 from p2pcpn.node.performing import REFUSED, Performer
 from p2pcpn.protocol import effects as fx
@@ -221,18 +223,105 @@ async def test_nothing_follows_a_commit_of_a_peer_that_has_left(peer: Start) -> 
     assert told.events.empty()
 
 
+class Host:
+    """An overlay whose disk and loop are lists: what is committed, and what the loop is to call."""
+
+    def __init__(self) -> None:
+        self.answers: list[Callable[[StoreError | None], None]] = []
+        self.soon: list[Callable[[], None]] = []
+        self.followed: list[Any] = []
+        self.counters: Counter[str] = Counter()
+        self.mishaps = Mishaps(self.counters)
+        self.runs = Anything()
+        self.loop = self.database = self
+        self.closed = False
+        self.performer = Performer(cast(Any, self))
+
+    def commit(self, writes: tuple[Write, ...], answer: Callable[[StoreError | None], None]) -> None:
+        self.answers.append(answer)
+
+    def call_soon_threadsafe(self, callback: Callable[[], None]) -> None:
+        if self.closed:
+            raise RuntimeError("Event loop is closed")
+        self.soon.append(callback)
+
+    def follow(self, effects: tuple[fx.Effect, ...]) -> None:
+        self.followed += [effect.event for effect in effects if isinstance(effect, fx.Notify)]
+        if "broken" in self.followed[-1:]:
+            raise RuntimeError("a mistake of ours")
+
+    def turn(self) -> int:
+        """A turn of the loop: how many calls it made."""
+        soon, self.soon = self.soon, []
+        for callback in soon:
+            callback()
+        return len(soon)
+
+
+class Anything:
+    """Has whatever it is asked for."""
+
+    def __getattr__(self, name: str) -> None:
+        return None
+
+
+def test_what_follows_from_the_commits_of_one_transaction_wakes_the_loop_once() -> None:
+    host = Host()
+    host.performer.perform([fx.Commit((), say(word), say(f"no {word}")) for word in "abc"])
+    host.performer.perform([fx.Commit(())])  # nothing follows from it
+    for answer, error in zip(host.answers, (None, StoreError("full"), None, None), strict=True):
+        answer(error)
+    assert host.followed == []
+    assert host.turn() == 1
+    assert host.followed == ["a", "no b", "c"]
+    assert host.counters["disk refused"] == 1
+    host.performer.perform([fx.Commit((), say("d"))])
+    host.answers[-1](None)
+    assert host.turn() == 1
+    assert host.followed[-1] == "d"
+
+
+def test_a_commit_that_ends_while_others_are_followed_is_followed_in_the_same_turn_or_the_next() -> None:
+    host = Host()
+    host.performer.perform([fx.Commit((), say("a")), fx.Commit((), say("b"))])
+    first, second = host.answers
+    followed = host.follow
+
+    def meanwhile(effects: tuple[fx.Effect, ...]) -> None:
+        followed(effects)
+        if host.followed == ["a"]:
+            second(None)
+
+    host.follow = meanwhile  # type: ignore[method-assign]
+    first(None)
+    host.turn()
+    assert host.followed == ["a", "b"]
+    while host.turn():  # it was woken again, for nothing
+        pass
+    assert host.followed == ["a", "b"]
+
+
+def test_a_mistake_in_what_follows_a_commit_costs_nothing_that_follows_from_others() -> None:
+    host = Host()
+    host.performer.perform([fx.Commit((), say(word)) for word in ("broken", "b")])
+    for answer in host.answers:
+        answer(None)
+    host.turn()
+    assert host.followed == ["broken", "b"]
+    assert host.counters["mishap what follows a commit"] == 1
+    host.performer.perform([fx.Commit((), say("c"))])
+    host.answers[-1](None)
+    host.turn()
+    assert host.followed[-1] == "c"
+
+
 def test_a_commit_that_outlives_its_loop_is_told_to_nobody() -> None:
-    done: list[Any] = []
-
-    class Host:
-        runs = type("Runs", (), {"start": None, "stop": None})
-        database = type("Database", (), {"commit": staticmethod(lambda writes, answer: done.append(answer))})
-        loop = asyncio.new_event_loop()
-
-    host: Any = Host()
-    Performer(host).perform([fx.Commit((), say("then"))])
-    host.loop.close()
-    done[0](None)  # in the store's thread: an exception here would end it
+    host = Host()
+    host.performer.perform([fx.Commit((), say("then")), fx.Commit((), say("then"))])
+    host.closed = True
+    for answer in host.answers:
+        answer(None)  # in the store's thread: an exception here would end it
+    assert host.soon == host.followed == []
 
 
 @pytest.mark.asyncio
