@@ -131,6 +131,8 @@ class Attendance:
             effects += self._lose_lease(token, "no sign of life for 30 s")
             if not peer.tokens:
                 effects += self._lost(peer, now, "it is silent", silent=not peer.in_doubt)
+            else:  # it gets nothing in place of what it let end
+                self._peers.crowd(peer, math.inf)
         return effects
 
     def dismiss(self, peer: Participant, now: float) -> None:

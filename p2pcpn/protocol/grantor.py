@@ -14,6 +14,7 @@ peers keep is in :class:`Custody`. What it says to whom are effects.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from p2pcpn import limits
@@ -44,6 +45,8 @@ LEFTOVER_S = 1.0
 # Leases in a row that a peer declines, or returns for want of what it was sent, before it takes part no more.
 DECLINES_MAX = 8
 MISSING_MAX = 4
+# A peer that gives back tasks it has slots for works for others: its slots are not counted on for so long.
+CROWDED_S = 1.0
 TAKEN, STANDBY, UNWANTED, UNKNOWN = range(4)
 
 
@@ -168,14 +171,15 @@ class Grantor:
         found, effects = self._attendance.claimed(claim, key, now)
         if found is None:
             return UNWANTED, effects
+        self._leasing.hasten(now)
         effects += self._work(now)
         return (TAKEN if found.taken else STANDBY), effects
 
     # --- leases ------------------------------------------------------------------------------------------------
 
-    def _work(self, now: float, spoke: Participant | None = None) -> list[Effect]:
-        """Lease what waits, where there is anything to lease; ``spoke``: only this peer's needs can have changed."""
-        return [] if self.finished or not self.granting else self._leasing.work(now, spoke)
+    def _work(self, now: float, spoke: Participant | None = None, *, recalled: bool = False) -> list[Effect]:
+        """Lease what waits, where there is anything to lease; see :meth:`Leasing.work`."""
+        return [] if self.finished or not self.granting else self._leasing.work(now, spoke, recalled=recalled)
 
     # --- what workers say --------------------------------------------------------------------------------------
 
@@ -188,8 +192,9 @@ class Grantor:
         live = admitted.token in self.leases
         if peer is not None:
             peer.spoke()
+            self.book.participants.crowd(peer)
             if live and not admitted.deaths:
-                peer.pace.ran(len(admitted.opened.indices), admitted.opened.receipt.ran_s)
+                peer.pace.ran(len(admitted.opened.indices), admitted.opened.receipt.ran_s, now)
         if live:
             self.book.leases.renew(admitted.lease, now + limits.LEASE_S)
         effects = self._acceptance.accept(admitted, message, sender, now)
@@ -205,6 +210,7 @@ class Grantor:
         if lease is None:
             return []
         started = [index for index in message.started if covers(lease.open, [(index, 1)])]
+        self.participants[lease.peer].started.update(dict.fromkeys(started))
         return [Notify(events.Started(self.job, started))] if started else []
 
     def returned(self, sender: Contact, message: Return, now: float) -> list[Effect]:
@@ -217,6 +223,7 @@ class Grantor:
             raise PeerError("a peer returns tasks that were not leased to it")
         peer = self.participants[lease.peer]
         owed = joined(overlap(spans, lease.open))
+        peer.asked_until = now
         effects: list[Effect] = []
         if message.code == "declined":
             self.ledger.bar(owed, peer.node)
@@ -225,12 +232,14 @@ class Grantor:
         elif message.code == "missing":
             effects += self._supply.again(peer)
             peer.missing += 1
+        elif message.code == "late" or peer.held <= peer.slots:
+            self.book.participants.crowd(peer, now + CROWDED_S)
         self.book.give_back(message.token, owed)
         if message.code == "leaving" or peer.declines > DECLINES_MAX or peer.missing > MISSING_MAX:
             self._attendance.dismiss(peer, now)
             if peer.missing > MISSING_MAX:  # begin anew: a peer whose session is closed claims again
                 effects = [Hangup(peer.node, "lacks what it was sent, again and again")]
-        return effects + self._work(now)
+        return effects + self._work(now, recalled=message.code == "recalled")
 
     def output(self, sender: Contact, message: Output, now: float) -> list[Effect]:
         """Lines of a running task, for the program that submitted it."""
@@ -248,6 +257,8 @@ class Grantor:
         peer = self.participants.get(NodeId(sender.id))
         if peer is not None:
             peer.spoke()
+            if peer.crowded_until == math.inf:
+                self.book.participants.crowd(peer)
         lease = self.leases.get(token)
         if lease is None or lease.peer != sender.id:
             return None
@@ -298,6 +309,8 @@ class Grantor:
     def expire(self, now: float) -> list[Effect]:
         """Act on every deadline that has passed."""
         effects = self._attendance.expire(now) + self._hardship.expire(now) + self._log_due(now)
+        if not self.finished and self.granting:
+            effects += self._leasing.expire(now)
         return effects + self.custody.expire(now, self.log) + self._work(now)
 
     def _log_due(self, now: float, *, force: bool = False) -> list[Effect]:
@@ -311,4 +324,4 @@ class Grantor:
 def blobs_of(key: bytes, sealed: bytes) -> list[bytes]:
     """The blobs that a sealed page names: for a grantor that did not make the page."""
     page = pages.TASKS.decode(unseal(key, 0, sealed))
-    return [ref.digest for ref in [*page.functions, *page.arguments] if isinstance(ref, BlobRef)]
+    return [ref.digest for ref in [*page.functions, *page.arguments, *page.blobs] if isinstance(ref, BlobRef)]

@@ -1,7 +1,10 @@
-"""Leasing: who gets the next batch, and when more peers are called for.
+"""Leasing: who gets the next batch, what is taken back for those who idle, and when more peers are called for.
 
 A peer gets one batch whenever something changed for it: it brought results, it was taken, or tasks came to wait. So
 batches follow what is observed, and at the tail of a job they shrink instead of going to whoever asked first.
+
+When nothing waits any more and a slot idles, it is looked, soon, who holds more than a fair share that he will not run
+at once, and that is asked back. The peer itself picks what it has not started, so a recall never runs a task twice.
 """
 
 from __future__ import annotations
@@ -11,15 +14,26 @@ from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol.book import Book
 from p2pcpn.protocol.calling import OFFER_TTL_S, Calling
 from p2pcpn.protocol.effects import Effect, Spread, Tell
+from p2pcpn.protocol.ledger import LEASED
 from p2pcpn.protocol.participants import Participant
 from p2pcpn.protocol.supply import Supply
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Grant
+from p2pcpn.wire.messages import Grant, Recall
 from p2pcpn.wire.sealing import JobKeys
 from p2pcpn.wire.statements import Lease, Offer, Spec, signed
 
 # An offer states no more, however much waits.
 SLOTS_WANTED_MAX = (1 << 32) - 1
+# It is looked this soon who might give tasks back, then after twice that each time: the tail of a job of short tasks is
+# over by the first look, that of long ones costs a look a second.
+LOOK_S = 0.005
+LOOK_S_MAX = 1.0
+# What will wait no longer than this is left where it is: to move it takes as long.
+BEHIND_S = 0.01
+# A task that its peer was given for so long and that it did not tell of as started waits there behind others' tasks.
+UNSTARTED_S = 0.15
+# A peer that was asked for tasks is not asked again for so long, unless it answers sooner.
+ANSWER_S = 0.1
 
 
 class Leasing:
@@ -48,16 +62,27 @@ class Leasing:
         self._book = book
         self._supply = supply
         self._calling = Calling()
+        self._look_at: float | None = None
+        self._look_s = LOOK_S
+        self._idle = 0  # slots, when it was last noticed that some do
 
-    def work(self, now: float, spoke: Participant | None = None) -> list[Effect]:
+    def work(self, now: float, spoke: Participant | None = None, *, recalled: bool = False) -> list[Effect]:
         """Take claims, lease what waits to whom it suits, and call for more claims where they are too few.
 
-        ``spoke``: only this peer's needs can have changed.
+        ``spoke``: only this peer's needs can have changed. ``recalled``: what came to wait is for those who idle.
         """
         ledger, peers = self._book.ledger, self._book.participants
         if not ledger.waiting:
-            self._calling.satisfied()
+            if self._look_at is None:
+                self._calling.satisfied()
+                if ledger.leased and (peers.surplus or peers.slots_idle or peers.crowded):
+                    self._look_at = now + self._look_s
+            if peers.slots_idle > self._idle:
+                self.hasten(now)
+            self._idle = peers.slots_idle
             return []
+        self._look_at, self._look_s, self._idle = None, LOOK_S, 0
+        peers.uncrowd(now)
         stuck = ledger.stuck(peers.taken()) if ledger.barred_waiting else []
         promoted = peers.promote(ledger.waiting, stuck, now)
         effects: list[Effect] = []
@@ -65,7 +90,7 @@ class Leasing:
             peer.ready = True
             effects += self._supply.introduce(peer)
         for peer in peers.ready() if spoke is None or promoted else [spoke]:
-            if peer.taken and peer.ready:
+            if peer.taken and peer.ready and (not recalled or peer.held < peer.slots):
                 effects += self._grant(peer, now)
         if peers.wanted(ledger.waiting) <= 0 and not ledger.barred_waiting:
             self._calling.satisfied()
@@ -76,8 +101,13 @@ class Leasing:
     def _grant(self, peer: Participant, now: float) -> list[Effect]:
         """One batch for ``peer``, or nothing when it has enough."""
         count = peer.pace.batch(peer.held, self._book.ledger.waits_for(peer.node), self._book.participants.slots)
+        idle = not peer.held
         token = self._book.lease(peer, count, now + limits.LEASE_S) if count else None
-        return [] if token is None else self._say(peer, token)
+        if token is None:
+            return []
+        if idle:
+            peer.pace.heard_at = now
+        return self._say(peer, token)
 
     def _say(self, peer: Participant, token: int) -> list[Effect]:
         """The lease for what ``token`` still owes, and ahead of it what the peer lacks."""
@@ -96,7 +126,7 @@ class Leasing:
         return effects
 
     def _offer(self) -> Effect:
-        said, waiting = self._spec, self._book.ledger.waiting
+        said, waiting = self._spec, self._book.ledger.waiting or self._book.participants.surplus
         wanted = max(1, min(self._book.participants.wanted(waiting), SLOTS_WANTED_MAX))
         offer = Offer(
             self._job, self._owner, self._epoch, self._contact, self._calling.number, said.runtime, said.python,
@@ -104,6 +134,53 @@ class Leasing:
         )  # fmt: skip
         return Spread(offer, self._calling.hops)
 
+    # --- taking back -------------------------------------------------------------------------------------------
+
+    def expire(self, now: float) -> list[Effect]:
+        """Look whether somebody holds what others could run; asked-for tasks come back as a :class:`Return`."""
+        if self._look_at is None or now < self._look_at:
+            return []
+        ledger, peers = self._book.ledger, self._book.participants
+        self._look_at = None
+        peers.uncrowd(now)
+        if ledger.waiting or not (ledger.leased and (peers.surplus or peers.slots_idle or peers.crowded)):
+            return []
+        self._look_s = min(2 * self._look_s, LOOK_S_MAX)
+        self._look_at = now + self._look_s
+        slots = peers.slots + peers.slots_standing_by(now)
+        idle = peers.slots_idle + slots - peers.slots
+        behind = [peer for peer in peers.ready() if self._unstarted(peer, now)]
+        if not behind:
+            return []
+        if not idle:  # somebody else in the swarm might
+            return [self._offer()] if self._calling.wanted(now) else []
+        effects: list[Effect] = []
+        for peer in behind:
+            fair = ledger.leased * peer.slots // max(slots, 1)
+            count = min(self._unstarted(peer, now), max(peer.held - fair, 1))
+            if count and now >= peer.asked_until:
+                peer.asked_until = now + ANSWER_S + peer.pace.rtt_s
+                effects.append(Tell(peer.contact, Recall(self._job, min(count, limits.BATCH_TASKS_MAX))))
+        return effects
+
+    def hasten(self, now: float) -> None:
+        """Somebody is there who may idle: the next look is soon."""
+        self._look_s = LOOK_S
+        if self._look_at is not None:
+            self._look_at = min(self._look_at, now + LOOK_S)
+
+    def _unstarted(self, peer: Participant, now: float) -> int:
+        """How many tasks wait at a peer and will do so for a while."""
+        behind_s = peer.pace.behind_s(peer.held, now)
+        if peer.held > peer.slots:
+            return peer.held - peer.slots if behind_s > BEHIND_S else 0
+        if behind_s < UNSTARTED_S or not peer.held:
+            return 0
+        states = self._book.ledger.states
+        for index in [index for index in peer.started if states[index] != LEASED]:
+            del peer.started[index]
+        return max(0, peer.held - len(peer.started))
+
     def deadline(self) -> float | None:
-        """When the next offer is due, which :meth:`work` makes."""
-        return self._calling.deadline()
+        """When the next offer is due, which :meth:`work` makes, or the next look, which :meth:`expire` takes."""
+        return self._calling.deadline() if self._book.ledger.waiting else self._look_at

@@ -1,44 +1,81 @@
 """Pace: how many tasks a peer should hold, from how long its tasks take.
 
-Short tasks travel in large batches, long ones alone: a peer holds what it will run in ``HORIZON_S``, at least one task
-a slot. At the tail of a job the batches shrink so that the last tasks spread over all peers. No knob: the pace follows
-the receipts.
+Short tasks travel in large batches, long ones alone: a peer holds what it typically runs in ``HORIZON_S``, at least one
+task a slot. Typical is the median of its newest receipts: one long task among short ones changes nothing, and a change
+of all lengths is followed within three receipts. What the median did not foresee lies at a peer no longer than it must:
+it is recalled as soon as somebody idles (``leasing``). At the tail of a job batches shrink, so that the last tasks
+spread over all peers. No knob: the pace follows the receipts.
 """
 
 from __future__ import annotations
+
+from collections import deque
 
 from p2pcpn import limits
 
 HORIZON_S = 0.1
 # A task that took no measurable time still costs its hand-over; this bounds batches of no-ops.
 TASK_S_MIN = 20e-6
-# Weight of the newest batch. Half: a change of task length is followed within a few batches.
-SMOOTHING = 0.5
+# The median of five: two strays in a row are forgotten, three of a kind are believed.
+NEWEST = 5
+# A peer is trusted with four times as much after each receipt: six receipts lead from one task to a full batch, and
+# what is leased on the word of the first short tasks is never much more than what was seen.
+GROWTH = 4
+# One task waits at each slot while the way there and back takes more than this share of a task.
+ROUND_TRIP_SHARE = 1 / 64
+
+
+class Typical:
+    """The typical length of a task: the median over the newest reports of what each says a task took."""
+
+    __slots__ = ("_newest", "task_s")
+
+    def __init__(self) -> None:
+        self.task_s: float | None = None
+        self._newest: deque[float] = deque(maxlen=NEWEST)
+
+    def ran(self, count: int, ran_s: float) -> float | None:
+        """``count`` tasks took ``ran_s`` seconds together; returns what is typical now."""
+        if count > 0:
+            self._newest.append(ran_s / count)
+            self.task_s = sorted(self._newest)[(len(self._newest) - 1) // 2]
+        return self.task_s
 
 
 class Pace:
     """One peer's measured task length within one job, and the batch that follows from it."""
 
-    __slots__ = ("slots", "task_s")
+    __slots__ = ("slots", "rtt_s", "heard_at", "_ahead", "_typical")
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, rtt_s: float = 0.0) -> None:
         self.slots = slots
-        self.task_s: float | None = None
+        self.rtt_s = rtt_s
+        self.heard_at = float("-inf")  # when it last brought results, or was given tasks while it held none
+        self._ahead = 1
+        self._typical = Typical()
 
-    def ran(self, count: int, ran_s: float) -> None:
+    @property
+    def task_s(self) -> float | None:
+        """How long a task takes; none while that is unknown."""
+        known = self._typical.task_s
+        return None if known is None else max(known, TASK_S_MIN)
+
+    def ran(self, count: int, ran_s: float, now: float) -> None:
         """``count`` tasks took ``ran_s`` seconds together."""
-        if count < 1:
+        self.heard_at = now
+        self._typical.ran(count, ran_s)
+        task_s = self.task_s
+        if task_s is None:
             return
-        sample = max(ran_s / count, TASK_S_MIN)
-        self.task_s = sample if self.task_s is None else self.task_s + SMOOTHING * (sample - self.task_s)
+        wanted = int(HORIZON_S / task_s) + 1
+        if wanted == 1 and self.rtt_s > task_s * ROUND_TRIP_SHARE:
+            wanted = 2
+        self._ahead = min(wanted, limits.BATCH_TASKS_MAX, GROWTH * self._ahead)
 
     @property
     def target(self) -> int:
         """How many tasks the peer should hold, running ones included."""
-        if self.task_s is None:
-            return self.slots
-        ahead = min(int(HORIZON_S / self.task_s) + 1, limits.BATCH_TASKS_MAX)
-        return self.slots * ahead
+        return self.slots * self._ahead
 
     def batch(self, held: int, waiting: int, slots_all: int) -> int:
         """How many tasks to lease now to a peer that holds ``held``, while ``waiting`` wait for ``slots_all`` slots.
@@ -52,3 +89,9 @@ class Pace:
         share = -(-waiting * self.slots // max(2 * slots_all, 1))
         wish = min(target - held, max(share, self.slots - held))
         return max(0, min(wish, waiting, limits.BATCH_TASKS_MAX))
+
+    def behind_s(self, held: int, now: float) -> float:
+        """How long what it holds beyond its slots will wait by the receipts so far, or how long it has been silent."""
+        over = held - self.slots
+        foreseen = 0.0 if self.task_s is None or over <= 0 else over * self.task_s / max(self.slots, 1)
+        return max(foreseen, now - self.heard_at - self.rtt_s)

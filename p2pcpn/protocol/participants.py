@@ -11,6 +11,7 @@ Slots are counted as they change: whether more peers are wanted is asked after e
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
@@ -23,6 +24,7 @@ from p2pcpn.wire.addresses import Contact
 BLOBS_REMEMBERED = limits.SEGMENT_TASKS_MAX
 # What one peer may claim: it gets that many tasks before it has shown anything.
 SLOTS_MAX = 1024
+NOT_CROWDED = float("-inf")
 
 
 @dataclass(slots=True)
@@ -45,6 +47,9 @@ class Participant:
     held: int = 0
     completed: int = 0
     pace: Pace = field(default_factory=lambda: Pace(0))
+    started: dict[int, None] = field(default_factory=dict)  # tasks that it said have run for a while
+    crowded_until: float = NOT_CROWDED  # it gave back what it had slots for: they run others' tasks
+    asked_until: float = float("-inf")  # it was asked for tasks back, and may still answer
     tokens: dict[int, None] = field(default_factory=dict)
     # Stands for one session, by identity: what was sent in an earlier one, or to an earlier claim, may not be there.
     session: object = field(default_factory=object)
@@ -83,17 +88,20 @@ class Participant:
 class Participants:
     """See the module. ``slots_max`` bounds the slots that are taken at a time; 0: no bound."""
 
-    __slots__ = ("peers", "slots", "slots_idle", "_slots_max", "_standby")
+    __slots__ = ("peers", "slots", "slots_idle", "surplus", "crowded", "_slots_max", "_standby")
 
     def __init__(self, slots_max: int) -> None:
         self.peers: dict[NodeId, Participant] = {}
         self.slots = 0  # of taken peers
-        self.slots_idle = 0  # of taken peers that hold nothing
+        self.slots_idle = 0  # of taken peers, those beyond what they hold; none of a crowded one
+        self.surplus = 0  # tasks that peers hold beyond their slots
+        self.crowded: dict[NodeId, None] = {}
         self._slots_max = slots_max
         self._standby: dict[NodeId, None] = {}
 
     def add(self, peer: Participant) -> None:
         """A peer claimed; it stands by."""
+        peer.pace.rtt_s = peer.rank[0]
         self.peers[peer.node] = peer
         self._standby[peer.node] = None
 
@@ -101,29 +109,59 @@ class Participants:
         """Forget a peer that holds nothing any more; it may claim again."""
         peer = self.peers.pop(node, None)
         if peer is not None:
+            self.crowded.pop(node, None)
             self._set_slots(peer, 0)
             self._standby.pop(node, None)
         return peer
 
     def hold(self, peer: Participant, count: int) -> None:
         """``peer`` holds ``count`` more tasks (fewer, where negative)."""
-        before = peer.held
+        self._count(peer, -1)
         peer.held += count
         assert peer.held >= 0
-        if not before and peer.held:
-            self.slots_idle -= peer.slots
-        elif before and not peer.held:
-            self.slots_idle += peer.slots
+        self._count(peer, 1)
+
+    def _count(self, peer: Participant, sign: int) -> None:
+        if peer.held <= peer.slots:
+            if peer.crowded_until == NOT_CROWDED:
+                self.slots_idle += sign * (peer.slots - peer.held)
+        else:
+            self.surplus += sign * (peer.held - peer.slots)
+
+    def crowd(self, peer: Participant, until: float = NOT_CROWDED) -> None:
+        """Until then, or until it brings results, the slots of ``peer`` are not counted on. By default: no longer.
+
+        For ever: it let a lease end, and gets no other before it speaks.
+        """
+        if until != peer.crowded_until:
+            self._count(peer, -1)
+            peer.crowded_until = until
+            self._count(peer, 1)
+            if until == NOT_CROWDED:
+                del self.crowded[peer.node]
+            else:
+                self.crowded[peer.node] = None
+
+    def uncrowd(self, now: float) -> None:
+        """Who was crowded for long may be so no more."""
+        for node in list(self.crowded):
+            if self.peers[node].crowded_until <= now:
+                self.crowd(self.peers[node])
 
     def wanted(self, waiting: int) -> int:
         """How many slots more could be used while ``waiting`` tasks wait."""
         more = waiting - self.slots_idle
         return min(more, self._slots_max - self.slots) if self._slots_max else more
 
+    def slots_standing_by(self, now: float) -> int:
+        """How many slots peers have claimed that stand by and may be taken, within ``slots_max``."""
+        slots = sum(peer.claimed_slots for peer in self._rested(now))
+        return min(slots, self._slots_max - self.slots) if self._slots_max else slots
+
     def ready(self) -> list[Participant]:
-        """Who may be leased to now, the least loaded first, the nearest of those."""
-        found = [peer for peer in self.peers.values() if peer.taken and peer.ready]
-        found.sort(key=lambda peer: (peer.held / peer.slots, peer.rank))
+        """Who may be leased to now: not the crowded, the least loaded first, the nearest of those."""
+        found = [peer for peer in self.peers.values() if peer.taken and peer.ready and peer.crowded_until < math.inf]
+        found.sort(key=lambda peer: (peer.crowded_until, peer.held / peer.slots, peer.rank))
         return found
 
     def taken(self) -> list[NodeId]:
@@ -192,7 +230,7 @@ class Participants:
         self._standby[peer.node] = None
 
     def _set_slots(self, peer: Participant, slots: int) -> None:
+        self._count(peer, -1)
         self.slots += slots - peer.slots
-        if not peer.held:
-            self.slots_idle += slots - peer.slots
         peer.slots = peer.pace.slots = slots
+        self._count(peer, 1)

@@ -1,10 +1,10 @@
 """Turns: whose tasks a worker process gets next, and how many at a time.
 
-A process is handed a few milliseconds of work: enough to hide the hand-over, little enough that a long task holds up no
-others. While a job's tasks are short, a second batch may wait at each busy process, so that none idles between two;
-tasks that are long, or of unknown length, are handed over only to a process that is free. The job with the fewest
-batches running is next, among those the one that was served longest ago; a job that waits for a free process is not
-overtaken.
+A process is handed some milliseconds of work: enough to hide the hand-over and to report several results at once,
+less and less of it when little is queued. While tasks are not long, a second batch waits at each busy process, so that
+none idles between two; tasks that are long, or of unknown length, are handed over only to a process that is free. The
+job with the fewest batches running is next, among those the one that was served longest ago; a job that waits for a
+free process is not overtaken. What was handed over behind a task that turns out long is cut off (``recalls``).
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from p2pcpn import limits
-from p2pcpn.protocol.intervals import Span, without
+from p2pcpn.protocol.intervals import Span, merged, total, without
 from p2pcpn.protocol.work import LeaseTaken, Piece, Work
 from p2pcpn.wire.pages import Print
 
+# What a process gets at least, where there is so much; and at most, where twice as much is queued for each slot.
 HAND_OVER_S = 0.005
-# Below this task length a second batch waits at each worker process, so that it never idles between two.
-DOUBLE_BELOW_S = 0.002
+HAND_OVER_S_MAX = 0.035
+# Below this task length a second batch waits at each worker process, so that it never idles between two: the gap would
+# be a millisecond or two.
+DOUBLE_BELOW_S = 0.1
 # A task is told of as started once it has run for so long: shorter ones are over before anybody could look.
 STARTED_AFTER_S = 0.05
 TASK_S_MIN = 1e-6
@@ -36,10 +39,12 @@ class Batch:
     count: int
     short: bool
     since: float
+    piece: Piece
     done: int = 0
     at: int = 0
     told: int = -1
     killed: bool = False
+    cutting: bool = False  # the runtime was asked for what has not started
     revoked: set[int] = field(default_factory=set)
     prints: list[Print] = field(default_factory=list)
     printed_bytes: int = 0
@@ -67,6 +72,14 @@ class Turns:
     def add(self, work: Work, pieces: list[Piece]) -> None:
         """These pieces wait for their turn."""
         work.queue.extend(pieces)
+        self._queued(work, pieces)
+
+    def put_back(self, work: Work, piece: Piece) -> None:
+        """This piece waits again, before all others of its job."""
+        work.queue.appendleft(piece)
+        self._queued(work, [piece])
+
+    def _queued(self, work: Work, pieces: list[Piece]) -> None:
         self._count(work, sum(len(p.arguments) for p in pieces), sum(p.size_bytes for p in pieces))
         self._line_up(work)
 
@@ -94,7 +107,7 @@ class Turns:
             return None
         piece = self._take(work)
         self._number += 1
-        batch = Batch(self._number, work, piece.lease, piece.first, len(piece.arguments), _is_short(work), now)
+        batch = Batch(self._number, work, piece.lease, piece.first, len(piece.arguments), _is_short(work), now, piece)
         self.batches[self._number] = batch
         self._short += batch.short
         work.running += 1
@@ -122,9 +135,7 @@ class Turns:
 
     def _take(self, work: Work) -> Piece:
         piece = work.queue.popleft()
-        size = 1 if work.task_s is None else int(HAND_OVER_S / max(work.task_s, TASK_S_MIN))
-        # What is left is spread over all our slots before any of them gets a second share.
-        size = max(1, min(size, limits.PAGE_TASKS_MAX, -(-work.queued // work.slots)))
+        size = self._size(work)
         before = piece.size_bytes
         if len(piece.arguments) > size:
             rest = piece.cut(size, len(piece.arguments))
@@ -134,16 +145,21 @@ class Turns:
         self._count(work, -len(piece.arguments), -before)
         return piece
 
+    @staticmethod
+    def _size(work: Work) -> int:
+        """How many tasks to hand over: what is queued is spread over all our slots before one gets a second share."""
+        if work.task_s is None:
+            return 1
+        task_s, share = max(work.task_s, TASK_S_MIN), -(-work.queued // work.slots)
+        size = max(int(HAND_OVER_S / task_s), min(int(HAND_OVER_S_MAX / task_s), share // 2))
+        return max(1, min(size, share, limits.PAGE_TASKS_MAX))
+
     # --- what became of it -------------------------------------------------------------------------------------------
 
     def ran(self, batch: Batch, count: int, ran_s: float, position: int) -> None:
         """``count`` tasks took ``ran_s`` seconds together, and the batch is over up to ``position``."""
         batch.done = position
-        if count:
-            # Up at once, down by half: after one long task no second one is put behind another.
-            work, sample = batch.work, ran_s / count
-            rising = work.task_s is None or sample > work.task_s
-            work.task_s = sample if rising or work.task_s is None else (work.task_s + sample) / 2
+        batch.work.task_s = batch.work.typical.ran(count, ran_s)
         if position >= batch.count:
             self.over(batch)
 
@@ -180,6 +196,38 @@ class Turns:
             work.queue.extend(kept)
             self._line_up(work)
         return dropped
+
+    def recall(self, work: Work, count: int, of: bytes) -> list[Piece]:
+        """At most ``count`` tasks under leases of grantor ``of``, those that would run last, which wait no longer."""
+        taken: list[Piece] = []
+        kept: list[Piece] = []
+        while work.queue and count:
+            piece = work.queue.pop()
+            if piece.lease.grantor.id != of:
+                kept.append(piece)
+                continue
+            before, size = len(piece.arguments), piece.size_bytes
+            if before > count:
+                rest = piece.cut(0, before - count)
+                work.queue.append(rest)
+                piece = piece.cut(before - count, before)
+                size -= rest.size_bytes
+            count -= len(piece.arguments)
+            self._count(work, -len(piece.arguments), -size)
+            taken.append(piece)
+        work.queue.extend(reversed(kept))
+        self._line_up(work)
+        return taken
+
+    def cut(self, batch: Batch, count: int) -> tuple[list[Piece], int]:
+        """A batch ends before position ``count``: the pieces that were behind it, and how many tasks were revoked."""
+        assert batch.done <= count < batch.count, "a batch was cut beyond its end"
+        gone = merged([(batch.first + position, 1) for position in batch.revoked if position >= count])
+        left = without(batch.first + count, batch.count - count, gone)
+        batch.count = count
+        if batch.done == count:
+            self.over(batch)
+        return [batch.piece.cut(first - batch.first, first - batch.first + held) for first, held in left], total(gone)
 
     def clear(self, work: Work) -> list[Piece]:
         """All pieces of a job that wait, which do so no longer."""

@@ -20,6 +20,8 @@ from p2pcpn.wire.addresses import Address
 ACCESS_S_MIN = 0.0005
 ACCESS_S_MAX = 0.008
 PEERS_PER_SITE = 10
+LOCAL_S_MIN = 0.0001
+LOCAL_S_MAX = 0.0005
 
 
 @dataclass(slots=True)
@@ -62,7 +64,7 @@ class Network:
 
     def attach(self, address: Address, number: int, site: int, dice: random.Random) -> Port:
         """Hang a host on a site."""
-        port = Port(number, site, dice.uniform(ACCESS_S_MIN, ACCESS_S_MAX), dice)
+        port = Port(number, site, dice.uniform(*self.graph.graph.get("access_s", (ACCESS_S_MIN, ACCESS_S_MAX))), dice)
         self.ports[address] = port
         return port
 
@@ -116,6 +118,13 @@ def sites(peers: int, dice: Dice) -> networkx.Graph:
         near = sorted(range(site), key=lambda other: (_apart(places[site], places[other]), other))
         for other in {near[0], rng.choice(near)}:
             graph.add_edge(site, other, latency_s=0.001 + 0.06 * _apart(places[site], places[other]))
+    return graph
+
+
+def one_site() -> networkx.Graph:
+    """Everybody is in one local network: a millisecond or two there and back."""
+    graph = networkx.Graph(access_s=(LOCAL_S_MIN, LOCAL_S_MAX))
+    graph.add_node(0)
     return graph
 
 

@@ -44,9 +44,10 @@ class Arrived:
 class Program:
     """One job on ``host``. ``ended`` holds the indices that came to an end, delivered or given up."""
 
-    def __init__(self, host: Host, name: str) -> None:
+    def __init__(self, host: Host, name: str, *, page_tasks: int = PAGE_TASKS) -> None:
         self.host = host
         self.name = name
+        self._page_tasks = page_tasks
         world = host.world
         self.owner = Keypair(world.dice.bytes("owner", name))
         self.keys = JobKeys(world.dice.bytes("job key", name))
@@ -119,8 +120,8 @@ class Program:
         self.arguments += arguments
         sealed: list[bytes] = []
         listed: list[tuple[int, bytes]] = []
-        for at in range(0, len(deeds), PAGE_TASKS):
-            page = TaskPage([b"deed"], None, list(arguments[at : at + PAGE_TASKS]))
+        for at in range(0, len(deeds), self._page_tasks):
+            page = TaskPage([b"deed"], None, list(arguments[at : at + self._page_tasks]))
             data = seal(self.keys.page(first + at), 0, pages.TASKS.encode(page))
             sealed.append(data)
             listed.append((len(page.arguments), digest(data)))

@@ -24,6 +24,8 @@ from p2pcpn.wire.statements import BlobRef, Outcome
 
 LARGE_BYTES = limits.INLINE_BYTES_MAX + 512
 SIGSEGV = 11
+# As the `function` runtime's reporter has it: results of short tasks are gathered.
+FLUSH_S = 0.025
 
 
 class Deed(msgspec.Struct, array_like=True, frozen=True):
@@ -54,10 +56,19 @@ def value_of(argument: bytes) -> bytes:
 
 @dataclass(slots=True)
 class _Batch:
+    """A batch: the position that is next or runs, and the columns of those that are over and not yet reported."""
+
     run: Run
+    count: int
     at: int = 0
     dropped: set[int] = field(default_factory=set)
     running: bool = False
+    since: float = 0.0
+    first: int = 0
+    outcomes: bytearray = field(default_factory=bytearray)
+    values: list[bytes] = field(default_factory=list)
+    digests: bytearray = field(default_factory=bytearray)
+    ran_s: float = 0.0
 
 
 class Runtime:
@@ -71,6 +82,7 @@ class Runtime:
         perform: Callable[[list[Effect]], None],
         slowness: Callable[[], float],
         dies: Callable[[int], bool] = lambda index: False,
+        ran: Callable[[bytes, int, float], None] = lambda owner, index, began: None,
     ) -> None:
         self._clock = clock
         self._worker = worker
@@ -78,6 +90,7 @@ class Runtime:
         self._perform = perform
         self._slowness = slowness
         self._dies = dies
+        self._ran = ran
         self._batches: OrderedDict[int, _Batch] = OrderedDict()
         self._alive = True
         self.lies = False  # a canary: every value is wrong
@@ -95,7 +108,7 @@ class Runtime:
         if any(isinstance(value, BlobRef) for value in (*run.functions, *run.arguments)):
             self._perform(self._worker.refused(run.batch, "the blob of a task is not here", self._clock.now))
             return
-        self._batches[run.batch] = _Batch(run)
+        self._batches[run.batch] = _Batch(run, len(run.arguments))
         self._fill()
 
     def _fill(self) -> None:
@@ -105,22 +118,14 @@ class Runtime:
             self._next(batch)
 
     def _next(self, batch: _Batch) -> None:
-        """Run the next position, or report the ones that were dropped."""
-        count = len(batch.run.arguments)
-        low = batch.at
-        while batch.at < count and batch.at in batch.dropped:
-            batch.at += 1
-        if batch.at > low:
-            dropped = batch.at - low
-            if batch.at == count:
-                del self._batches[batch.run.batch]
-            self._report(batch, low, bytes([DROPPED]) * dropped, [b""] * dropped, bytes(16 * dropped), 0.0)
-        if batch.at == count:
+        """Run the next position; those that were dropped are over at once."""
+        while batch.at < batch.count and batch.at in batch.dropped:
+            self._over(batch, DROPPED, b"", bytes(RESULT_DIGEST_BYTES), 0.0)
+        if batch.at == batch.count:
             self._fill()
             return
-        takes_s = self._deed(batch).takes_s * self._slowness()
-        at = batch.at
-        self._clock.after(takes_s, lambda: self._ended(batch, at, takes_s))
+        began, at = self._clock.now, batch.at
+        self._clock.after(self._deed(batch).takes_s * self._slowness(), lambda: self._ended(batch, at, began))
 
     @staticmethod
     def _deed(batch: _Batch) -> Deed:
@@ -128,10 +133,11 @@ class Runtime:
         assert isinstance(argument, bytes)
         return _DEED.decode(argument)
 
-    def _ended(self, batch: _Batch, at: int, took_s: float) -> None:
+    def _ended(self, batch: _Batch, at: int, began: float) -> None:
         if not self._alive or self._batches.get(batch.run.batch) is not batch or batch.at != at:
             return
         deed = self._deed(batch)
+        self._ran(batch.run.owner, deed.index, began)
         if deed.how == "poison" or self._dies(deed.index):
             self._die(batch, SIGSEGV)
             return
@@ -139,22 +145,41 @@ class Runtime:
         assert isinstance(argument, bytes)
         value = value_of(argument)[::-1] if self.lies else value_of(argument)
         outcome = Outcome.RAISED if deed.how == "raises" else Outcome.OK
-        batch.at += 1
-        over = batch.at == len(batch.run.arguments)
-        if over:
-            del self._batches[batch.run.batch]
         digest = result_digest(batch.run.digest_key, value)
         assert len(digest) == RESULT_DIGEST_BYTES
-        self._report(batch, at, bytes([outcome]), [value], digest, took_s)
-        if over:
+        self._over(batch, outcome, value, digest, self._clock.now - began)
+        if batch.at == batch.count:
             self._fill()
         elif self._batches.get(batch.run.batch) is batch:
             self._next(batch)
 
-    def _report(
-        self, batch: _Batch, at: int, outcomes: bytes, values: list[bytes], digests: bytes, took_s: float
-    ) -> None:
-        self._perform(self._worker.ran(batch.run.batch, at, outcomes, values, digests, took_s, self._clock.now))
+    def _over(self, batch: _Batch, outcome: int, value: bytes, digest: bytes, took_s: float) -> None:
+        """The next position is over. It is reported with others of its batch, as long as that costs nobody anything."""
+        now = self._clock.now
+        if not batch.values:
+            batch.since, batch.first = now, batch.at
+            self._clock.after(FLUSH_S, lambda: self._overdue(batch, now))
+        batch.at += 1
+        batch.outcomes.append(outcome)
+        batch.values.append(value)
+        batch.digests += digest
+        batch.ran_s += took_s
+        if batch.at == batch.count:
+            del self._batches[batch.run.batch]
+        elif now + took_s < batch.since + FLUSH_S:
+            return
+        self._report(batch)
+
+    def _overdue(self, batch: _Batch, since: float) -> None:
+        """What a sudden long task would hold back is reported."""
+        if self._alive and batch.values and batch.since == since and self._batches.get(batch.run.batch) is batch:
+            self._report(batch)
+
+    def _report(self, batch: _Batch) -> None:
+        outcomes, values, digests, ran_s = bytes(batch.outcomes), batch.values, bytes(batch.digests), batch.ran_s
+        batch.outcomes, batch.values, batch.digests, batch.ran_s = bytearray(), [], bytearray(), 0.0
+        number, now = batch.run.batch, self._clock.now
+        self._perform(self._worker.ran(number, batch.first, outcomes, values, digests, ran_s, now))
 
     def _die(self, batch: _Batch, signal: int) -> None:
         del self._batches[batch.run.batch]
@@ -168,9 +193,18 @@ class Runtime:
             return
         running = batch.at if batch.running else -1
         batch.dropped.update(position for position in stop.positions if position > running)
-        if not batch.running and len(batch.dropped) == len(batch.run.arguments):
-            del self._batches[stop.batch]
-            count = len(batch.dropped)
-            self._report(batch, 0, bytes([DROPPED]) * count, [b""] * count, bytes(16 * count), 0.0)
+        if not batch.running and len(batch.dropped) == batch.count:
+            while batch.at < batch.count:
+                self._over(batch, DROPPED, b"", bytes(RESULT_DIGEST_BYTES), 0.0)
         elif stop.kill and running in stop.positions:
             self._die(batch, SIGKILL)
+
+    def cut(self, number: int) -> None:
+        """End a batch behind the task that runs, or before its first, and say where it ends now."""
+        batch = self._batches.get(number)
+        if batch is None:
+            return
+        batch.count = batch.at + 1 if batch.running else 0
+        if not batch.count:
+            del self._batches[number]
+        self._perform(self._worker.cut(number, batch.count, self._clock.now))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import networkx
+
 from p2pcpn.sim.checker import Checker, Violation
 from p2pcpn.sim.clock import Clock
 from p2pcpn.sim.dice import Dice
@@ -22,15 +24,20 @@ SLOTS_MAX = 4
 
 
 class World:
-    """See the module. ``peers`` is how many the network is laid out for; more may join."""
+    """See the module. ``peers`` is how many the network is laid out for; more may join.
 
-    def __init__(self, seed: int, peers: int) -> None:
+    ``graph`` is the network's, by default one of many sites. ``ran(host, owner, index, began)`` is called, where it is
+    set, whenever a task has run.
+    """
+
+    def __init__(self, seed: int, peers: int, graph: networkx.Graph | None = None) -> None:
         self.dice = Dice(seed)
         self.clock = Clock()
         self.trace = Trace()
-        self.network = Network(self.clock, sites(peers, self.dice))
+        self.network = Network(self.clock, sites(peers, self.dice) if graph is None else graph)
         self.sessions = Sessions(self.clock, self.network)
         self.checker = Checker()
+        self.ran: Callable[[Host, bytes, int, float], None] | None = None
         self.swarm_key = self.dice.bytes("swarm key")
         self.hosts: list[Host] = []
         self.at: dict[Address, Host] = {}

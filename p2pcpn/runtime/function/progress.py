@@ -4,7 +4,8 @@ A worker reports results in batches, so when it dies the last report does not sa
 the worker stores the dispatch and position before each task (40 ns; a message would cost a hundred times that), and
 the peer reads them after the death. The other way, the peer stores the dispatch it takes back from a worker that is
 deep in a long task and reads no messages. Both sides store first and look second, so one of them sees the other; a
-processor that delays both stores lets a batch run twice, which at-least-once permits.
+processor that delays both stores lets a batch run twice, which at-least-once permits. In the same way the peer ends a
+batch behind the task that runs: the worker reports what it meets behind that end as dropped.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ PAGE_BYTES: Final = mmap.PAGESIZE
 _DISPATCH: Final = 0
 _POSITION: Final = 1
 _REVOKED: Final = 2
+END: Final = 3
+# No end but the batch's own.
+_NONE: Final = (1 << 64) - 1
 
 
 class Page:
-    """The shared cells. ``cells[1]`` is the position: the worker's loop stores into it directly."""
+    """The shared cells. The worker's loop stores the position, ``cells[1]``, directly, and reads ``cells[END]``."""
 
     __slots__ = ("_map", "cells")
 
@@ -32,6 +36,7 @@ class Page:
     def start(self, dispatch: int) -> bool:
         """By the worker: I start this dispatch. False: it was taken back, leave it."""
         self.cells[_POSITION] = 0
+        self.cells[END] = _NONE
         self.cells[_DISPATCH] = dispatch
         if self.cells[_REVOKED] != dispatch:
             return True
@@ -46,6 +51,20 @@ class Page:
         """By the peer: take this dispatch back. False: it has started."""
         self.cells[_REVOKED] = dispatch
         return bool(self.cells[_DISPATCH] != dispatch)
+
+    def cut(self, dispatch: int) -> int | None:
+        """By the peer: end this dispatch behind the position that runs; returns that end. ``None``: it moved on.
+
+        Then the worker may have met the end for a moment: it reports all that it left out as dropped.
+        """
+        position = self.position(dispatch)
+        if position is None:
+            return None
+        self.cells[END] = position + 1
+        if self.position(dispatch) == position:
+            return position + 1
+        self.cells[END] = _NONE
+        return None
 
     def position(self, dispatch: int) -> int | None:
         """By the peer: the position of this dispatch that runs, or ran when the worker died; ``None``: none does."""

@@ -1,10 +1,10 @@
 """What a worker tells its peer, and when: results in columns, sent early enough, and what tasks print.
 
-A report costs the peer some 20 µs, a no-op task 3 µs. So results of short tasks are gathered and leave after at most
-``FLUSH_S``; after a task longer than ``LONG_S`` all leave at once, because the next is likely to be long too; and so
-do they after the last of a batch. A thread flushes what a sudden long task would hold back. It sleeps on an event
-while nothing waits, so that long tasks never pay for it; it cannot help against a long task that also keeps the
-interpreter lock.
+A report costs the peer some 20 µs, and all that is said, signed and stored because of it a millisecond; a no-op task
+costs 3 µs. So results are gathered while the next one, if its task takes as long as the last, comes within ``FLUSH_S``
+of the first; otherwise, and after the last of a batch, all leave at once. Batches are small where few tasks are left,
+so nobody waits then. A thread flushes what a sudden long task would hold back. It sleeps on an event while nothing
+waits, so that long tasks never pay for it; it cannot help against a long task that also keeps the interpreter lock.
 """
 
 from __future__ import annotations
@@ -19,17 +19,20 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any, Final, TextIO
 
-from p2pcpn.limits import TASK_OUTPUT_BYTES_MAX
+from p2pcpn.limits import INLINE_BYTES_MAX, TASK_OUTPUT_BYTES_MAX
+from p2pcpn.runtime.function.landing import LANDED_BYTES, Berth, Placed
 from p2pcpn.runtime.function.messages import STDERR, STDOUT, Finished, FromWorker, Output, frame
 
-FLUSH_S: Final = 0.005
+FLUSH_S: Final = 0.025
+# After a task as long as this what C code printed is flushed, too.
 LONG_S: Final = 0.0005
 FLUSH_BYTES: Final = 256 << 10
 OUTPUT_S: Final = 0.1
 OUTPUT_FLUSH_BYTES: Final = 64 << 10
 # The thread looks this often while results wait, and goes to sleep on its event after so many looks that found none.
-_LOOK_S: Final = 0.003
-_LOOKS_IN_VAIN: Final = 20
+_LOOK_S: Final = 0.01
+_LOOKS_IN_VAIN: Final = 6
+_NO_DIGEST: Final = bytes(16)
 CUT: Final = b"\n[... output cut]\n"
 
 
@@ -58,6 +61,8 @@ class Reporter:
         self._digests: list[bytes] = []
         self._ran_s: list[float] = []
         self._renderings: list[str] = []
+        self._placed: list[Placed] = []
+        self._berth: Berth | None = None
         self._printed: list[tuple[int, int, int, bytearray]] = []
         self._printed_bytes = 0
         self._printed_since = 0.0
@@ -70,10 +75,21 @@ class Reporter:
             self._batch_id, self._count, self._digest_key = batch_id, count, digest_key
             self._first = self.position = 0
 
-    def add(self, outcome: int, value: bytes, ran_s: float, now: float, rendering: str | None) -> bool:
-        """The next position of the batch is over. True when a report was sent, which takes time."""
-        digest = blake2b(value, digest_size=16, key=self._digest_key).digest()
+    def add(
+        self, outcome: int, value: bytes, ran_s: float, now: float, rendering: str | None, at_once: bool = False
+    ) -> bool:
+        """The next position of the batch is over. True when a report was sent, which takes time.
+
+        ``at_once``: it wrote to the descriptors, which the peer books on the last task that was reported.
+        """
+        size = len(value)
+        if size <= INLINE_BYTES_MAX:
+            digest = blake2b(value, digest_size=16, key=self._digest_key).digest()
+        else:
+            digest = _NO_DIGEST
         with self._lock:
+            if size >= LANDED_BYTES and self._berth is not None:
+                value = self._land(self._berth, value)
             values = self._values
             if not values:
                 self._since = now
@@ -83,11 +99,11 @@ class Reporter:
             self._ran_s.append(ran_s)
             if rendering is not None:
                 self._renderings.append(rendering)
-            self._bytes += len(value)
+            self._bytes += size
             if (
-                ran_s >= LONG_S
+                at_once
                 or self._first + len(values) == self._count
-                or now - self._since >= FLUSH_S
+                or now + ran_s - self._since >= FLUSH_S
                 or self._bytes >= FLUSH_BYTES
             ):
                 self._flush()
@@ -95,6 +111,21 @@ class Reporter:
             if self._parked:
                 self._unpark()
             return False
+
+    def lend(self, descriptor: int) -> None:
+        """The peer lent memory for large results."""
+        self._berth = Berth(descriptor)
+
+    def _land(self, berth: Berth, value: bytes) -> bytes:
+        """Put a result into that memory; what remains to be said of it in its column."""
+        offset = berth.put(value, wait=False)
+        if offset is None:
+            self._flush()  # what the peer has not heard of it cannot take
+            offset = berth.put(value, wait=True)
+        if offset is None:
+            return value
+        self._placed.append((len(self._values), offset, len(value)))
+        return b""
 
     def write(self, stream: int, data: bytes) -> None:
         """The running task printed ``data``. What exceeds its share is dropped behind a line that says so."""
@@ -129,9 +160,7 @@ class Reporter:
         """Send what has waited long enough; True when anything waits or waited. The thread's step."""
         with self._lock:
             results, printed = bool(self._values), bool(self._printed)
-            if (results and now - self._since >= FLUSH_S - _LOOK_S) or (
-                printed and now - self._printed_since >= OUTPUT_S
-            ):
+            if (results and now - self._since >= FLUSH_S) or (printed and now - self._printed_since >= OUTPUT_S):
                 self._flush()
             return results or printed
 
@@ -153,11 +182,13 @@ class Reporter:
                     b"".join(self._digests),
                     self._ran_s,
                     self._renderings,
+                    self._placed,
+                    0 if self._berth is None else self._berth.until,
                 )
             )
             self._first += len(self._values)
             self._outcomes, self._values, self._digests = bytearray(), [], []
-            self._ran_s, self._renderings, self._bytes = [], [], 0
+            self._ran_s, self._renderings, self._placed, self._bytes = [], [], [], 0
         self._printed, self._printed_bytes = [], 0
         self._sending = True
         try:

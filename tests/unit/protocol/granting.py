@@ -198,7 +198,7 @@ class Table:
         self.grantor = Grantor(
             job=self.job, spec=self.spec, keys=KEYS, epoch=0, me=ME, contact=at(ME, 4000),
             trusted=trusted or (lambda key, proof: proof == swarm_proof(SWARM_KEY, key)),
-            rank=lambda contact, rtt_ms: (rtt_ms, bytes(contact.id)), custody=self.custody, now=self.now,
+            rank=lambda contact, rtt_ms: (rtt_ms / 1000, bytes(contact.id)), custody=self.custody, now=self.now,
             granting=granting,
         )  # fmt: skip
         self.file(self.custody.open())

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from p2pcpn.protocol import events
 from p2pcpn.protocol.book import Book
 from p2pcpn.protocol.ledger import CANCELLED, EVERYBODY, FAILED, LEASED, SETTLED, WAITING
-from p2pcpn.protocol.participants import Participant
+from p2pcpn.protocol.participants import NOT_CROWDED, Participant
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.pages import cut
 from p2pcpn.wire.statements import Outcome
@@ -209,7 +209,9 @@ class Granting(RuleBasedStateMachine):
             assert (peer.slots > 0) == peer.taken
         assert {lease.peer for lease in book.leases.live.values()} <= set(peers)
         assert book.participants.slots == sum(peer.slots for peer in peers.values())
-        assert book.participants.slots_idle == sum(peer.slots for peer in peers.values() if not peer.held)
+        idle = [max(0, peer.slots - peer.held) for peer in peers.values() if peer.crowded_until == NOT_CROWDED]
+        assert book.participants.slots_idle == sum(idle)
+        assert book.participants.surplus == sum(max(0, peer.held - peer.slots) for peer in peers.values())
         assert not self.max_workers or book.participants.slots <= self.max_workers
 
     @invariant()
