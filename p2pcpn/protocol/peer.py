@@ -16,6 +16,7 @@ from __future__ import annotations
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import cast
 
 import msgspec
@@ -29,6 +30,7 @@ from p2pcpn.protocol.announcement import ADVERT_SALT, ADVERT_TTL_S, Announcement
 from p2pcpn.protocol.dht import Dht
 from p2pcpn.protocol.directory import Directory, Listed
 from p2pcpn.protocol.effects import (
+    Commit,
     Effect,
     Hangup,
     Heard,
@@ -202,9 +204,9 @@ class Peer:
         self.proving.put_off(contact, message, now)
         return self._prove(now)
 
-    def _prove(self, now: float) -> list[Effect]:
-        """Prove what was believed long enough, and keep it where this peer is to keep it."""
-        right, wrong = self.proving.due(now)
+    def _prove(self, now: float, *, early: bool = False) -> list[Effect]:
+        """Prove what was believed long enough (``early``: at all), and keep it where this peer is to keep it."""
+        right, wrong = self.proving.due(float("inf") if early else now)
         effects: list[Effect] = []
         for sender, message in right:
             if message.keep:
@@ -255,7 +257,7 @@ class Peer:
             case m.Finish():
                 return self.steward.finished(contact, message) + self._finish(message.statement, now)
             case m.Take():
-                return self._take(contact, key, message)
+                return self._take(contact, key, message, now)
             case m.Append():
                 return self.steward.appended(contact, message)
             case m.Ask():
@@ -299,14 +301,20 @@ class Peer:
         grantor = self.grantors.get(read(statement, Cancel).job)
         return grantor.cancel_job(statement, now) if grantor and grantor.owner == statement.key else []
 
-    def _take(self, contact: Contact, key: bytes, message: m.Take) -> list[Effect]:
+    def _take(self, contact: Contact, key: bytes, message: m.Take, now: float) -> list[Effect]:
         job = opened(message.handover, Handover).job
         self.worker.taken(contact, key, message.handover, job)
         if message.request == 0:
             return []
-        kept = self._prove(float("inf"))  # what was said before
-        mine, effects = self.steward.taken(contact, message, job)
-        return [*kept, *effects, Load(job)] if mine and job not in self.grantors else kept + effects
+        kept = self._prove(now, early=True)  # what was said before
+        try:
+            mine, effects = self.steward.taken(contact, message, job)
+        except PeerError as error:
+            return kept + self._refused(NodeId(contact.id), message, error)
+        if mine and job not in self.grantors:
+            # Commits are made in order: with this one all that was kept before is on disk, to be loaded.
+            effects = [replace(e, then=(*e.then, Load(job))) if isinstance(e, Commit) else e for e in effects]
+        return kept + effects
 
     # --- datagrams --------------------------------------------------------------------------------------------------
 
@@ -364,6 +372,8 @@ class Peer:
 
         Raises :class:`PeerError`, and nothing has begun, where its owner gave us no key or one that opens nothing.
         """
+        if job in self.grantors:  # the owner said it again before it was read
+            return []
         return self.perform(self.jobs.adopt(self.steward.jobs[job], segments, settled, now), now)
 
     def next_request(self) -> int:

@@ -36,6 +36,7 @@ from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Extend, Grant, Recall, Results, Return, Revoke, Settled
 from p2pcpn.wire.statements import Lease, Segment, Signed, opened, read
 
+
 class Worker:
     """See the module. ``running()`` tells, per batch, the position that its worker process is at."""
 
@@ -115,6 +116,7 @@ class Worker:
             return
         work.authority.require_owner(message.segment)
         self.pages.extend(message, said)
+
     def condemn(self, job: bytes, sender: NodeId, now: float) -> list[Effect]:
         """What ``sender`` said of a job was believed and is not the owner's: nothing of it runs any more."""
         work = self.works.get(job)

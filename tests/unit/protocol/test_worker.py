@@ -159,7 +159,7 @@ def test_a_job_that_may_not_run_here_is_declined_with_the_reason(
 def test_a_segment_that_needs_a_missing_package_is_declined_and_others_run() -> None:
     bench = Bench(rules=rules(missing=lambda names: tuple(n for n in names if n == "numpy")))
     made = bench.know(Made(), 2, requires=["numpy"])
-    bench.worker.extended(made.segment(2), bench.now)
+    bench.worker.extended(made.segment(2), believed=False)
     (answer,) = told(bench.take(made, (1, 2)), m.Return)
     assert (answer.code, answer.text) == ("declined", "lacks the package numpy")
     assert told(bench.take(made, (2, 2)), m.Return) == [] and bench.runs
@@ -202,12 +202,12 @@ def test_pages_are_kept_only_when_the_owner_signs_for_them() -> None:
     made = bench.know(Made())
     extend = made.segment(2)
     with pytest.raises(PeerError):
-        bench.worker.extended(m.Extend(0, extend.segment, [b"other bytes"], False), bench.now)
+        bench.worker.extended(m.Extend(0, extend.segment, [b"other bytes"], False), believed=False)
     forged = signed(m_segment(extend), STRANGER)
     with pytest.raises(PeerError):
-        bench.worker.extended(m.Extend(0, forged, extend.pages, False), bench.now)
+        bench.worker.extended(m.Extend(0, forged, extend.pages, False), believed=False)
     assert bench.worker.pages.kept_bytes == 0
-    bench.worker.extended(Made(9).segment(1), bench.now)  # of a job nobody introduced
+    bench.worker.extended(Made(9).segment(1), believed=False)  # of a job nobody introduced
     assert bench.worker.pages.kept_bytes == 0
 
 
@@ -222,7 +222,7 @@ def test_what_is_leased_beyond_all_measure_goes_back() -> None:
     counts = [limits.PAGE_TASKS_MAX] * 16
     made = bench.know(Made(), *counts)
     for _ in range(2):
-        bench.worker.extended(made.segment(*counts), bench.now)
+        bench.worker.extended(made.segment(*counts), believed=False)
     for lease in range(2):
         assert told(bench.take(made, (lease * 4096, 4096)), m.Return) == []
     (answer,) = told(bench.take(made, (2 * 4096, 4096)), m.Return)
@@ -381,7 +381,7 @@ def test_a_grantor_on_the_same_node_needs_no_session() -> None:
     bench = Bench()
     made = Made(grantor=ME)
     bench.worker.introduced(ME_AT, ME.public, made.spec, bench.now)
-    bench.worker.extended(made.segment(1), bench.now)
+    bench.worker.extended(made.segment(1), believed=False)
     bench.take(made, (0, 1), sender=ME_AT)
     bench.worker.session_closed(NodeId(ME.id), bench.now)
     assert len(told(bench.ran(1), m.Results)) == 1
@@ -664,7 +664,7 @@ def test_whatever_is_decoded_is_answered_or_refused(message: Any, statement: Any
             lambda: bench.worker.introduced(GRANTOR_AT, GRANTOR.public, message.spec, bench.now),
             lambda: steward.introduced(GRANTOR_AT, message),
         ],
-        m.Extend: [lambda: bench.worker.extended(message, bench.now), lambda: steward.extended(GRANTOR_AT, message)],
+        m.Extend: [lambda: bench.worker.extended(message, believed=False), lambda: steward.extended(GRANTOR_AT, message)],
         m.Grant: [lambda: bench.worker.granted(GRANTOR_AT, GRANTOR.public, message, bench.now)],
         m.Revoke: [lambda: bench.worker.revoked(GRANTOR_AT, message, bench.now)],
         m.Settled: [lambda: bench.worker.settled(GRANTOR_AT, message)],
