@@ -307,8 +307,8 @@ CONGESTED_BYTES: Final = 32 << 20
 # 200 bytes each: 13 MB. Of what a peer asked for and does not read, a sixteenth, read from disk when there is room.
 OUTBOX_ITEMS_MAX: Final = 65_536
 OUTBOX_ANSWERS_MAX: Final = 4096
-# How long what nobody waits for may wait for company: a tenth of what a settlement may take to be logged.
-PATIENCE_S: Final = 0.01
+# How long what nobody waits for may wait for company: a fifth of what a settlement may take to be logged.
+PATIENCE_S: Final = 0.02
 
 # --- Large values above the blob layer --------------------------------------------------------------------------------
 # A buffer or an argument of this size travels as a part of its own: hashing and sealing it cost 30 us, the reference to
@@ -356,3 +356,6 @@ HELD_BYTES: Final = 64 << 20
 HELD_BYTES_MAX: Final = 128 << 20
 # A program's own node has no disk that outlives it: arguments and results of its tasks stay in memory up to here.
 VOLATILE_BYTES_MAX: Final = 256 << 20
+# Memory in which one worker puts large results for its peer: eight of 1 MiB on their way. 64 workers are half a gigabyte
+# at the very worst; a worker whose results are small has none.
+LANDING_BYTES: Final = 8 << 20

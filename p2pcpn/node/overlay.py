@@ -56,6 +56,8 @@ from p2pcpn.wire.statements import Advert, Role
 log = logging.getLogger("p2pcpn.node")
 
 REQUEST_WAIT_S = 5.0
+# What is never the library's to deal with, and comes most often.
+AT_ONCE = frozenset({m.Grant, m.Results, m.Settled, m.Append})
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +289,7 @@ class Overlay:
     def _message(self, session: Session, data: bytes) -> None:
         message = m.CODEC.decode(data)  # a PeerError ends the session
         try:
-            if not self.library.take(session, message):
+            if type(message) in AT_ONCE or not self.library.take(session, message):
                 self._perform(self.peer.message_received(session.remote.id, message, self.loop.time()))
         except PeerError:
             raise

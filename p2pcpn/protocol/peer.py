@@ -87,6 +87,8 @@ RTT_UNKNOWN_S = 0.005
 DHT_MESSAGES = (d.Find, d.Nodes, d.Get, d.Value, d.Put, d.Stored)
 SWIM_MESSAGES = (d.Ping, d.Ack, d.PingRequest, d.Leave)
 GOSSIP_MESSAGES = (d.Gossip, d.RumorDigest, d.RumorPull)
+# Effects between the machines of one peer; all others are the driver's.
+ROUTED = frozenset({Tell, TellBlob, TellLog, Send, Heard, Spread, Probe, Publish})
 # Members that send what cannot be right lose their session after this many such messages.
 BAD_MESSAGES_MAX = 64
 
@@ -448,15 +450,14 @@ class Peer:
         todo: deque[Effect] = deque(effects)
         while todo:
             effect = todo.popleft()
-            follow = self._follow(effect, now)
-            if follow is None:
-                done.append(effect)
+            if type(effect) in ROUTED:
+                todo.extendleft(reversed(self._follow(effect, now)))
             else:
-                todo.extendleft(reversed(follow))
+                done.append(effect)
         return done
 
-    def _follow(self, effect: Effect, now: float) -> list[Effect] | None:
-        """What an effect becomes within this peer, or ``None`` when it is for the driver."""
+    def _follow(self, effect: Effect, now: float) -> list[Effect]:
+        """What an effect becomes within this peer."""
         match effect:
             case Tell() | TellBlob() | TellLog():
                 if effect.to.id == self.id:
@@ -477,7 +478,7 @@ class Peer:
                 return self.membership.check(effect.peer, now)
             case Publish():
                 return self._publish(effect.salt, effect.value, effect.retention_s, self.me, 0, now)
-        return None
+        raise AssertionError(f"{type(effect).__name__} is for the driver")
 
     def _to_self(self, effect: Tell | TellBlob | TellLog, now: float) -> list[Effect]:
         """A grantor on this very node leases to its own slots: no session is needed."""
@@ -492,7 +493,7 @@ class Peer:
             self.counters[f"refused {type(message).__name__}"] += 1
             return []
 
-    def _heard(self, effect: Heard, now: float) -> list[Effect] | None:
+    def _heard(self, effect: Heard, now: float) -> list[Effect]:
         value, sender = effect.value, effect.sender
         if isinstance(value, PairMade):
             return self._pair_made(sender, now)

@@ -18,7 +18,7 @@ from p2pcpn.wire.sealing import digest
 from p2pcpn.wire.statements import Segment, opened, read, vouch
 
 # What is believed waits so long, and no more than that in memory: 4 MiB of pages, 3 ms of signatures at worst.
-PUT_OFF_S = 0.005
+PUT_OFF_S = 0.02
 PUT_OFF_BYTES_MAX = 4 << 20
 PUT_OFF_MAX = 64
 
