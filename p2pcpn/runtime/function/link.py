@@ -26,12 +26,14 @@ from p2pcpn.limits import (
     WORKER_PARTS_BYTES_MAX,
 )
 from p2pcpn.runtime.function.batches import Batch, GroupKey
+from p2pcpn.runtime.function.landing import LANDED_BYTES, Landing
 from p2pcpn.runtime.function.messages import (
     STDERR,
     STDOUT,
     Cancel,
     Finished,
     Frames,
+    Lend,
     Output,
     Run,
     Share,
@@ -100,6 +102,7 @@ class WorkerLink:
         self._known_bytes = 0
         self._files: dict[int, int] = {}  # shared files that the worker has, oldest first, and their sizes
         self._files_bytes = 0
+        self._landing: Landing | None = None
         self._unsent: deque[tuple[bytearray, list[int]]] = deque()
         self._printed_at = (0, 0)
         self._room = TASK_OUTPUT_BYTES_MAX
@@ -198,6 +201,14 @@ class WorkerLink:
         if gone and self._open:
             self._write(frame(Share([], [], gone)))
 
+    def _lend(self) -> None:
+        """Lend the worker memory for its next large results."""
+        try:
+            self._landing = Landing()
+        except OSError:
+            return  # no memory or no descriptor left: the socket does
+        self._write(frame(Lend()), [self._landing.descriptor])
+
     def cancel(self, batch_id: int, positions: set[int]) -> None:
         """Ask the worker not to start these positions."""
         self._write(frame(Cancel(batch_id, sorted(positions))))
@@ -287,6 +298,8 @@ class WorkerLink:
             return
         head = self.assignments[0] if self.assignments else None
         if head is None or message.batch_id != head.batch.batch_id:
+            if isinstance(message, Finished) and self._landing is not None:
+                self._landing.taken(message.until)
             return  # a batch that we took back while it was being started: it is run elsewhere
         count = len(head.batch.arguments)
         if isinstance(message, Output):
@@ -306,6 +319,13 @@ class WorkerLink:
             if size > head.count - head.reported:
                 message = _ended(message, head.count - head.reported)  # it was cut: the rest was left out
                 size = len(message.values)
+            if message.placed:
+                if self._landing is None:
+                    raise PeerError("a result lies in memory that was never lent")
+                values = self._landing.take(message.values, message.placed, message.until)
+                message = msgspec.structs.replace(message, values=values, placed=[])
+            elif self._landing is None and len(message.values[-1]) >= LANDED_BYTES:
+                self._lend()
             # What these tasks wrote to the descriptors is in the pipes already: it goes first, under their name.
             if self._pipe_poll.poll(0):
                 self._drain_pipes(head.reported + size - 1)
@@ -376,6 +396,8 @@ class WorkerLink:
             for descriptor in descriptors:
                 os.close(descriptor)
         self._unsent.clear()
+        if self._landing is not None:
+            self._landing.close()
         for pause in self._pauses.values():
             pause.cancel()
         for end in self._pipes:

@@ -62,13 +62,18 @@ class Share(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
     forget: list[int]
 
 
+class Lend(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
+    """To a worker: memory to put large results into (``landing.py``), whose descriptor comes with its first byte."""
+
+
 class Finished(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
     """From a worker: positions ``first`` .. ``first + len(values) - 1`` of a batch are over, in columns.
 
     ``outcomes`` has a byte a task: ``OK`` (the value is the pickled result), ``RAISED`` (the value is a
     :class:`~p2pcpn.runtime.function.failures.Failure`), ``DROPPED`` (cancelled before it started; the value is empty).
-    ``digests`` has 16 bytes a task: BLAKE2b of the value under the batch's ``digest_key``. ``renderings`` is empty or
-    has a short text a task.
+    ``digests`` has 16 bytes a task: BLAKE2b of the value under the batch's ``digest_key``; zeros for a value above
+    ``limits.INLINE_BYTES_MAX``, for it becomes a blob whose digest stands for it. ``renderings`` is empty or has a short
+    text a task. ``placed`` are the values that were put into lent memory, empty here; ``until`` counts what was put.
     """
 
     batch_id: int
@@ -78,6 +83,8 @@ class Finished(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
     digests: bytes
     ran_s: list[float]
     renderings: list[str]
+    placed: list[tuple[int, int, int]] = []
+    until: int = 0
 
 
 class Output(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
@@ -95,7 +102,7 @@ class Skipped(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
     dispatch: int
 
 
-ToWorker: TypeAlias = Run | Cancel | Share
+ToWorker: TypeAlias = Run | Cancel | Share | Lend
 FromWorker: TypeAlias = Finished | Output | Skipped
 
 _encoder = msgspec.msgpack.Encoder()

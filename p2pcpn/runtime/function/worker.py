@@ -27,7 +27,7 @@ import cloudpickle
 
 from p2pcpn.limits import TASK_RESULT_BYTES_MAX
 from p2pcpn.runtime.function import bundles, failures, lifetime
-from p2pcpn.runtime.function.messages import DROPPED, OK, RAISED, Cancel, Frames, Run, Share, Skipped
+from p2pcpn.runtime.function.messages import DROPPED, OK, RAISED, Cancel, Frames, Lend, Run, Share, Skipped
 from p2pcpn.runtime.function.parts import Files
 from p2pcpn.runtime.function.progress import END, Page
 from p2pcpn.runtime.function.renderings import rendering, shortened
@@ -100,6 +100,8 @@ class Worker:
                 self._files.add(message.numbers, message.sizes, self._passed[:count])
                 del self._passed[:count]
                 self._files.forget(message.forget)
+            elif isinstance(message, Lend):
+                self._reporter.lend(self._passed.pop(0))
             elif message.batch_id == self._current or any(run.batch_id == message.batch_id for run in self._waiting):
                 assert isinstance(message, Cancel)
                 self._dropped.setdefault(message.batch_id, set()).update(message.positions)

@@ -10,12 +10,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import pytest
 
 from p2pcpn.runtime.function import link as module
 from p2pcpn.runtime.function.batches import Batch, GroupKey
+from p2pcpn.runtime.function.landing import LANDED_BYTES, Berth
 from p2pcpn.runtime.function.link import Assignment, WorkerLink
-from p2pcpn.runtime.function.messages import Cancel, Finished, Frames, Output, Run, Share, Skipped, frame
+from p2pcpn.runtime.function.messages import Cancel, Finished, Frames, Lend, Output, Run, Share, Skipped, frame
 from p2pcpn.runtime.function.progress import Page
 from p2pcpn.runtime.function.sharing import SharedFile, SharedFiles
 
@@ -345,3 +347,75 @@ async def test_a_link_that_closes_leaves_no_descriptor_open() -> None:
     with pytest.raises(OSError):
         os.fstat(waiting[0])
     files.close()
+
+
+# --- lent memory -----------------------------------------------------------------------------------------------------
+
+
+async def lent(one: Worker) -> Berth:
+    """The worker's end of the memory that it is lent after its first large result."""
+    one.link.send(assignment(1, 9), None)
+    one.frames.feed(one.socket.recv(1 << 20))
+    one.say(msgspec.structs.replace(finished(1, 0, 1), values=[b"v" * LANDED_BYTES]))
+    await one.until(lambda: one.messages)
+    data, descriptors, _, _ = socket.recv_fds(one.socket, 1 << 20, 4)
+    assert one.frames.feed(data) == [Lend()] and len(descriptors) == 1
+    return Berth(descriptors[0])
+
+
+@pytest.mark.asyncio
+async def test_whose_results_are_large_is_lent_memory_for_them() -> None:
+    async with worker() as one:
+        berth = await lent(one)
+        offset = berth.put(b"w" * LANDED_BYTES, wait=False)
+        assert offset is not None
+        report = finished(1, 1, 2)
+        said = msgspec.structs.replace(
+            report, values=[b"small", b""], placed=[(1, offset, LANDED_BYTES)], until=berth.until
+        )
+        one.say(said)
+        await one.until(lambda: len(one.messages) == 2)
+        assert one.messages[1] == msgspec.structs.replace(
+            report, values=[b"small", b"w" * LANDED_BYTES], until=berth.until
+        )
+        os.close(berth._descriptor)
+
+
+@pytest.mark.asyncio
+async def test_what_nobody_wants_any_more_makes_room_all_the_same() -> None:
+    async with worker() as one:
+        berth = await lent(one)
+        for _ in range(30):
+            offset = berth.put(b"w" * (1 << 20), wait=True)
+            assert offset is not None
+            one.say(msgspec.structs.replace(finished(77, 0, 1), placed=[(0, offset, 1 << 20)], until=berth.until))
+            one.say(Skipped(9))
+            one.skipped.clear()
+            await one.until(lambda: one.skipped)
+        os.close(berth._descriptor)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("is_lent", [True, False])
+async def test_a_result_that_is_not_in_the_memory_is_a_fault(is_lent: bool) -> None:
+    async with worker() as one:
+        if is_lent:
+            os.close((await lent(one))._descriptor)
+        else:
+            one.link.send(assignment(1, 9), None)
+        first = 1 if is_lent else 0
+        one.say(msgspec.structs.replace(finished(1, first, 1), values=[b""], placed=[(0, 4096, 1 << 16)]))
+        await one.until(lambda: one.faults)
+
+
+@pytest.mark.asyncio
+async def test_without_memory_to_lend_the_socket_goes_on_carrying_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise OSError(24, "too many open files")
+
+    monkeypatch.setattr(module, "Landing", refuse)
+    async with worker() as one:
+        one.link.send(assignment(1, 3), None)
+        for at in range(3):
+            one.say(msgspec.structs.replace(finished(1, at, 1), values=[b"v" * LANDED_BYTES]))
+            await one.until(lambda at=at: len(one.messages) == at + 1)

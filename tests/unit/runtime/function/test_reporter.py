@@ -7,13 +7,16 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from p2pcpn.limits import TASK_OUTPUT_BYTES_MAX
+from p2pcpn.runtime.function import landing as landing_module
 from p2pcpn.runtime.function import reporter as module
+from p2pcpn.runtime.function.landing import LANDED_BYTES, Landing
 from p2pcpn.runtime.function.messages import Finished, Frames, Output, Skipped
 from p2pcpn.runtime.function.reporter import FLUSH_S, LONG_S, OUTPUT_S, Reporter, streams
 
@@ -192,3 +195,45 @@ def test_in_a_forked_child_the_streams_are_the_descriptors(line: Line, monkeypat
     line.reporter.leave_child()
     assert (sys.stdout.fileno(), sys.stderr.fileno()) == (1, 2)
     assert subprocess.run(["true"], check=True).returncode == 0
+
+
+# --- lent memory -----------------------------------------------------------------------------------------------------
+
+
+def test_large_results_go_into_lent_memory_and_small_ones_beside_them(line: Line) -> None:
+    landing = Landing()
+    line.reporter.lend(os.dup(landing.descriptor))
+    large = [bytes([i]) * LANDED_BYTES for i in range(2)]
+    assert not line.add(b"small") and not line.add(large[0]) and not line.add(large[1])
+    line.reporter.send(Skipped(1))
+    report, _ = line.received()
+    assert report.values == [b"small", b"", b""] and len(report.placed) == 2
+    assert report.digests[:16] != bytes(16) and report.digests[16:] == bytes(32)
+    assert landing.take(report.values, report.placed, report.until) == [b"small", *large]
+    landing.close()
+
+
+def test_a_result_that_finds_no_room_is_sent_after_what_fills_it_was_reported(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landing_module, "LANDING_BYTES", 3 * LANDED_BYTES)
+    monkeypatch.setattr(landing_module, "_WAIT_S", 0.0)
+    landing = Landing()
+    line.reporter.lend(os.dup(landing.descriptor))
+    for _ in range(3):
+        line.add(b"x" * LANDED_BYTES)
+    received: list[Any] = []
+    reading = threading.Thread(
+        target=lambda: [received.extend(line.received(0)) for _ in range(99) if not done(received)]
+    )
+    reading.start()
+    line.add(b"y" * LANDED_BYTES)
+    line.reporter.send(Skipped(1))
+    reading.join(20)
+    first, second, _ = received
+    assert len(first.placed) == 3 and second.placed == [] and second.values == [b"y" * LANDED_BYTES]
+    landing.close()
+
+
+def done(received: list[Any]) -> bool:
+    return bool(received) and isinstance(received[-1], Skipped)
