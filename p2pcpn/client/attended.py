@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from p2pcpn.client.exceptions import words
+from p2pcpn.client.futures import TaskFuture
 from p2pcpn.client.submission import Submission
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import node_id
@@ -106,7 +107,7 @@ class Attended(Submission):
         worker, texts = event.worker.hex(), event.renderings
         for at, (index, outcome, value) in enumerate(zip(event.indices, event.outcomes, event.values, strict=True)):
             future = self._futures.pop(index, None)
-            if future is None:
+            if not isinstance(future, TaskFuture):
                 continue
             text = texts[at] if at < len(texts) else ""
             ending = ending_of(index, outcome, self._bytes(value), text, worker)

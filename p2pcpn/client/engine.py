@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
-from concurrent.futures import CancelledError, wait
+from concurrent.futures import CancelledError
 from typing import Any
 
 from p2pcpn.client.loops import LoopThread
@@ -82,11 +82,10 @@ class Engine:
         ``at_exit``: the program wants to end, so a job that no peer can go on with is given up.
         """
         hopeless_s = 0.0
-        while futures := submission.unfinished():
-            wait(futures, timeout=LOOK_S)
+        while not submission.wait_over(LOOK_S):
             if not self.alive:
                 submission.abandon(JobError("the event loop of this executor has ended"))
-            elif at_exit and submission.unfinished():
+            elif at_exit:
                 hopeless_s = hopeless_s + LOOK_S if self._hopeless(submission) else 0.0
                 if hopeless_s >= PATIENCE_S:
                     why = "; ".join(submission.stalled.values()) or "no peer answers"

@@ -12,6 +12,7 @@ import concurrent.futures.thread  # noqa: F401 - it cannot be imported any more 
 import os
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor as FuturesExecutor
@@ -21,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from p2pcpn import limits
 from p2pcpn.client.chunks import chunks, flattened, run_chunk
 from p2pcpn.client.options import Options
 from p2pcpn.errors import UsageError
@@ -40,6 +42,16 @@ _live: weakref.WeakSet[Executor] = weakref.WeakSet()
 # The threads that end what dropped executors had begun.
 _ending: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 END_WAIT_S = 5.0
+# This process: asking the system at each call costs as much as half of a call.
+_here = os.getpid()
+
+
+def _forked() -> None:
+    global _here
+    _here = os.getpid()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 class Executor(FuturesExecutor):
@@ -49,7 +61,8 @@ class Executor(FuturesExecutor):
     ``Executor(bootstrap=["host:port"], swarm_key="…")``: the peers of a running swarm; ``max_workers`` then bounds how
     many of the job's tasks run at a time. ``key`` is the owner's key file, by default the one of this user.
     ``replicas`` results are kept on so many peers, for :attr:`job_id` to be fetched later. ``output=False`` neither
-    captures nor shows what tasks print. A function is pickled once: what it closes over is as it was then.
+    captures nor shows what tasks print. While ``queue_bytes`` (of pickled arguments, and 320 a task) wait or run,
+    :meth:`submit` makes its caller wait. A function is pickled once: what it closes over is as it was then.
 
     Left by ``KeyboardInterrupt``, a ``with`` block ends what runs; otherwise it waits, as the standard library does.
     Raises :class:`UsageError` for options that cannot be and :class:`Unreachable` when no peer answers.
@@ -70,12 +83,14 @@ class Executor(FuturesExecutor):
         quorum: int = 1,
         requires: Iterable[str] = (),
         output: bool = True,
+        queue_bytes: int = limits.QUEUE_BYTES,
         name: str = "",
         trust: Iterable[str] = (),
     ) -> None:
         self._options = Options(
             name=name, runtime=runtime, orchestration=orchestration, routing=routing, privacy=privacy,
             replicas=replicas, quorum=quorum, max_workers=max_workers, output=output,
+            queue_bytes=queue_bytes,
             requires=requires if isinstance(requires, str) else tuple(requires),  # type: ignore[arg-type]
         )  # fmt: skip
         self._lock = threading.Lock()
@@ -123,18 +138,34 @@ class Executor(FuturesExecutor):
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Schedule ``fn(*args, **kwargs)`` on a peer. Raises ``RuntimeError`` after :meth:`shutdown`."""
-        if os.getpid() != self._pid:
+        self._check_open()
+        return self._job(fn).submit(fn, args, kwargs, keep=self)
+
+    def _check_open(self) -> None:
+        if self._pid != _here:
             raise RuntimeError("an Executor does not survive os.fork(); make one in the child")
         if self._shut:
             raise RuntimeError("cannot schedule new futures after shutdown")
         if _exiting:
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
-        return self._job(fn).submit(fn, args, kwargs, keep=self)
 
     def map(
-        self, fn: Callable[..., T], *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
     ) -> Iterator[T]:
-        """``map(fn, *iterables)`` over the peers, results in order; see :meth:`concurrent.futures.Executor.map`."""
+        """``map(fn, *iterables)`` over the peers, results in order; see :meth:`concurrent.futures.Executor.map`.
+
+        Items travel in chunks whose size follows how long they take; nothing else is different from one by one. A
+        ``chunksize`` makes chunks of so many, which fail together. The call waits while ``queue_bytes`` of arguments
+        wait or run; where as much came back and was not read, the rest is taken in as the results are.
+        """
+        if chunksize is None:
+            self._check_open()
+            end = None if timeout is None else timeout + time.monotonic()
+            return self._job(fn).map(fn, iterables, end, keep=self)
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
         if chunksize == 1:
@@ -156,8 +187,7 @@ class Executor(FuturesExecutor):
                 self._finishing = threading.Thread(target=work, name="p2pcpn-shutdown", daemon=True)
                 self._finishing.start()
         if submission is not None and cancel_futures:
-            for future in submission.unfinished():
-                future.cancel()
+            submission.cancel_waiting()
         if wait and not self._engine.is_here:  # a callback of a future would wait for itself
             assert self._finishing is not None
             self._finishing.join()

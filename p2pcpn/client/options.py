@@ -35,6 +35,7 @@ class Options:
     requires: tuple[str, ...] = ()
     retention_s: float = limits.RETENTION_S
     retries: int = 10
+    queue_bytes: int = limits.QUEUE_BYTES
     output: bool = True
     render: bool = False  # workers send a short text of each result, for those who do not unpickle it
 
@@ -49,6 +50,7 @@ class Options:
         _check_number("replicas", self.replicas, 1, limits.REPLICAS_MAX)
         _check_number("memory_bytes", self.memory_bytes, 0, _MEMORY_BYTES_MAX)
         _check_number("retries", self.retries, 0, _RETRIES_MAX)
+        _check_number("queue_bytes", self.queue_bytes, 1, _MEMORY_BYTES_MAX)
         if self.max_workers is not None:
             _check_number("max_workers", self.max_workers, 1, _WORKERS_MAX)
         if not 1 <= self.retention_s <= limits.RETENTION_S_MAX:

@@ -13,20 +13,26 @@ import pickle
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from p2pcpn import limits
+from p2pcpn.client.arguments import Arguments
 from p2pcpn.client.bundle import Bundle
+from p2pcpn.client.chunks import Afresh, Loaded, run_item, run_items
 from p2pcpn.client.cutting import Call, Cutter, make_blob
 from p2pcpn.client.echo import Echo
 from p2pcpn.client.exceptions import rebuild
-from p2pcpn.client.futures import TaskFuture
+from p2pcpn.client.futures import TaskFuture, resolve_all
+from p2pcpn.client.maps import Chunk, Map
 from p2pcpn.client.opening import Opened, open_job
 from p2pcpn.client.options import Options
-from p2pcpn.client.pickling import Functions, dumps, without_frames
-from p2pcpn.errors import JobCancelled, JobError, PeerError, Unreachable, UsageError, WorkerDied
+from p2pcpn.client.pickling import Callee, Functions, dumps, without_frames
+from p2pcpn.client.room import Room
+from p2pcpn.client.stalling import Stalling
+from p2pcpn.errors import JobCancelled, JobError, PeerError, Unreachable, WorkerDied
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.node.overlay import Overlay
 from p2pcpn.protocol import events
@@ -43,6 +49,8 @@ log = logging.getLogger("p2pcpn.client")
 
 # How soon to look again whether peers and the disk have caught up: at a gigabyte a second 10 MB later.
 CATCH_UP_S = 0.01
+# How soon to look again what the iterables of a map have given that are slow to give a whole block.
+SLOW_S = 0.005
 
 
 @dataclass(slots=True)
@@ -75,18 +83,27 @@ class Submission:
         self.spec = spec
         self.job = job_id(owner.public, spec.body)
         self.functions = Functions(bundle)
+        self.arguments = Arguments(self.keys)
         self.progress = Progress(wanted=options.replicas)
         self.by_peer: dict[bytes, int] = {}
         self.echo = Echo()
         self.on_printed: Callable[[int, int, bytes], None] | None = self._echo if options.output else None
         self.on_delivered: Callable[[list[int]], None] | None = None
         self.stalled: dict[bytes, str] = {}
-        self._lock = threading.Lock()
-        self._waiting: deque[Call] = deque()
-        self._cancelled: list[int] = []
+        self._thread = threading.get_ident()
+        self._lock = threading.RLock()  # re-entrant: a finaliser may cancel what another thread's call submitted
+        self._room = Room(self._lock, options.queue_bytes, self._is_here, self._nobody_ends)
+        self._over = threading.Condition(self._lock)
+        self._stalling = Stalling()
+        self._waiting: list[Call] = []
+        self._batches: deque[list[Call]] = deque()  # what waits, too, in lists of a segment's length
+        self._cut_to = 0  # in the first of them
+        self._cancelled: deque[int] = deque()
         self._awake = False
         self._count = 0
-        self._futures: dict[int, TaskFuture] = {}
+        self._futures: dict[int, TaskFuture | Chunk] = {}
+        self._maps: list[Map] = []
+        self._withdrawn = self.withdraw  # one object for all futures
         self._keep: object = None
         self._cutter = Cutter(owner, self.job, self.keys, self._keep_blob)
         self._closed = False
@@ -149,36 +166,77 @@ class Submission:
 
         Raises ``RuntimeError`` after :meth:`refuse_more`.
         """
-        future = TaskFuture()
         call = self._call(function, arguments, keywords)
+        if isinstance(call, BaseException):
+            return self._failed(call)
         with self._lock:
+            data = call[1]
+            size = limits.CALL_BYTES + (len(data) if type(data) is bytes else self._room.size_of(data))
+            future = TaskFuture(self._lock, self._withdrawn, -1, size)
+            if self._room.full:
+                self._room.wait()
             if self._closed:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            if isinstance(call, BaseException):
-                future.set_exception(call)
-                return future
-            index = self._count
-            self._count += 1
-            future.bind(index, self._cancel)
-            self._futures[index] = future
-            self._waiting.append(call)
+            self._room.used_bytes += size
+            self._add(future, call)
             self._keep = keep
             wake, self._awake = not self._awake, True
         if wake:
             self._wake()
         return future
 
+    def map(
+        self,
+        function: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        end: float | None,
+        *,
+        keep: object = None,
+    ) -> Iterator[Any]:
+        """``map(function, *iterables)`` in chunks; ``end`` is when waiting for a result ends, on ``time.monotonic``.
+
+        Raises ``RuntimeError`` after :meth:`refuse_more`.
+        """
+        try:
+            callee, bound = self.functions.prepare(function, ())
+            target: Any = Afresh(dumps(bound[0])) if bound else Loaded(callee.pickled)
+            chunked, alone = (
+                Callee(pickle.dumps(partial(run, target), 5), callee.needs) for run in (run_items, run_item)
+            )
+        except Exception as error:
+            futures = [self._failed(without_frames(error)) for _ in zip(*iterables, strict=False)]
+            return (future.result() for future in futures)
+        found = Map(self, self._lock, self._room, chunked, alone, keep)
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            self._maps.append(found)
+        found.take_in(iterables)
+        return found.results(end)
+
+    def _failed(self, error: BaseException) -> TaskFuture:
+        if self._closed:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        future = TaskFuture()
+        future.fail(error)
+        return future
+
+    def _add(self, task: TaskFuture | Chunk, call: Call) -> None:
+        """One task, the next index. The caller holds the lock."""
+        task.index = index = self._count
+        self._count += 1
+        self._futures[index] = task
+        self._waiting.append(call)
+        if len(self._waiting) >= limits.SEGMENT_TASKS_MAX:
+            self._batches.append(self._waiting)
+            self._waiting = []
+
     def _call(
         self, function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]
     ) -> Call | Exception:
         try:
             callee, arguments = self.functions.prepare(function, arguments)
-            data = dumps((arguments, keywords))
-            if len(data) <= limits.INLINE_BYTES_MAX:
-                return callee, data
-            if len(data) + 16 > limits.BLOB_BYTES_MAX:
-                raise UsageError(f"the arguments have {len(data)} bytes pickled; {limits.BLOB_BYTES_MAX} can travel")
-            return callee, make_blob(self.keys, data)
+            return callee, self.arguments.pack(arguments, keywords)
         except Exception as error:
             without_frames(error)
             return error
@@ -189,9 +247,14 @@ class Submission:
         except RuntimeError as error:
             raise RuntimeError("the event loop of this executor has ended") from error
 
-    def _cancel(self, index: int) -> None:
+    def withdraw(self, index: int) -> None:
+        """A task was cancelled: it is taken back soon. From any thread."""
+        self._cancelled.append(index)
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the loop look soon for what is to be done. From any thread."""
         with self._lock:
-            self._cancelled.append(index)
             wake, self._awake = not self._awake, True
         if wake:
             try:
@@ -199,9 +262,42 @@ class Submission:
             except RuntimeError:
                 pass  # the loop has ended: nobody is leased anything any more
 
-    def unfinished(self) -> list[TaskFuture]:
-        """The futures that have no result yet."""
-        return [future for future in list(self._futures.values()) if not future.done()]
+    @property
+    def closed(self) -> bool:
+        """Whether no more may be submitted."""
+        return self._closed
+
+    def _is_here(self) -> bool:
+        """Whether this is the loop's thread, which would wait for itself."""
+        return threading.get_ident() == self._thread
+
+    def _nobody_ends(self) -> None:
+        """Somebody waits for room, and nothing has ended for a while: say why, where it is known."""
+        if self.overlay.loop.is_closed() or not self.overlay.loop.is_running():
+            raise RuntimeError("the event loop of this executor has ended")
+        if not len(self.overlay.sessions):
+            self._say_stalled({b"": "no peer answers"})
+
+    def unfinished(self) -> list[TaskFuture | Chunk]:
+        """The futures that have no result yet, and the chunks of maps that are out."""
+        return [task for task in list(self._futures.values()) if not task.done()]
+
+    def cancel_waiting(self) -> None:
+        """Cancel what has not started. From any thread."""
+        for found in list(self._maps):
+            found.cancel()
+        for task in self.unfinished():
+            task.cancel()
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything that was submitted has not ended."""
+        return bool(self._futures) or any(found.open for found in list(self._maps))
+
+    def wait_over(self, wait_s: float) -> bool:
+        """Wait until all that was submitted has ended; false when that took too long. Not from the loop's thread."""
+        with self._over:
+            return self._over.wait_for(lambda: not self.busy, wait_s)
 
     # --- on the loop: pages out ------------------------------------------------------------------------------------
 
@@ -216,35 +312,70 @@ class Submission:
 
     def _cut_waiting(self) -> None:
         with self._lock:
-            calls = list(self._waiting)
-            self._waiting.clear()
-            cancelled, self._cancelled = self._cancelled, []
             self._awake = False
-        at = 0
-        while at < len(calls) and not self.overlay.congested:
-            cut = self._cutter.cut(calls, at)
-            at = cut.end
+            cancelled = list(self._cancelled)
+            self._cancelled.clear()
+        if self._maps and not self.overlay.congested:
+            self._feed()
+        with self._lock:
+            if self._waiting:
+                self._batches.append(self._waiting)
+                self._waiting = []
+        while self._batches and not self.overlay.congested:
+            calls = self._batches[0]
+            cut = self._cutter.cut(calls, self._cut_to)
+            self._cut_to = cut.end
+            if cut.end >= len(calls):
+                self._batches.popleft()
+                self._cut_to = 0
             self.progress.total = self._cutter.first
             now = self.overlay.loop.time()
             self._act(lambda grantor, cut=cut, now=now: grantor.extend(cut.segment, cut.sealed, cut.blobs, now))  # type: ignore[misc]
-        if at < len(calls):
-            with self._lock:
-                self._waiting.extendleft(reversed(calls[at:]))
-                self._awake = True
-            self.overlay.loop.call_later(CATCH_UP_S, self._flush)
-        else:
+        if self._batches or (self._maps and self.overlay.congested):
+            self._again(CATCH_UP_S)
+        elif not self._batches:
             self._changed.set()
         if cancelled:
             self._cancel_now(cancelled)
+        if self._maps:
+            self._check_idle()
+
+    def _again(self, after_s: float) -> None:
+        """Flush again, but not sooner."""
+        with self._lock:
+            self._awake = True
+        self.overlay.loop.call_later(after_s, self._flush)
+
+    def _feed(self) -> None:
+        """Chunks of maps, as many as keep all slots busy."""
+        grantor = self.overlay.peer.grantors.get(self.job)
+        slots = 0 if grantor is None else grantor.book.participants.slots
+        for found in list(self._maps):
+            with self._lock:
+                for _ in range(found.wanted(slots)):
+                    chunk = found.cut(slots)
+                    if chunk is None:
+                        break
+                    call = chunk.block.call
+                    self._add(chunk, call if isinstance(call, tuple) else self._chunk_call(found, chunk))
+                    self._keep = found.keep
+                slow = found.slow
+            if slow:
+                self.overlay.loop.call_later(SLOW_S, self.wake)
+
+    def _chunk_call(self, found: Map, chunk: Chunk) -> Call:
+        data = pickle.dumps((chunk.arguments(), {}), 5)
+        found.chunking.sent(chunk.block.count, len(data))
+        return found.callee, data if len(data) <= limits.INLINE_BYTES_MAX else make_blob(self.keys, data)
 
     def _cancel_now(self, cancelled: list[int]) -> None:
         first = self._cutter.first
-        early = [index for index in cancelled if index >= first]  # not even cut: after they were
-        if early:
-            with self._lock:
-                self._cancelled += early
+        self._cancelled.extend(index for index in cancelled if index >= first)  # not even cut: after they were
+        freed = 0
         for index in cancelled:
-            self._futures.pop(index, None)
+            task = self._futures.pop(index, None)
+            freed += 0 if task is None else task.size_bytes
+        self._room.give_back(freed)
         now = self.overlay.loop.time()
         spans = spans_of(sorted(index for index in cancelled if index < first))
         for at in range(0, len(spans), limits.BATCH_TASKS_MAX):
@@ -278,11 +409,10 @@ class Submission:
             for index in event.indices:
                 error = WorkerDied(event.text, event.signal, event.exit_code) if event.died else JobError(event.text)
                 self._fail(index, error)
-            self._check_idle()
+            self._task_ended(0)
         elif isinstance(event, events.Stalled):
             self.stalled = dict(event.reasons)
-            for peer, why in event.reasons:
-                log.warning("job %s waits: peer %s says %r", self.id[:8], peer.hex()[:8], why)
+            self._say_stalled(self.stalled)
         elif isinstance(event, events.Kept):
             self._kept = event
             self._changed.set()
@@ -291,60 +421,101 @@ class Submission:
             self.progress.done = event.done
             self._changed.set()
 
+    def _say_stalled(self, reasons: Mapping[bytes, str]) -> None:
+        for peer, why in self._stalling.news(reasons, time.monotonic()):
+            who = f"peer {peer.hex()[:8]} says {why!r}" if peer else why
+            log.warning("job %s waits: %s", self.id[:8], who)
+
     def _delivered(self, event: events.Delivered) -> None:
         self.stalled = {}
         self.by_peer[event.worker] = self.by_peer.get(event.worker, 0) + len(event.indices)
-        pop = self._futures.pop
+        pop, loads = self._futures.pop, pickle.loads
+        futures: list[TaskFuture] = []
+        values: list[Any] = []
+        freed = 0
         for index, outcome, value in zip(event.indices, event.outcomes, event.values, strict=True):
-            future = pop(index, None)
-            if isinstance(value, BlobRef):
-                data = self.overlay.shelf.get(value.digest)
-                if data is None:
-                    if future is not None:
-                        self._futures[index] = future
-                        self.overlay.spawn(self._fetch(index, outcome, value, event.worker))
-                    continue
-                if future is not None:
-                    self._settle(future, outcome, unseal(value.key, 0, data))
-            elif future is not None:
-                self._settle(future, outcome, value)
+            task = pop(index, None)
+            if task is None:
+                continue
+            freed += task.size_bytes
+            if outcome == Outcome.OK and type(value) is bytes and type(task) is TaskFuture:
+                try:
+                    values.append(loads(value))
+                except Exception as error:  # whatever loading raises is the task's outcome here
+                    task.fail(without_frames(error))
+                else:
+                    futures.append(task)
+            elif isinstance(value, bytes):
+                self._settle(task, outcome, value)
+            else:
+                freed -= self._large(task, index, outcome, value, event.worker)
+        resolve_all(futures, values)
+        self._task_ended(freed)
         self.progress.delivered += len(event.indices)
         if self.on_delivered is not None:
             self.on_delivered(event.indices)
-        self._check_idle()
 
-    def _settle(self, future: TaskFuture, outcome: int, value: bytes) -> None:
-        if outcome == Outcome.OK:
-            resolve(future, value)
-        else:
+    def _task_ended(self, freed_bytes: int) -> None:
+        """Tasks have ended: there is room for others, and for further chunks."""
+        self._room.give_back(freed_bytes)
+        self._check_idle()
+        if self._maps and not self._awake:
+            self._awake = True
+            self.overlay.loop.call_soon(self._flush)
+
+    def _large(self, task: TaskFuture | Chunk, index: int, outcome: int, value: BlobRef, worker: bytes) -> int:
+        """Settle with a blob; where it is not here yet ``task`` goes on: returns how many bytes it still takes."""
+        data = self.overlay.shelf.get(value.digest)
+        if data is not None:
+            self._settle(task, outcome, unseal(value.key, 0, data))
+            return 0
+        self._futures[index] = task
+        self.overlay.spawn(self._fetch(index, outcome, value, worker))
+        return task.size_bytes
+
+    def _settle(self, task: TaskFuture | Chunk, outcome: int, value: bytes) -> None:
+        if outcome != Outcome.OK:
             self.progress.failed += 1
-            future.fail(error_of(outcome, value))
+            task.fail(error_of(outcome, value))
+            return
+        try:
+            if isinstance(task, Chunk):
+                task.came_back(pickle.loads(value), len(value))
+            else:
+                task.resolve(pickle.loads(value))
+        except Exception as error:  # whatever loading raises is the task's outcome here
+            task.fail(without_frames(error))
 
     async def _fetch(self, index: int, outcome: int, ref: BlobRef, worker: bytes) -> None:
         """A large result whose bytes are not here (yet): wait for them, or ask the worker."""
         listed = self.overlay.peer.directory.get(worker)
         holders = [listed.advert.contact] if listed is not None else []
         try:
-            data = unseal(ref.key, 0, await self.overlay.library.fetch_blob(ref.digest, holders))
+            data = unseal(ref.key, 0, await self.overlay.library.fetch_blob(ref.digest, holders, ref.size_bytes))
         except PeerError as error:
             self._fail(index, JobError(f"the result of task {index} is lost: {error}"))
         else:
-            future = self._futures.pop(index, None)
-            if future is not None:
-                self._settle(future, outcome, data)
-        self._check_idle()
+            task = self._futures.pop(index, None)
+            if task is not None:
+                self._settle(task, outcome, data)
+                self._task_ended(task.size_bytes)
 
     def _fail(self, index: int, error: BaseException) -> None:
-        future = self._futures.pop(index, None)
-        if future is not None:
+        task = self._futures.pop(index, None)
+        if task is not None:
             self.progress.failed += 1
-            future.fail(error)
+            task.fail(error)
+            self._room.give_back(task.size_bytes)
 
     def _check_idle(self) -> None:
         with self._lock:
-            if not self._futures:
+            if self._futures:
+                return
+            self._maps = [found for found in self._maps if not found.over]
+            if not any(found.open for found in self._maps):
                 self._keep = None
                 self._idle.set()
+                self._over.notify_all()
 
     def _echo(self, index: int, stream: int, data: bytes) -> None:
         self.echo.write(stream, data)
@@ -355,12 +526,13 @@ class Submission:
         """From now on :meth:`submit` raises ``RuntimeError``. From any thread."""
         with self._lock:
             self._closed = True
+            self._room.shut()
 
     async def close(self) -> None:
         """State the total; the job is over when everything has ended."""
         self.refuse_more()
         self._flush()
-        await self._until(lambda: not self._waiting, None)
+        await self._until(lambda: not self._waiting and not self._batches, None)
         total, now = self._cutter.first, self.overlay.loop.time()
         statement = signed(Close(self.job, total, self._cutter.last), self.owner)
         self._act(lambda grantor: grantor.close(statement, total, now))
@@ -421,6 +593,7 @@ class Submission:
         self.refuse_more()
         with self._lock:
             self._waiting.clear()
+            self._batches.clear()
         statement = signed(Cancel(self.job, time.time()), self.owner)
         now = self.overlay.loop.time()
         self._act(lambda grantor: grantor.cancel_job(statement, now))
@@ -428,6 +601,8 @@ class Submission:
 
     def abandon(self, error: BaseException) -> None:
         """Fail whatever is left."""
+        for found in list(self._maps):
+            found.abandon(error)
         for index in list(self._futures):
             self._fail(index, error)
         self._check_idle()
@@ -435,18 +610,11 @@ class Submission:
     def forget(self) -> None:
         """The program needs the job no more. What has not ended by now fails: nobody would resolve it."""
         self.abandon(JobError(f"job {self.id[:8]} was let go before this task had ended; fetch it by its id"))
+        self.arguments.forget()
         self.overlay.listeners.pop(self.job, None)
         self.overlay.peer.grantors.pop(self.job, None)
         if self._pointer is not None:
             self._pointer.cancel()
-
-
-def resolve(future: TaskFuture, value: bytes) -> None:
-    """Resolve ``future`` with what ``value`` unpickles to, or with the exception that doing so raises."""
-    try:
-        future.resolve(pickle.loads(value))
-    except Exception as error:  # whatever loading raises is the task's outcome here
-        future.fail(without_frames(error))
 
 
 def error_of(outcome: int, value: bytes) -> BaseException:

@@ -121,9 +121,11 @@ def test_a_fork_takes_no_calls_and_ends_nothing(swarm: Swarm, monkeypatch: pytes
     with joined(swarm) as executor:
         with monkeypatch.context() as patch:
             patch.setattr(os, "getpid", lambda: -1)
+            executors._forked()
             with pytest.raises(RuntimeError, match="fork"):
                 executor.submit(pow, 2, 2)
             executor.shutdown()
+        executors._forked()
         assert executor.submit(pow, 2, 2).result(20) == 4
 
 
