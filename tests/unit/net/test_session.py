@@ -68,7 +68,7 @@ class FakeLoop:
         self.soon.append(call)
 
     def call_later(self, delay_s: float, call: Callable[[], None]) -> FakeTimer:
-        self.later.append(FakeTimer(call))
+        self.later.append(FakeTimer(delay_s, call))
         return self.later[-1]
 
     def turn(self) -> None:
@@ -78,7 +78,8 @@ class FakeLoop:
 
 
 class FakeTimer:
-    def __init__(self, call: Callable[[], None]) -> None:
+    def __init__(self, delay_s: float, call: Callable[[], None]) -> None:
+        self.delay_s = delay_s
         self.call = call
         self.cancelled = False
 
@@ -161,6 +162,62 @@ def test_much_is_sent_at_once_and_a_turn_with_nothing_left_sends_nothing() -> No
     assert len(world.transport.written) == 1
     world.loop.turn()
     assert world.left() == [b"small", bytes(limits.FRAME_BATCH_BYTES)] and world.session.buffered == 0
+
+
+def test_a_patient_message_leaves_with_the_next_urgent_one_in_order() -> None:
+    world = World()
+    for number in range(3):
+        world.session.send(bytes([number]), urgent=False)
+    world.loop.turn()
+    assert world.transport.written == [] and world.session.buffered == 3
+    assert [timer.delay_s for timer in world.loop.later] == [limits.PATIENCE_S]
+    world.session.send(b"now")
+    world.session.send(b"last", urgent=False)
+    world.loop.turn()
+    assert len(world.transport.written) == 1
+    assert world.left() == [b"\0", b"\1", b"\2", b"now", b"last"]
+    world.loop.later[0].call()
+    assert world.transport.written == []
+
+
+def test_patient_messages_alone_leave_together_after_a_while() -> None:
+    world = World()
+    for word in (b"one", b"two"):
+        world.session.send(word, urgent=False)
+    (timer,) = world.loop.later
+    timer.call()
+    assert len(world.transport.written) == 1 and world.left() == [b"one", b"two"]
+    world.session.send(b"three", urgent=False)
+    assert len(world.loop.later) == 2  # the next has its own
+    world.loop.later[1].call()
+    assert world.left() == [b"three"]
+
+
+def test_patience_ends_where_a_frame_is_full() -> None:
+    world = World()
+    world.session.send(b"small", urgent=False)
+    world.session.send(bytes(limits.FRAME_BATCH_BYTES), urgent=False)
+    assert world.left() == [b"small", bytes(limits.FRAME_BATCH_BYTES)]
+
+
+def test_no_patient_message_is_lost_when_the_session_is_closed() -> None:
+    world = World()
+    world.session.send(b"patient", urgent=False)
+    world.session.close()
+    assert world.left() == [b"patient"] and world.loop.later[0].cancelled
+    assert world.session.statistics()["messages_unsent"] == 0
+
+
+@pytest.mark.parametrize(
+    "end", [lambda session: session.abort("why not"), lambda session: session.connection_lost(None)]
+)
+def test_patient_messages_of_a_session_that_is_gone_are_counted_as_unsent(end: Callable[[Session], None]) -> None:
+    world = World()
+    world.session.send(b"patient", urgent=False)
+    end(world.session)
+    world.session.send(b"late", urgent=False)
+    assert [timer.cancelled for timer in world.loop.later] == [True]
+    assert world.left() == [] and world.session.statistics()["messages_unsent"] == 2
 
 
 def test_messages_are_delivered_as_they_complete() -> None:

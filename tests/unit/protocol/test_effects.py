@@ -7,10 +7,12 @@ import inspect
 
 import pytest
 
+from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol import effects
-from p2pcpn.protocol.effects import Commit, Effect, Heard, Notify, Send, SendBytes, Write
+from p2pcpn.protocol.effects import Commit, Effect, Heard, Notify, Send, SendBytes, TellBlob, Transmit, Turn, Write
 from p2pcpn.wire.addresses import contact
 from p2pcpn.wire.datagrams import Ping
+from p2pcpn.wire.messages import Goodbye
 
 KINDS = [value for _, value in inspect.getmembers(effects, inspect.isclass) if issubclass(value, Effect)]
 TO = contact(bytes(20), ("192.0.2.7", 4000))
@@ -38,3 +40,9 @@ def test_a_commit_carries_what_follows_it() -> None:
     commit = Commit((write,), then=(Notify("kept"),), otherwise=(Heard("full", TO),))
     assert commit.then == (Notify("kept"),) and commit.otherwise == (Heard("full", TO),)
     assert Commit((write,)).then == Commit((write,)).otherwise == ()
+
+
+def test_what_is_sent_is_urgent_and_in_order_unless_it_says_otherwise() -> None:
+    peer = NodeId(bytes(20))
+    assert Transmit(peer, Goodbye("")).urgent and Transmit(peer, Goodbye("")) != Transmit(peer, Goodbye(""), False)
+    assert TellBlob(TO, 1, bytes(32), bytes(20), 1.0).turn is Turn.NOW

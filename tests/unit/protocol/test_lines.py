@@ -7,7 +7,7 @@ import pytest
 from p2pcpn import limits
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.effects import Dial, Effect, Tell, TellBlob, TellLog, Transmit, TransmitBlob, TransmitLog
-from p2pcpn.protocol.lines import Lines
+from p2pcpn.protocol.lines import PATIENT, Lines
 from p2pcpn.wire import messages as m
 from tests.unit.protocol.leased import GRANTOR, GRANTOR_AT, STRANGER_AT, Made
 
@@ -31,6 +31,23 @@ def test_what_is_said_before_a_session_waits_in_order_behind_one_dial() -> None:
     assert lines.tell(tell(4)) == [Transmit(PEER, m.Goodbye("4"))]
     assert lines.open == {PEER: GRANTOR_AT} and lines.keys == {PEER: GRANTOR.public}
     assert lines.opened(GRANTOR_AT, GRANTOR.public) == []
+
+
+def test_copies_and_acknowledgements_are_patient_and_all_else_is_urgent() -> None:
+    made = Made()
+    extend, nothing = made.segment(1), m.Results(made.spec, b"", False)
+    patient: list[m.Message] = [
+        m.Answer(1, 0, ""), m.Append(1, made.spec, b""), extend, m.Settled(made.job, [(1, 0)])
+    ]  # fmt: skip
+    urgent: list[m.Message] = [made.grant((0, 1)), nothing, m.Ask(1, made.job), m.Goodbye("")]
+    assert {type(message) for message in patient} == set(PATIENT)
+    lines = Lines()
+    for message in [*patient, *urgent]:
+        lines.tell(Tell(GRANTOR_AT, message))
+    waited = lines.opened(GRANTOR_AT, GRANTOR.public)
+    said = [effect for message in [*patient, *urgent] for effect in lines.tell(Tell(GRANTOR_AT, message))]
+    expected = [Transmit(PEER, message, urgent=False) for message in patient]
+    assert waited == said == expected + [Transmit(PEER, message) for message in urgent]
 
 
 def test_a_session_that_ended_is_dialled_anew() -> None:

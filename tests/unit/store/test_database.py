@@ -101,6 +101,35 @@ def test_commits_that_wait_share_one_transaction_and_are_answered_in_order(datab
     assert database.statistics().transactions <= before + 2
 
 
+def test_commits_that_come_while_the_writer_rests_share_one_transaction(database, monkeypatch):
+    monkeypatch.setattr("p2pcpn.store.database.APART_S", 600.0)
+    assert put(database, blob(b"first")) is None  # after a pause a commit begins at once
+    before, answered = database.statistics().transactions, []
+    for number in range(50):
+        database.commit((blob(b"same", number),), lambda error, number=number: answered.append((number, error)))
+    assert (answered, database.get("blobs", (b"same",))) == ([], None)
+    database.drop_expired(0.0)  # somebody waits
+    assert answered == [(number, None) for number in range(50)]
+    assert database.get("blobs", (b"same",)) == (49, b"job", 10.0)
+    assert database.statistics().transactions == before + 1
+
+
+def test_what_somebody_waits_for_does_not_wait_for_the_writers_rest(database, monkeypatch):
+    monkeypatch.setattr("p2pcpn.store.database.APART_S", 600.0)
+    boots = [database.next_boot(1000.0) for _ in range(3)]
+    assert boots == [1000, 1001, 1002]
+    assert database.statistics().transactions == 3
+
+
+def test_closing_does_not_wait_for_the_writers_rest_and_loses_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("p2pcpn.store.database.APART_S", 600.0)
+    database, answers = Database(tmp_path / "peer.db", durable=False), []
+    assert put(database, blob(b"a")) is None
+    database.commit((blob(b"b"),), answers.append)
+    database.close()
+    assert answers == [None]
+
+
 def test_a_value_sqlite_cannot_store_fails_its_own_commit_and_no_other(database):
     errors: dict[str, StoreError | None] = {}
     with Hold(database):

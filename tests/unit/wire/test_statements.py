@@ -114,6 +114,82 @@ def test_bytes_that_a_later_version_appended_stay_under_the_signature() -> None:
     assert SIGNED.decode(SIGNED.encode(envelope)).body == body
 
 
+def by_alice(body: bytes) -> Signed:
+    """A body with a right signature, whatever it is."""
+    return Signed(Cancel.kind, body, ALICE.public, ALICE.sign(statements.DOMAIN + b"\0\x0b" + body))
+
+
+def test_a_body_in_another_form_is_refused_though_its_signature_is_right() -> None:
+    body = signed(CANCEL, ALICE).body
+    assert opened(by_alice(body), Cancel) == CANCEL
+    longer = body.replace(b"\xc4\x14", b"\xc5\x00\x14")  # the length of the id in two bytes
+    for other in (longer, b"\xdc\x00" + bytes([body[0] & 15]) + body[1:], bytes([body[0] + 1]) + longer[1:] + b"\xc0"):
+        assert read(by_alice(other), Cancel) == CANCEL
+        with pytest.raises(PeerError, match="that Cancel is not in canonical form"):
+            opened(by_alice(other), Cancel)
+
+
+def test_unknown_fields_behind_the_known_are_judged_by_their_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = msgpack.packb([*msgpack.unpackb(signed(CANCEL, ALICE).body), [1, {"a": b"b"}]])
+    assert opened(by_alice(body), Cancel) == CANCEL
+    assert opened(signed(ADVERT, ALICE), Advert) == ADVERT
+    # What we would write ourselves needs no judge.
+    monkeypatch.setattr(statements, "is_canonical", lambda body: pytest.fail("it is as we would write it"))
+    assert opened(signed(CANCEL, ALICE), Cancel) == CANCEL
+
+
+class Verified:
+    """Counts what is verified, and calls nothing right."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        monkeypatch.setattr(statements, "verify", self.verify)
+
+    def verify(self, key: bytes, message: bytes, signature: bytes) -> bool:
+        self.count += 1
+        return False
+
+
+def test_an_envelope_that_was_verified_lately_is_not_verified_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    envelope = signed(CANCEL, ALICE)
+    opened(envelope, Cancel)
+    verified = Verified(monkeypatch)
+    assert opened(envelope, Cancel) == CANCEL
+    assert verified.count == 0
+    with pytest.raises(PeerError, match="signature"):  # one that is equal was never looked at
+        opened(msgspec.structs.replace(envelope), Cancel)
+    with pytest.raises(PeerError, match="kind 11 came"):
+        opened(envelope, Close)
+
+
+def test_few_envelopes_are_remembered_and_the_oldest_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    envelopes = [signed(CANCEL, ALICE) for _ in range(statements._VERIFIED_MAX + 1)]
+    for envelope in envelopes:
+        statements.vouch(envelope)
+    assert len(statements._verified) == statements._VERIFIED_MAX
+    verified = Verified(monkeypatch)
+    for envelope in envelopes[1:]:
+        assert opened(envelope, Cancel) == CANCEL
+    assert verified.count == 0
+    with pytest.raises(PeerError, match="signature"):
+        opened(envelopes[0], Cancel)
+
+
+def test_a_wrong_signature_is_remembered_as_nothing() -> None:
+    envelope = msgspec.structs.replace(signed(CANCEL, ALICE), signature=bytes(64))
+    for _ in range(2):
+        with pytest.raises(PeerError, match="signature"):
+            opened(envelope, Cancel)
+
+
+def test_what_is_vouched_for_is_right_and_only_that() -> None:
+    unsigned = msgspec.structs.replace(signed(CANCEL, ALICE), signature=bytes(64))
+    statements.vouch(unsigned)
+    assert opened(unsigned, Cancel) == CANCEL
+    with pytest.raises(PeerError, match="signature"):
+        opened(msgspec.structs.replace(unsigned), Cancel)
+
+
 @pytest.mark.parametrize(
     "change",
     [
