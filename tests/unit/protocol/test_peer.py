@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from p2pcpn import limits
@@ -11,16 +12,30 @@ from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol import events
 from p2pcpn.protocol.admission import OPEN_SWARM
 from p2pcpn.protocol.dht import Joined
-from p2pcpn.protocol.effects import Commit, Dial, Effect, Heard, Publish, Run, Send, SendBytes, Spread, Tell, TellBlob
+from p2pcpn.protocol.effects import (
+    Commit,
+    Dial,
+    Effect,
+    Heard,
+    Load,
+    Publish,
+    Run,
+    Send,
+    SendBytes,
+    Spread,
+    Tell,
+    TellBlob,
+)  # fmt: skip
 from p2pcpn.protocol.membership import Alive, Dead, Suspected, Verdict
 from p2pcpn.protocol.operations import GetDone, PutDone
 from p2pcpn.protocol.pairs import PairFailed
 from p2pcpn.protocol.peer import BAD_MESSAGES_MAX
+from p2pcpn.protocol.proving import PUT_OFF_MAX, PUT_OFF_S
 from p2pcpn.protocol.records import record_key
 from p2pcpn.wire import datagrams as d
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.addresses import contact
-from p2pcpn.wire.sealing import digest, result_digest, swarm_proof
+from p2pcpn.wire.sealing import digest, result_digest, swarm_proof, wrap
 from p2pcpn.wire.statements import (
     Advert,
     Cancel,
@@ -33,10 +48,11 @@ from p2pcpn.wire.statements import (
     Receipt,
     Role,
     Signed,
+    Steward,
     signed,
 )  # fmt: skip
-from tests.unit.protocol.leased import OWNER, PYTHON, STRANGER, SWARM_KEY, rules
-from tests.unit.protocol.swarm import Job, Member, Swarm
+from tests.unit.protocol.leased import OWNER, PYTHON, STRANGER, SWARM_KEY, Made, rules
+from tests.unit.protocol.swarm import WAY_S, Job, Member, Swarm
 
 ADVERT_SALT = b"advert"
 
@@ -501,6 +517,185 @@ def test_a_close_or_cancel_by_another_owner_leaves_a_job_that_is_not_kept_here_a
             swarm.say(two, one.id, m.Finish(1, statement))
         swarm.run(1)
         assert (job.grantor.total, job.grantor.cancelled) == ((2, True) if key is OWNER else (None, False))
+
+
+# --- segments of the owner's own node -------------------------------------------------------------------------------
+
+
+def forged(said: m.Extend) -> m.Extend:
+    """The same segment under a signature that is none."""
+    return msgspec.structs.replace(said, segment=msgspec.structs.replace(said.segment, signature=bytes(64)))
+
+
+def made_for(grantor: Member, *stewards: Member, number: int = 1) -> Made:
+    """A job that ``grantor`` grants first and ``stewards`` keep, and have the key of."""
+    nonce = number.to_bytes(16, "big")
+    kept = [
+        Steward(member.key.public, member.contact, wrap(OWNER, member.key.public, nonce, digest(nonce)))
+        for member in stewards
+    ]
+    return Made(number, grantor=grantor.key, stewards=kept)
+
+
+def works_for(swarm: Swarm, grantor: Member, worker: Member, *stewards: Member) -> Made:
+    """A job that ``grantor`` (a member without machines for it) may lease to ``worker``, which knows it."""
+    made = made_for(grantor, *stewards)
+    talk(swarm, grantor, worker)
+    swarm.say(grantor, worker.id, m.Introduce(1, made.spec, worker in stewards))
+    return made
+
+
+def test_a_segment_that_the_owner_never_signed_is_stopped_soon_and_nothing_of_it_is_stated(swarm: Swarm) -> None:
+    one, two = swarm.add(slots=0), swarm.add()
+    made = works_for(swarm, one, two)
+    two.takes_s = None
+    swarm.say(one, two.id, forged(made.segment(8)))
+    swarm.say(one, two.id, made.grant((0, 8), worker=two.id, by=one.key))
+    swarm.run(0.003)
+    assert two.batches and two.peer.worker.queued, "what the owner's node says is believed"
+    swarm.run(PUT_OFF_S)
+    assert (two.batches, two.peer.worker.queued, two.peer.worker.running) == ({}, 0, 0)
+    assert (two.peer.worker.works[made.job].leases, two.peer.worker.pages.kept_bytes) == ({}, 0)
+    [hangup] = two.hung_up
+    assert (hangup.peer, two.lines) == (one.id, {})
+    assert "the signature under that Segment is wrong" in hangup.why
+    assert two.peer.counters["disproved Extend"] == 1
+    swarm.run(30)
+    assert [type(message) for _, message in one.said] == []
+    assert two.peer.worker.journal.count == two.peer.worker.completed == 0
+
+
+def test_only_what_was_over_before_a_segment_was_disproved_is_stated(swarm: Swarm) -> None:
+    one, two = swarm.add(slots=0), swarm.add(slots=1)
+    made = works_for(swarm, one, two)
+    two.takes_s = 0.0005
+    swarm.say(one, two.id, forged(made.segment(200)))
+    swarm.say(one, two.id, made.grant((0, 200), worker=two.id, by=one.key, slots=1))
+    assert swarm.run(1, lambda: bool(two.hung_up))
+    before = two.peer.worker.completed
+    assert 0 < before < 200
+    swarm.run(30)
+    assert two.peer.worker.completed == before
+    # Told again, to a node that may not have heard it: the session ended.
+    assert {index for message in one.told(m.Results) for index in made.open(message).indices} == set(range(before))
+
+
+def test_another_job_of_the_node_that_said_a_false_segment_runs_on(swarm: Swarm) -> None:
+    one, two = swarm.add(slots=0), swarm.add(slots=2)
+    made = works_for(swarm, one, two)
+    other = Made(2, grantor=one.key)
+    swarm.say(one, two.id, m.Introduce(1, other.spec, False))
+    two.takes_s = None
+    for job, said in ((made, forged(made.segment(1))), (other, other.segment(1))):
+        swarm.say(one, two.id, said)
+        swarm.say(one, two.id, job.grant((0, 1), worker=two.id, by=one.key))
+    swarm.run(0.1)
+    assert len(two.hung_up) == 1
+    assert [run.digest_key for run in two.batches.values()] == [other.keys.digests]
+
+
+def test_a_false_segment_of_any_other_peer_is_refused_before_anything_runs(swarm: Swarm) -> None:
+    one, two, steward = swarm.add(slots=0), swarm.add(), swarm.add(slots=0)
+    made = works_for(swarm, one, two, steward)
+    talk(swarm, steward, two)
+    said = made.segment(2)
+    swarm.say(steward, two.id, m.Take(0, signed(Handover(made.job, 1, steward.key.public), OWNER)))
+    swarm.say(steward, two.id, forged(said))
+    swarm.say(steward, two.id, made.grant((0, 2), worker=two.id, by=steward.key, epoch=1))
+    swarm.run(1)
+    assert two.peer.counters["refused Extend"] == 1
+    assert [(back.code, back.text) for back in steward.told(m.Return)] == [("missing", "lacks a page")]
+    assert not [effect for effect in two.performed if isinstance(effect, Run)]
+    swarm.say(steward, two.id, said)
+    swarm.say(steward, two.id, made.grant((0, 2), worker=two.id, by=steward.key, epoch=1))
+    swarm.run(1)
+    assert [index for message in steward.told(m.Results) for index in made.open(message).indices] == [0, 1]
+
+
+def test_segments_to_keep_are_kept_in_order_by_one_commit_and_answered_together(swarm: Swarm) -> None:
+    one, two = swarm.add(slots=0), swarm.add(slots=0)
+    made = works_for(swarm, one, two, two)
+    swarm.run(1)
+    for _ in range(4):
+        swarm.say(one, two.id, msgspec.structs.replace(made.segment(1), keep=True))
+    swarm.run(PUT_OFF_S - WAY_S)
+    assert two.peer.steward.jobs[made.job].tasks == 0
+    swarm.run(1)
+    assert two.peer.steward.jobs[made.job].tasks == 4
+    assert [two.disk.get("segments", (made.job, number)) is not None for number in range(5)] == [True] * 4 + [False]
+    assert one.told(m.Answer)[1:] == [m.Answer(1, m.AnswerCode.DONE, "", [2, 3, 4])]
+
+
+def test_as_many_segments_as_may_wait_are_kept_at_once(swarm: Swarm) -> None:
+    one, two = swarm.add(slots=0), swarm.add(slots=0)
+    made = works_for(swarm, one, two, two)
+    swarm.run(1)
+    for _ in range(PUT_OFF_MAX):
+        swarm.say(one, two.id, msgspec.structs.replace(made.segment(1), keep=True))
+    swarm.run(WAY_S)
+    assert two.peer.steward.jobs[made.job].tasks == PUT_OFF_MAX
+
+
+def test_a_segment_that_contradicts_what_is_kept_is_refused_and_others_are_kept(swarm: Swarm) -> None:
+    one, two = swarm.add(slots=0), swarm.add(slots=0)
+    made = works_for(swarm, one, two, two)
+    first = msgspec.structs.replace(made.segment(1), keep=True)
+    other = made_for(one, two).segment(2)
+    for said in (first, msgspec.structs.replace(other, keep=True), msgspec.structs.replace(made.segment(1), keep=True)):
+        swarm.say(one, two.id, said)
+    swarm.run(1)
+    assert two.peer.counters["refused Extend"] == 1
+    assert two.peer.steward.jobs[made.job].segments == [digest(each.body) for each in made.segments]
+
+
+def hand_over(swarm: Swarm, owner: Member, steward: Member, made: Made, key: Keypair = OWNER) -> None:
+    swarm.say(owner, steward.id, m.Take(9, signed(Handover(made.job, 1, steward.key.public), key)))
+
+
+def test_segments_that_were_put_off_are_on_disk_before_a_handover_is_acted_on(swarm: Swarm) -> None:
+    one, two = swarm.add(slots=0), swarm.add(slots=0)
+    made = works_for(swarm, one, two, two)
+    swarm.run(1)
+    for _ in range(3):
+        swarm.say(one, two.id, msgspec.structs.replace(made.segment(2), keep=True))
+    hand_over(swarm, one, two, made)
+    hand_over(swarm, one, two, made)  # before the first was read from disk
+    swarm.run(WAY_S)
+    assert two.peer.grantors == {}
+    swarm.run(1)
+    assert two.peer.counts(made.job) == (6, 0, 0)
+    assert two.peer.grantors[made.job].epoch == 1
+    assert len([effect for effect in two.performed if isinstance(effect, Load)]) == 2
+    assert sorted(answer.request for answer in one.told(m.Answer)) == [1, 1, 9, 9]
+
+
+def test_a_handover_that_is_refused_loses_nothing_that_was_put_off(swarm: Swarm) -> None:
+    one, two = swarm.add(slots=0), swarm.add(slots=0)
+    made = works_for(swarm, one, two, two)
+    swarm.run(1)
+    swarm.say(one, two.id, msgspec.structs.replace(made.segment(2), keep=True))
+    hand_over(swarm, one, two, made, STRANGER)
+    swarm.run(1)
+    assert two.peer.counters["refused Take"] == 1
+    assert two.peer.grantors == {}
+    assert two.disk.get("segments", (made.job, 0)) is not None
+
+
+def test_a_false_segment_right_before_a_handover_leaves_the_leases_of_others_renewed(swarm: Swarm) -> None:
+    one, two, other = swarm.add(slots=0), swarm.add(), swarm.add(slots=0)
+    made, held = works_for(swarm, one, two, two), Made(2, grantor=other.key)
+    two.takes_s = None
+    talk(swarm, other, two)
+    swarm.say(other, two.id, m.Introduce(1, held.spec, False))
+    swarm.say(one, two.id, forged(made.segment(2)))
+    swarm.say(one, two.id, made.grant((0, 2), worker=two.id, by=one.key))
+    hand_over(swarm, one, two, made)
+    swarm.run(WAY_S)
+    assert [hangup.peer for hangup in two.hung_up] == [one.id]
+    swarm.say(other, two.id, held.segment(1))
+    swarm.say(other, two.id, held.grant((0, 1), worker=two.id, by=other.key))
+    swarm.run(limits.RENEW_S + 1)
+    assert m.Progress(held.job, 1, []) in other.told(m.Progress)
 
 
 # --- records --------------------------------------------------------------------------------------------------------
