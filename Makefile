@@ -1,6 +1,7 @@
 # Everything here needs only Python 3.11 or newer: each target sets up .venv by itself.
 #   make demo     a local swarm does a real job and shows it
 #   make test     all tests; `make test ARGS="tests/unit -x"` for fewer
+#   make bench    a look at speed, beside ProcessPoolExecutor; `make bench ARGS="delivery --against all"` for more
 #   make lint | format | format-check | types | ranks | clean
 
 SHELL := /bin/sh
@@ -13,7 +14,7 @@ CANDIDATES := python3.13 python3.12 python3.11 python3
 OLD_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 HAS_VENV := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: demo test lint format format-check types ranks clean
+.PHONY: demo test bench lint format format-check types ranks clean
 
 demo: $(VENV)/.runs
 	@$(BIN)/p2pcpn demo $(ARGS)
@@ -21,6 +22,9 @@ demo: $(VENV)/.runs
 # Each test once: tests/house runs tests/unit, under coverage, to hold every module to its own twin.
 test: $(VENV)/.develops
 	@$(BIN)/python -m pytest $(or $(ARGS),tests/house tests/integration tests/acceptance)
+
+bench: $(VENV)/.runs
+	@$(BIN)/p2pcpn bench $(or $(ARGS),--short)
 
 lint: $(VENV)/.develops
 	@$(BIN)/ruff check .

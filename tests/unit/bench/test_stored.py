@@ -22,7 +22,8 @@ def trip(ours: float) -> Figure:
 def test_ratios_of_plain_comparisons_are_stored_and_read(tmp_path: Path) -> None:
     path = tmp_path / "stored.json"
     stored.store(path, [rate(30)], {"cores": 2})
-    stored.store(path, [trip(2), Figure("alone", "", "s", {"p2pcpn": [1.0]})], {"cores": 2})
+    tail = Figure("roundtrip-p99", "", "ms", {"p2pcpn": [9.0], "pool": [1.0]}, more=False)
+    stored.store(path, [trip(2), tail, Figure("echo", "", "MB/s", {"p2pcpn": [1.0]})], {"cores": 2})
     assert stored.load(path) == {"delivery": {"pool": 3.0}, "roundtrip": {"pool": 2.0}}
 
 

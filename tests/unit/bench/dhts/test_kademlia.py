@@ -18,7 +18,8 @@ def test_servers_meet_store_get_and_stop(monkeypatch: pytest.MonkeyPatch) -> Non
 
     class Server:
         async def listen(self, port: int, interface: str) -> None:
-            where = (interface, 4000 + len(said))
+            ports.append(4000 + len(ports))
+            where = (interface, ports[-1])
             self.transport = SimpleNamespace(get_extra_info=lambda name: where)
 
         async def bootstrap(self, known: list[Any]) -> None:
