@@ -301,6 +301,99 @@ def test_nobody_but_its_grantor_revokes_a_lease() -> None:
     assert bench.worker.revoked(GRANTOR_AT, m.Revoke(bytes(20), [(0, 8)], True), bench.now) == []
 
 
+# --- what was believed ------------------------------------------------------------------------------------------------
+
+
+def believe(bench: Bench, made: Made, *counts: int) -> m.Extend:
+    """A segment under a signature that is none, as the owner's own node might say it."""
+    said = made.segment(*counts)
+    said = msgspec.structs.replace(said, segment=msgspec.structs.replace(said.segment, signature=bytes(64)))
+    bench.worker.extended(said, believed=True)
+    return said
+
+
+def condemn(bench: Bench, made: Made) -> list[fx.Effect]:
+    return bench.do(bench.worker.condemn(made.job, NodeId(GRANTOR.id), bench.now))
+
+
+def test_a_segment_is_believed_only_where_it_is_said_that_it_may_be() -> None:
+    bench = Bench()
+    made = bench.know(Made())
+    said = believe(bench, made, 2)
+    assert bench.worker.pages.kept_bytes > 0
+    bench.worker.pages.forget(made.job)
+    with pytest.raises(PeerError, match="signature"):
+        bench.worker.extended(said, believed=False)
+    with pytest.raises(PeerError, match="not signed by its owner"):
+        bench.worker.extended(m.Extend(0, signed(m_segment(said), STRANGER), said.pages, False), believed=True)
+    assert bench.worker.pages.kept_bytes == 0
+
+
+def test_what_was_leased_of_a_false_segment_is_dropped_or_stopped_and_nobody_is_told() -> None:
+    bench = Bench(slots=2)
+    made = bench.know(Made())
+    believe(bench, made, 64)
+    bench.take(made, (0, 64))
+    bench.ran(1, ran_s=0.001)  # over before: stated
+    running = dict(bench.runs)
+    assert bench.worker.queued and running
+    assert condemn(bench, made) == []
+    assert bench.worker.queued == bench.worker.pages.kept_bytes == 0
+    assert bench.stops == [fx.StopRun(n, tuple(range(len(run.arguments))), True) for n, run in running.items()]
+    for number in running:
+        assert bench.died(number, 0, signal=9) == []
+    assert (bench.worker.works[made.job].leases, bench.worker.running, bench.runs) == ({}, 0, {})
+    assert bench.worker.completed == 1
+    (answer,) = told(bench.take(made, (0, 1)), m.Return)
+    assert (answer.code, answer.text) == ("missing", "lacks a page")
+
+
+def test_of_a_batch_that_is_stopped_for_a_false_segment_only_what_was_over_is_stated() -> None:
+    bench = Bench(slots=1)
+    made = bench.know(Made())
+    believe(bench, made, 64)
+    bench.take(made, (0, 64), slots=1)
+    bench.ran(1, ran_s=0.001)
+    number = min(bench.runs)
+    count = len(bench.runs[number].arguments)
+    (before,) = told(bench.ran(number, 1), m.Results)
+    condemn(bench, made)
+    assert bench.stops[0] == fx.StopRun(number, tuple(range(1, count)), True)
+    assert bench.dropped(number, 1) == []
+    assert bench.died(number, 2, signal=11) == []  # whose fault it was matters to nobody
+    for behind in list(bench.runs):
+        assert bench.died(behind, 0, signal=9) == []
+    assert made.open(before).indices == [1]
+    assert bench.worker.works[made.job].leases == {}
+
+
+def test_a_false_segment_costs_no_other_job_and_no_other_grantor() -> None:
+    bench = Bench(slots=4)
+    made, other = bench.know(Made()), bench.know(Made(2), 1)
+    believe(bench, made, 2)
+    bench.worker.taken(STEWARDS_AT[0], STEWARDS[0].public, made.handover(0), made.job)
+    bench.take(made, (0, 1))
+    bench.take(made, (1, 1), epoch=1, by=STEWARDS[0], sender=STEWARDS_AT[0])
+    bench.take(other, (0, 1))
+    condemn(bench, made)
+    assert [stop.batch for stop in bench.stops] == [1]
+    assert bench.worker.condemn(bytes(20), NodeId(GRANTOR.id), bench.now) == []
+    bench.died(1, 0, signal=9)
+    said = told(bench.run_all(), m.Results)
+    assert {read(message.receipt, Receipt).grantor for message in said} == {GRANTOR.id, STEWARDS[0].id}
+
+
+def test_a_lease_is_its_grantors_by_the_session_that_brings_it() -> None:
+    bench = Bench()
+    made = bench.know(Made(), 1)
+    grant = made.grant((0, 1))
+    grant = msgspec.structs.replace(grant, lease=msgspec.structs.replace(grant.lease, signature=bytes(64)))
+    with pytest.raises(PeerError, match="signed by another peer"):
+        bench.worker.granted(STRANGER_AT, STRANGER.public, grant, bench.now)
+    bench.do(bench.worker.granted(GRANTOR_AT, GRANTOR.public, grant, bench.now))
+    assert len(told(bench.run_all(), m.Results)) == 1
+
+
 # --- handover --------------------------------------------------------------------------------------------------------
 
 
@@ -664,7 +757,10 @@ def test_whatever_is_decoded_is_answered_or_refused(message: Any, statement: Any
             lambda: bench.worker.introduced(GRANTOR_AT, GRANTOR.public, message.spec, bench.now),
             lambda: steward.introduced(GRANTOR_AT, message),
         ],
-        m.Extend: [lambda: bench.worker.extended(message, believed=False), lambda: steward.extended(GRANTOR_AT, message)],
+        m.Extend: [
+            lambda: bench.worker.extended(message, believed=False),
+            lambda: steward.extended(GRANTOR_AT, message),
+        ],
         m.Grant: [lambda: bench.worker.granted(GRANTOR_AT, GRANTOR.public, message, bench.now)],
         m.Revoke: [lambda: bench.worker.revoked(GRANTOR_AT, message, bench.now)],
         m.Settled: [lambda: bench.worker.settled(GRANTOR_AT, message)],
