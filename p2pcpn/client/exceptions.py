@@ -4,8 +4,21 @@ from __future__ import annotations
 
 import pickle
 
-from p2pcpn.errors import PeerError, RemoteTraceback, TaskError
+from p2pcpn.errors import PeerError, RemoteTraceback, TaskError, WorkerDied
 from p2pcpn.runtime.function import failures
+from p2pcpn.wire import pages
+from p2pcpn.wire.statements import Outcome
+
+
+def error_of(outcome: int, value: bytes) -> BaseException:
+    """The exception of a task that raised, or whose worker died."""
+    if outcome == Outcome.DIED:
+        try:
+            death = pages.DEATH.decode(value)
+        except PeerError as error:
+            return WorkerDied(f"the worker process died; what the peer says of it cannot be read: {error}")
+        return WorkerDied(pages.death_text(death.signal, death.exit_code), death.signal, death.exit_code)
+    return rebuild(value)
 
 
 def rebuild(value: bytes) -> BaseException:

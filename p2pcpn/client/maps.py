@@ -22,12 +22,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass
-from sys import getsizeof
 from typing import Any, Final, Protocol
 
 from p2pcpn import limits
 from p2pcpn.client.arguments import Arguments
+from p2pcpn.client.blocks import Block, apart, sizes_of, within
 from p2pcpn.client.chunking import CHUNK_BYTES, CHUNK_S_MAX, Chunking
 from p2pcpn.client.chunks import APART, LOADED, TOGETHER, Many, One, Packed, immutable, unpacked
 from p2pcpn.client.cutting import Call
@@ -37,9 +36,6 @@ from p2pcpn.client.room import Room
 
 log = logging.getLogger("p2pcpn.client")
 
-# A number that stands in a list, and what text takes beside its characters.
-_NUMBER_BYTES: Final = 40
-_TEXT_BYTES: Final = 64
 # What results take beside their bytes, a chunk.
 READY_BYTES: Final = 256
 # How many blocks are taken in at a time once somebody iterates.
@@ -48,41 +44,6 @@ BLOCKS_AT_ONCE: Final = 16
 BLOCK_ITEMS_FIRST: Final = 8
 BLOCK_BYTES: Final = 1 << 20
 NOTHING: Packed = (LOADED, [])
-
-
-@dataclass(slots=True)
-class Block:
-    """``count`` items from place ``first`` on: columns of arguments, or a pickle each, or the one call of a large item.
-
-    ``alone``: each of them is to run in a task of its own.
-    """
-
-    first: int
-    count: int
-    how: int
-    items: Sequence[Any]
-    size_bytes: int
-    call: Call | Exception | None = None
-    alone: bool = False
-
-    def cut(self, count: int) -> Block:
-        """The first ``count`` items, which leave this block."""
-        if count == self.count:
-            head = Block(self.first, count, self.how, self.items, self.size_bytes, self.call, self.alone)
-            self.count, self.size_bytes, self.items = 0, 0, ()
-            return head
-        if self.how == TOGETHER:
-            head_items: Sequence[Any] = [column[:count] for column in self.items]
-            self.items = [column[count:] for column in self.items]
-            size_bytes = self.size_bytes * count // self.count
-        else:
-            head_items, self.items = self.items[:count], self.items[count:]
-            size_bytes = sum(map(len, head_items))
-        head = Block(self.first, count, self.how, head_items, size_bytes, None, self.alone)
-        self.first += count
-        self.count -= count
-        self.size_bytes -= size_bytes
-        return head
 
 
 class Chunk:
@@ -259,7 +220,7 @@ class Map:
         """Rows as blocks; their places are not known yet."""
         if immutable(rows):
             columns = [rows] if self._bare else list(zip(*rows, strict=True))
-            sizes = [each for column in columns for each in _sizes(column)]
+            sizes = [each for column in columns for each in sizes_of(column)]
             if max(sizes) <= CHUNK_BYTES:
                 yield Block(0, len(rows), TOGETHER, columns, sum(sizes))
                 return
@@ -270,12 +231,12 @@ class Map:
                 small.append(packed)
                 continue
             if small:
-                yield _apart(small)
+                yield apart(small)
                 small = []
             size = limits.CALL_BYTES + self._room.size_of(packed[1]) if isinstance(packed, tuple) else 0
             yield Block(0, 1, APART, (), size, packed)
         if small:
-            yield _apart(small)
+            yield apart(small)
 
     def _packed(self, arguments: tuple[Any, ...]) -> bytes | Call | Exception:
         """The pickled arguments of one item; where they are large a task of its own."""
@@ -310,7 +271,7 @@ class Map:
         if block.call is None and not block.alone:
             count = min(self.chunking.items(self._waiting_items, slots), block.count)
             if count > 1 and block.how == APART:
-                count = _within(block.items, count, CHUNK_BYTES)
+                count = within(block.items, count, CHUNK_BYTES)
         head = block.cut(count)
         if not block.count:
             self._waiting.popleft()
@@ -476,27 +437,3 @@ class Map:
                 else:
                     return True
             self._take_block()
-
-
-def _apart(pickles: list[bytes]) -> Block:
-    return Block(0, len(pickles), APART, pickles, sum(map(len, pickles)) + _TEXT_BYTES * len(pickles))
-
-
-def _within(pickles: Sequence[bytes], count: int, bytes_max: float) -> int:
-    """How many of the first ``count`` have so many bytes together; at least one."""
-    size = 0
-    for at in range(count):
-        size += len(pickles[at]) + 3
-        if size > bytes_max:
-            return max(at, 1)
-    return count
-
-
-def _sizes(values: Sequence[Any]) -> list[int]:
-    """What immutable values take in memory, about."""
-    kinds = set(map(type, values))
-    if kinds <= {str, bytes}:
-        return [_TEXT_BYTES + size for size in map(len, values)]
-    if kinds.isdisjoint((str, bytes, tuple)):
-        return [_NUMBER_BYTES] * len(values)
-    return [_TEXT_BYTES + sum(_sizes(v)) if type(v) is tuple else getsizeof(v) for v in values]

@@ -13,25 +13,28 @@ import pickle
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from p2pcpn import limits
 from p2pcpn.client.arguments import Arguments
 from p2pcpn.client.bundle import Bundle
-from p2pcpn.client.chunks import Afresh, Loaded, run_item, run_items
-from p2pcpn.client.cutting import Call, Cutter, make_blob
+from p2pcpn.client.cutting import Blob, Call, Cutter
 from p2pcpn.client.echo import Echo
-from p2pcpn.client.exceptions import rebuild
+from p2pcpn.client.exceptions import error_of
+from p2pcpn.client.feeding import Feeding, callees
 from p2pcpn.client.futures import TaskFuture, resolve_all
+from p2pcpn.client.handover import handed_over
+from p2pcpn.client.large_results import AT_ONCE_BYTES, LargeResults
 from p2pcpn.client.maps import Chunk, Map
 from p2pcpn.client.opening import Opened, open_job
 from p2pcpn.client.options import Options
-from p2pcpn.client.pickling import Callee, Functions, dumps, without_frames
+from p2pcpn.client.pickling import Functions, without_frames
 from p2pcpn.client.room import Room
+from p2pcpn.client.scattering import Scattered, keep
 from p2pcpn.client.stalling import Stalling
+from p2pcpn.client.waiting import Waiting
 from p2pcpn.errors import JobCancelled, JobError, PeerError, Unreachable, WorkerDied
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.node.overlay import Overlay
@@ -40,11 +43,11 @@ from p2pcpn.protocol.custody import CONTACT
 from p2pcpn.protocol.effects import Effect
 from p2pcpn.protocol.grantor import Grantor
 from p2pcpn.wire import pages
-from p2pcpn.wire.messages import Answer, AnswerCode, Take
 from p2pcpn.wire.pages import JobPointer, spans_of
 from p2pcpn.wire.sealing import JobKeys, digest, job_id, unseal
-from p2pcpn.wire.statements import BlobRef, Cancel, Close, Handover, Outcome, Signed, signed
+from p2pcpn.wire.statements import BlobRef, Cancel, Close, Outcome, Signed, signed
 
+T = TypeVar("T")
 log = logging.getLogger("p2pcpn.client")
 
 # How soon to look again whether peers and the disk have caught up: at a gigabyte a second 10 MB later.
@@ -84,6 +87,7 @@ class Submission:
         self.job = job_id(owner.public, spec.body)
         self.functions = Functions(bundle)
         self.arguments = Arguments(self.keys)
+        self._large_results = LargeResults(overlay)
         self.progress = Progress(wanted=options.replicas)
         self.by_peer: dict[bytes, int] = {}
         self.echo = Echo()
@@ -95,14 +99,12 @@ class Submission:
         self._room = Room(self._lock, options.queue_bytes, self._is_here, self._nobody_ends)
         self._over = threading.Condition(self._lock)
         self._stalling = Stalling()
-        self._waiting: list[Call] = []
-        self._batches: deque[list[Call]] = deque()  # what waits, too, in lists of a segment's length
-        self._cut_to = 0  # in the first of them
+        self._waiting = Waiting(self._lock)
+        self._maps = Feeding(self._lock, self.keys, self._add)
         self._cancelled: deque[int] = deque()
         self._awake = False
         self._count = 0
         self._futures: dict[int, TaskFuture | Chunk] = {}
-        self._maps: list[Map] = []
         self._withdrawn = self.withdraw  # one object for all futures
         self._keep: object = None
         self._cutter = Cutter(owner, self.job, self.keys, self._keep_blob)
@@ -198,19 +200,15 @@ class Submission:
         Raises ``RuntimeError`` after :meth:`refuse_more`.
         """
         try:
-            callee, bound = self.functions.prepare(function, ())
-            target: Any = Afresh(dumps(bound[0])) if bound else Loaded(callee.pickled)
-            chunked, alone = (
-                Callee(pickle.dumps(partial(run, target), 5), callee.needs) for run in (run_items, run_item)
-            )
+            callee, alone = callees(self.functions, function)
         except Exception as error:
             futures = [self._failed(without_frames(error)) for _ in zip(*iterables, strict=False)]
             return (future.result() for future in futures)
-        found = Map(self, self._lock, self._room, chunked, alone, keep)
+        found = Map(self, self._lock, self._room, callee, alone, keep)
         with self._lock:
             if self._closed:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            self._maps.append(found)
+            self._maps.maps.append(found)
         found.take_in(iterables)
         return found.results(end)
 
@@ -226,10 +224,20 @@ class Submission:
         task.index = index = self._count
         self._count += 1
         self._futures[index] = task
-        self._waiting.append(call)
-        if len(self._waiting) >= limits.SEGMENT_TASKS_MAX:
-            self._batches.append(self._waiting)
-            self._waiting = []
+        self._waiting.add(call)
+
+    def scatter(self, value: T) -> Scattered[T]:
+        """Place ``value`` ahead of the tasks that will name it. Raises what pickling raises, and :class:`StoreError`
+        where this machine's disk refuses."""
+        if self._is_here():
+            raise RuntimeError("nothing can be scattered from the executor's own thread")
+        blobs = self.arguments.place(value)
+        asyncio.run_coroutine_threadsafe(self._place(blobs), self.overlay.loop).result()
+        return Scattered(self.arguments, blobs)
+
+    async def _place(self, blobs: Sequence[Blob]) -> None:
+        await keep(self.overlay.shelf, blobs, self.job, self.options.retention_s)
+        self._act(lambda grantor: grantor.place([blob.ref.digest for blob in blobs]))
 
     def _call(
         self, function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]
@@ -284,15 +292,14 @@ class Submission:
 
     def cancel_waiting(self) -> None:
         """Cancel what has not started. From any thread."""
-        for found in list(self._maps):
-            found.cancel()
+        self._maps.cancel()
         for task in self.unfinished():
             task.cancel()
 
     @property
     def busy(self) -> bool:
         """Whether anything that was submitted has not ended."""
-        return bool(self._futures) or any(found.open for found in list(self._maps))
+        return bool(self._futures) or self._maps.open
 
     def wait_over(self, wait_s: float) -> bool:
         """Wait until all that was submitted has ended; false when that took too long. Not from the loop's thread."""
@@ -317,23 +324,15 @@ class Submission:
             self._cancelled.clear()
         if self._maps and not self.overlay.congested:
             self._feed()
-        with self._lock:
-            if self._waiting:
-                self._batches.append(self._waiting)
-                self._waiting = []
-        while self._batches and not self.overlay.congested:
-            calls = self._batches[0]
-            cut = self._cutter.cut(calls, self._cut_to)
-            self._cut_to = cut.end
-            if cut.end >= len(calls):
-                self._batches.popleft()
-                self._cut_to = 0
+        while not self.overlay.congested and (first := self._waiting.first()) is not None:
+            cut = self._cutter.cut(*first)
+            self._waiting.cut(cut.end)
             self.progress.total = self._cutter.first
             now = self.overlay.loop.time()
             self._act(lambda grantor, cut=cut, now=now: grantor.extend(cut.segment, cut.sealed, cut.blobs, now))  # type: ignore[misc]
-        if self._batches or (self._maps and self.overlay.congested):
+        if self._waiting or (self._maps and self.overlay.congested):
             self._again(CATCH_UP_S)
-        elif not self._batches:
+        else:
             self._changed.set()
         if cancelled:
             self._cancel_now(cancelled)
@@ -347,26 +346,12 @@ class Submission:
         self.overlay.loop.call_later(after_s, self._flush)
 
     def _feed(self) -> None:
-        """Chunks of maps, as many as keep all slots busy."""
         grantor = self.overlay.peer.grantors.get(self.job)
-        slots = 0 if grantor is None else grantor.book.participants.slots
-        for found in list(self._maps):
-            with self._lock:
-                for _ in range(found.wanted(slots)):
-                    chunk = found.cut(slots)
-                    if chunk is None:
-                        break
-                    call = chunk.block.call
-                    self._add(chunk, call if isinstance(call, tuple) else self._chunk_call(found, chunk))
-                    self._keep = found.keep
-                slow = found.slow
-            if slow:
-                self.overlay.loop.call_later(SLOW_S, self.wake)
-
-    def _chunk_call(self, found: Map, chunk: Chunk) -> Call:
-        data = pickle.dumps((chunk.arguments(), {}), 5)
-        found.chunking.sent(chunk.block.count, len(data))
-        return found.callee, data if len(data) <= limits.INLINE_BYTES_MAX else make_blob(self.keys, data)
+        keep, slow = self._maps.feed(0 if grantor is None else grantor.book.participants.slots)
+        if keep is not None:
+            self._keep = keep
+        if slow:
+            self.overlay.loop.call_later(SLOW_S, self.wake)
 
     def _cancel_now(self, cancelled: list[int]) -> None:
         first = self._cutter.first
@@ -384,7 +369,7 @@ class Submission:
         self._check_idle()
 
     def _keep_blob(self, ref: BlobRef, sealed: bytes) -> None:
-        if not self.overlay.shelf.has(ref.digest):
+        if sealed and not self.overlay.shelf.has(ref.digest):
             self.overlay.shelf.put(ref.digest, sealed, self.job, self.options.retention_s)
 
     def _act(self, act: Callable[[Grantor], list[Effect]]) -> None:
@@ -465,10 +450,11 @@ class Submission:
 
     def _large(self, task: TaskFuture | Chunk, index: int, outcome: int, value: BlobRef, worker: bytes) -> int:
         """Settle with a blob; where it is not here yet ``task`` goes on: returns how many bytes it still takes."""
-        data = self.overlay.shelf.get(value.digest)
-        if data is not None:
-            self._settle(task, outcome, unseal(value.key, 0, data))
-            return 0
+        if value.size_bytes < AT_ONCE_BYTES:
+            data = self.overlay.shelf.get(value.digest)
+            if data is not None:
+                self._settle(task, outcome, unseal(value.key, 0, data))
+                return 0
         self._futures[index] = task
         self.overlay.spawn(self._fetch(index, outcome, value, worker))
         return task.size_bytes
@@ -487,18 +473,27 @@ class Submission:
             task.fail(without_frames(error))
 
     async def _fetch(self, index: int, outcome: int, ref: BlobRef, worker: bytes) -> None:
-        """A large result whose bytes are not here (yet): wait for them, or ask the worker."""
-        listed = self.overlay.peer.directory.get(worker)
-        holders = [listed.advert.contact] if listed is not None else []
+        """A large result, or one whose bytes are not here (yet): it is opened beside the loop."""
+        plain = outcome == Outcome.OK and isinstance(self._futures.get(index), TaskFuture)
+        found: Any = None
+        failure: BaseException | None = None
         try:
-            data = unseal(ref.key, 0, await self.overlay.library.fetch_blob(ref.digest, holders, ref.size_bytes))
+            found = await self._large_results.load(ref, worker, pickle.loads if plain else bytes)
         except PeerError as error:
-            self._fail(index, JobError(f"the result of task {index} is lost: {error}"))
+            failure = JobError(f"the result of task {index} is lost: {error}")
+        except Exception as error:  # whatever loading raises is the task's outcome here
+            failure = without_frames(error)
+        task = self._futures.pop(index, None)
+        if task is None:
+            return
+        if failure is not None:
+            self.progress.failed += 1
+            task.fail(failure)
+        elif plain:
+            task.resolve(found)
         else:
-            task = self._futures.pop(index, None)
-            if task is not None:
-                self._settle(task, outcome, data)
-                self._task_ended(task.size_bytes)
+            self._settle(task, outcome, found)
+        self._task_ended(task.size_bytes)
 
     def _fail(self, index: int, error: BaseException) -> None:
         task = self._futures.pop(index, None)
@@ -509,10 +504,9 @@ class Submission:
 
     def _check_idle(self) -> None:
         with self._lock:
-            if self._futures:
-                return
-            self._maps = [found for found in self._maps if not found.over]
-            if not any(found.open for found in self._maps):
+            if self._maps:
+                self._maps.forget_ended()
+            if not self.busy:
                 self._keep = None
                 self._idle.set()
                 self._over.notify_all()
@@ -532,7 +526,7 @@ class Submission:
         """State the total; the job is over when everything has ended."""
         self.refuse_more()
         self._flush()
-        await self._until(lambda: not self._waiting and not self._batches, None)
+        await self._until(lambda: not self._waiting, None)
         total, now = self._cutter.first, self.overlay.loop.time()
         statement = signed(Close(self.job, total, self._cutter.last), self.owner)
         self._act(lambda grantor: grantor.close(statement, total, now))
@@ -574,26 +568,14 @@ class Submission:
     async def hand_over(self, wait_s: float = 10.0) -> bytes:
         """Make a steward the grantor; returns its node key once it has said yes. Raises :class:`Unreachable`."""
         grantor = self.overlay.peer.grantors[self.job]
-        refusals: list[str] = []
-        for epoch, steward in enumerate(grantor.spec.stewards, start=1):
-            take = signed(Handover(self.job, epoch, steward.key), self.owner)
-            try:
-                answer = await self.overlay.request(steward.contact, lambda r, take=take: Take(r, take), wait_s)  # type: ignore[misc]
-            except Unreachable as error:
-                refusals.append(str(error))
-                continue
-            if isinstance(answer, Answer) and answer.code == AnswerCode.DONE:
-                self._act(lambda g, take=take: g.custody.hand_over(take))  # type: ignore[misc]
-                return steward.key
-            refusals.append(answer.text if isinstance(answer, Answer) else "an unexpected answer")
-        raise Unreachable("no steward took the job over: " + "; ".join(refusals))
+        steward, take = await handed_over(self.overlay, self.owner, self.job, grantor.spec.stewards, wait_s)
+        self._act(lambda g: g.custody.hand_over(take))
+        return steward.key
 
     async def cancel_job(self) -> None:
         """End the job: what has not run never will, what runs is stopped."""
         self.refuse_more()
-        with self._lock:
-            self._waiting.clear()
-            self._batches.clear()
+        self._waiting.clear()
         statement = signed(Cancel(self.job, time.time()), self.owner)
         now = self.overlay.loop.time()
         self._act(lambda grantor: grantor.cancel_job(statement, now))
@@ -601,8 +583,7 @@ class Submission:
 
     def abandon(self, error: BaseException) -> None:
         """Fail whatever is left."""
-        for found in list(self._maps):
-            found.abandon(error)
+        self._maps.abandon(error)
         for index in list(self._futures):
             self._fail(index, error)
         self._check_idle()
@@ -615,17 +596,6 @@ class Submission:
         self.overlay.peer.grantors.pop(self.job, None)
         if self._pointer is not None:
             self._pointer.cancel()
-
-
-def error_of(outcome: int, value: bytes) -> BaseException:
-    """The exception of a task that raised, or whose worker died."""
-    if outcome == Outcome.DIED:
-        try:
-            death = pages.DEATH.decode(value)
-        except PeerError as error:
-            return WorkerDied(f"the worker process died; what the peer says of it cannot be read: {error}")
-        return WorkerDied(pages.death_text(death.signal, death.exit_code), death.signal, death.exit_code)
-    return rebuild(value)
 
 
 __all__ = ["Options", "Progress", "Submission", "error_of"]

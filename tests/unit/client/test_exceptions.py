@@ -6,9 +6,12 @@ import pickle
 
 import pytest
 
-from p2pcpn.client.exceptions import rebuild, words
-from p2pcpn.errors import PeerError, RemoteTraceback, TaskError
+from p2pcpn.client.exceptions import error_of, rebuild, words
+from p2pcpn.errors import PeerError, RemoteTraceback, TaskError, WorkerDied
 from p2pcpn.runtime.function import failures
+from p2pcpn.wire import pages
+from p2pcpn.wire.pages import Death
+from p2pcpn.wire.statements import Outcome
 
 
 class Picky(Exception):
@@ -56,3 +59,10 @@ def test_words_never_unpickle() -> None:
     assert words(value) == ("a.B", "text", "trace")
     with pytest.raises(PeerError):
         words(b"\x93")
+
+
+def test_an_error_that_cannot_be_read_is_still_an_error() -> None:
+    assert isinstance(error_of(Outcome.DIED, b"\xff"), WorkerDied)
+    assert isinstance(error_of(Outcome.RAISED, b"\xff"), TaskError)
+    death = error_of(Outcome.DIED, pages.DEATH.encode(Death(9, None)))
+    assert isinstance(death, WorkerDied) and death.signal == 9 and "signal 9" in str(death)

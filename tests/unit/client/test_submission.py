@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import pickle
 import threading
+import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import wait
+from concurrent.futures import CancelledError, wait
 from typing import Any
 
 import pytest
 
 from p2pcpn import limits
 from p2pcpn.client.bundle import Bundle
+from p2pcpn.client.chunks import run_items
 from p2pcpn.client.futures import TaskFuture
+from p2pcpn.client.maps import Chunk
 from p2pcpn.client.options import Options
-from p2pcpn.client.submission import Submission, error_of
-from p2pcpn.errors import JobCancelled, JobError, TaskError, Unreachable, WorkerDied
+from p2pcpn.client.submission import Submission
+from p2pcpn.errors import JobCancelled, JobError, Unreachable, WorkerDied
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.node.overlay import Overlay
 from p2pcpn.protocol import events
@@ -171,6 +174,115 @@ async def test_tasks_that_were_given_up_fail_with_what_befell_them(peer: Peers) 
 
 
 @pytest.mark.asyncio
+async def test_what_a_job_waits_for_is_said_once(peer: Peers, caplog: pytest.LogCaptureFixture) -> None:
+    submission = await opened(peer)
+    for _ in range(5):
+        submission._event(events.Stalled(submission.job, ((b"p" * 20, "lacks the package x"),)))
+    submission._event(events.Stalled(submission.job, ((b"p" * 20, "lacks the package y"),)))
+    said = [record.getMessage() for record in caplog.records if "waits" in record.getMessage()]
+    assert [("x'" in line, "y'" in line) for line in said] == [(True, False), (False, True)]
+
+
+@pytest.mark.asyncio
+async def test_a_map_leaves_in_chunks_and_comes_back_in_order(peer: Peers) -> None:
+    submission = await opened(peer)
+    kept = object()
+    results = submission.map(abs, (range(-200, 0),), time.monotonic(), keep=kept)
+    assert submission.busy and not submission.wait_over(0)
+    rounds = 0
+    while submission.busy:
+        submission._flush()
+        assert submission._keep is kept
+        for index, chunk in list(submission._futures.items()):
+            assert isinstance(chunk, Chunk)
+            submission._event(events.Started(submission.job, [index]))
+            value = pickle.dumps(run_items(abs, *chunk.arguments()))
+            submission._event(delivered(submission, index, value))
+        rounds += 1
+    assert list(results) == list(range(200, 0, -1)) and 1 < rounds < 20
+    assert submission.wait_over(0) and submission._keep is None and submission._maps.maps == []
+    assert submission._room.used_bytes == 0
+
+
+@pytest.mark.asyncio
+async def test_a_chunk_that_dies_or_says_nonsense_runs_again_one_by_one(peer: Peers) -> None:
+    submission = await opened(peer)
+    results = submission.map(abs, (range(-64, 0),), time.monotonic())
+    submission._maps.maps[0].chunking.ran(1, 1e-5, 1)
+    submission._flush()
+    first, second, third, *_ = submission._futures
+    chunk = submission._futures[first]
+    assert isinstance(chunk, Chunk) and chunk.block.count > 1
+    count = len(submission._futures)
+    submission._event(events.GaveUp(submission.job, [first], "signal 9", True, 9, None))
+    submission._event(delivered(submission, second, pickle.dumps((1, 2, 3))))
+    submission._event(delivered(submission, third, pages.DEATH.encode(Death(9, None)), Outcome.DIED))
+    submission._flush()
+    alone = [task for task in submission._futures.values() if isinstance(task, Chunk) and task.block.alone]
+    assert len(submission._futures) > count and len(alone) > 5 and {task.block.count for task in alone} == {1}
+    submission.abandon(JobCancelled("enough"))
+    with pytest.raises(JobCancelled):
+        next(results)
+    assert submission._room.used_bytes == 0
+
+
+@pytest.mark.asyncio
+async def test_a_map_over_what_cannot_be_pickled_fails_when_it_is_read(peer: Peers) -> None:
+    submission = await opened(peer)
+    found = submission.map(threading.Lock().acquire, ([1, 2],), None)
+    with pytest.raises(TypeError):
+        next(found)
+    submission.refuse_more()
+    for function in (threading.Lock().acquire, abs):
+        with pytest.raises(RuntimeError, match="after shutdown"):
+            submission.map(function, ([1],), None)
+
+
+@pytest.mark.asyncio
+async def test_all_that_has_not_started_can_be_cancelled(peer: Peers) -> None:
+    submission = await opened(peer)
+    futures = [submission.submit(pow, (2, i), {}) for i in range(3)]
+    results = submission.map(abs, (range(100),), None)
+    submission._flush()
+    submission._event(events.Started(submission.job, [0]))
+    submission.cancel_waiting()
+    submission._flush()
+    assert [future.cancelled() for future in futures] == [False, True, True]
+    with pytest.raises(CancelledError):
+        next(results)
+    assert submission.busy and set(submission._futures) == {0}
+    submission._event(delivered(submission, 0, pickle.dumps(1)))
+    assert not submission.busy and submission._room.used_bytes == 0
+
+
+@pytest.mark.asyncio
+async def test_the_loops_own_thread_never_waits_for_room(peer: Peers) -> None:
+    submission = await opened(peer, queue_bytes=1)
+    for i in range(3):
+        submission.submit(pow, (2, i), {})
+    assert submission._room.full and len(submission.unfinished()) == 3
+
+
+@pytest.mark.asyncio
+async def test_who_waits_for_room_is_told_that_nobody_answers(
+    peer: Peers, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    submission = await opened(peer)
+    monkeypatch.setattr(submission.overlay, "sessions", [])
+    submission._nobody_ends()
+    submission._nobody_ends()
+    assert caplog.text.count("no peer answers") == 1
+
+    class Ended:
+        is_closed = staticmethod(lambda: True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(submission.overlay, "loop", Ended())
+        with pytest.raises(RuntimeError, match="has ended"):
+            submission._nobody_ends()
+
+
+@pytest.mark.asyncio
 async def test_a_cancelled_job_fails_what_is_left(peer: Peers) -> None:
     submission = await opened(peer)
     future = submission.submit(pow, (2, 2), {})
@@ -239,11 +351,6 @@ async def test_without_stewards_that_answer_nothing_is_promised(peer: Peers, mon
     monkeypatch.setattr(submission.overlay, "request", silent)
     with pytest.raises(Unreachable, match="silence"):
         await submission.hand_over()
-
-
-def test_an_error_that_cannot_be_read_is_still_an_error() -> None:
-    assert isinstance(error_of(Outcome.DIED, b"\xff"), WorkerDied)
-    assert isinstance(error_of(Outcome.RAISED, b"\xff"), TaskError)
 
 
 @pytest.mark.asyncio
