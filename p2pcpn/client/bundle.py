@@ -4,13 +4,16 @@ A function from ``__main__`` travels by value, but what it imports from the file
 files are found by reading the import statements of the main file, of the modules it imports from the project, and so
 on: also imports inside functions, never an import made from a computed name. Data files do not travel. The project is
 what lies under the main file's folder (under the current one in an interactive session), apart from installed
-packages, virtual environments and hidden folders. Equal sources give equal bytes, so equal projects are one blob and
-one group of workers.
+packages, virtual environments and hidden folders; and so is what lies under other folders that the program imports from
+(``PYTHONPATH``, ``sys.path.insert``), unless it belongs to an installed distribution. Equal sources give equal bytes,
+so equal projects are one blob and one group of workers.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
+import importlib.metadata
 import io
 import sys
 import sysconfig
@@ -71,17 +74,23 @@ class _Imports:
 
 
 def project_bundle(
-    main_file: Path | None, modules: Iterable[str | ModuleType] = (), *, bytes_max: int = BUNDLE_BYTES_MAX
+    main_file: Path | None,
+    modules: Iterable[str | ModuleType] = (),
+    *,
+    bytes_max: int = BUNDLE_BYTES_MAX,
+    elsewhere: bool = True,
 ) -> Bundle | None:
     """The modules of the project that ``main_file`` and ``modules`` need; ``None`` when there are none.
 
     ``main_file`` is the file of ``__main__`` (``None`` when interactive); ``modules`` are more to start from, such as
-    the one a submitted function comes from. Raises :class:`UsageError` when the archive exceeds ``bytes_max``; its
-    text names the largest files.
+    the one a submitted function comes from. What lies ``elsewhere`` than with the main file travels if all fits. Raises
+    :class:`UsageError` when the archive exceeds ``bytes_max``; its text names the largest files.
     """
     if main_file is not None and not _is_ours(main_file.resolve(), None):
         main_file = None  # a tool such as pytest runs the project: its own folder is an installed package
     roots = _roots(main_file)
+    others = _other_roots() if elsewhere else []
+    modules = list(modules)
     waiting = [module if isinstance(module, str) else module.__name__ for module in modules]
     if main_file is not None:
         found = _imports(main_file, "")
@@ -91,13 +100,13 @@ def project_bundle(
     outside: dict[str, tuple[str, ...]] = {}
     while waiting:
         name = waiting.pop()
-        path = None if name in files else _file_of(name, roots)
+        path = None if name in files else _file_of(name, roots, others)
         if path is None:
             continue
         files[name] = path
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
         imports = _imports(path, package)
-        near = [each for each in dict.fromkeys(imports.modules + imports.maybe) if _file_of(each, roots)]
+        near = [each for each in dict.fromkeys(imports.modules + imports.maybe) if _file_of(each, roots, others)]
         local[name] = tuple(near)
         outside[name] = tuple(each for each in imports.modules if each not in imports.optional)
         waiting += near
@@ -105,12 +114,17 @@ def project_bundle(
     ours = {name.partition(".")[0] for name in files}
     for name, imported in outside.items():
         outside[name] = tuple(sorted({each.partition(".")[0] for each in imported} - ours))
-    return _archive(files, local, outside, bytes_max) if files else None
+    try:
+        return _archive(files, local, outside, bytes_max) if files else None
+    except UsageError:
+        if all(any(path.is_relative_to(root) for root in roots) for path in files.values()):
+            raise
+        return project_bundle(main_file, modules, bytes_max=bytes_max, elsewhere=False)
 
 
 def is_project_module(name: str) -> bool:
     """Whether a module that was imported here is the project's own, not an installed one."""
-    return _file_of(name, _roots(main_file())) is not None
+    return _file_of(name, _roots(main_file()), _other_roots()) is not None
 
 
 def main_file() -> Path | None:
@@ -131,15 +145,37 @@ def _roots(main_file: Path | None) -> list[Path]:
     return [folder] if top == folder else [folder, top]
 
 
-def _file_of(name: str, roots: list[Path]) -> Path | None:
+def _other_roots() -> list[Path]:
+    """The other folders that the program imports its own modules from."""
+    folders = dict.fromkeys(Path(entry).resolve() for entry in sys.path if entry)
+    return [folder for folder in folders if folder.is_dir() and _is_ours(folder, None)]
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_installed(top: str) -> bool:
+    """Whether a top-level name belongs to an installed distribution, though its files may lie anywhere."""
+    return top in importlib.metadata.packages_distributions()
+
+
+def _file_of(name: str, roots: list[Path], others: list[Path]) -> Path | None:
     """The project's file for a module, or ``None`` when the module is not the project's."""
     parts = name.split(".")
     if not all(part.isidentifier() for part in parts) or parts[0] in ("p2pcpn", "__main__"):
         return None
+    found = _file_under(name, roots)
+    if found is not None:
+        return found
+    found = _file_under(name, others)
+    return None if found is None or _is_installed(parts[0]) else found
+
+
+def _file_under(name: str, roots: list[Path]) -> Path | None:
+    """The file for a module where that lies under one of ``roots``."""
     loaded = getattr(sys.modules.get(name), "__file__", None)
     if isinstance(loaded, str):
         path = Path(loaded).resolve()
         return path if path.suffix == ".py" and any(_is_ours(path, root) for root in roots) else None
+    parts = name.split(".")
     if parts[0] in sys.stdlib_module_names:
         return None
     for root in roots:

@@ -466,7 +466,8 @@ class Submission:
             return
         try:
             if isinstance(task, Chunk):
-                task.came_back(pickle.loads(value), len(value))
+                if not task.came_back(pickle.loads(value), len(value)):
+                    task.fail(JobError("a worker returned what is no result of the chunk it ran"))
             else:
                 task.resolve(pickle.loads(value))
         except Exception as error:  # whatever loading raises is the task's outcome here
@@ -489,7 +490,7 @@ class Submission:
         if failure is not None:
             self.progress.failed += 1
             task.fail(failure)
-        elif plain:
+        elif plain and isinstance(task, TaskFuture):
             task.resolve(found)
         else:
             self._settle(task, outcome, found)

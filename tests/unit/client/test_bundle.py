@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from p2pcpn.client.bundle import Bundle, project_bundle
+from p2pcpn.client import bundle as bundles
+from p2pcpn.client.bundle import Bundle, is_project_module, project_bundle
 from p2pcpn.errors import UsageError
 
 
@@ -130,3 +131,26 @@ def test_a_bundle_beyond_its_bound_names_what_is_large(tmp_path: Path) -> None:
     root = project(tmp_path, main="import big_m, small_m", big_m="x = 1\n" * 10_000, small_m="")
     with pytest.raises(UsageError, match=r"Largest: big_m\.py \(60000 bytes\)"):
         project_bundle(root / "main.py", bytes_max=100)
+
+
+def test_what_is_imported_from_other_folders_travels_unless_it_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = project(tmp_path / "app", main="import faraway_m, linked_m, packaged_m\n")
+    lib = project(tmp_path / "lib", faraway_m="import farther_m\n", farther_m="", linked_m="")
+    installed = project(tmp_path / "site-packages", packaged_m="")
+    for folder in (lib, installed, tmp_path / "none"):
+        monkeypatch.syspath_prepend(folder)
+    monkeypatch.setattr(bundles, "_is_installed", lambda top: top == "linked_m")
+    assert names(project_bundle(app / "main.py")) == ["faraway_m.py", "farther_m.py"]
+    assert is_project_module("faraway_m") and not is_project_module("linked_m")
+    (lib / "farther_m.py").write_text(f"x = {os.urandom(3000).hex()!r}")
+    app_only = project(app, main="import near_m, faraway_m\n", near_m="") / "main.py"
+    assert names(project_bundle(app_only, bytes_max=1000)) == ["near_m.py"]
+    assert project_bundle(app_only, bytes_max=100_000) is not None
+    with pytest.raises(UsageError):
+        project_bundle(app_only, bytes_max=10)
+
+
+def test_an_installed_distribution_is_known_by_its_names() -> None:
+    assert bundles._is_installed("pytest") and not bundles._is_installed("no_such_module_anywhere")

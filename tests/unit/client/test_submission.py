@@ -215,7 +215,8 @@ async def test_a_chunk_that_dies_or_says_nonsense_runs_again_one_by_one(peer: Pe
     assert isinstance(chunk, Chunk) and chunk.block.count > 1
     count = len(submission._futures)
     submission._event(events.GaveUp(submission.job, [first], "signal 9", True, 9, None))
-    submission._event(delivered(submission, second, pickle.dumps((1, 2, 3))))
+    nonsense = (0.1, 10_000, (2, [1] * 10_000), {})
+    submission._event(delivered(submission, second, pickle.dumps(nonsense)))
     submission._event(delivered(submission, third, pages.DEATH.encode(Death(9, None)), Outcome.DIED))
     submission._flush()
     alone = [task for task in submission._futures.values() if isinstance(task, Chunk) and task.block.alone]
