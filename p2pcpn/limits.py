@@ -359,3 +359,5 @@ VOLATILE_BYTES_MAX: Final = 256 << 20
 # Memory in which one worker puts large results for its peer: eight of 1 MiB on their way. 64 workers are half a gigabyte
 # at the very worst; a worker whose results are small has none.
 LANDING_BYTES: Final = 8 << 20
+# Scattered values of one job that are sent ahead to a peer which joins it; older ones come with the first task.
+PLACED_MAX: Final = 1024

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from p2pcpn import limits
 from p2pcpn.client.cutting import Blob, Parted, make_blob
-from p2pcpn.client.pickling import dumps
+from p2pcpn.client.pickling import SCATTERED, dumps
 from p2pcpn.errors import UsageError
 from p2pcpn.limits import PART_BYTES
 from p2pcpn.runtime.function import parts
@@ -33,6 +33,8 @@ _LOADERS: Final[dict[type, Callable[..., Any]]] = {
 KNOWN_BYTES: Final = 64 << 20
 KNOWN_MAX: Final = 1024
 SAME_MAX: Final = 16
+# Of a scattered value: a call may have three of them and some more buffers.
+SCATTERED_BUFFERS_MAX: Final = limits.TASK_PARTS_MAX // 4
 
 
 class Placed(bytes):
@@ -42,7 +44,7 @@ class Placed(bytes):
     owner: object
 
     def __new__(cls, blob: Blob, owner: object) -> Placed:
-        self = super().__new__(cls, b"a scattered value is an argument: a function cannot close over it")
+        self = super().__new__(cls, SCATTERED)
         self.blob, self.owner = blob, owner
         return self
 
@@ -94,6 +96,12 @@ class Arguments:
         if found.size_bytes > limits.ARGUMENTS_BYTES_MAX:
             raise _too_large(found.size_bytes)
         return found
+
+    def place(self, value: Any) -> tuple[Blob, ...]:
+        """``value`` as blobs of its own: its pickle, then its large buffers. Raises as :meth:`pack` does."""
+        buffers = _Buffers(self, SCATTERED_BUFFERS_MAX)
+        data = dumps(value, buffers)
+        return self._head(data), *(self._blob(raw, buffers.constants) for raw in buffers)
 
     def _raw(self, value: Any, buffers: _Buffers) -> Any:
         """What is hashed and sealed of a large value, or what stands for its blob where the value is known."""
@@ -175,10 +183,11 @@ class _Buffers(list[memoryview]):
     ``constants`` are the arguments that cannot change, by the identity of what their buffers are taken from.
     """
 
-    __slots__ = ("_owner", "constants")
+    __slots__ = ("_most", "_owner", "constants")
 
-    def __init__(self, owner: object) -> None:
+    def __init__(self, owner: object, most: int = limits.TASK_PARTS_MAX) -> None:
         self._owner = owner
+        self._most = most
         self.constants: dict[int, Any] = {}
 
     def __call__(self, buffer: PickleBuffer) -> bool:
@@ -188,9 +197,9 @@ class _Buffers(list[memoryview]):
         if isinstance(source, Placed):
             if source.owner is not self._owner:
                 raise UsageError("a scattered value belongs to the executor that made it; scatter it with this one too")
-            if len(self) >= limits.TASK_PARTS_MAX:
-                raise UsageError(f"a call may name {limits.TASK_PARTS_MAX} scattered values and large buffers")
-        elif raw.nbytes < PART_BYTES or len(self) >= limits.TASK_PARTS_MAX:
+            if len(self) >= self._most:
+                raise UsageError(f"a call may name {self._most} scattered values and large buffers")
+        elif raw.nbytes < PART_BYTES or len(self) >= self._most:
             return True
         self.append(raw)
         return False

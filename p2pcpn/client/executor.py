@@ -29,6 +29,7 @@ from p2pcpn.errors import UsageError
 
 if TYPE_CHECKING:
     from p2pcpn.client.engine import Engine
+    from p2pcpn.client.scattering import Scattered
     from p2pcpn.client.submission import Submission
     from p2pcpn.client.swarm import Swarm
     from p2pcpn.identity.keys import Keypair
@@ -172,6 +173,17 @@ class Executor(FuturesExecutor):
             return super().map(fn, *iterables, timeout=timeout)
         some = chunks(zip(*iterables, strict=False), chunksize)
         return flattened(super().map(partial(run_chunk, fn), some, timeout=timeout))
+
+    def scatter(self, value: T) -> Scattered[T]:
+        """Place ``value`` ahead: what this returns stands for it as an argument of :meth:`submit` and :meth:`map`.
+
+        It is pickled now and sent once to each peer that takes part, before tasks need it; a worker process loads it
+        once and gives all its tasks the same object, which they must not change (its arrays are read-only). Returns
+        when it lies on this machine's disk. Raises what pickling raises, :class:`UsageError` for a value that is too
+        large, :class:`StoreError` where the disk has no room, and ``RuntimeError`` after :meth:`shutdown`.
+        """
+        self._check_open()
+        return self._job(type(value)).scatter(value)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Free the peers. See :meth:`concurrent.futures.Executor.shutdown`; may be called again."""

@@ -27,6 +27,8 @@ from p2pcpn.errors import UsageError
 from p2pcpn.wire.statements import BlobRef
 
 _MAIN = b"__main__"
+# Stands in a pickle in place of a scattered value, which travels beside the pickles of arguments alone.
+SCATTERED = b"a scattered value is an argument of a call: no function can close over it, and nobody else load it"
 # cloudpickle's list of modules that travel by value belongs to the process.
 _by_value = threading.Lock()
 
@@ -119,6 +121,12 @@ class Functions:
             del self._known[key]
 
     def _pickled(self, function: Callable[..., Any]) -> bytes:
+        data = self._dumped(function)
+        if SCATTERED in data:
+            raise UsageError("a function cannot close over a scattered value: give it as an argument of the call")
+        return data
+
+    def _dumped(self, function: Callable[..., Any]) -> bytes:
         import cloudpickle
 
         module = self._left_behind(function)

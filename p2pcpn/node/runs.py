@@ -10,19 +10,21 @@ time: sessions and timers do not wait for 200 MB.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final
 
 from p2pcpn.errors import PeerError, StoreError, UsageError
 from p2pcpn.node.shelf import Shelf
 from p2pcpn.protocol.effects import CutRun, Effect, Run, StopRun
+from p2pcpn.protocol.receipts import Value, sealed
 from p2pcpn.protocol.worker import Worker
 from p2pcpn.runtime.function import Batch, Died, Event, FunctionRuntime, GroupKey
 from p2pcpn.runtime.function.messages import Finished
-from p2pcpn.runtime.function.sharing import Name, SharedFile, filled
+from p2pcpn.runtime.function.sharing import Name, SharedFile, filled_by
 from p2pcpn.wire.codec import Buffer
-from p2pcpn.wire.sealing import unseal
+from p2pcpn.wire.sealing import TAG_BYTES, unseal, unseal_into
 from p2pcpn.wire.statements import BlobRef
 
 # Opening so much takes a millisecond or two.
@@ -30,6 +32,8 @@ OPENED_AT_ONCE_BYTES: Final = 4 << 20
 # How long a blob that has arrived may take to the disk, and how often its progress is asked for.
 WRITTEN_WAIT_S: Final = 10.0
 WRITTEN_WAITS: Final = 6
+# Hashing and sealing so much takes five milliseconds.
+SEALED_AT_ONCE_BYTES: Final = 8 << 20
 
 
 class _Missing(PeerError):
@@ -59,6 +63,7 @@ class Runs:
         self._spawn = spawn
         self._preparing: dict[int, set[int]] = {}  # batches that wait for their blobs, and what was dropped of them
         self._opening = asyncio.Lock()
+        self._sealing: dict[int, deque[Event]] = {}  # batches with a large result, and what is to be told after it
         self.runtime: FunctionRuntime | None = None
 
     def running(self) -> dict[int, int]:
@@ -210,23 +215,46 @@ class Runs:
 
     def event(self, event: Event) -> None:
         """What a worker process reported."""
+        behind = self._sealing.get(event.batch_id)
+        if behind is not None:
+            behind.append(event)
+        elif isinstance(event, Finished) and len(event.values[-1]) > SEALED_AT_ONCE_BYTES:
+            self._seal_beside(event)
+        else:
+            self._tell(event, event.values if isinstance(event, Finished) else ())
+
+    def _tell(self, event: Event, values: Sequence[Value]) -> None:
         now = self._now()
         if isinstance(event, Finished):
             effects = self._worker.ran(
-                event.batch_id,
-                event.first,
-                event.outcomes,
-                event.values,
-                event.digests,
-                sum(event.ran_s),
-                now,
+                event.batch_id, event.first, event.outcomes, values, event.digests, sum(event.ran_s), now,
                 event.renderings,
-            )
+            )  # fmt: skip
         elif isinstance(event, Died):
             effects = self._worker.died(event.batch_id, event.position, event.signal, event.exit_code, now)
         else:
             effects = self._worker.printed(event.batch_id, event.position, event.stream, event.text)
         self._perform(effects)
+
+    def _seal_beside(self, event: Finished) -> None:
+        batch = self._worker.turns.batches.get(event.batch_id)
+        if batch is not None:
+            self._sealing[event.batch_id] = deque()
+            self._spawn(self._sealed_beside(event, batch.lease.digest_key))
+
+    async def _sealed_beside(self, event: Finished, digest_key: bytes) -> None:
+        """Tell of a large result once it is closed, and of what its batch reported meanwhile."""
+        work = partial(_sealed_values, digest_key, event.values)
+        values = await asyncio.get_running_loop().run_in_executor(None, work)
+        behind = self._sealing.pop(event.batch_id)
+        self._tell(event, values)
+        for later in behind:
+            self.event(later)
+
+
+def _sealed_values(digest_key: bytes, values: Sequence[bytes]) -> list[Value]:
+    """The values of a report, the large ones closed. In a thread."""
+    return [sealed(digest_key, value) if len(value) > SEALED_AT_ONCE_BYTES else value for value in values]
 
 
 def _opened(read: Callable[[], Buffer | None], ref: BlobRef) -> tuple[int | None, int]:
@@ -234,5 +262,5 @@ def _opened(read: Callable[[], Buffer | None], ref: BlobRef) -> tuple[int | None
     sealed = read()
     if sealed is None:
         raise _Missing(ref.digest)
-    data = unseal(ref.key, 0, sealed)
-    return filled(data), len(data)
+    size_bytes = len(sealed) - TAG_BYTES
+    return filled_by(size_bytes, lambda out: unseal_into(ref.key, 0, sealed, out)), size_bytes

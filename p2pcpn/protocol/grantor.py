@@ -15,7 +15,7 @@ peers keep is in :class:`Custody`. What it says to whom are effects.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
@@ -29,6 +29,7 @@ from p2pcpn.protocol.effects import Effect, Hangup, Notify, Tell
 from p2pcpn.protocol.hardship import Hardship
 from p2pcpn.protocol.leases import LeaseHeld
 from p2pcpn.protocol.leasing import Leasing
+from p2pcpn.protocol.ledger import LEASED
 from p2pcpn.protocol.participants import Participant
 from p2pcpn.protocol.settlement import LogWriter
 from p2pcpn.protocol.spans import Span, covers, joined, overlap
@@ -124,6 +125,10 @@ class Grantor:
 
     # --- what the owner adds -----------------------------------------------------------------------------------
 
+    def place(self, blobs: Sequence[bytes]) -> list[Effect]:
+        """Blobs, here already, that tasks will name: sent ahead to whoever takes part, now or later."""
+        return self._supply.place(blobs, self.book.participants.ready())
+
     def extend(self, segment: Signed, sealed: list[bytes], blobs: list[list[bytes]], now: float) -> list[Effect]:
         """A new segment of tasks, its sealed pages, and the blobs each page names."""
         self.restore(segment, sealed, blobs)
@@ -210,7 +215,10 @@ class Grantor:
         if lease is None:
             return []
         started = [index for index in message.started if covers(lease.open, [(index, 1)])]
-        self.participants[lease.peer].started.update(dict.fromkeys(started))
+        known = self.participants[lease.peer].started
+        for index in [index for index in known if self.ledger.states[index] != LEASED]:
+            del known[index]
+        known.update(dict.fromkeys(started))
         return [Notify(events.Started(self.job, started))] if started else []
 
     def returned(self, sender: Contact, message: Return, now: float) -> list[Effect]:

@@ -13,7 +13,7 @@ from p2pcpn.protocol.effects import Effect, Tell
 from p2pcpn.protocol.intervals import Span
 from p2pcpn.protocol.journal import Journal
 from p2pcpn.protocol.leases_taken import Leases
-from p2pcpn.protocol.receipts import Receipts
+from p2pcpn.protocol.receipts import Receipts, Value
 from p2pcpn.protocol.turns import Batch, Turns
 from p2pcpn.wire import pages
 from p2pcpn.wire.pages import Death, Print, spans_of
@@ -36,7 +36,7 @@ class Outcomes:
         self.completed = 0
 
     def ran(
-        self, batch: Batch, outcomes: bytes, values: list[bytes], digests: bytes, ran_s: float, now: float,
+        self, batch: Batch, outcomes: bytes, values: Sequence[Value], digests: bytes, ran_s: float, now: float,
         renderings: Sequence[str] = (),
     ) -> list[Effect]:  # fmt: skip
         """The next ``len(outcomes)`` positions are over, in columns."""
@@ -103,7 +103,7 @@ class Outcomes:
         return [Tell(batch.lease.grantor, said) for said in receipts.outputs(batch.work, batch.lease, line)]
 
     def _result(
-        self, batch: Batch, spans: list[Span], outcomes: bytes, values: list[bytes], digests: bytes, ran_s: float,
+        self, batch: Batch, spans: list[Span], outcomes: bytes, values: Sequence[Value], digests: bytes, ran_s: float,
         prints: list[Print], now: float, renderings: Sequence[str] = (),
     ) -> list[Effect]:  # fmt: skip
         """One receipt: written, journalled, told."""

@@ -7,6 +7,7 @@ workers are equal blobs with equal digests: votes can be compared without anybod
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from p2pcpn import limits
 from p2pcpn.identity.keys import Keypair
@@ -25,6 +26,27 @@ OUTPUT_PART_BYTES = limits.BLOB_PART_BYTES // 2
 CUT = b"\n[... output cut]\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A large value, closed: the blob and its name. Made where there is time for it, under the lease's digest key."""
+
+    ref: BlobRef
+    data: bytes
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+
+def sealed(digest_key: bytes, value: bytes) -> Sealed:
+    """``value`` as a blob. Equal values of one job make equal blobs."""
+    key = derive(digest_key, b"p2pcpn blob", digest(value))
+    data = seal(key, 0, value)
+    return Sealed(BlobRef(digest(data), len(data), key), data)
+
+
+Value = bytes | Sealed
+
+
 class Receipts:
     """Writes the receipts of one peer, in its swarm."""
 
@@ -38,7 +60,7 @@ class Receipts:
         lease: LeaseTaken,
         spans: list[Span],
         outcomes: bytes,
-        values: list[bytes],
+        values: Sequence[Value],
         digests: bytes,
         ran_s: float,
         prints: list[Print],
@@ -55,35 +77,33 @@ class Receipts:
         part = lease.parts
         lease.parts += 1
         shown = [text[: limits.REASON_CHARS_MAX] for text in renderings]
-        sealed = seal(lease.result_key, part, pages.RESULTS.encode(ResultPage(kept, prints, shown)))
+        page = seal(lease.result_key, part, pages.RESULTS.encode(ResultPage(kept, prints, shown)))
         receipt = Receipt(
-            work.job, lease.epoch, lease.grantor.id, lease.token, part, spans, outcomes, digests, digest(sealed), ran_s,
+            work.job, lease.epoch, lease.grantor.id, lease.token, part, spans, outcomes, digests, digest(page), ran_s,
             self._proof,
         )  # fmt: skip
-        return Results(signed(receipt, self._me), sealed, last), effects, blobs
+        return Results(signed(receipt, self._me), page, last), effects, blobs
 
     @staticmethod
     def _blobs(
-        work: Work, lease: LeaseTaken, values: list[bytes], digests: bytes, effects: list[Effect]
+        work: Work, lease: LeaseTaken, values: Sequence[Value], digests: bytes, effects: list[Effect]
     ) -> tuple[list[bytes | BlobRef], bytes, tuple[bytes, ...]]:
         """Values too large to stand inline, as sealed blobs."""
         if all(len(value) <= limits.INLINE_BYTES_MAX for value in values):
-            return list(values), digests, ()
+            return list(values), digests, ()  # type: ignore[arg-type]
         kept: list[bytes | BlobRef] = []
         stated: list[bytes] = []
         blobs: list[bytes] = []
         for at, value in enumerate(values):
-            if len(value) <= limits.INLINE_BYTES_MAX:
+            if isinstance(value, bytes) and len(value) <= limits.INLINE_BYTES_MAX:
                 kept.append(value)
                 stated.append(digests[at * RESULT_DIGEST_BYTES : (at + 1) * RESULT_DIGEST_BYTES])
                 continue
-            key = derive(lease.digest_key, b"p2pcpn blob", digest(value))
-            sealed = seal(key, 0, value)
-            ref = BlobRef(digest(sealed), len(sealed), key)
-            kept.append(ref)
-            stated.append(result_digest(lease.digest_key, ref.digest))
-            blobs.append(ref.digest)
-            effects.append(KeepBlob(ref.digest, sealed, work.job, work.authority.spec.retention_s))
+            blob = sealed(lease.digest_key, value) if isinstance(value, bytes) else value
+            kept.append(blob.ref)
+            stated.append(result_digest(lease.digest_key, blob.ref.digest))
+            blobs.append(blob.ref.digest)
+            effects.append(KeepBlob(blob.ref.digest, blob.data, work.job, work.authority.spec.retention_s))
         return kept, b"".join(stated), tuple(blobs)
 
 

@@ -7,6 +7,9 @@ blobs that they are to keep come later, and sooner where a lease needs them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from p2pcpn import limits
 from p2pcpn.protocol.custody import Custody
 from p2pcpn.protocol.effects import Effect, Tell, TellBlob, Turn
 from p2pcpn.protocol.participants import Participant
@@ -19,7 +22,7 @@ from p2pcpn.wire.statements import Signed, Spec
 class Supply:
     """The supply of one job's participants."""
 
-    __slots__ = ("_job", "_signed_spec", "_spec", "_custody", "_stock")
+    __slots__ = ("_job", "_signed_spec", "_spec", "_custody", "_stock", "_placed")
 
     def __init__(self, job: bytes, signed_spec: Signed, spec: Spec, custody: Custody, stock: Stock) -> None:
         self._job = job
@@ -27,6 +30,7 @@ class Supply:
         self._spec = spec
         self._custody = custody
         self._stock = stock
+        self._placed: dict[bytes, None] = {}  # blobs that tasks will name, oldest first
 
     def introduce(self, peer: Participant) -> list[Effect]:
         """The spec, who grants, and the project's code."""
@@ -37,7 +41,18 @@ class Supply:
             effects.append(Tell(peer.contact, self._custody.handover))
         if self._spec.code is not None:
             effects += self._blob(peer, self._spec.code.digest)
+        for digest in self._placed:
+            effects += self._blob(peer, digest)
         return effects
+
+    def place(self, digests: Sequence[bytes], peers: Sequence[Participant]) -> list[Effect]:
+        """Blobs that tasks will name: sent to ``peers`` now, and to others when they are introduced."""
+        for digest in digests:
+            self._placed.pop(digest, None)
+            self._placed[digest] = None
+        while len(self._placed) > limits.PLACED_MAX:
+            del self._placed[next(iter(self._placed))]
+        return [effect for peer in peers for digest in digests for effect in self._blob(peer, digest)]
 
     def again(self, peer: Participant) -> list[Effect]:
         """It says that it lacks something: introduced again, and sent everything again with its next leases."""

@@ -28,7 +28,7 @@ from p2pcpn.protocol.leased_pages import LeasedPages, PageKept, covered, pieces_
 from p2pcpn.protocol.leases_taken import Leases
 from p2pcpn.protocol.outcomes import Outcomes
 from p2pcpn.protocol.recalls import Recalls
-from p2pcpn.protocol.receipts import Receipts
+from p2pcpn.protocol.receipts import Receipts, Value
 from p2pcpn.protocol.turns import STARTED_AFTER_S, Batch, Turns
 from p2pcpn.protocol.work import TOKEN_BITS, LeaseTaken, Piece, Work, Works
 from p2pcpn.wire import pages
@@ -262,7 +262,7 @@ class Worker:
     # --- what the runtime says -----------------------------------------------------------------------------------
 
     def ran(
-        self, number: int, position: int, outcomes: bytes, values: list[bytes], digests: bytes, ran_s: float,
+        self, number: int, position: int, outcomes: bytes, values: Sequence[Value], digests: bytes, ran_s: float,
         now: float, renderings: Sequence[str] = (),
     ) -> list[Effect]:  # fmt: skip
         """Positions of a batch from ``position`` on are over: a byte, a value and a 16-byte digest each.

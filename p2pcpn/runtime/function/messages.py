@@ -72,8 +72,9 @@ class Finished(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
     ``outcomes`` has a byte a task: ``OK`` (the value is the pickled result), ``RAISED`` (the value is a
     :class:`~p2pcpn.runtime.function.failures.Failure`), ``DROPPED`` (cancelled before it started; the value is empty).
     ``digests`` has 16 bytes a task: BLAKE2b of the value under the batch's ``digest_key``; zeros for a value above
-    ``limits.INLINE_BYTES_MAX``, for it becomes a blob whose digest stands for it. ``renderings`` is empty or has a short
-    text a task. ``placed`` are the values that were put into lent memory, empty here; ``until`` counts what was put.
+    ``limits.INLINE_BYTES_MAX``, for it becomes a blob whose digest stands for it. ``renderings`` is empty or has a
+    short text a task. ``placed`` are the values that were put into lent memory, empty here; ``until`` counts what was
+    put.
     """
 
     batch_id: int

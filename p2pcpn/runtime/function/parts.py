@@ -43,13 +43,14 @@ class _Copy(bytearray):
 class File:
     """A shared file at a worker. ``value`` is what was made of it, where that may serve several tasks."""
 
-    __slots__ = ("_descriptor", "_size_bytes", "made", "value")
+    __slots__ = ("_descriptor", "_size_bytes", "made", "users", "value")
 
     def __init__(self, descriptor: int, size_bytes: int) -> None:
         self._descriptor = descriptor
         self._size_bytes = size_bytes
         self.made = False
         self.value: Any = None
+        self.users: list[File] = []  # whose values hold buffers of this one
 
     def buffer(self) -> Buffer:
         """Its bytes, for one task to write to."""
@@ -79,7 +80,9 @@ class File:
     def close(self) -> None:
         """Forget it. What tasks hold of it stays."""
         os.close(self._descriptor)
-        self.value = None
+        for file in (self, *self.users):
+            file.value, file.made = None, False
+        self.users.clear()
 
 
 class Files:
@@ -139,15 +142,28 @@ def as_scattered(buffer: Buffer, *buffers: Buffer) -> Any:
         buffer, bytes
     ):  # in a pickle that has no buffers beside it: the text that stands for the value says why
         raise TypeError(str(buffer, "utf-8"))
-    return _once(buffer, lambda data: pickle.loads(data, buffers=[memoryview(each).toreadonly() for each in buffers]))
+
+    def load(data: Buffer) -> Any:
+        file = _file(buffer)
+        for used in map(_file, buffers):
+            if used is not None and file is not None:
+                used.users.append(file)
+        return pickle.loads(data, buffers=[memoryview(each).toreadonly() for each in buffers])
+
+    return _once(buffer, load)
 
 
 def _once(buffer: Buffer, make: Callable[[Any], Any]) -> Any:
     """``make(buffer)``, or what that was before where the file is the same and kept."""
-    owner = buffer.obj if isinstance(buffer, memoryview) else buffer
-    if not isinstance(owner, (_Mapping, _Copy)):
+    file = _file(buffer)
+    if file is None:
         return make(buffer)
-    file = owner.file
     if not file.made:
         file.value, file.made = make(buffer), True
     return file.value
+
+
+def _file(buffer: Buffer) -> File | None:
+    """The shared file that a buffer is of; none for one that came through the socket."""
+    owner = buffer.obj if isinstance(buffer, memoryview) else buffer
+    return owner.file if isinstance(owner, (_Mapping, _Copy)) else None
