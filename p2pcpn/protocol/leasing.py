@@ -75,7 +75,7 @@ class Leasing:
         if not ledger.waiting:
             if self._look_at is None:
                 self._calling.satisfied()
-                if ledger.leased and (peers.surplus or peers.slots_idle or peers.crowded):
+                if ledger.leased and (peers.surplus or peers.unused):
                     self._look_at = now + self._look_s
             if peers.slots_idle > self._idle:
                 self.hasten(now)
@@ -143,7 +143,7 @@ class Leasing:
         ledger, peers = self._book.ledger, self._book.participants
         self._look_at = None
         peers.uncrowd(now)
-        if ledger.waiting or not (ledger.leased and (peers.surplus or peers.slots_idle or peers.crowded)):
+        if ledger.waiting or not (ledger.leased and (peers.surplus or peers.unused)):
             return []
         self._look_s = min(2 * self._look_s, LOOK_S_MAX)
         self._look_at = now + self._look_s

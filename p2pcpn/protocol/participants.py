@@ -153,6 +153,11 @@ class Participants:
         more = waiting - self.slots_idle
         return min(more, self._slots_max - self.slots) if self._slots_max else more
 
+    @property
+    def unused(self) -> bool:
+        """Whether anybody may have a slot to spare, by what is known."""
+        return bool(self.slots_idle or self.crowded or self._standby)
+
     def slots_standing_by(self, now: float) -> int:
         """How many slots peers have claimed that stand by and may be taken, within ``slots_max``."""
         slots = sum(peer.claimed_slots for peer in self._rested(now))

@@ -15,6 +15,7 @@ from functools import partial
 
 from p2pcpn import limits
 from p2pcpn.errors import UsageError
+from p2pcpn.sim import lengths
 from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.convergence import Search, copies_wrong, job_wrong, keys_of, neighbours_wrong
 from p2pcpn.sim.faults import KINDS, Faults, plant_canary
@@ -184,9 +185,13 @@ SCENARIOS: dict[str, Plan] = {
 }
 
 
+# A scenario of its own: jobs of all lengths of tasks, without faults.
+LENGTHS = "lengths"
+
+
 def names() -> list[str]:
     """The scenarios there are."""
-    return sorted(SCENARIOS)
+    return sorted([*SCENARIOS, LENGTHS])
 
 
 def run(name: str, *, peers: int = 50, seed: int = 1, canary: bool = False) -> Report:
@@ -194,11 +199,11 @@ def run(name: str, *, peers: int = 50, seed: int = 1, canary: bool = False) -> R
 
     Raises :class:`UsageError` for a scenario that is not there, or too few peers or too many.
     """
-    if name not in SCENARIOS:
+    if name not in names():
         raise UsageError(f"there is no scenario {name!r}; there are {', '.join(names())}")
     if not PEERS_MIN <= peers <= PEERS_MAX:
         raise UsageError(f"a scenario has {PEERS_MIN} to {PEERS_MAX} peers, not {peers}")
-    play = Play(SCENARIOS[name], peers, seed, canary)
+    play = lengths.Play(peers, seed) if name == LENGTHS else Play(SCENARIOS[name], peers, seed, canary)
     # A world makes objects that stay, and hardly a cycle: *measured*, looking for some takes 7 % of a run.
     collecting = gc.isenabled()
     gc.disable()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from p2pcpn.protocol.leasing import BEHIND_S, LOOK_S, UNSTARTED_S
+from p2pcpn.wire.messages import Progress, Recall
 from p2pcpn.wire.pages import cut
 from tests.unit.protocol.granting import Table, Worker
 
@@ -16,8 +18,9 @@ def test_batches_follow_the_length_of_tasks() -> None:
     table.extend(*[256] * 16)
     worker = table.worker(10, slots=1)
     assert size(worker, 0) == 1
-    worker.run(ran_s=0.001)
-    assert size(worker, 1) == 101
+    for number, held in enumerate((4, 16, 64, 101), 1):
+        worker.run(ran_s=0.001 * size(worker, number - 1))
+        assert size(worker, number) == held
 
 
 def test_results_refill_the_peer_that_brought_them_and_no_other() -> None:
@@ -32,12 +35,14 @@ def test_results_refill_the_peer_that_brought_them_and_no_other() -> None:
 
 def test_at_the_tail_no_peer_takes_all_that_is_left() -> None:
     table = Table()
-    table.extend(41)
+    table.extend(14)
     one, two = table.worker(10, slots=1), table.worker(11, slots=1)
     one.run(ran_s=0.0001)
-    assert size(one, 1) == 10
+    assert size(one, 1) == 3
     two.run(ran_s=0.0001)
-    assert size(two, 1) == 8
+    assert size(two, 1) == 3
+    one.run(ran_s=0.0001)
+    assert size(one, 2) == 2
 
 
 def test_every_idle_peer_gets_something_while_anything_waits() -> None:
@@ -74,6 +79,111 @@ def test_no_peer_is_called_for_while_slots_are_enough() -> None:
     assert table.offers == []
     table.extend(1)
     assert len(table.offers) == 1
+
+
+def behind(table: Table, tasks: int = 40) -> tuple[Worker, Worker]:
+    """One worker with a queue that takes longer than foreseen, and one that has run all it got."""
+    table.extend(tasks)
+    one, two = table.worker(10, slots=1), table.worker(11, slots=1)
+    for _ in range(2):
+        one.run(ran_s=0.001)
+    while table.grantor.ledger.waiting:
+        two.run(ran_s=0.001)
+    if table.grantor.participants[two.node].held:
+        two.run(ran_s=0.001)
+    return one, two
+
+
+def test_when_somebody_idles_what_waits_at_others_is_asked_back_soon() -> None:
+    table = Table()
+    one, two = behind(table)
+    held = table.grantor.participants[one.node].held
+    assert held > 1 and table.grantor.ledger.waiting == 0 and not one.of(Recall)
+    table.pass_time(2 * BEHIND_S + 4 * LOOK_S)
+    [recall] = one.of(Recall)
+    assert recall.count == held - held // 2
+    assert not two.of(Recall)
+
+
+def test_what_comes_back_goes_to_who_idles_uncharged_and_under_a_newer_lease() -> None:
+    table = Table(retries=0)
+    one, two = behind(table)
+    table.pass_time(0.05)
+    before = len(two.grants)
+    last = one.last.spans[-1]
+    one.give_back(one.last, "recalled", [(sum(last) - 1, 1)])
+    assert two.last.spans == [(sum(last) - 1, 1)] and len(two.grants) == before + 1
+    assert two.last.token > one.last.token
+    while table.grantor.ledger.leased:
+        for worker in (one, two):
+            if worker.last.token in table.grantor.leases:
+                worker.run(spans=table.grantor.leases[worker.last.token].open)
+    assert sorted(table.delivered) == list(range(40)) and table.grantor.conflicts == 0
+
+
+def test_a_peer_that_was_asked_is_not_asked_again_before_it_could_answer() -> None:
+    table = Table()
+    one, _ = behind(table)
+    table.pass_time(0.1)
+    assert len(one.of(Recall)) == 1
+    table.pass_time(0.5)
+    assert len(one.of(Recall)) > 1
+
+
+def test_a_peer_that_runs_what_it_holds_is_asked_for_nothing() -> None:
+    table = Table()
+    table.extend(2)
+    one, two = table.worker(10, slots=2), table.worker(11, slots=2)
+    progress = Progress(table.job, one.last.token, [0, 1])
+    table.act(lambda grantor, now: grantor.progress(one.contact, progress, now))
+    table.pass_time(20.0)
+    assert not one.of(Recall) and not two.grants
+
+
+def test_tasks_that_wait_behind_those_of_another_job_are_asked_back_after_a_while() -> None:
+    table = Table()
+    table.extend(2)
+    one, two = table.worker(10, slots=2), table.worker(11, slots=2)
+    assert one.indices == [0, 1]
+    table.pass_time(UNSTARTED_S / 2)
+    assert not one.of(Recall)
+    table.pass_time(2 * UNSTARTED_S)
+    assert one.of(Recall)[0].count == 1
+    one.give_back(one.last, "recalled", [(1, 1)])
+    assert two.indices == [1]
+    # Its slots run others' tasks: nothing is leased to it again before somebody else, and it is not said to idle.
+    assert table.grantor.book.participants.slots_idle == 1
+
+
+def test_where_nobody_idles_more_peers_are_called_for_what_waits_at_one() -> None:
+    table = Table()
+    table.extend(1)
+    one = table.worker(10, slots=1)
+    one.run(ran_s=0.001)
+    for _ in range(3):
+        table.extend(1)
+    assert table.grantor.participants[one.node].held > 1 and not table.grantor.ledger.waiting
+    before = len(table.offers)
+    table.pass_time(3.0)
+    assert not one.of(Recall) and len(table.offers) > before
+    table.worker(11, slots=1)
+    table.pass_time(0.02)
+    assert one.of(Recall)
+
+
+def test_a_peer_that_let_a_lease_end_gets_no_other_before_it_speaks() -> None:
+    table = Table()
+    table.extend(1)
+    one = table.worker(10, slots=2)
+    table.pass_time(10.0)
+    table.extend(1)
+    assert len(one.grants) == 2
+    table.pass_time(20.5)
+    assert (len(one.grants), table.grantor.ledger.waiting) == (2, 1)
+    progress = Progress(table.job, one.last.token, [])
+    table.act(lambda grantor, now: grantor.progress(one.contact, progress, now))
+    table.extend(1)
+    assert len(one.grants) == 3
 
 
 def test_an_offer_states_no_more_slots_than_a_field_holds() -> None:

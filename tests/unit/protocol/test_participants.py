@@ -42,6 +42,49 @@ def test_slots_of_peers_that_hold_something_are_not_idle() -> None:
     assert (found.slots_idle, found.wanted(2)) == (2, 0)
 
 
+def test_what_is_held_beyond_the_slots_is_surplus() -> None:
+    one, two = peer(10), peer(20, 4)
+    found = table(one, two)
+    found.promote(6, [], 0.0)
+    found.hold(one, 1)
+    found.hold(two, 9)
+    assert (found.slots_idle, found.surplus) == (1, 5)
+    found.hold(two, -6)
+    assert (found.slots_idle, found.surplus) == (2, 0)
+
+
+def test_slots_of_a_crowded_peer_are_not_counted_on_for_a_while() -> None:
+    one, two = peer(10), peer(20)
+    found = table(one, two)
+    found.promote(4, [], 0.0)
+    one.ready = two.ready = True
+    found.crowd(one, 5.0)
+    assert (found.slots_idle, found.ready()) == (2, [two, one])
+    found.hold(one, 1)
+    found.uncrowd(4.9)
+    assert found.slots_idle == 2
+    found.uncrowd(5.0)
+    assert (found.slots_idle, found.crowded) == (3, {})
+    found.crowd(two, float("inf"))
+    found.uncrowd(1e9)
+    assert (found.slots_idle, found.ready()) == (1, [one])
+    found.crowd(two)
+    assert found.ready() == [two, one]
+    found.crowd(two, 9.0)
+    found.remove(two.node)
+    assert found.crowded == {}
+
+
+def test_slots_that_stand_by_are_counted_within_the_bound() -> None:
+    one, two = peer(10), peer(20, 4)
+    found = table(one, two, slots_max=4)
+    found.promote(1, [], 0.0)
+    assert found.slots_standing_by(0.0) == 2
+    found.rest(one, 5.0)
+    assert (found.slots_standing_by(0.0), found.slots_standing_by(5.0)) == (4, 4)
+    assert table(one, two).slots_standing_by(5.0) == 6
+
+
 def test_slots_are_bounded_and_a_cut_peer_grows_when_there_is_room() -> None:
     near, far = peer(10, 2), peer(20, 4)
     found = table(near, far, slots_max=3)

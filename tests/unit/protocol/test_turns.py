@@ -13,7 +13,8 @@ def sizes(bench: Bench) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("task_s", "size"), [(1.0, 1), (0.006, 1), (0.0025, 2), (0.001, 5), (0.0001, 50), (0.000001, 125), (0.0, 125)]
+    ("task_s", "size"),
+    [(1.0, 1), (0.02, 1), (0.01, 3), (0.006, 5), (0.001, 35), (0.0001, 62), (0.000001, 125), (0.0, 125)],
 )
 def test_the_size_of_a_batch_follows_task_length_and_is_spread_over_the_slots(task_s: float, size: int) -> None:
     bench = Bench(slots=2)
@@ -24,16 +25,31 @@ def test_the_size_of_a_batch_follows_task_length_and_is_spread_over_the_slots(ta
     assert sizes(bench)[1] == size
 
 
-def test_one_long_task_makes_batches_small_again_at_once() -> None:
+def test_one_long_task_among_short_ones_changes_nothing_and_three_do() -> None:
     bench = Bench(slots=1)
-    made = bench.know(Made(), 250)
-    bench.take(made, (0, 250), slots=1)
-    bench.ran(1, ran_s=0.0001)
-    assert sizes(bench) == [50, 50]
+    made = bench.know(Made(), 256, 256, 256, 256)
+    for page in range(4):
+        bench.take(made, (256 * page, 256), slots=1)
+    bench.ran(1, ran_s=0.001)
+    assert sizes(bench) == [35, 35]
     bench.ran(2, 1, ran_s=1.0)
-    bench.ran(2, ran_s=0.00001)
-    bench.ran(3, ran_s=0.0001)
+    bench.ran(2, ran_s=0.001)
+    assert sizes(bench) == [35, 35]
+    for _ in range(3):
+        bench.ran(min(bench.runs), 1, ran_s=1.0)
+    bench.ran(min(bench.runs), ran_s=1.0)
+    bench.ran(min(bench.runs), ran_s=1.0)
     assert sizes(bench) == [1]
+
+
+def test_where_little_is_queued_batches_are_small_so_that_results_come_soon() -> None:
+    bench = Bench(slots=1)
+    made = bench.know(Made(), 7)
+    bench.take(made, (0, 7), slots=1)
+    bench.ran(1, ran_s=0.01)
+    assert sizes(bench) == [3, 1]
+    bench.ran(2, ran_s=0.01)
+    assert sizes(bench) == [1, 1]
 
 
 def test_long_tasks_run_one_a_slot_and_none_waits_behind_another() -> None:

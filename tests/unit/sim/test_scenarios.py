@@ -32,8 +32,8 @@ def test_the_checker_finds_the_canary() -> None:
 
 
 def test_what_cannot_be_played_is_refused() -> None:
-    assert names() == ["churn", "loss", "partition", "quiet"]
-    with pytest.raises(UsageError, match="churn, loss, partition, quiet"):
+    assert names() == ["churn", "lengths", "loss", "partition", "quiet"]
+    with pytest.raises(UsageError, match="churn, lengths, loss, partition, quiet"):
         run("calm")
     with pytest.raises(UsageError, match="2 to 100000 peers"):
         run("quiet", peers=1)

@@ -180,6 +180,23 @@ async def test_the_batch_behind_is_taken_back_unless_it_has_started() -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_batch_is_ended_behind_the_task_that_runs_and_what_is_said_of_the_rest_is_left_out() -> None:
+    async with worker() as one:
+        sent = assignment(1, 5)
+        one.link.send(sent, None)
+        assert one.link.cut(sent) == 5
+        assert one.page.start(1)
+        one.page.cells[1] = 2
+        assert (one.link.cut(sent), sent.count) == (3, 3)
+        one.say(finished(1, 0, 2), finished(1, 2, 3))
+        await one.until(lambda: len(one.messages) == 2)
+        last = one.messages[1]
+        assert isinstance(last, Finished)
+        assert (len(last.values), last.outcomes, len(last.digests), last.ran_s) == (1, b"\0", 16, [0.0])
+        assert sent.reported == 3 and one.faults == 0
+
+
+@pytest.mark.asyncio
 async def test_a_batch_larger_than_the_sockets_buffer_is_sent_as_room_appears() -> None:
     async with worker() as one:
         large = Assignment(GROUP, Batch(1, [b"f" * (4 << 20)], None, [b"a"], b""))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from p2pcpn.runtime.function.progress import Page, shared_file
+from p2pcpn.runtime.function.progress import END, Page, shared_file
 
 
 @pytest.fixture(params=["memory", "file"])
@@ -46,3 +46,30 @@ def test_a_dispatch_that_has_started_is_not_taken_back(pages: tuple[Page, Page])
     peer, worker = pages
     assert worker.start(1)
     assert not peer.revoke(1)
+
+
+def test_a_dispatch_is_ended_behind_the_position_that_runs(pages: tuple[Page, Page]) -> None:
+    peer, worker = pages
+    assert peer.cut(1) is None
+    assert worker.start(1)
+    worker.cells[1] = 4
+    assert worker.cells[END] > 1 << 60
+    assert peer.cut(2) is None and peer.cut(1) == 5
+    assert worker.cells[END] == 5
+    assert worker.start(2) and worker.cells[END] > 1 << 60
+
+
+def test_a_dispatch_that_moves_on_meanwhile_is_not_ended(pages: tuple[Page, Page]) -> None:
+    peer, worker = pages
+    assert worker.start(1)
+
+    class Moving(Page):
+        def position(self, dispatch: int) -> int | None:
+            found = super().position(dispatch)
+            worker.cells[1] += 1
+            return found
+
+    moving = Moving.__new__(Moving)
+    moving._map, moving.cells = peer._map, peer.cells
+    assert moving.cut(1) is None
+    assert worker.cells[END] > 1 << 60

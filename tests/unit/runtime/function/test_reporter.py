@@ -67,8 +67,20 @@ def test_short_tasks_wait_and_leave_together(line: Line) -> None:
     [report] = line.received()
     assert isinstance(report, Finished)
     assert (report.first, len(report.values), len(report.digests)) == (0, 3, 48)
-    assert line.add(ran_s=LONG_S)
+    assert line.add(ran_s=FLUSH_S)
     assert line.received()[0].first == 3
+
+
+def test_results_wait_while_the_next_is_likely_to_come_in_time(line: Line) -> None:
+    sent = []
+    for _ in range(6):
+        line.clock.now += 0.01
+        sent.append(line.add(ran_s=0.01))
+    assert sent == [False, False, True] * 2
+
+
+def test_what_wrote_to_the_descriptors_is_reported_at_once(line: Line) -> None:
+    assert line.reporter.add(0, b"v", LONG_S, line.clock.now, None, True)
 
 
 def test_the_last_of_a_batch_leaves_at_once(line: Line) -> None:

@@ -337,6 +337,36 @@ async def test_cancel_of_a_batch_that_waits_ends_it_at_once(tmp_path: Path) -> N
 
 
 @pytest.mark.asyncio
+async def test_a_cut_batch_ends_with_the_task_that_runs_and_the_next_batch_follows(tmp_path: Path) -> None:
+    async with peer(slots=1) as one:
+        go = tmp_path / "go"
+        one.runtime.submit(OURS, batch(1, wait_for, *[(str(go),)] * 4))
+        await one.until(lambda: one.printed(1, 0, STDOUT))
+        assert one.runtime.cut(1) == 1
+        assert one.runtime.cut(1) == 1
+        one.runtime.submit(OURS, batch(2, double, (3,)))
+        go.touch()
+        await one.until(lambda: one.finished(2))
+        assert one.outcomes(1) == [OK] and one.outcomes(2) == [OK]
+        assert one.runtime.cut(1) is None
+
+
+@pytest.mark.asyncio
+async def test_a_batch_that_waits_is_cut_to_nothing_and_never_heard_of(tmp_path: Path) -> None:
+    async with peer(slots=1) as one:
+        await one.run(batch(1, double, (1,)))
+        go = tmp_path / "go"
+        one.runtime.submit(OURS, batch(2, wait_for, (str(go),)))
+        await one.until(lambda: one.printed(2, 0, STDOUT))
+        one.runtime.submit(OURS, batch(3, double, (1,), (2,)))  # behind it, in its worker
+        one.runtime.submit(OURS, batch(4, double, (1,), (2,)))  # and in no worker
+        assert (one.runtime.cut(3), one.runtime.cut(4)) == (0, 0)
+        go.touch()
+        assert await one.run(batch(5, double, (5,))) == [10]
+        assert one.finished(3) == one.finished(4) == []
+
+
+@pytest.mark.asyncio
 async def test_kill_ends_the_running_batch_with_the_signal() -> None:
     def spin(x: int) -> None:
         while x:

@@ -123,6 +123,29 @@ def test_what_was_cancelled_before_a_batch_was_sent_never_starts(peer: Peer) -> 
     assert outcomes(peer.run(batch)) == [DROPPED, OK, DROPPED]
 
 
+def test_a_batch_that_was_ended_leaves_the_rest_out(peer: Peer) -> None:
+    started = threading.Event()
+    go = threading.Event()
+    waits[:] = [started, go]
+    packed = pickle.dumps(((), {}))
+    peer.thread.start()
+    peer.socket.sendall(frame(Run(1, 1, None, True, [(1, pickle.dumps(_wait))], [1], None, [packed] * 3, b"", False)))
+    assert started.wait(20) and peer.page.cut(1) == 1
+    go.set()
+    messages: list[Any] = []
+    while len(outcomes(messages)) < 3:
+        messages += peer.frames.feed(peer.socket.recv(1 << 20))
+    assert outcomes(messages) == [OK, DROPPED, DROPPED]
+
+
+waits: list[threading.Event] = []
+
+
+def _wait() -> None:
+    waits[0].set()
+    assert waits[1].wait(20)
+
+
 def test_whatever_a_task_raises_is_its_own_error(peer: Peer) -> None:
     def fail(error: BaseException) -> None:
         print("before")
