@@ -1,7 +1,7 @@
 """A driver: the process in which one system lives, with its submitter, apart from all others.
 
 It obeys JSON lines on a socket and answers each with one: ``{"ok": {…}}`` or ``{"error": "text"}``. When the socket
-ends, or on SIGINT and SIGTERM, it stops its system and ends.
+ends, be it in the middle of an order, or on SIGINT and SIGTERM, it stops its system and ends.
 
 ::
 
@@ -13,9 +13,12 @@ ends, or on SIGINT and SIGTERM, it stops its system and ends.
 from __future__ import annotations
 
 import json
+import os
+import queue
 import signal
 import socket
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -37,7 +40,9 @@ WITHOUT_SYSTEM: Final[dict[str, Callable[..., dict[str, Any]]]] = {
 class Driver:
     """Obeys for one system, until :meth:`close`."""
 
-    def __init__(self, system: System | None) -> None:
+    def __init__(self, system: System | None, interrupt: Callable[[], None] | None = None) -> None:
+        self._interrupt = interrupt or (lambda: os.kill(os.getpid(), signal.SIGINT))
+        self._busy = False
         self._system = system
         self._loads = Loads(system) if system is not None else None
         self._started = False
@@ -71,11 +76,27 @@ class Driver:
             self._system.stop()
 
     def serve(self, control: socket.socket) -> None:
-        """Answer orders until the other side hangs up."""
-        with control.makefile("rb") as orders:
-            for line in orders:
+        """Answer orders until the other side hangs up. If it does in the middle of one, that is interrupted."""
+        orders: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        threading.Thread(target=self._read, args=(control.dup(), orders), daemon=True).start()
+        while (line := orders.get()) is not None:
+            self._busy = True
+            try:
                 answer = json.dumps(self.obey(json.loads(line))).encode()
-                control.sendall(answer + b"\n")
+            finally:
+                self._busy = False
+            control.sendall(answer + b"\n")
+
+    def _read(self, control: socket.socket, orders: queue.SimpleQueue[bytes | None]) -> None:
+        with control, control.makefile("rb") as lines:
+            try:
+                for line in lines:
+                    orders.put(line)
+            except OSError:
+                pass  # it hung up without a word
+        if self._busy:  # an idle swarm would otherwise idle on for ten minutes
+            self._interrupt()
+        orders.put(None)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

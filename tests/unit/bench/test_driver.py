@@ -54,6 +54,32 @@ def test_it_serves_until_the_other_side_hangs_up(here: Here) -> None:
     assert not thread.is_alive()
 
 
+def test_an_order_whose_giver_is_gone_is_interrupted(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone, interrupted = threading.Event(), threading.Event()
+
+    def start(self: Here) -> None:
+        gone.set()
+        assert interrupted.wait(10)
+
+    monkeypatch.setattr(type(here), "start", start)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        thread = threading.Thread(target=_until_broken, args=(Driver(here, interrupted.set), theirs))
+        thread.start()
+        ours.sendall(b'{"op": "start"}\n')
+        assert gone.wait(10)
+        ours.close()
+        thread.join(10)
+    assert interrupted.is_set() and not thread.is_alive()
+
+
+def _until_broken(driven: Driver, control: socket.socket) -> None:
+    try:
+        driven.serve(control)
+    except ConnectionError:
+        pass  # the answer finds nobody
+
+
 def test_the_process_stops_its_system_when_it_is_interrupted(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     handlers: dict[Any, Any] = {}
     monkeypatch.setattr(driver.signal, "signal", handlers.__setitem__)
