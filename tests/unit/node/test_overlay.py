@@ -18,12 +18,13 @@ from p2pcpn.config import Config
 from p2pcpn.errors import PeerError, StoreError, Unreachable
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.net.session import BAD_MESSAGE
-from p2pcpn.node.overlay import Faults, Overlay
+from p2pcpn.node.overlay import AT_ONCE, Faults, Overlay
 from p2pcpn.protocol import events
 from p2pcpn.protocol.dht import BootstrapFailed, Joined
 from p2pcpn.protocol.records import record_key
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.addresses import contact
+from tests.unit.protocol.leased import Made
 
 Start = Callable[..., Awaitable[Overlay]]
 OWNER = Keypair(b"\3" * 32)
@@ -113,6 +114,20 @@ async def test_what_a_message_breaks_costs_that_message_alone(peer: Start, monke
     assert session is not None
     with pytest.raises(PeerError):
         first._message(session, b"\xc1")
+
+
+@pytest.mark.asyncio
+async def test_what_goes_to_the_machines_at_once_is_nothing_that_the_library_deals_with(
+    peer: Start, unwired: Any
+) -> None:
+    one = await peer()
+    made = Made()
+    made.segment(1)
+    messages = [
+        made.grant((0, 1)), m.Results(made.spec, b"", True), m.Settled(made.job, [(1, 0)]), m.Append(1, made.spec, b"")
+    ]  # fmt: skip
+    assert {type(message) for message in messages} == AT_ONCE
+    assert not any(one.library.take(unwired(OWNER), message) for message in messages)
 
 
 @pytest.mark.asyncio

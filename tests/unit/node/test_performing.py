@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from p2pcpn.errors import PeerError, StoreError, Unreachable
-from p2pcpn.identity.keys import Keypair
+from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.net.session import Session
 from p2pcpn.node.mishaps import Mishaps
 from p2pcpn.node.overlay import Overlay
@@ -20,6 +20,7 @@ from p2pcpn.node.performing import REFUSED, Performer
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
 from p2pcpn.protocol.effects import Write
+from p2pcpn.protocol.peer import ROUTED
 from p2pcpn.store.blobs import BlobStore
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
@@ -78,9 +79,8 @@ async def test_an_effect_that_fails_is_a_mishap_and_those_behind_it_are_performe
 @pytest.mark.asyncio
 async def test_every_effect_that_is_for_a_driver_is_performed(peer: Start) -> None:
     one = await peer()
-    machines_own = {fx.Send, fx.Tell, fx.TellBlob, fx.TellLog, fx.Spread, fx.Probe, fx.Publish, fx.Heard}
     effects = {getattr(fx, each.__name__) for each in fx.Effect.__subclasses__()}
-    assert set(one.performer._verbs) == effects - machines_own - {fx.Write}
+    assert set(one.performer._verbs) == effects - ROUTED - {fx.Write}
 
 
 # --- the network ---------------------------------------------------------------------------------------------------
@@ -113,13 +113,19 @@ async def test_a_blob_and_a_log_segment_are_sent_over_the_session(peer: Start) -
     two = await peer(one)
     await joined(one, two)
     heard: asyncio.Queue[Any] = asyncio.Queue()
-    take = two.library.take
+    take, received = two.library.take, two.peer.message_received
 
-    def noted(session: Session, message: m.Message) -> bool:
+    def taken(session: Session, message: m.Message) -> bool:
         heard.put_nowait(message)
         return take(session, message)
 
-    two.library.take = noted  # type: ignore[method-assign]
+    def noted(node: NodeId, message: m.Message, now: float) -> list[fx.Effect]:
+        if isinstance(message, m.Append):
+            heard.put_nowait(message)
+        return received(node, message, now)
+
+    two.library.take = taken  # type: ignore[method-assign]
+    two.peer.message_received = noted  # type: ignore[assignment, method-assign]
     header = signed(LogHeader(JOB, 0, one.id, 0, bytes(32), digest(b"body"), 1, [(0, 1)]), one.keypair)
     one.database.commit([Write("logs", (JOB, one.id, 0, 0), (pages.SIGNED.encode(header), b"body"))])
     one.database.drop_expired(0.0)  # waits for what was queued before
