@@ -11,6 +11,7 @@ import cloudpickle
 import pytest
 
 from p2pcpn import Executor, Swarm
+from p2pcpn.errors import UsageError
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -69,6 +70,43 @@ def test_large_values_come_back_as_what_they_were(executor: Executor) -> None:
     for value, future in [(value, executor.submit(echo, value)) for value in values]:
         found = future.result(60)
         assert type(found) is type(value) and found == value
+
+
+def test_a_scattered_value_is_sent_ahead_once_and_every_task_of_a_worker_has_the_same_object(
+    executor: Executor,
+) -> None:
+    def look(table: dict[str, Any], index: int) -> tuple[int, int, int]:
+        return table["data"][index], os.getpid(), id(table)
+
+    before, data = sent(executor), os.urandom(2 * MIB)
+    handle = executor.scatter({"data": data})
+    assert handle.size_bytes > 2 * MIB
+    futures = [executor.submit(look, handle, i) for i in range(200)]
+    found = [future.result(60) for future in futures]
+    assert [byte for byte, _, _ in found] == list(data[:200])
+    # A worker may load it once more after its first batch, which tells that it is wanted again.
+    assert len({(process, identity) for _, process, identity in found}) <= 2 * PEERS
+    assert [value for value, _, _ in executor.map(look, [handle] * 5, range(5))] == list(data[:5])
+    assert sent(executor) - before <= PEERS * handle.size_bytes + MIB
+
+
+def test_a_scattered_value_belongs_to_its_executor(executor: Executor, swarm: Swarm) -> None:
+    handle = executor.scatter([1, 2, 3])
+    assert executor.submit(sum, handle).result(60) == 6
+    with swarm.executor() as other, pytest.raises(UsageError, match="executor"):
+        other.submit(sum, handle).result(60)
+    with pytest.raises(UsageError, match="argument"):
+        executor.submit(lambda: handle).result(60)
+    executor.shutdown()
+    with pytest.raises(RuntimeError):
+        executor.scatter(1)
+
+
+def test_a_value_as_large_as_many_messages_comes_and_goes(executor: Executor) -> None:
+    data = os.urandom(40 * MIB)
+    future = executor.submit(echo, data)
+    assert executor.submit(len, "beside it").result(60) == 9
+    assert future.result(120) == data
 
 
 def test_arrays_are_writable_and_every_task_has_its_own() -> None:

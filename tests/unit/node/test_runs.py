@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from p2pcpn.errors import StoreError, UsageError
 from p2pcpn.node import runs as module
 from p2pcpn.node.runs import Runs
 from p2pcpn.protocol.effects import CutRun, Run, StopRun
+from p2pcpn.protocol.receipts import sealed
 from p2pcpn.runtime.function import Batch, Died, Finished, GroupKey, Output
 from p2pcpn.runtime.function.link import Assignment
 from p2pcpn.runtime.function.sharing import SharedFile, SharedFiles
@@ -93,6 +95,8 @@ class Runtime:
 
 class Worker:
     """The worker machine, as far as runs go: every call is an effect."""
+
+    turns = SimpleNamespace(batches={4: SimpleNamespace(lease=SimpleNamespace(digest_key=b"\4" * 32))})
 
     def __getattr__(self, name: str) -> Any:
         return lambda *arguments: [(name, *arguments)]
@@ -310,12 +314,12 @@ async def test_large_buffers_are_opened_in_a_thread_once_for_all_batches(monkeyp
     monkeypatch.setattr(module, "OPENED_AT_ONCE_BYTES", 10)
     opened: list[str] = []
 
-    def unseal(key: bytes, nonce: int, data: bytes) -> bytes:
+    def unseal_into(key: bytes, nonce: int, data: bytes, out: memoryview) -> None:
         opened.append(threading.current_thread().name)
-        return real(key, nonce, data)
+        real(key, nonce, data, out)
 
-    real = module.unseal
-    monkeypatch.setattr(module, "unseal", unseal)
+    real = module.unseal_into
+    monkeypatch.setattr(module, "unseal_into", unseal_into)
     bench = Bench()
     large = bench.shelf.keep(b"large")
     for number in (4, 5):
@@ -341,3 +345,26 @@ async def test_a_large_buffer_that_cannot_be_had_is_a_refusal(monkeypatch: pytes
     bench.runs.start(run(parts=((large,), ())))
     await bench.settle()
     assert [each[0] for each in bench.performed] == ["refused"] and len(bench.runtime.files) == 0
+
+
+@pytest.mark.asyncio
+async def test_a_large_result_is_sealed_in_a_thread_and_told_of_before_what_came_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "SEALED_AT_ONCE_BYTES", 10)
+    bench, large = Bench(), b"large result"
+    bench.runs.event(Finished(4, 0, b"\0\0", [b"small", large], bytes(32), [0.5, 0.5], []))
+    bench.runs.event(Output(4, 2, 1, b"text"))
+    bench.runs.event(Finished(4, 2, b"\0", [large], bytes(16), [0.5], []))
+    bench.runs.event(Died(4, 3, 9, None))
+    bench.runs.event(Output(5, 0, 1, b"another batch's"))
+    bench.runs.event(Finished(77, 0, b"\0", [large], bytes(16), [0.5], []))  # of a batch that is over
+    await bench.settle()
+    blob = sealed(b"\4" * 32, large)
+    assert bench.performed == [
+        ("printed", 5, 0, 1, b"another batch's"),
+        ("ran", 4, 0, b"\0\0", [b"small", blob], bytes(32), 1.0, NOW, []),
+        ("printed", 4, 2, 1, b"text"),
+        ("ran", 4, 2, b"\0", [blob], bytes(16), 0.5, NOW, []),
+        ("died", 4, 3, 9, None, NOW),
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from p2pcpn import limits
 from p2pcpn.protocol import effects as fx
-from p2pcpn.protocol.receipts import CUT, note, outputs, taken_prints
+from p2pcpn.protocol.receipts import CUT, note, outputs, sealed, taken_prints
 from p2pcpn.protocol.turns import Batch
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
@@ -43,6 +43,18 @@ def test_a_value_that_just_fits_stands_inline_beside_a_large_one() -> None:
     effects = bench.ran(2, 3, values=[b"small", LARGE, LARGE[:-1]])
     opened = made.open(told(effects, m.Results)[0])
     assert [type(value) for value in opened.values] == [bytes, BlobRef, bytes]
+
+
+def test_a_value_that_was_sealed_elsewhere_is_as_good_as_one_that_is_sealed_here() -> None:
+    found = []
+    for value in (LARGE, sealed(Made().keys.digests, LARGE)):
+        bench = Bench(slots=1)
+        made = bench.know(Made(), 1)
+        bench.take(made, (0, 1), slots=1)
+        effects = bench.worker.ran(1, 0, b"\0", [value], bytes(16), 0.001, bench.now)
+        kept = next(effect for effect in effects if isinstance(effect, fx.KeepBlob))
+        found.append((kept.digest, kept.data, made.open(told(bench.do(effects), m.Results)[0]).receipt.digests))
+    assert found[0] == found[1]
 
 
 def test_equal_results_of_two_workers_make_equal_digests_and_blobs() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from p2pcpn import limits
 from p2pcpn.protocol.effects import Tell, TellBlob, Turn
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.statements import BlobRef, Handover, Segment, read, signed
@@ -89,3 +92,28 @@ def test_who_grants_by_a_handover_shows_it() -> None:
     worker = table.worker(10)
     assert [type(message) for message in worker.said] == [m.Introduce, m.Take, m.Extend, m.Grant]
     assert worker.of(m.Take) == [m.Take(0, handover)]
+
+
+def blobs_sent(table: Table, worker: Worker) -> list[bytes]:
+    return [effect.digest for effect in table.effects if isinstance(effect, TellBlob) and effect.to == worker.contact]
+
+
+def test_what_was_placed_goes_to_who_takes_part_and_to_who_comes_later_each_once() -> None:
+    table = Table()
+    table.extend(3)
+    early = table.worker(10, slots=1)
+    table.act(lambda grantor, _: grantor.place([BLOB]))
+    assert blobs_sent(table, early) == [BLOB]
+    table.act(lambda grantor, _: grantor.place([BLOB]))
+    table.extend(3, blobs=[[BLOB]])
+    late = table.worker(11, slots=3)
+    assert blobs_sent(table, early) == blobs_sent(table, late) == [BLOB]
+
+
+def test_of_what_was_placed_the_oldest_is_not_sent_ahead_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PLACED_MAX", 2)
+    table = Table()
+    for number in (1, 2, 1, 3):
+        table.act(lambda grantor, _, name=bytes([number]) * 32: grantor.place([name]))
+    table.extend(1)
+    assert blobs_sent(table, table.worker(10)) == [bytes([1]) * 32, bytes([3]) * 32]

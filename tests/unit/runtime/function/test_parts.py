@@ -100,6 +100,25 @@ def test_a_scattered_value_is_loaded_once_and_its_buffers_are_read_only(files: F
     assert bytes(one[0]) == DATA, "what a task still holds stays"
 
 
+def test_a_scattered_value_goes_with_its_buffers(files: Files) -> None:
+    give(files, 2, pickle.dumps([pickle.PickleBuffer(bytearray(1))], 5, buffer_callback=lambda _: False))
+    give(files, 3, DATA[::-1])
+    packed = pickled(parts.as_scattered, b"x", bytearray(1))
+    one = files.loads(packed, [2, 3])
+    files.forget([3])  # the memory of a value that is kept must not outlive what is counted of it
+    give(files, 3, DATA)
+    again = files.loads(packed, [2, 3])
+    assert again is not one and bytes(again[0]) == DATA and bytes(one[0]) == DATA[::-1]
+    files.forget([2, 3])
+
+
+def test_a_scattered_value_that_came_through_the_socket_is_every_tasks_own(files: Files) -> None:
+    head = pickle.dumps({"a": [1]}, 5)
+    packed = pickled(parts.as_scattered, b"x")
+    one = files.loads(packed, [head])
+    assert one == {"a": [1]} and files.loads(packed, [head]) is not one
+
+
 def test_a_scattered_value_that_a_function_closed_over_says_so_when_it_is_loaded() -> None:
     with pytest.raises(TypeError, match="argument"):
         parts.as_scattered(b"a scattered value is an argument: a function cannot close over it")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from p2pcpn.runtime.function import sharing
-from p2pcpn.runtime.function.sharing import SharedFile, SharedFiles, filled
+from p2pcpn.runtime.function.sharing import SharedFile, SharedFiles, filled, filled_by
 
 OWNER = b"o" * 20
 
@@ -135,3 +135,27 @@ def test_what_was_shared_before_is_remembered_within_a_bound(bench: Bench, monke
         bench.files.use((made,))
         bench.files.release((made,))
     assert [bench.make(number).repeated for number in (1, 2)] == [False, True]
+
+
+def test_a_file_may_be_filled_in_place() -> None:
+    def fill(view: memoryview) -> None:
+        view[:] = b"data"
+
+    descriptor = filled_by(4, fill)
+    assert descriptor is not None
+    with pytest.raises(OSError):
+        os.pwrite(descriptor, b"D", 0)
+    assert os.pread(descriptor, 9, 0) == b"data"
+    os.close(descriptor)
+
+
+def test_what_cannot_be_filled_raises_and_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: memoryview) -> None:
+        raise ValueError
+
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    with pytest.raises(ValueError):
+        filled_by(4, fail)
+    monkeypatch.setattr(os, "ftruncate", lambda *_: (_ for _ in ()).throw(OSError(28, "no space")))
+    assert filled_by(4, fail) is None
+    assert not before or len(os.listdir("/proc/self/fd")) == before
