@@ -14,7 +14,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from p2pcpn import limits
@@ -31,6 +30,7 @@ from p2pcpn.client.maps import Chunk, Map
 from p2pcpn.client.opening import Opened, open_job
 from p2pcpn.client.options import Options
 from p2pcpn.client.pickling import Functions, without_frames
+from p2pcpn.client.progress import Progress
 from p2pcpn.client.room import Room
 from p2pcpn.client.scattering import Scattered, keep
 from p2pcpn.client.stalling import Stalling
@@ -54,19 +54,6 @@ log = logging.getLogger("p2pcpn.client")
 CATCH_UP_S = 0.01
 # How soon to look again what the iterables of a map have given that are slow to give a whole block.
 SLOW_S = 0.005
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far a job is, for progress bars: ``replicated`` tasks lie on ``copies`` peers of the ``wanted``."""
-
-    total: int = 0
-    delivered: int = 0
-    failed: int = 0
-    replicated: int = 0
-    copies: int = 0
-    wanted: int = 0
-    done: bool = False
 
 
 class Submission:
@@ -110,8 +97,6 @@ class Submission:
         self._cutter = Cutter(owner, self.job, self.keys, self._keep_blob)
         self._closed = False
         self._idle = asyncio.Event()
-        self._kept: events.Kept | None = None
-        self._changed = asyncio.Event()
         self._pointer: asyncio.Task[Any] | None = None
 
     # --- opening ---------------------------------------------------------------------------------------------------
@@ -333,7 +318,7 @@ class Submission:
         if self._waiting or (self._maps and self.overlay.congested):
             self._again(CATCH_UP_S)
         else:
-            self._changed.set()
+            self.progress.changed()
         if cancelled:
             self._cancel_now(cancelled)
         if self._maps:
@@ -398,13 +383,8 @@ class Submission:
         elif isinstance(event, events.Stalled):
             self.stalled = dict(event.reasons)
             self._say_stalled(self.stalled)
-        elif isinstance(event, events.Kept):
-            self._kept = event
-            self._changed.set()
-        elif isinstance(event, events.Replicated):
-            self.progress.replicated, self.progress.copies = event.replicated, event.copies
-            self.progress.done = event.done
-            self._changed.set()
+        elif isinstance(event, events.Kept | events.Replicated):
+            self.progress.note(event)
 
     def _say_stalled(self, reasons: Mapping[bytes, str]) -> None:
         for peer, why in self._stalling.news(reasons, time.monotonic()):
@@ -527,14 +507,14 @@ class Submission:
         """State the total; the job is over when everything has ended."""
         self.refuse_more()
         self._flush()
-        await self._until(lambda: not self._waiting, None)
+        await self.progress.reach(lambda: not self._waiting, None)
         total, now = self._cutter.first, self.overlay.loop.time()
         statement = signed(Close(self.job, total, self._cutter.last), self.owner)
         self._act(lambda grantor: grantor.close(statement, total, now))
 
     async def replicated(self, wait_s: float) -> bool:
         """Wait until every settlement lies on enough holders; false when that took too long."""
-        return await self._until(lambda: self.progress.done, wait_s)
+        return await self.progress.reach(lambda: self.progress.done, wait_s)
 
     async def kept(self, wait_s: float) -> int:
         """Wait until spec and all tasks lie on as many stewards as the job wants replicas (or on all there are), and
@@ -543,28 +523,11 @@ class Submission:
         Returns on how many they lie. Raises :class:`Unreachable` when that took too long.
         """
         end = self.overlay.loop.time() + wait_s
-
-        def enough() -> bool:
-            kept = self._kept
-            if kept is None or kept.tasks < self._cutter.first:
-                return False
-            return kept.whole >= min(self.options.replicas, kept.stewards) and kept.stewards > 0
-
-        if not await self._until(enough, wait_s) or self._kept is None:
+        if not await self.progress.reach(lambda: self.progress.is_kept, wait_s) or self.progress.kept is None:
             raise Unreachable("the stewards did not acknowledge the job in time; nothing is promised")
         if self._pointer is not None:
             await asyncio.wait([self._pointer], timeout=end - self.overlay.loop.time())
-        return self._kept.whole
-
-    async def _until(self, reached: Callable[[], bool], wait_s: float | None) -> bool:
-        try:
-            async with asyncio.timeout(wait_s):
-                while not reached():
-                    self._changed.clear()
-                    await self._changed.wait()
-        except TimeoutError:
-            return reached()
-        return True
+        return self.progress.kept.whole
 
     async def hand_over(self, wait_s: float = 10.0) -> bytes:
         """Make a steward the grantor; returns its node key once it has said yes. Raises :class:`Unreachable`."""
