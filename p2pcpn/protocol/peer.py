@@ -47,13 +47,13 @@ from p2pcpn.protocol.effects import (
 from p2pcpn.protocol.explaining import Explaining
 from p2pcpn.protocol.gossip import Gossip, Rumor
 from p2pcpn.protocol.grantor import UNKNOWN, UNWANTED, Grantor
+from p2pcpn.protocol.hearing import Hearing
 from p2pcpn.protocol.jobs import Jobs
 from p2pcpn.protocol.lines import Lines
 from p2pcpn.protocol.membership import Alive, Dead, Left, Membership, Suspected, Verdict
 from p2pcpn.protocol.neighbourhood import Neighbourhood
 from p2pcpn.protocol.offers import Capacity, Offers
 from p2pcpn.protocol.pairs import PairFailed, PairMade, Pairs
-from p2pcpn.protocol.proving import Proving, together
 from p2pcpn.protocol.requests import Requests
 from p2pcpn.protocol.roundtrip import RoundTrips
 from p2pcpn.protocol.setup import Setup
@@ -74,7 +74,6 @@ from p2pcpn.wire.statements import (
     Receipt,
     Record,
     Role,
-    Segment,
     Signed,
     Statement,
     opened,
@@ -131,7 +130,6 @@ class Peer:
             me=me, contact=lambda: self.contact, boot=setup.boot, rules=setup.rules, capacity=self._capacity,
             rtt_s=self.rtt_s, rng=rng,
         )  # fmt: skip
-        self.proving = Proving()
         self.steward = Steward(me=me, storing=self.storing, wall=wall, granting=self.counts)
         self.jobs = Jobs(
             me=me, contact=lambda: self.contact, rules=setup.rules, storing=self.storing, request=self.next_request,
@@ -144,6 +142,7 @@ class Peer:
         self.explaining = Explaining(me, self.requests, self.offers.explain)
         self.counters: Counter[str] = Counter()
         self._bad: Counter[NodeId] = Counter()
+        self.hearing = Hearing(self.worker, self.steward, self._refused, self.counters)
         self._request = 0
         self._seqs: dict[bytes, int] = {}
 
@@ -195,35 +194,6 @@ class Peer:
             return [Hangup(node, str(error)[: limits.REASON_CHARS_MAX])]
         return []
 
-    def _extended(self, contact: Contact, key: bytes, message: m.Extend, now: float) -> list[Effect]:
-        """Tasks: at once for the worker; the copy that a steward keeps can wait until nobody does."""
-        job = read(message.segment, Segment).job
-        known = self.worker.works.get(job) or self.steward.jobs.get(job)
-        if known is None or known.authority.spec.grantor != key:
-            self.worker.extended(message, believed=False)
-            return self.steward.extended(contact, message) if message.keep else []
-        self.worker.extended(message, believed=True)
-        self.proving.put_off(contact, message, now)
-        return self._prove(now)
-
-    def _prove(self, now: float, *, early: bool = False) -> list[Effect]:
-        """Prove what was believed long enough (``early``: at all), and keep it where this peer is to keep it."""
-        right, wrong = self.proving.due(float("inf") if early else now)
-        effects: list[Effect] = []
-        for sender, message in right:
-            if message.keep:
-                try:
-                    effects += self.steward.extended(sender, message)
-                except PeerError as error:
-                    effects += self._refused(NodeId(sender.id), message, error)
-        effects = together(effects)
-        for sender, message, why in wrong:
-            node = NodeId(sender.id)
-            self.counters["disproved Extend"] += 1
-            effects += self.worker.condemn(read(message.segment, Segment).job, node, now)
-            effects.append(Hangup(node, str(why)[: limits.REASON_CHARS_MAX]))
-        return effects
-
     def _dispatch(self, contact: Contact, key: bytes, message: m.Message, now: float) -> list[Effect]:
         match message:
             case m.Results():
@@ -240,7 +210,7 @@ class Peer:
             case m.Answer():
                 return [e for g in list(self.grantors.values()) for e in g.answered(NodeId(contact.id), message, now)]
             case m.Extend():
-                return self._extended(contact, key, message, now)
+                return self.hearing.extended(contact, key, message, now)
             case m.Introduce():
                 effects = self.worker.introduced(contact, key, message.spec, now)
                 return effects + (self.steward.introduced(contact, message) if message.keep else [])
@@ -308,7 +278,7 @@ class Peer:
         self.worker.taken(contact, key, message.handover, job)
         if message.request == 0:
             return []
-        kept = self._prove(now, early=True)  # what was said before
+        kept = self.hearing.prove(now, early=True)  # what was said before
         try:
             mine, effects = self.steward.taken(contact, message, job)
         except PeerError as error:
@@ -597,7 +567,7 @@ class Peer:
         times = [
             self.pairs.deadline(), self.dht.deadline(), self.membership.deadline(), self.gossip.deadline(),
             self.neighbourhood.deadline(), self.requests.deadline(), self.offers.deadline(), self.worker.deadline(),
-            self.announcement.deadline(), self.proving.deadline(), self.jobs.deadline(),
+            self.announcement.deadline(), self.hearing.deadline(), self.jobs.deadline(),
         ]  # fmt: skip
         return min((time for time in times if time is not None), default=None)
 
@@ -612,7 +582,7 @@ class Peer:
         effects += self.explaining.told(self.requests.expire(now))
         effects += self.offers.expire(now)
         effects += self.worker.expire(now)
-        effects += self._prove(now)
+        effects += self.hearing.prove(now)
         effects += self.jobs.expire(now)
         effects += self._announced(self.announcement.expire(now))
         return self.perform(effects, now)

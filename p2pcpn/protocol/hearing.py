@@ -1,0 +1,63 @@
+"""Hearing: tasks that are said reach the worker at once, and the steward's copy when they are proved."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from p2pcpn import limits
+from p2pcpn.errors import PeerError
+from p2pcpn.identity.keys import NodeId
+from p2pcpn.protocol.effects import Effect, Hangup
+from p2pcpn.protocol.proving import Proving, together
+from p2pcpn.protocol.steward import Steward
+from p2pcpn.protocol.worker import Worker
+from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.messages import Extend
+from p2pcpn.wire.statements import Segment, read
+
+Refused = Callable[[NodeId, Extend, PeerError], list[Effect]]
+
+
+class Hearing:
+    """See the module. ``refused`` counts a message that cannot be right, against whoever said it."""
+
+    def __init__(self, worker: Worker, steward: Steward, refused: Refused, counters: Counter[str]) -> None:
+        self._worker = worker
+        self._steward = steward
+        self._refused = refused
+        self._counters = counters
+        self._proving = Proving()
+
+    def extended(self, contact: Contact, key: bytes, message: Extend, now: float) -> list[Effect]:
+        """A segment. Raises :class:`PeerError` for one that is not the owner's, unless the owner's own node says it."""
+        job = read(message.segment, Segment).job
+        known = self._worker.works.get(job) or self._steward.jobs.get(job)
+        if known is None or known.authority.spec.grantor != key:
+            self._worker.extended(message, believed=False)
+            return self._steward.extended(contact, message) if message.keep else []
+        self._worker.extended(message, believed=True)
+        self._proving.put_off(contact, message, now)
+        return self.prove(now)
+
+    def prove(self, now: float, *, early: bool = False) -> list[Effect]:
+        """Prove what was believed long enough (``early``: at all), and keep it where this peer is to keep it."""
+        right, wrong = self._proving.due(float("inf") if early else now)
+        effects: list[Effect] = []
+        for sender, message in right:
+            if message.keep:
+                try:
+                    effects += self._steward.extended(sender, message)
+                except PeerError as error:
+                    effects += self._refused(NodeId(sender.id), message, error)
+        effects = together(effects)
+        for sender, message, why in wrong:
+            node = NodeId(sender.id)
+            self._counters["disproved Extend"] += 1
+            effects += self._worker.condemn(read(message.segment, Segment).job, node, now)
+            effects.append(Hangup(node, str(why)[: limits.REASON_CHARS_MAX]))
+        return effects
+
+    def deadline(self) -> float | None:
+        """When :meth:`prove` is due."""
+        return self._proving.deadline()
