@@ -16,9 +16,11 @@ from p2pcpn.bench.systems import OURS
 
 T = TypeVar("T")
 Numbers = dict[str, Any]
-# Two warm-ups: the first finds how fast a system is, roughly; the second, longer one lets it get there.
+# A warm-up of so many tasks, then of more, until it is half a round: what a system needs once, or waits for at the end
+# of a job, would make a short warm-up look slow.
 WARM_TASKS = 300
-WARM_SHARE = 0.25
+WARM_TRIES = 6
+WARM_GROWTH = 10
 
 
 class Asked(Protocol):
@@ -107,17 +109,28 @@ class Bench:
         return found
 
     def _count(self, system: str, load: str, round_s: float, least: int, most: int, arguments: Numbers) -> int:
-        count = min(WARM_TASKS, most)
-        for share in (WARM_SHARE, 1.0):
-            seconds = self.stage.ask(system, load, count=count, **arguments)["seconds"]
-            count = max(least, min(most, round(count / seconds * round_s * share)))
-        return count
+        def seconds_of(count: int) -> float:
+            return float(self.stage.ask(system, load, count=count, **arguments)["seconds"])
+
+        return fitting(seconds_of, round_s, WARM_TASKS, least, most)
 
     def figure(
         self, name: str, title: str, unit: str, values: Mapping[str, Sequence[float]], *, more: bool = True
     ) -> None:
         """Note a figure."""
         self.outcome.figures.append(Figure(name, title, unit, values, more))
+
+
+def fitting(seconds_of: Callable[[int], float], round_s: float, first: int, least: int, most: int) -> int:
+    """How many tasks take ``round_s``, from ``least`` to ``most``, found by trying ``first`` of them, then more."""
+    count = fits = min(first, most)
+    for _ in range(WARM_TRIES):
+        seconds = seconds_of(count)
+        fits = max(least, min(most, round(count / seconds * round_s)))
+        if seconds >= round_s / 2 or fits <= count:
+            break
+        count = min(fits, count * WARM_GROWTH)
+    return fits
 
 
 def column(found: dict[str, list[Numbers]], key: str, factor: float = 1.0) -> dict[str, Sequence[float]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from p2pcpn.bench.bench import Bench, Numbers, column
+from p2pcpn.bench.bench import Bench, Numbers, column, fitting
 from p2pcpn.bench.granularity import metg_s
 from p2pcpn.bench.systems.system import WORKERS
 
@@ -74,12 +74,13 @@ def _turns(bench: Bench, task_s: float, counts: dict[str, int], cpu: bool, round
 
 def _fitting(bench: Bench, system: str, task_s: float, cpu: bool) -> int:
     """How many tasks of a length take a system one round; finding out is its warm-up."""
+
+    def seconds_of(count: int) -> float:
+        return float(_burn(bench, system, task_s, count, cpu)["seconds"])
+
     round_s = bench.scale.metg_round_s
-    count = max(TASKS_MIN, min(200, round(round_s * WORKERS / task_s / 4)))
-    for share in (0.25, 1.0):
-        seconds = _burn(bench, system, task_s, count, cpu)["seconds"]
-        count = max(TASKS_MIN, min(TASKS_MAX, round(count / seconds * round_s * share)))
-    return count
+    first = max(TASKS_MIN, min(200, round(round_s * WORKERS / task_s / 4)))
+    return fitting(seconds_of, round_s, first, TASKS_MIN, TASKS_MAX)
 
 
 def _burn(bench: Bench, system: str, task_s: float, count: int, cpu: bool) -> Numbers:

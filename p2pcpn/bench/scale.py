@@ -42,7 +42,7 @@ FULL: Final = Scale(
 )  # fmt: skip
 
 SHORT: Final = Scale(
-    name="short", rounds=3, round_s=0.6, tasks_min=200, tasks_max=30_000, map_items=200_000, whole=False,
+    name="short", rounds=3, round_s=0.6, tasks_min=200, tasks_max=30_000, map_items=1_000_000, whole=False,
     trips=150, blobs=24, burn_s=(1e-2,), burn_round_s=0.8,
     metg_s=(3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2), metg_round_s=0.3, metg_rounds=1,
     queued=5_000, firsts=3, startups=((2, 3), (8, 1)),

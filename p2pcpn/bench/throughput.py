@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from p2pcpn.bench import usage
-from p2pcpn.bench.bench import Bench, Numbers, column
+from p2pcpn.bench.bench import Bench, Numbers, column, fitting
 from p2pcpn.bench.figures import MB
 from p2pcpn.bench.stage import DriverFailed
 from p2pcpn.bench.systems import OURS
@@ -65,18 +65,20 @@ def _map_turns(bench: Bench, chunks: dict[str, int | None]) -> dict[str, list[Nu
     bench.systems = [system for system in every if system in chunks]
     counts: dict[str, int] = {}
     for system in list(bench.systems):
-        least, most = MAP_TRY, scale.map_items
-        count = MAP_TRY
-        for _ in range(2):
-            tried = bench.ask(system, "map", count=count, chunk=chunks[system])
-            if tried is None:
-                break
-            count = max(least, min(most, round(count / tried["seconds"] * scale.round_s)))
-        counts[system] = scale.map_items if system == OURS and scale.whole else count
+        count = bench.attempt(system, _map_count, bench, system, chunks[system])
+        if count is not None:
+            counts[system] = scale.map_items if system == OURS and scale.whole else count
     found = bench.turns("map", lambda system: {"count": counts[system], "chunk": chunks[system]}, "rate", "items/s")
     failed = set(bench.outcome.failed)
     bench.systems = [system for system in every if system not in failed]
     return found
+
+
+def _map_count(bench: Bench, system: str, chunk: int | None) -> int:
+    def seconds_of(count: int) -> float:
+        return float(bench.stage.ask(system, "map", count=count, chunk=chunk)["seconds"])
+
+    return fitting(seconds_of, bench.scale.round_s, MAP_TRY, MAP_TRY, bench.scale.map_items)
 
 
 def _memory(bench: Bench, chunks: dict[str, int | None]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from p2pcpn.bench.bench import Bench, column
+from p2pcpn.bench.bench import WARM_TRIES, Bench, column, fitting
 from p2pcpn.bench.stage import DriverFailed
 
 if TYPE_CHECKING:
@@ -58,6 +58,23 @@ def test_counts_fit_a_round_within_bounds(new_bench: NewBench, stage: Stage) -> 
     assert bench.counts("deliver", 1e-9, 5, 400) == {"p2pcpn": 5, "pool": 5, "ray": 5}
     stage.failing.add("ray")
     assert sorted(bench.counts("deliver", 1.0, 5, 400)) == ["p2pcpn", "pool"]
+
+
+def test_a_warm_up_grows_until_it_is_half_a_round() -> None:
+    tried: list[int] = []
+
+    def seconds_of(count: int) -> float:
+        tried.append(count)
+        return 0.1 + count / 10_000  # a wait at the end of whatever is done, and 10,000 tasks a second
+
+    assert fitting(seconds_of, 1.0, 300, 5, 100_000) == pytest.approx(9000, rel=0.15)
+    assert tried[0] == 300 and len(tried) < WARM_TRIES and tried == sorted(tried)
+
+
+def test_a_slow_system_is_warmed_up_once() -> None:
+    tried: list[int] = []
+    assert fitting(lambda count: tried.append(count) or count / 100, 1.0, 300, 5, 100_000) == 100  # type: ignore[func-returns-value]
+    assert tried == [300]
 
 
 def test_a_figure_is_noted(new_bench: NewBench) -> None:

@@ -46,4 +46,4 @@ def test_a_length_is_tried_with_as_many_tasks_as_fit_a_round(new_bench: NewBench
     bench.start()
     stage.asked.clear()
     assert burning._fitting(bench, "p2pcpn", 1e-6, False) == burning.TASKS_MAX
-    assert [words["count"] for _, _, words in stage.asked] == [200, 20_000]
+    assert [words["count"] for _, _, words in stage.asked] == [200, 2000, 20_000]
