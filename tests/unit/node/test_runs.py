@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +19,7 @@ from p2pcpn.protocol.receipts import sealed
 from p2pcpn.runtime.function import Batch, Died, Finished, GroupKey, Output
 from p2pcpn.runtime.function.link import Assignment
 from p2pcpn.runtime.function.sharing import SharedFile, SharedFiles
+from p2pcpn.wire import sealing
 from p2pcpn.wire.sealing import digest, seal
 from p2pcpn.wire.statements import BlobRef
 
@@ -62,7 +63,7 @@ class Runtime:
         self.batches: list[tuple[GroupKey, Batch]] = []
         self.bundles: dict[bytes, bytes] = {}
         self.at: dict[int, int] = {}
-        self.cancelled: list[tuple[int, tuple[int, ...]]] = []
+        self.cancelled: list[tuple[int, Iterable[int]]] = []
         self.killed: list[int] = []
         self.error: Exception | None = None
         self.files = SharedFiles(lambda file: None)
@@ -83,7 +84,7 @@ class Runtime:
     def running(self) -> dict[int, int]:
         return self.at
 
-    def cancel(self, batch: int, positions: tuple[int, ...]) -> None:
+    def cancel(self, batch: int, positions: Iterable[int]) -> None:
         self.cancelled.append((batch, positions))
 
     def cut(self, batch: int) -> int | None:
@@ -316,9 +317,8 @@ async def test_large_buffers_are_opened_in_a_thread_once_for_all_batches(monkeyp
 
     def unseal_into(key: bytes, nonce: int, data: bytes, out: memoryview) -> None:
         opened.append(threading.current_thread().name)
-        real(key, nonce, data, out)
+        sealing.unseal_into(key, nonce, data, out)
 
-    real = module.unseal_into
     monkeypatch.setattr(module, "unseal_into", unseal_into)
     bench = Bench()
     large = bench.shelf.keep(b"large")

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pcpn.errors import PeerError
+from p2pcpn.limits import TASK_RESULT_BYTES_MAX
 from p2pcpn.runtime.function import landing as module
 from p2pcpn.runtime.function.landing import Berth, Landing, Placed
 
@@ -116,7 +117,7 @@ def test_however_it_is_used_nothing_is_lost_or_mixed_up(steps: list[tuple[int, b
         ([b""], [(0, RING_AT + RING + 1, 2)]),
         ([b"", b""], [(0, RING_AT, 600), (1, RING_AT, 600)]),
         ([b"", b""], [(0, RING_AT + RING, 1), (1, RING_AT + RING, 1)]),
-        ([b""], [(0, RING_AT + RING, module.TASK_RESULT_BYTES_MAX + 1)]),
+        ([b""], [(0, RING_AT + RING, TASK_RESULT_BYTES_MAX + 1)]),
         ([b""], [(0, RING_AT + RING, 1 << 80)]),
         ([b""], [(0, 1 << 80, 5)]),
         ([b""], [(0, RING_AT, 700)]),
