@@ -13,7 +13,7 @@ from collections import deque
 
 from p2pcpn import limits
 
-HORIZON_S = 0.1
+HORIZON_S = 0.25
 # A task that took no measurable time still costs its hand-over; this bounds batches of no-ops.
 TASK_S_MIN = 20e-6
 # The median of five: two strays in a row are forgotten, three of a kind are believed.

@@ -18,7 +18,7 @@ def test_batches_follow_the_length_of_tasks() -> None:
     table.extend(*[256] * 16)
     worker = table.worker(10, slots=1)
     assert size(worker, 0) == 1
-    for number, held in enumerate((4, 16, 64, 101), 1):
+    for number, held in enumerate((4, 16, 64, 251), 1):
         worker.run(ran_s=0.001 * size(worker, number - 1))
         assert size(worker, number) == held
 

@@ -23,7 +23,7 @@ def test_a_peer_nobody_knows_gets_a_task_a_slot() -> None:
 
 
 def test_short_tasks_go_in_large_batches_and_long_ones_alone() -> None:
-    assert paced(2, *[(100, 100 * 0.001)] * 5).target == 2 * 101
+    assert paced(2, *[(100, 100 * 0.001)] * 5).target == 2 * 251
     assert paced(2, *[(1, 10.0)] * 5).target == 2
 
 
@@ -50,7 +50,7 @@ def test_one_long_task_among_short_ones_changes_nothing() -> None:
     before = pace.target
     pace.ran(1, 100.0, 1.0)
     pace.ran(1, 100.0, 1.0)
-    assert pace.target == before == 101
+    assert pace.target == before == 251
 
 
 @pytest.mark.parametrize(("before_s", "after_s"), [(0.001, 1.0), (1.0, 0.001)])
@@ -74,8 +74,8 @@ def test_long_tasks_wait_at_a_slot_only_where_the_way_is_long() -> None:
 
 def test_nothing_more_while_it_holds_more_than_half_of_its_target() -> None:
     pace = paced(1, *[(100, 0.1)] * 5)
-    assert pace.batch(51, 10_000, 1) == 0
-    assert pace.batch(50, 10_000, 1) == 51
+    assert pace.batch(126, 10_000, 1) == 0
+    assert pace.batch(125, 10_000, 1) == 126
 
 
 def test_at_the_tail_the_rest_is_shared_by_all_slots() -> None:
