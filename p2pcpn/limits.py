@@ -83,8 +83,11 @@ CLOCK_TOLERANCE_S: Final = 600.0
 HANDSHAKE_BYTES_MAX: Final = 512
 # Small messages share a frame up to here; 64 KiB are 640 messages of 100 bytes, sealed for 0.03 us each.
 FRAME_BATCH_BYTES: Final = 64 << 10
-# A large message is cut into parts of this size: sealing, sending and opening overlap, and a part fits the L2 cache.
-FRAME_PART_BYTES: Final = 256 << 10
+# A large message is cut into parts of this size: sealing, sending and opening overlap, and a part fits the L2 cache. A
+# part of a blob and what is said of it fit one.
+FRAME_PART_BYTES: Final = (256 << 10) + 1024
+# What is read from a session at a time, into memory that all sessions of a node share.
+SESSION_READ_BYTES: Final = 1 << 20
 # A message has at most 16 MiB / 16 KiB = 1,024 parts to remember.
 FRAME_PART_BYTES_MIN: Final = 16 << 10
 HALF_OPEN_MAX: Final = 64

@@ -38,7 +38,7 @@ async def bound_socket(host: str, port: int) -> socket.socket:
 class Acceptor:
     """Owns ``sock``, a bound stream socket, from the start to :meth:`close`."""
 
-    def __init__(self, sock: socket.socket, factory: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(self, sock: socket.socket, factory: Callable[[], asyncio.BaseProtocol]) -> None:
         self._sock = sock
         self._factory = factory
         self._loop = asyncio.get_running_loop()

@@ -44,7 +44,7 @@ def peer_address(transport: asyncio.BaseTransport) -> Address:
     return (str(name[0]), int(name[1])) if name else ("", 0)
 
 
-class HalfOpen(asyncio.Protocol):
+class HalfOpen(asyncio.BufferedProtocol):
     """Drives one :class:`Handshake` over one transport, then hands both to its owner."""
 
     transport: asyncio.Transport  # from connection_made on
@@ -65,6 +65,7 @@ class HalfOpen(asyncio.Protocol):
         self._message_1_wait_s = message_1_wait_s
         self._handshake_wait_s = handshake_wait_s
         self._timer: asyncio.TimerHandle | None = None
+        self._scratch = bytearray(limits.HANDSHAKE_BYTES_MAX)
         self._buffer = b""
         self._over = False
         self._made = False
@@ -85,7 +86,14 @@ class HalfOpen(asyncio.Protocol):
         else:
             self._timer = self._loop.call_later(self._message_1_wait_s, self._late)
 
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self._scratch
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(self._scratch[:nbytes]))
+
     def data_received(self, data: bytes) -> None:
+        """Bytes of the other side: the next messages of the handshake, and what follows the last."""
         self._buffer += data
         while not self._over:
             if len(self._buffer) < _LENGTH_BYTES:

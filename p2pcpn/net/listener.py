@@ -109,6 +109,7 @@ class SessionServer:
         self._counts: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
         self._stopping = False
+        self.scratch = memoryview(bytearray(limits.SESSION_READ_BYTES))
 
     @property
     def sessions(self) -> Iterable[Session]:

@@ -16,6 +16,7 @@ from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.wire.addresses import Address
+from p2pcpn.wire.codec import Buffer
 from p2pcpn.wire.frames import FrameReader, FrameWriter
 from p2pcpn.wire.handshake import Agreed
 
@@ -52,7 +53,13 @@ def remote_of(agreed: Agreed, address: Address) -> Remote:
 
 
 class SessionOwner(Protocol):
-    """What a session tells: its messages, its end, and the bytes of incomplete messages it keeps."""
+    """What a session tells: its messages, its end, and the bytes of incomplete messages it keeps.
+
+    ``scratch`` is where its sessions read to: what is there is dealt with before the next of them reads.
+    """
+
+    @property
+    def scratch(self) -> memoryview: ...
 
     def session_messages(self, session: Session, messages: list[bytes]) -> None: ...
     def session_writable(self, session: Session) -> None: ...
@@ -61,7 +68,7 @@ class SessionOwner(Protocol):
     def connection_gone(self, connection: asyncio.BaseProtocol) -> None: ...
 
 
-class Session(asyncio.Protocol):
+class Session(asyncio.BufferedProtocol):
     """An established session; the protocol of its transport from the moment the handshake is done.
 
     ``keep`` exempts it from being dropped for newer sessions: set it while work depends on it. ``dialed`` tells whether
@@ -173,7 +180,14 @@ class Session(asyncio.Protocol):
 
     # --- receiving -------------------------------------------------------------------------------------------------
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._owner.scratch
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(self._owner.scratch[:nbytes])
+
+    def data_received(self, data: Buffer) -> None:
+        """Bytes of the other side; the memory they are in may be overwritten afterwards."""
         if self.ended:
             return
         self.bytes_in += len(data)

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
-from p2pcpn.wire.codec import Codec
+from p2pcpn.wire.codec import Buffer, Codec
 from p2pcpn.wire.noise import TAG_BYTES, cipher_nonce
 
 WHOLE: Final = 0
@@ -125,22 +125,34 @@ class FrameReader:
         self._parts = []
         self._parts_bytes = 0
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """The messages that ``data`` completes, in order."""
+    def feed(self, data: Buffer) -> list[bytes]:
+        """The messages that ``data`` completes, in order. ``data`` may be overwritten afterwards."""
         messages: list[bytes] = []
-        if not self._buffer:  # the common case: frames are opened where they arrived, nothing is copied
-            used = self._open_frames(memoryview(data), messages)
-            if used < len(data):
-                self._buffer += memoryview(data)[used:]
-        else:
-            self._buffer += data
-            if len(self._buffer) < self._need:
-                return messages
-            with memoryview(self._buffer) as view:
-                used = self._open_frames(view, messages)
-            del self._buffer[:used]
+        with memoryview(data) as view:
+            at = self._complete(view, messages) if self._buffer else 0
+            if at < len(view):  # frames are opened where they arrived; what is left is copied
+                with view[at:] as rest:
+                    used = self._open_frames(rest, messages)
+                    if used < len(rest):
+                        self._buffer += rest[used:]
         self.messages += len(messages)
         return messages
+
+    def _complete(self, view: memoryview, messages: list[bytes]) -> int:
+        """Complete the frame that is in the buffer, and open it; how many bytes of ``view`` that took."""
+        at = 0
+        while len(self._buffer) < self._need:
+            end = at + self._need - len(self._buffer)
+            self._buffer += view[at:end]
+            at = min(end, len(view))
+            if len(self._buffer) < self._need:
+                return at
+            with memoryview(self._buffer) as held:  # of a header that became whole it sets what is needed
+                opened = self._open_frames(held, messages)
+            if opened:
+                self._buffer.clear()
+                break
+        return at
 
     def _open_frames(self, view: memoryview, messages: list[bytes]) -> int:
         """Open every whole frame in ``view``; how many bytes they took."""

@@ -115,6 +115,17 @@ def test_three_messages_make_a_session_of_both_ends() -> None:
     assert not a.transport.closed and not b.transport.closed
 
 
+def test_it_reads_no_more_than_a_message_at_a_time() -> None:
+    a, b = Side(ALICE, dialed=True), Side(BOB, dialed=False)
+    data = a.out()
+    memory = memoryview(b.connection.get_buffer(-1))
+    assert len(memory) == limits.HANDSHAKE_BYTES_MAX
+    memory[: len(data)] = data
+    b.connection.buffer_updated(len(data))
+    a.connection.data_received(b.out())
+    assert a.done
+
+
 def test_one_byte_at_a_time_is_enough_if_it_is_quick() -> None:
     a, b = Side(ALICE, dialed=True), Side(BOB, dialed=False)
     for receiver, sender in ((b, a), (a, b), (b, a)):

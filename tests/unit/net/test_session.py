@@ -231,6 +231,15 @@ def test_messages_are_delivered_as_they_complete() -> None:
     assert (counts["messages_in"], counts["frames_in"], counts["bytes_in"]) == (3, 2, len(data))
 
 
+def test_it_reads_into_the_memory_of_its_owner() -> None:
+    world = World()
+    world.owner.scratch = memoryview(bytearray(4096))
+    data = world.arrives(b"one", b"two")
+    world.session.get_buffer(-1)[: len(data)] = data
+    world.session.buffer_updated(len(data))
+    assert world.owner.messages == [[b"one", b"two"]]
+
+
 def test_the_wait_for_a_message_is_counted_from_its_first_byte() -> None:
     world = World()
     data = world.arrives(bytes(1000))

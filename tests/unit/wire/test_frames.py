@@ -44,6 +44,24 @@ def test_messages_arrive_in_order_however_the_stream_is_cut(messages: list[bytes
     assert read(sealed(*messages), step) == messages
 
 
+@given(st.lists(st.binary(max_size=300), max_size=20), st.integers(1, 400))
+def test_what_was_read_may_be_overwritten_at_once(messages: list[bytes], step: int) -> None:
+    reader, memory, data = FrameReader(KEY), bytearray(step), sealed(*messages)
+    found: list[bytes] = []
+    for at in range(0, len(data), step):
+        part = data[at : at + step]
+        memory[: len(part)] = part
+        found += reader.feed(memoryview(memory)[: len(part)])
+        memory[:] = b"\xff" * step
+    assert found == messages and reader.pending == 0
+
+
+def test_a_part_of_a_blob_and_what_is_said_of_it_fit_one_frame() -> None:
+    writer = FrameWriter(KEY)
+    writer.write([bytes(limits.BLOB_PART_BYTES + 200)])
+    assert writer.frames == 1
+
+
 def test_large_and_small_messages_keep_their_order() -> None:
     messages = [b"a", b"b", bytes(300_000), b"c", bytes(70_000), bytes(60_000), b"d", b""]
     assert read(sealed(*messages), step=65_536) == messages
