@@ -58,20 +58,32 @@ class Arguments:
         self._known: OrderedDict[bytes, Blob] = OrderedDict()  # by the digest of what they close
         self._known_bytes = 0
         self._same: OrderedDict[int, tuple[object, Blob]] = OrderedDict()
+        self._spare: list[_Buffers] = []
 
     def pack(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> bytes | Blob | Parted:
         """The pickle of ``(arguments, keywords)`` and what stands beside it. Raises whatever pickling raises, and
         :class:`UsageError` for more than can travel."""
-        for value in arguments:
+        plain = True
+        for value in (*arguments, *keywords.values()) if keywords else arguments:
             kind = type(value)
-            if kind not in _SMALL and (kind not in _LOADERS or len(value) >= PART_BYTES):
+            if kind not in _SMALL:
+                if kind not in _LOADERS:
+                    plain = False
+                elif len(value) >= PART_BYTES:
+                    return self._carefully(arguments, keywords)
+        if plain:
+            data = dumps((arguments, keywords))
+        else:
+            spare = self._spare  # as most calls find nothing to take out, what takes it is used again
+            buffers = spare.pop() if spare else _Buffers(self)
+            data = dumps((arguments, keywords), buffers)
+            if buffers or len(data) > PART_BYTES:
                 return self._carefully(arguments, keywords)
-        if keywords:
-            return self._carefully(arguments, keywords)
-        data = dumps((arguments, keywords))
+            spare.append(buffers)
         return data if len(data) <= limits.INLINE_BYTES_MAX else self._head(data)
 
     def _carefully(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> bytes | Blob | Parted:
+        """The same where something is large."""
         buffers = _Buffers(self)
         stand_ins: dict[int, _StandIn] = {}
         for value in (*arguments, *keywords.values()):
@@ -185,9 +197,9 @@ class _Buffers(list[memoryview]):
 
     __slots__ = ("_most", "_owner", "constants")
 
-    def __init__(self, owner: object, most: int = limits.TASK_PARTS_MAX) -> None:
+    def __init__(self, owner: object, most: int | None = None) -> None:
         self._owner = owner
-        self._most = most
+        self._most = limits.TASK_PARTS_MAX if most is None else most
         self.constants: dict[int, Any] = {}
 
     def __call__(self, buffer: PickleBuffer) -> bool:
