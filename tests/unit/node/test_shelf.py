@@ -173,6 +173,11 @@ async def test_a_blob_is_read_in_parts_from_memory_and_from_disk(shelf: Shelf, d
         assert reader.read(digest(b"abcdef"), 6, 3) == b""
         assert reader.read(digest(b"other"), 0, 3) is None
         assert reader.get(digest(b"other")) is None
+        assert await asyncio.to_thread(reader.reading(digest(b"abcdef"))) == b"abcdef"
+        assert reader.reading(digest(b"other"))() is None
+    disk.refuses = True
+    assert reopened(shelf, disk, database).reading(digest(b"abcdef"))() is None
+    disk.refuses = False
 
 
 @pytest.mark.asyncio

@@ -19,6 +19,7 @@ from p2pcpn.wire.sealing import (
     seal,
     swarm_proof,
     unseal,
+    unseal_into,
     unwrap,
     wrap,
 )  # fmt: skip
@@ -102,3 +103,13 @@ def test_a_swarm_proof_shows_the_key_and_is_empty_in_an_open_swarm() -> None:
 
 def test_a_job_id_follows_from_its_owner_and_spec() -> None:
     assert len({job_id(OWNER.public, b"spec"), job_id(STEWARD.public, b"spec"), job_id(OWNER.public, b"other")}) == 3
+
+
+def test_what_was_sealed_opens_in_place_too_or_not_at_all() -> None:
+    sealed = seal(JOB_KEY, 0, b"data")
+    out = bytearray(4)
+    unseal_into(JOB_KEY, 0, sealed, memoryview(out))
+    assert out == b"data"
+    for data, size in ((sealed[:-1] + b"?", 4), (sealed, 5), (sealed, 3), (b"short", 4)):
+        with pytest.raises(PeerError):
+            unseal_into(JOB_KEY, 0, data, memoryview(bytearray(size)))
