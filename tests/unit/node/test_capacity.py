@@ -32,8 +32,12 @@ class Said:
         self.adverts.append((advert, changed))
 
 
-def sampler(say: Any, roles: int = Role.COMPUTE | Role.STORAGE, **settings: Any) -> CapacitySampler:
-    return CapacitySampler(Config(**settings), contact=HERE, boot=7, roles=roles, slots=3, owner_pids=(1, 2), say=say)
+def sampler(
+    say: Any, roles: int = Role.COMPUTE | Role.STORAGE, *, busy: bool = True, **settings: Any
+) -> CapacitySampler:
+    return CapacitySampler(
+        Config(**settings), contact=HERE, boot=7, roles=roles, slots=3, owner_pids=(1, 2), say=say, busy=lambda: busy
+    )
 
 
 def sample(load: float = 0.0, free: int = 8 * GIB) -> machines.Sample:
@@ -82,7 +86,10 @@ async def test_a_client_offers_nothing_and_samples_nothing(monkeypatch: pytest.M
 
 
 @pytest.mark.asyncio
-async def test_the_rest_is_found_out_aside_and_then_sampled_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("busy", "then_s"), [(True, capacity.SAMPLE_S), (False, capacity.IDLE_SAMPLE_S)])
+async def test_the_rest_is_found_out_aside_and_then_sampled_for_ever_more_rarely_when_idle(
+    monkeypatch: pytest.MonkeyPatch, busy: bool, then_s: float
+) -> None:
     threads: set[str] = set()
     waits: list[float] = []
 
@@ -109,8 +116,8 @@ async def test_the_rest_is_found_out_aside_and_then_sampled_for_ever(monkeypatch
     monkeypatch.setattr(capacity.asyncio, "sleep", sleep)
     said = Said()
     with suppress(asyncio.CancelledError):
-        await sampler(said).run()
-    assert waits == [capacity.SAMPLE_S] * 4
+        await sampler(said, busy=busy).run()
+    assert waits == [capacity.SAMPLE_S, then_s, then_s, then_s]
     assert [advert.load for advert, _ in said.adverts] == [0.25, 0.5, 0.75]
     advert = said.adverts[0][0]
     assert (advert.cores, advert.machine, advert.packages) == (64, 99, ["numpy", "scipy"])

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from p2pcpn.protocol.announcement import ADVERT_AGAIN_S, ADVERT_TTL_S, ADVERT_WAIT_S, Announcement, Said
+from p2pcpn.protocol.announcement import (
+    ADVERT_AGAIN_S,
+    ADVERT_TTL_S,
+    ADVERT_WAIT_S,
+    ADVERT_WAIT_S_PER_PEER,
+    Announcement,
+    Said,
+)
 from p2pcpn.protocol.setup import Setup
 from p2pcpn.wire.statements import Advert, Role, opened
 from tests.unit.protocol.leased import ME, ME_AT, STRANGER_AT, rules
@@ -26,8 +33,10 @@ class Peer:
             keypair=ME, boot=3, contact=ME_AT, rules=rules(), slots=4, roles=Role.COMPUTE,
             network_group=lambda address: address,
         )  # fmt: skip
-        self.free, self.rtt_s = 4, 0.002
-        self.announcement = Announcement(setup, ME_AT, slots_free=lambda: self.free, rtt_s=lambda: self.rtt_s or None)
+        self.free, self.rtt_s, self.known = 4, 0.002, 3
+        self.announcement = Announcement(
+            setup, ME_AT, slots_free=lambda: self.free, rtt_s=lambda: self.rtt_s or None, known=lambda: self.known
+        )
 
     def say(self, now: float, load: float = 0.0, *, changed: bool) -> Said | None:
         """A sample comes."""
@@ -82,6 +91,28 @@ def test_changes_are_said_ten_seconds_after_the_first_of_them_and_once() -> None
     assert said is not None
     assert (said.advert.version, said.advert.load, said.now) == (2, 0.75, due)
     assert peer.announcement.expire(due) is None
+
+
+def test_where_many_are_known_each_tells_of_changes_more_rarely() -> None:
+    peer = Peer()
+    peer.say(0.0, changed=True)
+    peer.known = 100
+    peer.say(50.0, 0.5, changed=True)
+    assert peer.announcement.deadline() == 50.0 + 100 * ADVERT_WAIT_S_PER_PEER
+    peer.known = 10_000
+    peer.say(60.0, 0.6, changed=True)
+    assert peer.announcement.deadline() == 50.0 + 100 * ADVERT_WAIT_S_PER_PEER, "more peers put nothing off"
+    peer.known = 2
+    peer.say(70.0, 0.7, changed=True)
+    assert peer.announcement.deadline() == 70.0 + ADVERT_WAIT_S
+
+
+def test_however_many_are_known_an_advert_is_said_before_it_lapses() -> None:
+    peer = Peer()
+    peer.known = 100_000
+    peer.say(0.0, changed=True)
+    peer.say(10.0, 0.5, changed=True)
+    assert peer.announcement.deadline() == ADVERT_AGAIN_S
 
 
 def test_an_advert_is_said_again_long_before_it_lapses() -> None:
