@@ -91,9 +91,12 @@ def ideal_s(takes_s: list[float], slots: list[float]) -> float:
     return end
 
 
-def bound_s(takes_s: list[float], slots: list[float]) -> float:
-    """Graham's bound: no schedule that leaves no slot idle takes longer, in whatever order the tasks are."""
-    return sum(takes_s) / sum(1 / slowness for slowness in slots) + max(takes_s) * max(slots)
+def bound_s(takes_s: list[float], slots: list[float], slowest: float) -> float:
+    """Graham's bound: no schedule that leaves no slot idle takes longer, in whatever order the tasks are.
+
+    A slot as slow as ``slowest`` may join and take the last task.
+    """
+    return sum(takes_s) / sum(1 / slowness for slowness in slots) + max(takes_s) * slowest
 
 
 @dataclass(slots=True)
@@ -152,6 +155,8 @@ class Watch(Checker):
     def begin(self) -> None:
         """Measure anew, for jobs that open from now on."""
         self.idle_s = self.idle_s_max = 0.0
+        self._idle = self._unstarted = 0
+        self._at.clear()
         self._since.clear()
         self.jobs.clear()
 
@@ -248,13 +253,14 @@ class Play:
         each = max(1, TASKS_MAX // len(slots))
         lengths = self.populations[name](len(slots), each, Dice(self.seed).stream("lengths", name))
         ideal = ideal_s(lengths, slots)
-        bound = bound_s(lengths * (1 + beside), slots)
+        newcomer = self._host(len(world.hosts)) if joins else None
+        bound = bound_s(lengths * (1 + beside), slots, max(slots) if newcomer is None else max(SLOWNESS))
         before, self._ran = dict(world.trace.counts), []
         self.watch.begin()
         began = world.clock.now
         programs = [self._submit(host, name, lengths) for host in self.submitters[: 1 + beside]]
-        if joins:
-            world.clock.after(ideal / 3 + 0.1, partial(world.start, self._host(len(world.hosts))))
+        if newcomer is not None:
+            world.clock.after(ideal / 3 + 0.1, partial(world.start, newcomer))
         if not world.run(began + 10 * bound + 60.0, lambda: all(p.ended == len(p.deeds) for p in programs)):
             raise Violation(f"{name}: {programs[0].ended} of {len(lengths)} tasks have ended in ten times their time")
         found = Played(

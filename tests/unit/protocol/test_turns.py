@@ -123,6 +123,37 @@ def test_what_waits_is_dropped_only_under_its_grantors_leases() -> None:
     assert (work.queued, turns.queued, turns.queued_bytes) == (0, 0, 0)
 
 
+def test_what_is_recalled_is_taken_from_the_end_under_its_grantors_leases() -> None:
+    bench = Bench(slots=1)
+    made = bench.know(Made(), 8)
+    bench.take(made, (0, 4), slots=1)
+    bench.take(made, (4, 4), slots=1)
+    turns, work = bench.worker.turns, bench.worker.works[made.job]
+    assert turns.recall(work, 9, STRANGER.id) == []
+    assert [(p.first, len(p.arguments)) for p in work.queue] == [(1, 3), (4, 4)]
+    assert [(p.first, len(p.arguments)) for p in turns.recall(work, 5, GRANTOR.id)] == [(4, 4), (3, 1)]
+    assert [(p.first, len(p.arguments)) for p in work.queue] == [(1, 2)]
+    assert (work.queued, turns.queued) == (2, 2)
+
+
+def test_a_batch_that_is_cut_leaves_pieces_that_may_wait_again_but_for_what_was_revoked() -> None:
+    bench = Bench(slots=1)
+    made = bench.know(Made(), 40)
+    bench.take(made, (0, 40), slots=1)
+    bench.ran(1, ran_s=0.004)
+    turns, work = bench.worker.turns, bench.worker.works[made.job]
+    batch = turns.batches[2]
+    assert (batch.first, batch.count) == (1, 8)
+    batch.revoked.update((0, 3, 7))
+    pieces, revoked = turns.cut(batch, 2)
+    assert [(p.first, len(p.arguments)) for p in pieces] == [(3, 1), (5, 3)] and (batch.count, revoked) == (2, 2)
+    queued = turns.queued
+    turns.put_back(work, pieces[1])
+    assert work.queue[0] is pieces[1] and turns.queued == work.queued == queued + 3
+    turns.cut(batch, 0)
+    assert 2 not in turns.batches and work.running == 1
+
+
 def test_a_job_whose_queue_was_dropped_is_not_next() -> None:
     bench = Bench(slots=1)
     first, second = bench.know(Made(1), 4), bench.know(Made(2), 4)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from p2pcpn.errors import UsageError
-from p2pcpn.sim import names, run, scenarios
+from p2pcpn.sim import lengths, names, run, scenarios
 from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.scenarios import SCENARIOS, Play
 
@@ -29,6 +30,14 @@ def test_the_same_seed_gives_the_same_trace_and_another_another() -> None:
 def test_the_checker_finds_the_canary() -> None:
     report = run("quiet", peers=5, seed=1, canary=True)
     assert not report.ok and "task" in report.verdict
+
+
+def test_lengths_are_a_scenario_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lengths, "TASKS_MAX", 20)
+    some = {"1 s": lengths.POPULATIONS["1 s"]}
+    monkeypatch.setattr(lengths, "Play", partial(lengths.Play, populations=some, crowded=[]))
+    report = run("lengths", peers=2, seed=1)
+    assert report.ok and report.scenario == "lengths" and report.tasks == report.delivered > 10
 
 
 def test_what_cannot_be_played_is_refused() -> None:
