@@ -332,6 +332,11 @@ SHARED_FILES_MAX: Final = 256
 SHARED_SEEN_MAX: Final = 1024
 # Values that one worker keeps open or loaded between batches, beside those that its batch needs.
 WORKER_PARTS_BYTES_MAX: Final = 64 << 20
+# Memory in which one worker puts large results for its peer: eight of 1 MiB on their way. 64 workers are half a
+# gigabyte at the very worst; a worker whose results are small has none.
+LANDING_BYTES: Final = 8 << 20
+# Scattered values of one job that are sent ahead to a peer which joins it; older ones come with the first task.
+PLACED_MAX: Final = 1024
 
 # --- What a submitting program holds ---------------------------------------------------------------------------------
 # Pickled arguments of tasks that wait or run, and what each task keeps beside them: a future of 140 bytes, its place in
@@ -359,8 +364,3 @@ HELD_BYTES: Final = 64 << 20
 HELD_BYTES_MAX: Final = 128 << 20
 # A program's own node has no disk that outlives it: arguments and results of its tasks stay in memory up to here.
 VOLATILE_BYTES_MAX: Final = 256 << 20
-# Memory in which one worker puts large results for its peer: eight of 1 MiB on their way. 64 workers are half a gigabyte
-# at the very worst; a worker whose results are small has none.
-LANDING_BYTES: Final = 8 << 20
-# Scattered values of one job that are sent ahead to a peer which joins it; older ones come with the first task.
-PLACED_MAX: Final = 1024

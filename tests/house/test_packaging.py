@@ -34,6 +34,8 @@ def imported(text: str) -> set[str]:
             roots |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
             roots.add(node.module.partition(".")[0])
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "importorskip":
+            roots |= {str(word.value) for word in node.args if isinstance(word, ast.Constant)}
     ours = {"p2pcpn", "__future__", "tests", "conftest"}
     # A module that a test writes, bundles or pretends says so by its name.
     made = {root for root in roots if root.endswith("_of_a_test")}
