@@ -137,7 +137,10 @@ class Peer:
         )  # fmt: skip
         self.grantors = self.jobs.grantors
         self.announcement = Announcement(
-            setup, self.contact, slots_free=self._slots_free, rtt_s=self.roundtrips.median_s,
+            setup,
+            self.contact,
+            slots_free=self._slots_free,
+            rtt_s=self.roundtrips.median_s,
             known=self.directory.__len__,
         )
         self.explaining = Explaining(me, self.requests, self.offers.explain)

@@ -85,7 +85,7 @@ class Settled(msgspec.Struct, array_like=True, frozen=True, tag=6):
 
 
 class Return(msgspec.Struct, array_like=True, frozen=True, tag=7):
-    """Leased tasks given back unrun. ``code``: "declined", "missing", "late", "leaving", "recalled"; ``text`` says why."""
+    """Leased tasks given back unrun; ``code``: "declined", "missing", "late", "leaving", "recalled"; ``text``: why."""
 
     job: Id
     token: U63
