@@ -340,7 +340,7 @@ PLACED_MAX: Final = 1024
 
 # --- What a submitting program holds ---------------------------------------------------------------------------------
 # Pickled arguments of tasks that wait or run, and what each task keeps beside them: a future of 140 bytes, its place in
-# a table, a tuple and the pickle's own header (*measured* 319). 512 MiB are 1.5 million no-ops, or 5,000 of 100 KB.
+# a table, a tuple and the pickle's own header (*measured* 319). 512 MiB are 1.5 million no-ops, 5,000 of 100 KB.
 QUEUE_BYTES: Final = 512 << 20
 CALL_BYTES: Final = 320
 # Items of a map are taken in, and travel, in blocks of at most so many: 2,048 pickled integers are 10 KB.
