@@ -10,6 +10,7 @@ batch behind the task that runs: the worker reports what it meets behind that en
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import tempfile
@@ -20,6 +21,7 @@ _DISPATCH: Final = 0
 _POSITION: Final = 1
 _REVOKED: Final = 2
 END: Final = 3
+_SEALED: Final = "F_ADD_SEALS"
 # No end but the batch's own.
 _NONE: Final = (1 << 64) - 1
 
@@ -78,10 +80,13 @@ class Page:
 
 def shared_file() -> int:
     """A descriptor of one zeroed page, in memory where the system can, to be mapped by two processes."""
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("p2pcpn-progress", os.MFD_CLOEXEC)
-    else:
-        descriptor, path = tempfile.mkstemp(prefix="p2pcpn-progress-")
-        os.unlink(path)
+    if hasattr(os, "memfd_create") and hasattr(fcntl, _SEALED):
+        descriptor = os.memfd_create("p2pcpn-progress", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(descriptor, PAGE_BYTES)
+        # A worker that cuts the file short would kill its peer, which has it mapped, by SIGBUS.
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+        return descriptor
+    descriptor, path = tempfile.mkstemp(prefix="p2pcpn-progress-")
+    os.unlink(path)
     os.ftruncate(descriptor, PAGE_BYTES)
     return descriptor

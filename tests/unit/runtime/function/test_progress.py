@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
 
@@ -73,3 +74,13 @@ def test_a_dispatch_that_moves_on_meanwhile_is_not_ended(pages: tuple[Page, Page
     moving._map, moving.cells = peer._map, peer.cells
     assert moving.cut(1) is None
     assert worker.cells[END] > 1 << 60
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_ADD_SEALS"), reason="this system cannot seal the size of a file")
+def test_a_worker_cannot_cut_the_page_short_under_its_peer() -> None:
+    descriptor = shared_file()
+    try:
+        with pytest.raises(PermissionError):
+            os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
