@@ -19,7 +19,7 @@ from p2pcpn.wire.pages import Print
 
 # What a process gets at least, where there is so much; and at most, where twice as much is queued for each slot.
 HAND_OVER_S = 0.005
-HAND_OVER_S_MAX = 0.035
+HAND_OVER_S_MAX = 0.045
 # Below this task length a second batch waits at each worker process, so that it never idles between two: the gap would
 # be a millisecond or two.
 DOUBLE_BELOW_S = 0.1

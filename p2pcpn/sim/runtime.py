@@ -25,7 +25,7 @@ from p2pcpn.wire.statements import BlobRef, Outcome
 LARGE_BYTES = limits.INLINE_BYTES_MAX + 512
 SIGSEGV = 11
 # As the `function` runtime's reporter has it: results of short tasks are gathered.
-FLUSH_S = 0.025
+FLUSH_S = 0.04
 
 
 class Deed(msgspec.Struct, array_like=True, frozen=True):

@@ -23,7 +23,7 @@ from p2pcpn.limits import INLINE_BYTES_MAX, TASK_OUTPUT_BYTES_MAX
 from p2pcpn.runtime.function.landing import LANDED_BYTES, Berth, Placed
 from p2pcpn.runtime.function.messages import STDERR, STDOUT, Finished, FromWorker, Output, frame
 
-FLUSH_S: Final = 0.025
+FLUSH_S: Final = 0.04
 # After a task as long as this what C code printed is flushed, too.
 LONG_S: Final = 0.0005
 FLUSH_BYTES: Final = 256 << 10

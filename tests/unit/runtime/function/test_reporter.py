@@ -73,10 +73,10 @@ def test_short_tasks_wait_and_leave_together(line: Line) -> None:
 
 def test_results_wait_while_the_next_is_likely_to_come_in_time(line: Line) -> None:
     sent = []
-    for _ in range(6):
-        line.clock.now += 0.01
-        sent.append(line.add(ran_s=0.01))
-    assert sent == [False, False, True] * 2
+    for _ in range(8):
+        line.clock.now += 0.0101
+        sent.append(line.add(ran_s=0.0101))
+    assert sent == [False, False, False, True] * 2
 
 
 def test_what_wrote_to_the_descriptors_is_reported_at_once(line: Line) -> None:
