@@ -12,7 +12,7 @@ def test_every_peer_is_listed_with_what_it_can_do(pair: Swarm, where: Meeting, e
     assert {peer["id"] for peer in found} == {peer.id for peer in pair.peers}
     for peer in found:
         assert peer["slots"] == 1 and peer["roles"] == ["compute", "storage"] and peer["runtimes"] == ["function"]
-        assert peer["rtt_ms"] is None or peer["rtt_ms"] > 0
+        assert peer["rtt_ms"] is None or peer["rtt_ms"] >= 0  # a loop's clock may stand still meanwhile
 
 
 def test_clients_that_are_there_as_well_are_not_listed(pair: Swarm, where: Meeting, env: dict[str, str]) -> None:
