@@ -372,6 +372,7 @@ class Submission:
                 future = self._futures.get(index)
                 if future is not None and not future.start():
                     self._futures.pop(index, None)
+            self._feed_soon()  # long tasks: there may be more slots by now than when the last one ended
         elif isinstance(event, events.Printed):
             if self.on_printed is not None:
                 self.on_printed(event.index, event.stream, event.data)
@@ -424,6 +425,9 @@ class Submission:
         """Tasks have ended: there is room for others, and for further chunks."""
         self._room.give_back(freed_bytes)
         self._check_idle()
+        self._feed_soon()
+
+    def _feed_soon(self) -> None:
         if self._maps and not self._awake:
             self._awake = True
             self.overlay.loop.call_soon(self._flush)

@@ -343,6 +343,6 @@ def test_nothing_of_a_map_is_kept(executor: Executor) -> None:
     maps = {id(each) for each in gc.get_objects() if isinstance(each, Map)}
     assert sum(executor.map(same, range(1000))) == 499_500
     assert executor._submission is not None
-    assert until(lambda: gc.collect() is not None and executor._submission._maps == [])  # type: ignore[union-attr]
+    assert until(lambda: gc.collect() is not None and not executor._submission._maps)  # type: ignore[union-attr]
     assert {id(each) for each in gc.get_objects() if isinstance(each, Map)} <= maps
     assert executor._submission._room.used_bytes == 0

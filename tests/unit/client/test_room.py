@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable
 
@@ -88,6 +89,24 @@ def test_when_nothing_ends_it_is_looked_why(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(RuntimeError, match="never"), room._freed:
         room.wait()
     assert len(looked) == 3 and room._waiting == 0
+
+
+def test_an_interrupt_ends_the_wait() -> None:
+    room = made()
+    room.take(100)
+
+    def interrupt() -> None:
+        while not room._waiting:
+            threading.Event().wait(0.001)
+        with room._freed:  # by now it waits
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt), room._freed:
+        room.wait()
+    thread.join()
+    assert room._waiting == 0
 
 
 def blob(number: int, size: int) -> Blob:

@@ -14,6 +14,7 @@ import pytest
 
 from p2pcpn import limits
 from p2pcpn.client.bundle import Bundle
+from p2pcpn.client.chunking import FIRST
 from p2pcpn.client.chunks import run_items
 from p2pcpn.client.futures import TaskFuture
 from p2pcpn.client.maps import Chunk
@@ -202,6 +203,17 @@ async def test_a_map_leaves_in_chunks_and_comes_back_in_order(peer: Peers) -> No
     assert list(results) == list(range(200, 0, -1)) and 1 < rounds < 20
     assert submission.wait_over(0) and submission._keep is None and submission._maps.maps == []
     assert submission._room.used_bytes == 0
+
+
+@pytest.mark.asyncio
+async def test_more_chunks_leave_when_long_ones_run_on_slots_that_came_later(peer: Peers) -> None:
+    submission = await opened(peer)
+    submission.map(abs, (range(500),), None)
+    submission._flush()
+    assert len(submission._futures) == FIRST
+    submission.overlay.peer.grantors[submission.job].book.participants.slots = 50
+    submission._event(events.Started(submission.job, [0]))
+    await turns(lambda: len(submission._futures) == 100)
 
 
 @pytest.mark.asyncio
