@@ -21,6 +21,8 @@ from p2pcpn.wire.statements import BlobRef
 IDLE_JOB_S = 600.0
 # A grantor counts its leases from one; two thousand million of them are enough for an epoch.
 TOKEN_BITS = 31
+# Tokens that were passed over and may come late: what is said within one turn of a grantor.
+SKIPPED_MAX = 64
 
 
 @dataclass(slots=True, eq=False)
@@ -88,7 +90,8 @@ class Work:
     refused: str | None
     introducer: NodeId
     leases: dict[tuple[int, int], LeaseTaken] = field(default_factory=dict)  # by epoch and token
-    newest: dict[int, int] = field(default_factory=dict)  # epoch -> its last token heard: none comes twice
+    newest: dict[int, int] = field(default_factory=dict)  # epoch -> its highest token heard: none comes twice
+    skipped: dict[tuple[int, int], None] = field(default_factory=dict)  # tokens below it that may still come
     queue: deque[Piece] = field(default_factory=deque)
     queued: int = 0
     queued_bytes: int = 0
@@ -104,6 +107,22 @@ class Work:
     @property
     def job(self) -> bytes:
         return self.authority.job
+
+    def is_new(self, epoch: int, token: int) -> bool:
+        """Whether a lease with that token was not heard before."""
+        return token > self.newest.get(epoch, -1) or (epoch, token) in self.skipped
+
+    def heard(self, epoch: int, token: int) -> None:
+        """A lease with that token is here. Those before it are others', or were decided before it and said behind it."""
+        newest = self.newest.get(epoch, -1)
+        if token <= newest:
+            self.skipped.pop((epoch, token), None)
+            return
+        for between in range(max(newest + 1, token - SKIPPED_MAX), token):
+            self.skipped[epoch, between] = None
+        while len(self.skipped) > SKIPPED_MAX:
+            del self.skipped[next(iter(self.skipped))]
+        self.newest[epoch] = token
 
     @property
     def busy(self) -> bool:

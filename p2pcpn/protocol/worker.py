@@ -155,12 +155,12 @@ class Worker:
             raise PeerError("a lease is signed by a peer that does not grant this job, or is another's")
         if said.token >> TOKEN_BITS:
             raise PeerError("a lease's token is beyond those that an epoch may have")
-        if said.token <= work.newest.get(said.epoch, -1):
+        if not work.is_new(said.epoch, said.token):
             return []
         spans: list[Span] = [(first, count) for first, count in said.spans]
         count = covered(spans, message.slices)
         self._sessions.add(NodeId(sender.id))
-        work.newest[said.epoch] = said.token
+        work.heard(said.epoch, said.token)
         if said.epoch == work.authority.epoch:
             work.grantor = sender
         lease = LeaseTaken(

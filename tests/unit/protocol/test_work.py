@@ -7,7 +7,7 @@ import pytest
 from p2pcpn import limits
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.authority import Authority
-from p2pcpn.protocol.work import IDLE_JOB_S, LeaseTaken, Work, Works
+from p2pcpn.protocol.work import IDLE_JOB_S, SKIPPED_MAX, LeaseTaken, Work, Works
 from tests.unit.protocol.leased import GRANTOR_AT, Made
 
 KEY = bytes(32)
@@ -88,3 +88,23 @@ def test_a_grantor_with_its_share_displaces_its_own_jobs_alone(monkeypatch: pyte
     assert register.works.takes(NodeId(bytes([1]) * 20))
     assert register.add(4, 1) is not None
     assert mine[0].job not in register.works.jobs and other.job in register.works.jobs
+
+
+def test_a_lease_that_was_decided_earlier_and_said_later_is_taken_once() -> None:
+    work = Register().add(1)
+    assert work is not None
+    work.heard(0, 5)
+    assert not work.is_new(0, 5) and work.is_new(0, 4) and work.is_new(0, 6)
+    work.heard(0, 4)
+    assert not work.is_new(0, 4) and work.is_new(0, 3)
+    work.heard(1, 4)  # grantors of different epochs count alike
+    assert work.newest == {0: 5, 1: 4} and not work.is_new(0, 4)
+
+
+def test_few_tokens_that_were_passed_over_are_remembered() -> None:
+    work = Register().add(1)
+    assert work is not None
+    work.heard(0, 1000)
+    assert len(work.skipped) == SKIPPED_MAX and work.is_new(0, 999) and not work.is_new(0, 1000 - SKIPPED_MAX - 1)
+    work.heard(0, 1002)
+    assert len(work.skipped) == SKIPPED_MAX and work.is_new(0, 1001) and not work.is_new(0, 1000)
