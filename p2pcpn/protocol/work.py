@@ -113,7 +113,7 @@ class Work:
         return token > self.newest.get(epoch, -1) or (epoch, token) in self.skipped
 
     def heard(self, epoch: int, token: int) -> None:
-        """A lease with that token is here. Those before it are others', or were decided before it and said behind it."""
+        """A lease with that token is here. Those before it are others', or decided before it and said behind it."""
         newest = self.newest.get(epoch, -1)
         if token <= newest:
             self.skipped.pop((epoch, token), None)

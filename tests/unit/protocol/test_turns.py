@@ -146,7 +146,8 @@ def test_a_batch_that_is_cut_leaves_pieces_that_may_wait_again_but_for_what_was_
     assert (batch.first, batch.count) == (1, 11)
     batch.revoked.update((0, 3, 7))
     pieces, revoked = turns.cut(batch, 2)
-    assert [(p.first, len(p.arguments)) for p in pieces] == [(3, 1), (5, 3), (9, 3)] and (batch.count, revoked) == (2, 2)
+    assert [(p.first, len(p.arguments)) for p in pieces] == [(3, 1), (5, 3), (9, 3)]
+    assert (batch.count, revoked) == (2, 2)
     queued = turns.queued
     turns.put_back(work, pieces[1])
     assert work.queue[0] is pieces[1] and turns.queued == work.queued == queued + 3
