@@ -28,6 +28,7 @@ class Trustee:
     contact: Contact
     introduced: bool = False
     lost: bool = False
+    lacks: bool = False  # blobs that went to others alone: without them it holds the job, but could not run it
     unanswered: dict[int, Effect] = field(default_factory=dict)
     blobs: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
 
@@ -62,6 +63,9 @@ class Trustees:
     def send_blobs(self, digests: list[bytes], copies: int, job: bytes, retention_s: float) -> list[Effect]:
         """Blobs to the first ``copies`` stewards, behind what others wait for: enough to survive, no bulk to all."""
         effects: list[Effect] = []
+        if digests:
+            for trustee in list(self.live.values())[copies:]:
+                trustee.lacks = True
         for trustee in list(self.live.values())[:copies]:
             for digest in digests:
                 if digest in trustee.blobs:
@@ -96,5 +100,5 @@ class Trustees:
             trustee.blobs.clear()
 
     def whole(self) -> int:
-        """How many stewards hold the spec and every segment, durably."""
-        return sum(1 for trustee in self.live.values() if trustee.introduced and not trustee.unanswered)
+        """How many stewards hold the spec, every segment and every blob, durably."""
+        return sum(1 for t in self.live.values() if t.introduced and not t.lacks and not t.unanswered)

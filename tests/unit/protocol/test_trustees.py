@@ -64,3 +64,13 @@ def test_blobs_are_remembered_within_a_bound() -> None:
     digests = [number.to_bytes(4, "big") for number in range(module.BLOBS_REMEMBERED + 5)]
     stewards.send_blobs(digests, 1, b"job", 60.0)
     assert len(stewards.all[A.id].blobs) == module.BLOBS_REMEMBERED
+
+
+def test_a_steward_that_was_not_sent_what_others_were_is_not_whole() -> None:
+    stewards = both()
+    for trustee in stewards.all.values():
+        trustee.introduced = True
+    assert stewards.send_blobs([], 1, b"job", 60.0) == [] and stewards.whole() == 2
+    stewards.send_blobs([b"x"], 1, b"job", 60.0)
+    assert stewards.whole() == 0
+    assert stewards.answered(A.id, 1) and stewards.whole() == 1
