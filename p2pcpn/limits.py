@@ -96,8 +96,8 @@ MESSAGE_1_WAIT_S: Final = 2.0
 HANDSHAKE_WAIT_S: Final = 5.0
 # Unread by the other end: 16 of the largest log segments. A sender looks at ``Session.writable`` long before.
 SESSION_UNSENT_BYTES_MAX: Final = 64 << 20
-# A millisecond of the loopback; the system's own buffers come on top. 64 peers that read nothing cost 64 MiB.
-SESSION_UNSENT_BYTES_HIGH: Final = 1 << 20
+# Half a millisecond of the loopback; the system's own buffers come on top. 64 peers that read nothing cost 48 MiB.
+SESSION_UNSENT_BYTES_HIGH: Final = 1 << 19
 # Delivered messages that the consumer holds: reading pauses above this, one session's largest message may overshoot it.
 SESSION_HELD_BYTES_MAX: Final = 8 << 20
 # Incomplete messages of all sessions together: two of the largest, or some dozen honest transfers at a time.
