@@ -303,7 +303,7 @@ class Dht:
         self._running[self._number] = operation
         start = self.table.nearest(operation.target, self._k)
         operation.begin(
-            Lookup(self.own, operation.target, start, k=self._k, is_dead=lambda it: self.table.is_dead(it, self._now))
+            Lookup(self.own, operation.target, start, k=self._k, is_dead=lambda it: self.table.dead.is_dead(it, self._now))
         )
         return self._advance(self._number)
 

@@ -8,13 +8,12 @@ contact is added, and a bucket's clock is set by us after each of its own readin
   bucket is pinged; only its silence lets the newcomer in.
 - At most 3 peers of one network group in the table and 2 in a bucket, replacements included, so that a network full
   of free keys owns no part of the table.
-- Who failed is remembered for a while as dead, and its address is not asked again because others still name it.
+- Who failed is remembered for a while (:mod:`p2pcpn.protocol.dead`), and is not asked again because others name it.
 """
 
 from __future__ import annotations
 
 import random
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
 
@@ -22,6 +21,7 @@ from kademlia.node import Node
 from kademlia.routing import KBucket
 
 from p2pcpn import limits
+from p2pcpn.protocol.dead import DeadPeers
 from p2pcpn.wire.addresses import Address, Contact
 
 ID_BITS = 160
@@ -64,7 +64,7 @@ class RoutingTable:
         self._entries: dict[bytes, _Entry] = {}  # those in buckets
         self._spare: dict[bytes, _Entry] = {}  # those in replacement caches
         self._groups: dict[Hashable, int] = {}
-        self._dead: OrderedDict[Contact, tuple[float, float]] = OrderedDict()  # until when, and for how long
+        self.dead = DeadPeers()
         self._heard_s = now
 
     def __len__(self) -> int:
@@ -83,7 +83,7 @@ class RoutingTable:
             "peers": len(self._entries),
             "replacements": len(self._spare),
             "buckets": len(self._buckets),
-            "dead": len(self._dead),
+            "dead": len(self.dead),
         }
 
     # --- who is heard, and who is not --------------------------------------------------------------------------
@@ -93,7 +93,7 @@ class RoutingTable:
         if contact.id == self._own.id:
             return None
         self._heard_s = now
-        self._dead.pop(contact, None)
+        self.dead.heard(contact)
         entry = self._entries.get(contact.id)
         if entry is not None and entry.contact == contact:
             entry.heard_s, entry.verifying = now, False
@@ -114,11 +114,7 @@ class RoutingTable:
         """``contact`` answered none of the tries of a request."""
         entry = self._entries.get(contact.id) or self._spare.get(contact.id)
         cut_off = now - self._heard_s > OUTAGE_S
-        _, before_s = self._dead.pop(contact, (0.0, limits.DEAD_S / 2))
-        dead_s = limits.DEAD_S if cut_off else min(limits.DEAD_S_MAX, before_s * 2)
-        self._dead[contact] = (now + dead_s, dead_s)
-        if len(self._dead) > limits.DEAD_PEERS_MAX:
-            self._dead.popitem(last=False)
+        self.dead.failed(contact, now, cut_off=cut_off)
         if entry is not None and entry.contact == contact:
             entry.verifying = False
             if not cut_off:
@@ -138,10 +134,6 @@ class RoutingTable:
                 self._forget_spare(spare)
                 self._keep(candidate, bucket)
                 return
-
-    def is_dead(self, contact: Contact, now: float) -> bool:
-        """Whether ``contact`` failed so lately that asking it again would be a waste."""
-        return (dead := self._dead.get(contact)) is not None and now < dead[0]
 
     # --- who is near -------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from p2pcpn import limits
 from p2pcpn.errors import UsageError
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol import dht as dht_module
+from p2pcpn.protocol.dead import DeadPeers
 from p2pcpn.protocol.dht import PUBLISH_AGAIN_S, BootstrapFailed, Dht, Joined
 from p2pcpn.protocol.effects import Commit, Effect, Notify, Send
 from p2pcpn.protocol.operations import GetDone, LookupDone, PutDone
@@ -189,7 +190,7 @@ def test_the_newest_version_wins_and_stale_holders_are_repaired() -> None:
     assert done.code == StoreCode.KEPT
     net.peers.update(away)
     for it in net.peers.values():
-        it.table._dead.clear()
+        it.table.dead = DeadPeers()
     found = net.get(contacts[2], KEY)
     assert found.record is not None
     assert found.record.seq == 2

@@ -88,7 +88,7 @@ def test_a_full_bucket_keeps_whom_it_knows_and_pings_the_longest_silent() -> Non
     known.failed(peer(2), 12.0 + FRESH_S)
     assert peer(2).id not in known
     assert peer(5).id in known  # the most recently heard replacement
-    assert known.is_dead(peer(2), 12.0 + FRESH_S)
+    assert known.dead.is_dead(peer(2), 12.0 + FRESH_S)
 
 
 def test_a_peer_that_answers_the_ping_stays() -> None:
@@ -134,20 +134,13 @@ def test_the_dead_are_not_asked_again_until_they_are_heard_or_time_has_passed() 
     known = table()
     known.heard(peer(1), 0.0)
     known.failed(peer(2), 0.0)
-    assert known.is_dead(peer(2), limits.DEAD_S - 1)
-    assert not known.is_dead(peer(2), limits.DEAD_S)
+    assert known.dead.is_dead(peer(2), limits.DEAD_S - 1)
+    assert not known.dead.is_dead(peer(2), limits.DEAD_S)
     known.heard(peer(1), 40.0)
     known.failed(peer(2), 40.0)
-    assert known.is_dead(peer(2), 40.0 + 2 * limits.DEAD_S - 1)
+    assert known.dead.is_dead(peer(2), 40.0 + 2 * limits.DEAD_S - 1)
     known.heard(peer(2), 41.0)
-    assert not known.is_dead(peer(2), 41.0)
-
-
-def test_the_memory_of_the_dead_is_bounded() -> None:
-    known = table()
-    for number in range(limits.DEAD_PEERS_MAX + 5):
-        known.failed(peer(number), 0.0)
-    assert known.statistics()["dead"] == limits.DEAD_PEERS_MAX
+    assert not known.dead.is_dead(peer(2), 41.0)
 
 
 def test_nobody_is_dropped_while_it_is_we_who_are_cut_off() -> None:
@@ -155,7 +148,7 @@ def test_nobody_is_dropped_while_it_is_we_who_are_cut_off() -> None:
     known.heard(peer(1), 0.0)
     known.failed(peer(1), 60.0)
     assert known.contacts() == [peer(1)]
-    assert known.is_dead(peer(1), 60.0)
+    assert known.dead.is_dead(peer(1), 60.0)
 
 
 def test_stale_buckets_are_refreshed_by_ids_within_them() -> None:
