@@ -6,7 +6,8 @@
     ├── UsageError            our caller's mistake; the CLI prints it and exits with 2
     ├── PeerError             the other side's mistake; costs that peer a datagram or a session, never a task
     ├── Unreachable           no peer answered; the CLI exits with 3
-    ├── StoreError            the disk refused: full, corrupt, locked
+    ├── StoreError            the disk refused: corrupt, locked, gone
+    │   └── DiskFull          there is no room: on the disk, or within a quota; later there may be
     └── JobError              the job, not the program, went wrong; the CLI exits with 1
         ├── TaskError         a task ended with an exception whose type cannot be had here
         ├── WorkerDied        the process that ran the task died; names the signal or the exit code
@@ -38,6 +39,10 @@ class Unreachable(P2pcpnError, ConnectionError):
 
 class StoreError(P2pcpnError):
     """The disk refused a read or a write; the text names the path and the cause."""
+
+
+class DiskFull(StoreError):
+    """There is no room for a write, on the disk or within a quota of ours. What is there can be read."""
 
 
 class JobError(P2pcpnError):

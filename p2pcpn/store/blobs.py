@@ -3,12 +3,14 @@
 ``<directory>/ab/cdef…`` holds the blob whose digest is ``abcdef…``. Parts go to a file in ``<directory>/unfinished``
 while they are hashed; when the last one is in and the digest is right, the file is flushed and renamed. The bytes are
 sealed by whoever made the blob, so nothing here can be read by the peer that keeps it. All calls block: call them from
-a thread.
+a thread. What was here before this start is proved to be whole when it is first read, or by :meth:`BlobStore.prove`.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import threading
 import time
 from dataclasses import dataclass, field
@@ -18,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from blake3 import blake3
 
 from p2pcpn import limits
-from p2pcpn.errors import PeerError, StoreError
+from p2pcpn.errors import DiskFull, PeerError, StoreError
+from p2pcpn.store.proof import is_whole, put_aside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,6 +29,10 @@ if TYPE_CHECKING:
     from p2pcpn.wire.codec import Buffer
 
 DIGEST_BYTES = 32
+# A blob found at start that is no larger is proved before its first byte is given: 4 ms. Larger ones wait their turn.
+PROVED_AT_ONCE_BYTES = 16 << 20
+_NAME = re.compile(r"[0-9a-f]{62}")
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(slots=True)
@@ -58,15 +65,17 @@ class BlobStore:
         self.quota_bytes = quota_bytes
         self._durable = durable
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._arriving = self.directory / "unfinished"
         self._unfinished: dict[tuple[bytes, bytes], _Unfinished] = {}
+        self._unflushed: dict[Path, None] = {}  # directories whose names may not outlive a crash
         self._names = 0  # numbers the files of unfinished blobs
         try:
             self._arriving.mkdir(mode=0o700, parents=True, exist_ok=True)
             for left in self._arriving.iterdir():  # by a process that died
-                left.unlink()
+                left.unlink(missing_ok=True)
             sizes = [path.stat().st_size for path in self._paths()]
+            self._unproved = dict.fromkeys(self.digests())
         except OSError as error:
             raise self._refused(error) from error
         self._count = len(sizes)
@@ -87,10 +96,11 @@ class BlobStore:
         if not 0 <= size <= limits.BLOB_BYTES_MAX:
             raise PeerError(f"a blob has at most {limits.BLOB_BYTES_MAX} bytes, not {size}")
         with self._lock:
-            key = (digest, source)
-            if offset == 0 or self.size(digest) is not None:
+            key, here = (digest, source), self._is_here(digest)
+            if offset == 0 or here:
                 self._forget(key)
-            if self.size(digest) is not None:
+            if here:
+                self._flush_all(())
                 return True
             if offset == 0:
                 self._begin(key, size)
@@ -116,7 +126,7 @@ class BlobStore:
         with self._lock:
             for digest, data in blobs:
                 try:
-                    if self.size(digest) is None:
+                    if not self._is_here(digest):
                         directories[self._put(digest, data)] = None
                     ends.append(None)
                 except StoreError as error:
@@ -124,9 +134,9 @@ class BlobStore:
                 except OSError as error:
                     ends.append(self._refused(error))
             try:
-                self._flush_directories(directories)
-            except OSError as error:
-                return [self._refused(error)] * len(ends)
+                self._flush_all(directories)
+            except StoreError as error:
+                return [error] * len(ends)
         return ends
 
     def delete(self, digest: bytes) -> bool:
@@ -141,6 +151,7 @@ class BlobStore:
                 raise self._refused(error) from error
             self._count -= 1
             self._total_bytes -= size
+            self._unproved.pop(digest, None)
             return True
 
     def drop_stale(self) -> int:
@@ -160,7 +171,11 @@ class BlobStore:
             raise self._refused(error) from error
 
     def read(self, digest: bytes, offset: int, size: int) -> bytes:
-        """At most ``size`` bytes from ``offset`` on, fewer at the end. :class:`StoreError` where it is not here."""
+        """At most ``size`` bytes from ``offset`` on, fewer at the end. :class:`StoreError` where it is not here, or no
+        longer whole.
+        """
+        if digest in self._unproved and (self.size(digest) or 0) <= PROVED_AT_ONCE_BYTES and not self.prove(digest):
+            raise StoreError(f"{self._path(digest)}: not here any more")
         try:
             with open(self._path(digest), "rb", buffering=0) as file:
                 file.seek(offset)
@@ -173,6 +188,30 @@ class BlobStore:
         for path in self._paths():
             yield bytes.fromhex(path.parent.name + path.name)
 
+    def unproved(self) -> list[bytes]:
+        """The blobs that were here before this start and that nobody has read since, in order."""
+        return list(self._unproved)
+
+    def prove(self, digest: bytes) -> bool:
+        """Whether the blob is here and whole. A damaged one is here no more, and the log says so."""
+        path = self._path(digest)
+        try:
+            whole = is_whole(path, digest)
+        except FileNotFoundError:
+            whole = False
+        except OSError:
+            whole = False  # a sector that cannot be read is as good as lost
+        with self._lock:
+            if not whole and (size := self.size(digest)) is not None:
+                try:
+                    put_aside(path, self.directory / "damaged")
+                except OSError as error:
+                    raise self._refused(error) from error
+                self._count -= 1
+                self._total_bytes -= size
+            self._unproved.pop(digest, None)
+        return whole
+
     @property
     def total_bytes(self) -> int:
         """Bytes of all blobs, the unfinished ones included."""
@@ -181,10 +220,14 @@ class BlobStore:
 
     # --- Inside ----------------------------------------------------------------------------------------------------
 
+    def _is_here(self, digest: bytes) -> bool:
+        """Whether a put can be acknowledged without writing: what was found at start counts once it is proved."""
+        return self.size(digest) is not None and (digest not in self._unproved or self.prove(digest))
+
     def _put(self, digest: bytes, data: Buffer) -> Path:
         """Write one whole blob; the directory it lies in."""
         if self._count + len(self._unfinished) >= limits.BLOBS_MAX:
-            raise StoreError(f"{self.directory}: {self._count} blobs, and no more are kept")
+            raise DiskFull(f"{self.directory}: {self._count} blobs, and no more are kept")
         self._make_room(len(data))
         self._names += 1
         unfinished, path = self._arriving / str(self._names), self._path(digest)
@@ -204,16 +247,23 @@ class BlobStore:
         self._total_bytes += len(data)
         return path.parent
 
-    def _flush_directories(self, directories: Iterable[Path]) -> None:
-        """Make the names in ``directories`` outlive a crash, and their own."""
+    def _flush_all(self, directories: Iterable[Path]) -> None:
+        """Make the names in ``directories`` outlive a crash, and those that could not be made so before."""
         if not self._durable or os.name != "posix":
             return
-        for directory in dict.fromkeys([*directories, self.directory]):
-            handle = os.open(directory, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+        self._unflushed.update(dict.fromkeys(directories))
+        if not self._unflushed:
+            return
+        try:
+            for directory in [*self._unflushed, self.directory]:
+                handle = os.open(directory, os.O_RDONLY)
+                try:
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
+        except OSError as error:
+            raise self._refused(error) from error
+        self._unflushed.clear()
 
     def _begin(self, key: tuple[bytes, bytes], size: int) -> None:
         self._drop_stale()
@@ -221,7 +271,7 @@ class BlobStore:
         if len(self._unfinished) >= limits.BLOBS_UNFINISHED_MAX or of_source >= limits.BLOBS_UNFINISHED_PER_SOURCE_MAX:
             raise StoreError(f"{self.directory}: {len(self._unfinished)} blobs are on their way already")
         if self._count + len(self._unfinished) >= limits.BLOBS_MAX:
-            raise StoreError(f"{self.directory}: {self._count} blobs, and no more are kept")
+            raise DiskFull(f"{self.directory}: {self._count} blobs, and no more are kept")
         self._make_room(size)
         self._names += 1
         self._unfinished[key] = _Unfinished(self._arriving / str(self._names), size, self._clock())
@@ -254,10 +304,10 @@ class BlobStore:
         path = self._path(digest)
         path.parent.mkdir(mode=0o700, exist_ok=True)
         blob.path.replace(path)
-        self._flush_directories((path.parent,))
         del self._unfinished[key]
         self._count += 1
         self._total_bytes += blob.size
+        self._flush_all((path.parent,))
         return True
 
     def _used_bytes(self) -> int:
@@ -266,7 +316,7 @@ class BlobStore:
     def _make_room(self, more_bytes: int) -> None:
         # What is promised but has not come takes no room: a stranger cannot fill the quota with one part.
         if self.quota_bytes is not None and self._used_bytes() + more_bytes > self.quota_bytes:
-            raise StoreError(f"{self.directory}: {more_bytes} bytes more than its quota of {self.quota_bytes}")
+            raise DiskFull(f"{self.directory}: {more_bytes} bytes more than its quota of {self.quota_bytes}")
 
     def _forget(self, key: tuple[bytes, bytes]) -> None:
         blob = self._unfinished.pop(key, None)
@@ -289,8 +339,13 @@ class BlobStore:
 
     def _paths(self) -> Iterator[Path]:
         for directory in sorted(self.directory.iterdir()):
-            if len(directory.name) == 2:
-                yield from sorted(path for path in directory.iterdir() if len(path.name) == 2 * DIGEST_BYTES - 2)
+            if re.fullmatch("[0-9a-f]{2}", directory.name):
+                yield from sorted(path for path in directory.iterdir() if _NAME.fullmatch(path.name))
 
     def _refused(self, error: OSError) -> StoreError:
+        if error.errno in _NO_ROOM:
+            return DiskFull(
+                f"{error.filename or self.directory}: no room ({error.strerror}); nothing new is kept until some is"
+                " freed on that disk"
+            )
         return StoreError(f"{error.filename or self.directory}: {error.strerror or error}")

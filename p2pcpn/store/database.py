@@ -6,8 +6,10 @@ system (sqlite's ``synchronous=NORMAL``): what is acknowledged survives the deat
 machine.
 
 Reads come from any thread over a second connection (WAL: they neither wait for the writer nor stop it).
-A file that turns out corrupt is set aside as ``NAME.corrupt-N`` and a fresh one begun: what it held can be had from
-other replicas, a peer that does not start cannot. sqlite's exceptions end here: callers see :class:`StoreError`.
+A file that turns out corrupt is set aside as ``NAME.corrupt-N`` and a fresh one begun, with the rows that can still be
+read: the others can be had from other replicas, a peer that does not start cannot. While the disk is full what is there
+is read, commits fail with :class:`DiskFull`, and each later one is an attempt: with room again all goes on by itself.
+sqlite's exceptions end here: callers see :class:`StoreError`. What the disk refuses is logged once, not once a commit.
 """
 
 from __future__ import annotations
@@ -22,10 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from p2pcpn import limits
-from p2pcpn.errors import StoreError
+from p2pcpn.errors import DiskFull, StoreError
 from p2pcpn.store import schema
 from p2pcpn.store.exclusive import Exclusive
-from p2pcpn.store.file import connect, is_corrupt, set_aside
+from p2pcpn.store.file import connect, is_corrupt, refused, save_rows, set_aside
 
 if TYPE_CHECKING:
     import os
@@ -44,6 +46,8 @@ T = TypeVar("T")
 APART_S = 0.005
 # A row costs sqlite and the queue about this much beside its bytes.
 _ROW_BYTES = 100
+# A disk that has taken everything for so long is well again: the next refusal is news.
+WELL_AGAIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,7 @@ class Database:
         self._closing = False
         self._commits = self._transactions = self._failed = 0
         self._corrupt: list[Path] = []
+        self._refused_s: float | None = None  # when a write was refused last, until all is well again
         self._reading = threading.Lock()
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -140,17 +145,28 @@ class Database:
         """The number of this start: greater than that of every start before, also of those whose file was lost.
 
         It is at least the wall clock in seconds: a peer that begins with a fresh file would otherwise count from 1
-        again, and everyone who knows its key would drop its datagrams as replays.
+        again, and everyone who knows its key would drop its datagrams as replays. On a full disk it is not written
+        down: the clock will have gone on by the next start.
         """
         seconds = int(time.time() if wall_now is None else wall_now)
 
+        def above(row: Value | None) -> int:
+            last = row[0] if row else None
+            return max(seconds, last + 1 if isinstance(last, int) else 1)
+
         def work(connection: sqlite3.Connection) -> int:
-            row = connection.execute(schema.get("meta"), ("boot",)).fetchone()
-            boot = max(seconds, int(row[0]) + 1 if row else 1)
+            boot = above(connection.execute(schema.get("meta"), ("boot",)).fetchone())
             connection.execute(schema.upsert("meta"), ("boot", boot))
             return boot
 
-        return self._perform(work)
+        try:
+            return self._perform(work)
+        except DiskFull:
+            return above(self.get("meta", ("boot",)))
+
+    def expired(self, table: str, wall_now: float) -> list[Any]:
+        """The keys of what :meth:`drop_expired` would drop of ``table`` now, the oldest first."""
+        return [key for (key,) in self._read(schema.expired(table, limits.EXPIRED_ROWS_MAX), (wall_now,))]
 
     def drop_expired(self, wall_now: float) -> Expired:
         """Drop the rows that ended at ``wall_now`` or before, jobs with their segments, logs and journal.
@@ -221,7 +237,7 @@ class Database:
                 cause = error
         if is_corrupt(cause):
             self._enqueue(_Commit(lambda connection: None, None, broken=reader, error=cause))
-        raise self._refused(cause) from cause
+        raise refused(self.path, cause) from cause
 
     # --- The writer's thread ---------------------------------------------------------------------------------------
 
@@ -279,6 +295,21 @@ class Database:
                 self._answer(commit)
 
     def _flush(self, commits: tuple[_Commit, ...]) -> None:
+        self._write(commits)
+        self._say(next((commit.error for commit in commits if commit.error is not None), None))
+
+    def _say(self, error: BaseException | None) -> None:
+        """Log the first refusal, and when all has been well again for a while."""
+        now = time.monotonic()
+        if error is not None:
+            if self._refused_s is None:
+                log.error("%s", refused(self.path, error))
+            self._refused_s = now
+        elif self._refused_s is not None and now - self._refused_s >= WELL_AGAIN_S:
+            self._refused_s = None
+            log.warning("%s: writes succeed again", self.path)
+
+    def _write(self, commits: tuple[_Commit, ...]) -> None:
         cause = next((commit.error for commit in commits if commit.broken is self._reader), None)
         if cause is None:
             cause = self._transact(commits)
@@ -318,7 +349,7 @@ class Database:
         if commit.done is None:
             return
         try:
-            commit.done(None if commit.error is None else self._refused(commit.error))
+            commit.done(None if commit.error is None else refused(self.path, commit.error))
         except Exception:  # an event loop that was closed meanwhile must not end the writing for all others
             log.exception("%s: a commit's callback failed", self.path)
 
@@ -332,21 +363,28 @@ class Database:
             except sqlite3.DatabaseError as error:
                 if not is_corrupt(error):
                     raise
-                self._corrupt.append(set_aside(self.path, error))
-                writer = connect(self.path, self._durable, self._bytes_max)
+                writer = self._fresh(error)
             return writer, connect(self.path, self._durable, self._bytes_max)
         except sqlite3.Error as error:
-            raise self._refused(error) from error
+            raise refused(self.path, error) from error
+
+    def _fresh(self, cause: BaseException) -> sqlite3.Connection:
+        """Set the corrupt file aside, which nobody has open, and begin another one with what can be read of it."""
+        aside = set_aside(self.path, cause)
+        self._corrupt.append(aside)
+        writer = connect(self.path, self._durable, self._bytes_max)
+        save_rows(self.path, aside, cause, writer)
+        return writer
 
     def _begin_fresh(self, cause: BaseException) -> None:
         with self._reading:
             self._reader.close()
             self._writer.close()
-            self._corrupt.append(set_aside(self.path, cause))
-            self._writer, self._reader = self._open()
-
-    def _refused(self, cause: BaseException) -> StoreError:
-        return cause if isinstance(cause, StoreError) else StoreError(f"{self.path}: {cause}")
+            try:
+                self._writer = self._fresh(cause)
+                self._reader = connect(self.path, self._durable, self._bytes_max)
+            except sqlite3.Error as error:
+                raise refused(self.path, error) from error
 
 
 def _apply(connection: sqlite3.Connection, writes: tuple[Write, ...]) -> None:

@@ -35,8 +35,11 @@ class Exclusive:
                 holder = os.pread(self._file, 20, 0).decode("ascii", "replace").strip()
                 os.close(self._file)
                 raise StoreError(f"{path.parent}: in use by another peer (process {holder or 'unknown'})") from error
-        os.ftruncate(self._file, 0)
-        os.write(self._file, b"%d\n" % os.getpid())
+        try:
+            os.ftruncate(self._file, 0)
+            os.write(self._file, b"%d\n" % os.getpid())
+        except OSError:
+            pass  # a full disk: the lock holds all the same, only its holder is not named
 
     def release(self) -> None:
         """Let others have it. May be called twice."""

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 
 from p2pcpn import limits
-from p2pcpn.errors import StoreError
+from p2pcpn.errors import DiskFull, StoreError
 from p2pcpn.store import schema
+from p2pcpn.store.salvage import salvage
 
 log = logging.getLogger(__name__)
 
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+# A file that ends in the middle: somebody cut it, or its log, under an open peer.
+_CUT_SHORT = sqlite3.SQLITE_IOERR_SHORT_READ
+# Below this a disk counts as full, whatever the error was called: sqlite's log cannot grow by its index's 32 KiB.
+_FULL_BYTES = 64 << 10
+# Where sqlite keeps a file's version (its file format, section 1.3), and how a file of its begins.
+_MAGIC, _VERSION_AT = b"SQLite format 3\0", 60
 # Another process reading the file with sqlite's own shell may hold it for a moment.
 _BUSY_S = 1.0
 
@@ -23,11 +31,14 @@ def connect(path: Path, durable: bool, bytes_max: int | None) -> sqlite3.Connect
 
     Raises :class:`StoreError`; sqlite's own error where the file is corrupt (:func:`is_corrupt`).
     """
+    _refuse_newer(path, _version_at_rest(path))
     try:
         # sqlite gives its log the permissions of the file, and the file those it finds.
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | getattr(os, "O_CLOEXEC", 0), 0o600))
     except OSError as error:
-        raise StoreError(f"{path}: {error.strerror or error}") from error
+        raise StoreError(
+            f"{path} cannot be opened: {error.strerror or error}; name another folder with --data"
+        ) from error
     connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -46,7 +57,26 @@ def connect(path: Path, durable: bool, bytes_max: int | None) -> sqlite3.Connect
 
 def is_corrupt(error: BaseException) -> bool:
     """Whether sqlite says so: the low byte is the kind of error, what is above it the place where it was found."""
-    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _CORRUPT
+    code = getattr(error, "sqlite_errorcode", 0)
+    return isinstance(error, sqlite3.Error) and (code & 0xFF in _CORRUPT or code == _CUT_SHORT)
+
+
+def refused(path: Path, cause: BaseException) -> StoreError:
+    """``cause`` in words: which file, what is wrong with it, what to do. :class:`DiskFull` where there is no room."""
+    if isinstance(cause, StoreError):
+        return cause
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    troubled = code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+    if code == sqlite3.SQLITE_FULL or (troubled and _is_full(path)):
+        return DiskFull(f"{path}: no room ({cause}); nothing new is kept until some is freed on that disk")
+    return StoreError(f"{path}: {cause}")
+
+
+def _is_full(path: Path) -> bool:
+    try:
+        return shutil.disk_usage(path.parent).free < _FULL_BYTES
+    except OSError:
+        return False
 
 
 def set_aside(path: Path, cause: BaseException) -> Path:
@@ -70,14 +100,44 @@ def set_aside(path: Path, cause: BaseException) -> Path:
         path.replace(aside)
     except OSError as error:
         raise StoreError(f"{path}: corrupt, and cannot be set aside: {error.strerror or error}") from error
-    log.warning("%s is corrupt (%s): set aside as %s, and a fresh one is begun", path, cause, aside.name)
     return aside
+
+
+def save_rows(path: Path, aside: Path, cause: BaseException, fresh: sqlite3.Connection) -> None:
+    """Bring what can still be read of ``aside`` into the ``fresh`` file at ``path``, and say what happened."""
+    try:
+        saved = salvage(aside, fresh)
+    except sqlite3.Error as error:
+        log.warning("%s: what is left of %s cannot be saved: %s", path, aside.name, error)
+        saved = 0
+    log.warning(
+        "%s is corrupt (%s): set aside as %s, %d rows of it saved into a fresh one, other peers' copies make up for"
+        " the rest; check that disk",
+        path, cause, aside.name, saved,
+    )  # fmt: skip
+
+
+def _version_at_rest(path: Path) -> int:
+    """The version in the file's own first page, read without touching anything; 0 where there is none."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_VERSION_AT + 4)
+    except OSError:
+        return 0  # sqlite says it in a moment
+    return int.from_bytes(head[_VERSION_AT:], "big") if head.startswith(_MAGIC) else 0
+
+
+def _refuse_newer(path: Path, version: int) -> None:
+    if version > len(schema.MIGRATIONS):
+        raise StoreError(
+            f"{path}: made by a newer p2pcpn (schema {version}; this one knows {len(schema.MIGRATIONS)}) and left as it"
+            " is; install that version again, or name another folder with --data"
+        )
 
 
 def _migrate(path: Path, connection: sqlite3.Connection) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(schema.MIGRATIONS):
-        raise StoreError(f"{path}: made by a newer p2pcpn (version {version} of at most {len(schema.MIGRATIONS)})")
+    _refuse_newer(path, version)  # its last migration may be in the log alone
     for number, statements in enumerate(schema.MIGRATIONS[version:], version + 1):
         connection.execute("BEGIN IMMEDIATE")
         for statement in statements:

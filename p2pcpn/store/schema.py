@@ -33,6 +33,8 @@ TABLES: Final[dict[str, Table]] = {
     "journal": Table(("job", "token", "part"), ("epoch", "grantor", "receipt", "page"), read_rows=4),
     "peers": Table(("id",), ("host", "port", "seen_s")),
     "blobs": Table(("digest",), ("size_bytes", "job", "expires_s")),
+    # Rows that could not be what was written, for the owner to look at: key and value as MessagePack, and what is wrong.
+    "damaged": Table(("origin", "key"), ("value", "why", "found_s"), read_rows=64),
 }
 
 # Tables whose rows end at ``expires_s`` (wall clock), and what goes with a job that has ended.
@@ -57,6 +59,10 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE TABLE peers (id BLOB NOT NULL, host BLOB, port INTEGER, seen_s REAL, PRIMARY KEY (id))",
         "CREATE TABLE blobs (digest BLOB NOT NULL, size_bytes INTEGER, job BLOB, expires_s REAL, PRIMARY KEY (digest))",
         "CREATE INDEX blobs_expire ON blobs (expires_s)",
+    ),
+    (
+        "CREATE TABLE damaged (origin TEXT NOT NULL, key BLOB NOT NULL, value BLOB, why TEXT, found_s REAL,"
+        " PRIMARY KEY (origin, key))",
     ),
 )
 

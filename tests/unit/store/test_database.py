@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pcpn import limits
-from p2pcpn.errors import StoreError
+from p2pcpn.errors import DiskFull, StoreError
 from p2pcpn.protocol.effects import Write
 from p2pcpn.store import schema
 from p2pcpn.store.database import Database, Expired
@@ -169,7 +170,49 @@ def test_a_full_disk_fails_what_does_not_fit_and_the_peer_goes_on(tmp_path):
     assert put(database) is None
     assert isinstance(errors[0], StoreError) and errors[1] is None
     assert database.count("blobs") == 1
+    assert isinstance(errors[0], DiskFull) and isinstance(error, DiskFull)
     database.close()
+
+
+def test_on_a_full_disk_a_peer_starts_reads_and_says_once_what_is_wrong(tmp_path, caplog, monkeypatch):
+    database = Database(tmp_path / "peer.db", durable=False)
+    assert put(database, blob(b"before")) is None and database.next_boot(1000.0) == 1000
+    page_bytes = database._writer.execute("PRAGMA page_size").fetchone()[0]
+    database.close()
+    pages = (tmp_path / "peer.db").stat().st_size // page_bytes
+    database = Database(tmp_path / "peer.db", bytes_max=pages * page_bytes, durable=False)
+    database._writer.execute(f"PRAGMA max_page_count = {pages}")
+    for number in range(3):
+        assert isinstance(put(database, Write("meta", (str(number),), (bytes(100_000),))), DiskFull)
+        assert database.get("blobs", (b"before",)) is not None
+    assert len(caplog.records) == 1 and "no room" in caplog.text
+    monkeypatch.setattr("p2pcpn.store.database.WELL_AGAIN_S", 0.0)
+    database._writer.execute("PRAGMA max_page_count = 100000")
+    assert put(database, Write("meta", ("now",), (bytes(100_000),))) is None
+    assert put(database) is None
+    assert "writes succeed again" in caplog.text and len(caplog.records) == 2
+    database.close()
+
+
+def test_a_start_that_cannot_be_written_down_is_still_later_than_the_last(tmp_path, monkeypatch):
+    database = Database(tmp_path / "peer.db", durable=False)
+    assert database.next_boot(1000.0) == 1000
+
+    def full(work):
+        raise DiskFull("no room")
+
+    monkeypatch.setattr(database, "_perform", full)
+    assert database.next_boot(500.0) == 1001 and database.next_boot(3000.0) == 3000
+    monkeypatch.undo()
+    put(database, Write("meta", ("boot",), (b"garbage",)))
+    assert database.next_boot(2000.0) == 2000
+    database.close()
+
+
+def test_what_a_sweep_would_drop_can_be_asked_before(database):
+    put(database, blob(b"n", expires_s=10.5), blob(b"o", expires_s=10.0), blob(b"p", expires_s=9.0))
+    assert database.expired("blobs", 10.0) == [b"p", b"o"]
+    assert database.drop_expired(10.0).blobs == (b"p", b"o")
 
 
 def test_what_waits_is_bounded_in_bytes_and_the_rest_refused_at_once(database, monkeypatch):
@@ -243,13 +286,60 @@ def damaged(tmp_path):
     return Database(path, durable=False)
 
 
-def test_damage_that_a_read_meets_is_an_error_and_then_a_fresh_file(tmp_path):
+def test_damage_that_a_read_meets_is_an_error_and_then_a_fresh_file(tmp_path, caplog):
     database = damaged(tmp_path)
     with pytest.raises(StoreError, match=r"peer\.db: .*malformed"):
         list(database.scan("blobs"))
     assert put(database, blob(b"a")) is None
-    assert [key for key, _ in database.scan("blobs")] == [(b"a",)]
+    assert (b"a",) in [key for key, _ in database.scan("blobs")]
     assert len(database.statistics().corrupt) == 1
+    assert "peer.db is corrupt" in caplog.text and "check that disk" in caplog.text
+    database.close()
+
+
+def test_what_can_be_read_of_a_damaged_file_is_in_the_fresh_one(tmp_path):
+    path = tmp_path / "peer.db"
+    database = Database(path, durable=False)
+    rows = {n.to_bytes(32, "big"): n for n in range(2000)}
+    put(database, *(blob(digest, n) for digest, n in rows.items()))
+    put(database, Write("meta", ("boot",), (2_000_000_000,)))
+    database.close()
+    with open(path, "r+b") as file:
+        for page in (25, 26, 40):
+            file.seek(page * 4096)
+            file.write(b"\xff" * 4096)
+    database = Database(path, durable=False)
+    with pytest.raises(StoreError):
+        list(database.scan("blobs"))
+    assert database.next_boot(0.0) == 2_000_000_001
+    found = {key[0]: value[0] for key, value in database.scan("blobs")}
+    assert 1500 < len(found) < 2000 and all(rows[digest] == n for digest, n in found.items())
+    database.close()
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_a_log_that_is_cut_short_costs_what_was_in_it_and_no_more(tmp_path, running):
+    """What remains of a cut log looks like that of any crash: the whole commits before the cut are there."""
+    database = Database(tmp_path / "peer.db", durable=False)
+    for number in range(50):
+        put(database, Write("logs", (b"job", b"grantor", 0, number), (b"%d" % number, bytes(2000))))
+    journal = tmp_path / "peer.db-wal"
+    if running:
+        os.truncate(journal, journal.stat().st_size // 2)
+        try:
+            list(database.scan("logs"))
+        except StoreError as error:
+            assert "peer.db" in str(error)
+    else:
+        for name in ("peer.db", "peer.db-wal"):
+            (tmp_path / f"cut-{name}").write_bytes((tmp_path / name).read_bytes())
+        database.close()
+        os.truncate(tmp_path / "cut-peer.db-wal", (tmp_path / "cut-peer.db-wal").stat().st_size // 2)
+        database = Database(tmp_path / "cut-peer.db", durable=False)
+    assert put(database, blob(b"a")) is None
+    numbers = [key[3] for key, _ in database.scan("logs")]
+    assert numbers == list(range(len(numbers)))
+    assert database.get("blobs", (b"a",)) is not None
     database.close()
 
 
