@@ -189,7 +189,7 @@ RTO_FLOOR_S: Final = 0.02
 RTO_CEILING_S: Final = 3.0
 # At 10 % loss each way an exchange fails with 19 %; four tries fail with 0.13 %.
 REQUEST_TRIES: Final = 4
-# 64 operations of at most 10 queries each, and pings beside them.
+# 64 operations of at most 15 queries each, those that nobody waits for any more, and pings beside them.
 REQUESTS_MAX: Final = 4096
 # k of Kademlia: twenty peers must leave within an hour for a record to be lost between two refreshes.
 BUCKET_PEERS: Final = 20
@@ -202,8 +202,9 @@ DEAD_S_MAX: Final = 900.0
 REFRESH_S: Final = 3600.0
 # What one lookup remembers: 12 replies of 20 contacts. What is farther than those cannot become one of the nearest 20.
 LOOKUP_PEERS_MAX: Final = 256
-ALPHA: Final = 3
-ALPHA_MAX: Final = 10
+# Asked at a time by each path of a lookup; three paths ask six, and where many are silent fifteen.
+ALPHA: Final = 2
+ALPHA_MAX: Final = 5
 OPERATIONS_MAX: Final = 64
 OPERATIONS_WAITING_MAX: Final = 16_384
 REPUBLISHES_MAX: Final = 4
@@ -364,3 +365,81 @@ HELD_BYTES: Final = 64 << 20
 HELD_BYTES_MAX: Final = 128 << 20
 # A program's own node has no disk that outlives it: arguments and results of its tasks stay in memory up to here.
 VOLATILE_BYTES_MAX: Final = 512 << 20
+
+# --- What many share a key of: provider records, contents ------------------------------------------------------------
+# What a provider may say beside where it is (which parts it has): a bitmap of 512 chunks.
+PROVIDER_VALUE_BYTES_MAX: Final = 64
+# Who provides says so anew each hour, for three: two rounds may fail, and who died is forgotten within three hours.
+PROVIDER_RETENTION_S: Final = 3 * 3600.0
+PROVIDER_RETENTION_S_MAX: Final = 86400.0
+# At most 264 bytes each: one key costs a holder 17 KB, and 64 holders are more than a reader can download from at once.
+PROVIDERS_PER_KEY_MAX: Final = 64
+# A rack that holds one blob: eight of it are enough to download from, and 56 places are left for others.
+PROVIDERS_PER_KEY_AND_GROUP_MAX: Final = 8
+# Entries that another than the provider brought, by who brought it: all that one honest holder may hand over.
+PROVIDERS_HEARSAY_PER_GROUP_MAX: Final = PROVIDERS_PER_KEY_MAX // 2
+# 600 bytes each in memory: 79 MB. Of that a sixteenth for one peer, a tenth for one network.
+PROVIDERS_MAX: Final = 1 << 17
+PROVIDERS_PER_OWNER_MAX: Final = PROVIDERS_MAX // 16
+PROVIDERS_PER_GROUP_MAX: Final = PROVIDERS_MAX // 10
+# What this peer's program provides, told again each hour: 4,096 puts are one a second.
+PROVIDED_MAX: Final = 4096
+# What a reader remembers of what holders named, and how many signatures it checks for one answer: 256 cost 14 ms.
+PROVIDERS_HEARD_MAX: Final = 1024
+PROVIDERS_WANTED: Final = 16
+PROVIDERS_WANTED_MAX: Final = PROVIDERS_PER_KEY_MAX
+PROVIDERS_CHECKED_MAX: Final = 256
+# Entries of one datagram: the smallest are 180 bytes.
+PROVIDERS_PER_DATAGRAM_MAX: Final = 6
+# Beside entries there is room for so many contacts: 8 over IPv6 are 352 bytes, and two of the largest entries 546.
+CONTACTS_WITH_PROVIDERS_MAX: Final = 8
+# A content that nobody signs stands for no owner who pays: its sender and the sender's network pay, and a week is the
+# most that one put buys.
+CONTENT_BYTES_MAX: Final = RECORD_VALUE_BYTES_MAX
+CONTENT_RETENTION_S_MAX: Final = RETENTION_S
+CONTENTS_MAX: Final = RECORDS_MAX // 4
+CONTENTS_PER_SENDER_MAX: Final = RECORDS_PER_OWNER_MAX // 4
+CONTENTS_PER_GROUP_MAX: Final = CONTENTS_MAX // 10
+
+# --- Blobs of any size ------------------------------------------------------------------------------------------------
+# A chunk and its seal are one frame of a session (FRAME_PART_BYTES), and both fit a processor's L2 cache.
+CHUNK_BYTES: Final = 256 << 10
+CHUNK_BYTES_MIN: Final = 4 << 10
+# A nonce of 12 bytes and a tag of 16.
+CHUNK_SEAL_BYTES: Final = 28
+# What one peer keeps as a whole: 1,024 chunks are 256 MiB, named by 32 KiB. A peer that is lost is replaced in pieces
+# of that size, by as many peers as there are pieces; hashing one again after a crash takes 50 ms.
+MANIFEST_CHUNKS_MAX: Final = 1024
+MANIFEST_BYTES_MAX: Final = 32 * MANIFEST_CHUNKS_MAX + 64
+# 65,536 sections are 16 TiB; their list is 2.6 MB.
+BLOB_SECTIONS_MAX: Final = 1 << 16
+# Sections that a peer keeps: 2 files each, 1 KB of memory beside the manifest's 32 bytes a chunk.
+DEPOSITS_MAX: Final = 1 << 15
+DEPOSITS_PER_OWNER_MAX: Final = DEPOSITS_MAX // 2
+# Sections that are being brought by one peer at a time: one open file each.
+DEPOSITS_UNFINISHED_MAX: Final = 256
+DEPOSITS_UNFINISHED_PER_SOURCE_MAX: Final = 32
+# Key (32), a file's name (255 at most) and the seal.
+DEPOSIT_NOTE_BYTES_MAX: Final = 384
+# Of the disk that is given to others: what public blobs may take, and of that what one owner may.
+DEPOSIT_DISK_SHARE: Final = 0.6
+DEPOSIT_OWNER_SHARE: Final = 0.5
+# Who keeps a section, as told in one message: 48 bytes each.
+HOLDERS_MAX: Final = 32
+# Sections compared in one message between two who keep some: 32 bytes each.
+COMPARED_MAX: Final = 1024
+
+# --- Lookups that trust nobody --------------------------------------------------------------------------------------
+# Disjoint paths of one lookup; see "A lookup trusts no single peer" in docs/architecture.md for what more or fewer give.
+LOOKUP_PATHS: Final = 3
+# Of one network group, as long as others can be asked: as many as in a bucket.
+GROUP_PEERS_IN_LOOKUP_MAX: Final = GROUP_PEERS_IN_BUCKET_MAX
+# A stranger is given three times the timeout of others; at 330 ms (the other side of the world) that is this.
+RTO_STRANGER_S_MAX: Final = 1.0
+# A peer that computes may be deaf for half a second; what is held against it for half a minute takes twice that.
+VERDICT_S_MIN: Final = 1.0
+
+# --- What is left of a damaged disk -----------------------------------------------------------------------------------
+# Rows that are set aside for their owner to look at, and bytes of each column: 64 MiB at worst.
+DAMAGED_ROWS_MAX: Final = 1024
+DAMAGED_BYTES_MAX: Final = 32 << 10

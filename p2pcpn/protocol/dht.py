@@ -88,6 +88,7 @@ class Dht:
         self._published: OrderedDict[bytes, tuple[Signed, int]] = OrderedDict()  # what this peer's program wrote
         self._publish = Timetable()
         self._refusers: OrderedDict[bytes, float] = OrderedDict()
+        self._liars = 0
         self._bootstraps: tuple[Contact, ...] = ()
         self._bootstraps_asked = 0
         self._bootstrap_due_s: float | None = None
@@ -244,6 +245,7 @@ class Dht:
             **self.records.statistics(),
             "operations": len(self._running) + len(self._waiting),
             "requests": len(self.requests),
+            "false_replies": self._liars,
         }
 
     # --- joining and republishing ------------------------------------------------------------------------------
@@ -303,7 +305,15 @@ class Dht:
         self._running[self._number] = operation
         start = self.table.nearest(operation.target, self._k)
         operation.begin(
-            Lookup(self.own, operation.target, start, k=self._k, is_dead=lambda it: self.table.dead.is_dead(it, self._now))
+            Lookup(
+                self.own,
+                operation.target,
+                start,
+                k=self._k,
+                is_dead=lambda it: self.table.dead.is_dead(it, self._now),
+                is_silent=lambda it: self.table.dead.is_silent(it, self._now),
+                group=lambda it: self._network_group(it.address),
+            )
         )
         return self._advance(self._number)
 
@@ -324,7 +334,10 @@ class Dht:
                     else:
                         effects.append(effect)
         del self._running[number]
-        self.requests.cancel(number)
+        self.requests.abandon(number)
+        for liar in operation.lookup.liars:
+            self.table.remove(liar.id)
+        self._liars += len(operation.lookup.liars)
         effects += self._finish(operation)
         while self._waiting and len(self._running) < limits.OPERATIONS_MAX:
             effects += self._begin(self._waiting.popleft())
@@ -346,6 +359,8 @@ class Dht:
                 continue
             if isinstance(outcome, Failed) and outcome.asked.id != ANYBODY:
                 self.table.failed(outcome.asked, self._now)
+            if isinstance(outcome, Late) and outcome.asked.id != ANYBODY:
+                self.table.dead.late(outcome.asked, self._now)
             if isinstance(outcome, Answered):
                 self._note_refusal(outcome.peer, outcome.reply)
             if outcome.purpose == _BOOTSTRAP and not isinstance(outcome, Late) and not len(self.table):

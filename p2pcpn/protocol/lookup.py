@@ -1,33 +1,45 @@
-"""A lookup: peers in four states around a target, until the nearest that live have all answered (Kademlia, 2.3).
+"""A lookup: disjoint paths towards a target, each with a shortlist of its own, until all of them have converged.
 
 ::
 
               asked            answered
     HEARD ───────────▶ WAITING ─────────▶ QUERIED
-      ▲                   │ failed
+      ▲                   │ late, failed
       └───────────────────┴─────────────▶ UNREACHABLE
        another address is known
 
-Three peers are asked at a time. A late peer is still waited for, but the next is asked beside it (a hedged query),
-and each timeout lets one more be asked at a time, up to ten: one dead peer costs a lookup one timeout, and many dead
-cost little more. A peer late for the second time no longer holds up the end. When a value is known, being late once
-is enough, and only as many of the nearest matter as records have copies. Nothing here sends: ``queries`` says whom
-to ask next.
+The start is dealt out to ``paths`` paths (S/Kademlia, 4.4). No peer is asked twice, so none speaks to two paths, and
+what it names counts in its own alone: whoever lies spoils one path. A path has converged when the nearest ``k`` that
+it heard of have answered, to whichever path. The result are the nearest of all that answered; each did so under its
+proven id, so that a lie can hide a peer and never invent one. To hide one it takes a lie on every path.
+
+No time is spent on the silent. Each path asks a few at a time. A late peer is still waited for, but the next is asked
+beside it (a hedged query) and one more at a time from then on; a peer late for the second time holds up nobody. Once a
+value is known, being late once is enough, and only as many of the nearest matter as records have copies. Who was
+silent lately is asked and never waited for; who is dead only where nobody else answers at all.
+
+Two limits keep one hand from filling a shortlist. Of one network group only a few are asked, as long as others can
+be. And who names peers has credit: when too many of those it named are silent, the rest of them is passed over unless
+somebody else names them, too.
 """
 
 from __future__ import annotations
 
 import enum
 from bisect import insort
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from p2pcpn import limits
+from p2pcpn.errors import PeerError
+from p2pcpn.protocol.replies import believed
 from p2pcpn.protocol.table import distance
 from p2pcpn.wire.addresses import Contact
 
-# Addresses tried of a peer that is named with several: one wrong one must not hide it.
-ADDRESSES_MAX = 3
+# Addresses tried of a peer on the word of one path: a wrong one must not hide it.
+ADDRESSES_PER_PATH_MAX = 2
+# Of those that a peer names so many more may be silent than twice as many as answer.
+CREDIT = 3
 
 
 class State(enum.IntEnum):
@@ -42,131 +54,300 @@ class State(enum.IntEnum):
 @dataclass(slots=True)
 class _Peer:
     contact: Contact
+    gap: int
+    group: Hashable
     addresses: list[Contact]  # all that were named, those that failed included
+    named: list[int]  # the path of each time it was named
+    sources: list[_Source]
     state: State = State.HEARD
     late: int = 0
+    blamed: bool = False  # its silence was held against its sources
+
+
+@dataclass(slots=True, eq=False)
+class _Source:
+    """Who names peers: how many of them spoke, and how many let a timeout pass."""
+
+    spoke: int = 0
+    silent: int = 0
+
+    @property
+    def has_credit(self) -> bool:
+        return self.silent <= CREDIT + 2 * self.spoke
+
+
+@dataclass(slots=True)
+class _Path:
+    order: list[tuple[int, bytes]] = field(default_factory=list)
+    at_a_time: int = limits.ALPHA
 
 
 class Lookup:
     """One iterative lookup of ``target`` by ``own``, which is never asked itself.
 
-    ``k`` nearest peers must have answered; ``is_dead(contact)`` leaves out whoever failed lately.
+    The ``k`` nearest peers of each path must have answered. ``is_dead(contact)`` and ``is_silent(contact)`` tell who
+    failed or was late lately, ``group(contact)`` what may be under one hand.
     """
 
     def __init__(
         self,
         own: bytes,
         target: bytes,
-        start: Iterable[Contact],
+        start: Sequence[Contact],
         *,
         k: int = limits.BUCKET_PEERS,
+        paths: int = limits.LOOKUP_PATHS,
         is_dead: Callable[[Contact], bool] = lambda contact: False,
+        is_silent: Callable[[Contact], bool] = lambda contact: False,
+        group: Callable[[Contact], Hashable] = lambda contact: contact.id,
     ) -> None:
         self.target = target
         self.impatient = False  # set where a value is known: only its nearest holders matter, and no late one
+        self.liars: list[Contact] = []  # whose replies no honest peer gives
         self._own = own
         self._k = k
         self._is_dead = is_dead
+        self._is_silent = is_silent
+        self._group = group
         self._peers: dict[bytes, _Peer] = {}
-        self._order: list[tuple[int, bytes]] = []
-        self._alpha = limits.ALPHA
-        for contact in start:
-            self._hear(contact)
+        self._paths = [_Path() for _ in range(max(1, min(paths, len(start))))]
+        self._asked_by: dict[Contact, int] = {}
+        self._groups: dict[Hashable, int] = {}
+        self._all_of_a_group = False
+        self._doubted: list[tuple[int, Contact]] = []
+        self._answers = 0
+        ourselves = _Source()
+        for number, contact in enumerate(start):
+            self._hear(number % len(self._paths), contact, ourselves)
 
     def __len__(self) -> int:
         return len(self._peers)
 
+    # --- what is asked, and what comes of it ------------------------------------------------------------------------
+
     def queries(self) -> list[Contact]:
         """Whom to ask now; they count as asked."""
-        waiting = sum(peer.state is State.WAITING and not peer.late for peer in self._peers.values())
-        asked = []
-        for peer in self._nearest():
-            if waiting >= self._alpha:
-                break
-            if peer.state is State.HEARD:
-                peer.state = State.WAITING
-                waiting += 1
-                asked.append(peer.contact)
-        return asked
+        asked: list[Contact] = []
+        while True:
+            turns = [self._asks_of(number) for number in range(len(self._paths))]
+            while turns:  # one each in turn, so that no path has first choice of all
+                for turn in list(turns):
+                    contact = next(turn, None)
+                    if contact is None:
+                        turns.remove(turn)
+                    else:
+                        asked.append(contact)
+            if asked or not self._relax():
+                return asked
 
-    def answered(self, asked: Contact, contacts: Iterable[Contact]) -> None:
-        """``asked`` answered and named ``contacts``, of which at most a reply's worth is heard."""
+    def answered(self, asked: Contact, contacts: Sequence[Contact]) -> None:
+        """``asked`` answered and named ``contacts``. A reply that cannot be honest makes it unreachable."""
         peer = self._peers.get(asked.id)
-        if peer is None or peer.state is State.QUERIED:
+        if peer is None or peer.state is State.QUERIED or asked not in self._asked_by:
             return
-        peer.state, peer.contact = State.QUERIED, asked
-        for number, contact in enumerate(contacts):
-            if number >= limits.CONTACTS_MAX:
-                break
-            self._hear(contact)
+        try:
+            named = believed(asked, self.target, contacts, self._own)
+        except PeerError:
+            self.liars.append(asked)
+            self._turn(peer, State.UNREACHABLE)
+            return
+        self._turn(peer, State.QUERIED)
+        peer.contact = asked
+        self._answers += 1
+        for source in peer.sources:
+            source.spoke += 1
+            source.silent -= peer.blamed
+        path, source = self._asked_by[asked], _Source()
+        for contact in named:
+            self._hear(path, contact, source)
 
     def late(self, asked: Contact) -> None:
-        """``asked`` let a timeout pass: one more is asked beside it."""
-        peer = self._peers.get(asked.id)
-        if peer is not None and peer.state is State.WAITING:
-            peer.late += 1
-            self._alpha = min(limits.ALPHA_MAX, self._alpha + 1)
-
-    def failed(self, asked: Contact) -> None:
-        """``asked`` answered no try; another address of it is heard anew, if one was named."""
+        """``asked`` let a timeout pass: one more is asked beside it, or it is at another address."""
         peer = self._peers.get(asked.id)
         if peer is None or peer.state is not State.WAITING or peer.contact != asked:
             return
-        peer.late = 0
-        untried = peer.addresses.index(asked) + 1
-        if untried < len(peer.addresses):
-            peer.contact, peer.state = peer.addresses[untried], State.HEARD
-        else:
-            peer.state = State.UNREACHABLE
+        path = self._paths[self._asked_by[asked]]
+        path.at_a_time = min(limits.ALPHA_MAX, path.at_a_time + 1)
+        if not self._try_elsewhere(peer):
+            self._blame(peer)
+            self._turn(peer, State.WAITING, peer.late + 1)
+
+    def failed(self, asked: Contact) -> None:
+        """``asked`` answered no try."""
+        peer = self._peers.get(asked.id)
+        if peer is None or peer.state is not State.WAITING or peer.contact != asked:
+            return
+        if not self._try_elsewhere(peer):
+            self._blame(peer)
+            self._turn(peer, State.UNREACHABLE)
+
+    # --- what came of it all ----------------------------------------------------------------------------------------
 
     @property
     def done(self) -> bool:
-        """Whether the nearest peers have all answered, failed, or are so late that nobody waits for them."""
-        patience = 1 if self.impatient else 2
-        return not any(
-            peer.state is State.HEARD or (peer.state is State.WAITING and peer.late < patience)
-            for peer in self._nearest()
-        )
+        """Whether every path has converged: its nearest answered, failed, or are so late that nobody waits for them."""
+        for path in self._paths:
+            for peer in self._window(path):
+                if peer.state in (State.HEARD, State.WAITING) and peer.late < self._patience:
+                    return False
+        return not self._may_relax()
 
     def nearest(self, count: int) -> list[Contact]:
-        """The nearest ``count`` peers that answered, nearest first."""
-        answered = [self._peers[node] for _, node in self._order if self._peers[node].state is State.QUERIED]
-        return [peer.contact for peer in answered[:count]]
+        """The nearest ``count`` peers that answered, nearest first; of one network group more than a few only where
+        there are no others."""
+        found: list[_Peer] = []
+        surplus: list[_Peer] = []
+        groups: dict[Hashable, int] = {}
+        for peer in sorted(
+            (peer for peer in self._peers.values() if peer.state is State.QUERIED), key=lambda peer: peer.gap
+        ):
+            groups[peer.group] = groups.get(peer.group, 0) + 1
+            (found if groups[peer.group] <= limits.GROUP_PEERS_IN_LOOKUP_MAX else surplus).append(peer)
+        found = found[:count]
+        found += surplus[: count - len(found)]
+        return [peer.contact for peer in sorted(found, key=lambda peer: peer.gap)]
 
     def states(self) -> dict[State, int]:
         """How many peers are in each state."""
         return {state: sum(peer.state is state for peer in self._peers.values()) for state in State}
 
-    def _nearest(self) -> list[_Peer]:
-        found: list[_Peer] = []
-        places = min(self._k, limits.RECORD_COPIES) if self.impatient else self._k
-        for _, node in self._order:
-            peer = self._peers[node]
-            if peer.state is not State.UNREACHABLE:
-                found.append(peer)
-                # Who is late takes no place away: the window goes on to who may yet answer.
-                places -= peer.state is not State.WAITING or peer.late < 2
-                if not places:
-                    break
-        return found
+    # --- paths ------------------------------------------------------------------------------------------------------
 
-    def _hear(self, contact: Contact) -> None:
-        if contact.id == self._own or not contact.usable or self._is_dead(contact):
+    @property
+    def _patience(self) -> int:
+        return 1 if self.impatient else 2
+
+    def _window(self, path: _Path) -> Iterator[_Peer]:
+        """Who has to answer for ``path`` to converge, nearest first, and the late among them."""
+        places = min(self._k, limits.RECORD_COPIES) if self.impatient else self._k
+        patience = self._patience
+        for _, node in path.order:
+            peer = self._peers[node]
+            if peer.state is State.UNREACHABLE or (peer.state is State.HEARD and self._is_passed_over(peer)):
+                continue
+            yield peer
+            # Who is late takes no place away: the window goes on to who may yet answer.
+            places -= peer.state is State.QUERIED or peer.late < patience
+            if not places:
+                return
+
+    def _is_passed_over(self, peer: _Peer) -> bool:
+        if not any(source.has_credit for source in peer.sources):
+            return True
+        crowded = self._groups.get(peer.group, 0) >= limits.GROUP_PEERS_IN_LOOKUP_MAX
+        return crowded and not self._all_of_a_group
+
+    def _asks_of(self, number: int) -> Iterator[Contact]:
+        """Ask the nearest of a path, one at each step, as long as it may ask more at a time."""
+        path = self._paths[number]
+        waiting = silent = 0
+        for _, node in path.order:
+            peer = self._peers[node]
+            if peer.state is State.WAITING and self._asked_by[peer.contact] == number:
+                waiting += not peer.late
+                silent += peer.late > 0
+        # All holders of a known value have to answer: one timeout for all of them, not one after the other.
+        at_a_time = limits.RECORD_COPIES if self.impatient else path.at_a_time
+        for peer in list(self._window(path)):
+            if waiting >= at_a_time:
+                return
+            if peer.state is not State.HEARD or self._is_passed_over(peer):
+                continue
+            if peer.late:
+                if silent >= limits.ALPHA_MAX:
+                    continue
+                silent += 1
+            else:
+                waiting += 1
+            self._asked_by[peer.contact] = number
+            self._turn(peer, State.WAITING)
+            yield peer.contact
+
+    def _may_relax(self) -> bool:
+        if self._doubted and not self._answers:
+            return True
+        return (
+            not self._all_of_a_group
+            and self._answers < self._k
+            and any(
+                peer.state is State.HEARD and self._groups.get(peer.group, 0) >= limits.GROUP_PEERS_IN_LOOKUP_MAX
+                for peer in self._peers.values()
+            )
+        )
+
+    def _relax(self) -> bool:
+        """When nobody is waited for and too few answered: ask the rest of a group, and at last the dead."""
+        for path in self._paths:
+            if any(peer.state is State.WAITING and peer.late < self._patience for peer in self._window(path)):
+                return False
+        if not self._may_relax():
+            return False
+        self._all_of_a_group = True
+        if not self._answers:
+            doubted, self._doubted = self._doubted, []
+            for number, contact in doubted:
+                self._hear(number, contact, _Source(), dead=True)
+        return True
+
+    # --- peers ------------------------------------------------------------------------------------------------------
+
+    def _hear(self, number: int, contact: Contact, source: _Source, dead: bool = False) -> None:
+        if contact.id == self._own or not contact.usable:
             return
-        peer = self._peers.get(contact.id)
-        if peer is not None:
-            self._hear_address(peer, contact)
+        if not dead and self._is_dead(contact):
+            if len(self._doubted) < limits.LOOKUP_PEERS_MAX:
+                self._doubted.append((number, contact))
             return
-        self._peers[contact.id] = _Peer(contact, [contact])
-        insort(self._order, (distance(self.target, contact.id), contact.id))
-        if len(self._order) > limits.LOOKUP_PEERS_MAX:
-            _, farthest = self._order.pop()
-            del self._peers[farthest]
+        path, peer = self._paths[number], self._peers.get(contact.id)
+        if peer is None:
+            gap = distance(self.target, contact.id)
+            peer = self._peers[contact.id] = _Peer(contact, gap, self._group(contact), [contact], [], [])
+            peer.late = 2 if self._is_silent(contact) and not dead else 0
+        peer.sources.append(source)
+        if peer.named.count(number) >= ADDRESSES_PER_PATH_MAX:
+            return
+        peer.named.append(number)
+        if contact not in peer.addresses:
+            peer.addresses.append(contact)
+            if peer.state is State.UNREACHABLE or (peer.state is State.WAITING and peer.late):
+                self._try_elsewhere(peer)
+        if peer.named.count(number) == 1:
+            insort(path.order, (peer.gap, contact.id))
+            if len(path.order) > limits.LOOKUP_PEERS_MAX // len(self._paths):
+                _, farthest = path.order.pop()
+                self._forget(number, farthest)
+
+    def _forget(self, number: int, node: bytes) -> None:
+        peer = self._peers[node]
+        peer.named = [path for path in peer.named if path != number]
+        if not peer.named and peer.state is State.HEARD:
+            del self._peers[node]
+
+    def _try_elsewhere(self, peer: _Peer) -> bool:
+        """Whether another address of ``peer`` was named, at which it is heard anew."""
+        untried = peer.addresses.index(peer.contact) + 1
+        if untried >= len(peer.addresses):
+            return False
+        peer.contact = peer.addresses[untried]
+        self._turn(peer, State.HEARD)
+        return True
+
+    def _blame(self, peer: _Peer) -> None:
+        if not peer.blamed:
+            peer.blamed = True
+            for source in peer.sources:
+                source.silent += 1
+
+    def _turn(self, peer: _Peer, state: State, late: int | None = None) -> None:
+        """Change what is known of ``peer``, and how many of its group are asked or answered."""
+        before = self._counts(peer)
+        if late is None:
+            late = 0 if state is State.HEARD else peer.late
+        peer.state, peer.late = state, late
+        change = self._counts(peer) - before
+        if change:
+            self._groups[peer.group] = self._groups.get(peer.group, 0) + change
 
     @staticmethod
-    def _hear_address(peer: _Peer, contact: Contact) -> None:
-        if peer.state is State.QUERIED or contact in peer.addresses or len(peer.addresses) >= ADDRESSES_MAX:
-            return
-        peer.addresses.append(contact)
-        if peer.state is State.UNREACHABLE:
-            peer.contact, peer.state = contact, State.HEARD
+    def _counts(peer: _Peer) -> bool:
+        return peer.state is State.QUERIED or (peer.state is State.WAITING and peer.late < 2)

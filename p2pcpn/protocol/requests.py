@@ -3,6 +3,11 @@
 A reply counts when it echoes a nonce and comes from the peer that was asked (from its address where its id was not
 known). Each outcome is told once, as a :class:`~p2pcpn.protocol.effects.Heard` of :class:`Answered`, or of
 :class:`Late` at each timeout before the last, then :class:`Failed`.
+
+Lateness is told early, for others can be asked meanwhile, and failure late, for it is held against the peer: however
+short its round trips are, a peer that was busy for half a second is not dead. A request that nobody waits for any
+more (:meth:`Requests.abandon`) goes on to its verdict: otherwise whoever is asked beside others would never be found
+to be dead, and be asked again by every lookup.
 """
 
 from __future__ import annotations
@@ -86,6 +91,7 @@ class _Outstanding:
     timeout_s: float
     tries: int
     tries_max: int
+    verdict_s: float  # it has not failed before
 
 
 class Requests:
@@ -111,15 +117,19 @@ class Requests:
         tries: int = limits.REQUEST_TRIES,
         timeout_s: float | None = None,
     ) -> list[Effect]:
-        """Send ``make(nonce)`` to ``to``, up to ``tries`` times; ``timeout_s`` replaces the measured first timeout."""
+        """Send ``make(nonce)`` to ``to``, up to ``tries`` times; ``timeout_s`` replaces the measured first timeout
+        (and it may fail as soon as that says)."""
         if len(self._outstanding) >= self._outstanding_max:
             return [Heard(Failed(purpose, to), to)]
         nonce = self._rng.getrandbits(63)
         while nonce in self._outstanding:
             nonce = self._rng.getrandbits(63)
+        verdict_s = now if timeout_s is not None else now + limits.VERDICT_S_MIN
         timeout_s = self._roundtrips.timeout_s(to.id) if timeout_s is None else timeout_s
         request = make(nonce)
-        self._outstanding[nonce] = _Outstanding(to, request, purpose, now, now + timeout_s, timeout_s, 1, tries)
+        self._outstanding[nonce] = _Outstanding(
+            to, request, purpose, now, now + timeout_s, timeout_s, 1, tries, verdict_s
+        )
         heapq.heappush(self._due, (now + timeout_s, nonce))
         return [Send(to, request)]
 
@@ -156,6 +166,10 @@ class Requests:
             # A request relayed by a peer says nothing about that peer when it stays unanswered.
             if asked.to.id != ANYBODY and asked.tries == 1 and not isinstance(asked.request, PingRequest):
                 self._roundtrips.unanswered(asked.to.id)
+            if asked.tries >= asked.tries_max and now < asked.verdict_s:
+                asked.due_s = asked.verdict_s
+                heapq.heappush(self._due, (asked.due_s, nonce))
+                continue
             if asked.tries >= asked.tries_max:
                 del self._outstanding[nonce]
                 effects.append(Heard(Failed(asked.purpose, asked.to), asked.to))
@@ -171,6 +185,12 @@ class Requests:
         """Whatever was asked for ``purpose`` is not wanted any more; nothing more is told about it."""
         for nonce in [nonce for nonce, asked in self._outstanding.items() if asked.purpose == purpose]:
             del self._outstanding[nonce]
+
+    def abandon(self, purpose: object) -> None:
+        """Nobody waits for what was asked for ``purpose``: only its outcome is told, for the purpose ``None``."""
+        for asked in self._outstanding.values():
+            if asked.purpose == purpose:
+                asked.purpose = None
 
     def _is_live(self, entry: tuple[float, int]) -> bool:
         asked = self._outstanding.get(entry[1])

@@ -110,3 +110,36 @@ def test_a_cancelled_request_is_never_heard_of_again() -> None:
     requests.cancel(2)
     assert requests.receive(B, Ack(nonce, 0), 0.1) == []
     assert len(requests.expire(0.3)) == 2
+
+
+def test_who_is_late_early_has_failed_only_after_a_second() -> None:
+    requests, trips = asking()
+    for _ in range(3):
+        trips.observe(A.id, 0.001)
+    requests.ask(A, ping, "why", 0.0)
+    late_s, outcomes = [], []
+    while (due_s := requests.deadline()) is not None:
+        for effect in requests.expire(due_s):
+            if isinstance(effect, Heard):
+                outcomes.append(effect.value)
+                late_s.append(due_s)
+    assert [type(outcome) for outcome in outcomes] == [Late, Late, Late, Failed]
+    assert late_s[0] == limits.RTO_FLOOR_S
+    assert late_s[-1] == limits.VERDICT_S_MIN
+
+
+def test_a_request_with_a_timeout_of_its_own_fails_when_that_says() -> None:
+    requests, _ = asking()
+    requests.ask(A, ping, "why", 0.0, timeout_s=0.1, tries=1)
+    assert requests.expire(0.1) == [Heard(Failed("why", A), A)]
+
+
+def test_an_abandoned_request_goes_on_to_its_verdict() -> None:
+    requests, _ = asking()
+    nonce = nonce_of(requests.ask(A, ping, 1, 0.0))
+    requests.ask(B, ping, 1, 0.0, tries=1)
+    requests.abandon(1)
+    [answered] = requests.receive(A, Ack(nonce, 0), 0.1)
+    assert isinstance(answered, Heard) and isinstance(answered.value, Answered) and answered.value.purpose is None
+    assert requests.expire(limits.RTO_INITIAL_S) == []
+    assert requests.expire(limits.VERDICT_S_MIN) == [Heard(Failed(None, B), B)]

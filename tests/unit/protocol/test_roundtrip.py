@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2pcpn import limits
-from p2pcpn.protocol.roundtrip import RoundTrips
+from p2pcpn.protocol.roundtrip import FIRST_EXCHANGE_TRIPS, RoundTrips
 
 A, B, C = (bytes([number]) * 20 for number in (1, 2, 3))
 
@@ -63,3 +63,34 @@ def test_the_one_asked_least_recently_is_forgotten_first() -> None:
     assert trips.median_s() == 0.3
     trips.forget(C)
     assert trips.srtt_s(C) is None
+
+
+def measured(*rtts_s: float) -> RoundTrips:
+    trips = RoundTrips()
+    for number, rtt_s in enumerate(rtts_s, 10):
+        for _ in range(20):
+            trips.observe(bytes([number]) * 20, rtt_s)
+    return trips
+
+
+def test_a_stranger_is_expected_to_be_like_the_others() -> None:
+    near, far = measured(*[0.001] * 20), measured(*[0.2] * 20)
+    assert near.timeout_s(A) == FIRST_EXCHANGE_TRIPS * limits.RTO_FLOOR_S
+    assert far.timeout_s(A) > limits.RTO_INITIAL_S
+    near.unanswered(A)
+    assert near.timeout_s(A) == 2 * FIRST_EXCHANGE_TRIPS * limits.RTO_FLOOR_S
+    assert near.timeout_s(A) < measured(*[0.001] * 7).timeout_s(A), "seven peers say nothing of others"
+
+
+def test_a_quarter_of_slow_peers_does_not_slow_down_what_is_expected_of_strangers() -> None:
+    assert measured(*[0.001] * 19, *[5.0] * 5).timeout_s(A) == FIRST_EXCHANGE_TRIPS * limits.RTO_FLOOR_S
+    assert measured(*[5.0] * 20).timeout_s(A) == limits.RTO_STRANGER_S_MAX
+
+
+def test_what_is_expected_of_strangers_follows_the_network() -> None:
+    trips = measured(*[0.2] * 10)
+    slow_s = trips.timeout_s(A)
+    for _ in range(200):
+        for number in range(10, 20):
+            trips.observe(bytes([number]) * 20, 0.001)
+    assert trips.timeout_s(A) < slow_s / 4
