@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable, Mapping
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -182,6 +183,20 @@ def report_to(descriptor: int) -> Report:
     return report
 
 
+class _LogFile(RotatingFileHandler):
+    """On a full disk a line is lost; a traceback to stderr for each, as logging has it, would bury the one that counts.
+
+    The first that is lost goes to stderr: it may be the word that the disk is full.
+    """
+
+    _lost = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not self._lost:
+            self._lost = True
+            sys.stderr.write(f"{self.format(record)}\n")
+
+
 def _logging(config: Config, level: int) -> logging.Handler:
     handler: logging.Handler
     if config.data_dir is None:
@@ -190,7 +205,7 @@ def _logging(config: Config, level: int) -> logging.Handler:
         path = Path(config.data_dir)
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            handler = RotatingFileHandler(path / LOG_NAME, maxBytes=limits.LOG_BYTES_MAX, backupCount=1, delay=True)
+            handler = _LogFile(path / LOG_NAME, maxBytes=limits.LOG_BYTES_MAX, backupCount=1, delay=True)
         except OSError:  # the store will say so, in clear words
             handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter(FORMAT))

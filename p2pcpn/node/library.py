@@ -11,19 +11,18 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Protocol
 
 from p2pcpn import limits
-from p2pcpn.errors import PeerError, StoreError, Unreachable
+from p2pcpn.errors import DiskFull, PeerError, StoreError, Unreachable
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.net.session import Session
 from p2pcpn.node.outbox import Outbox
 from p2pcpn.node.questions import Questions
-from p2pcpn.node.restoring import bytes_of, signed_of
+from p2pcpn.node.restoring import bytes_of, pages_of, signed_of
 from p2pcpn.node.rush import Rush
 from p2pcpn.node.sessions import Sessions
 from p2pcpn.node.shelf import Shelf
 from p2pcpn.protocol.effects import TransmitBlob, TransmitLog, Turn
 from p2pcpn.store.database import Database
 from p2pcpn.wire import messages as m
-from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.codec import Buffer
 from p2pcpn.wire.messages import AnswerCode
@@ -143,7 +142,8 @@ class Library:
             session.release(held)
             if error is not None:
                 self._counters["blobs refused"] += 1
-            code = AnswerCode.DONE if error is None else AnswerCode.FAILED
+            full = AnswerCode.FULL if isinstance(error, DiskFull) else AnswerCode.FAILED
+            code = AnswerCode.DONE if error is None else full
             self._answer(session, message.request, code, "" if error is None else str(error))
 
         session.hold(held)  # the disk may be slower than the network
@@ -295,7 +295,7 @@ class Library:
         if row is None:
             yield m.Answer(message.request, AnswerCode.UNKNOWN, "has no such segment")
         else:
-            yield m.Extend(message.request, signed_of(row[2]), pages.PAGES.decode(bytes_of(row[3])), False)
+            yield m.Extend(message.request, signed_of(row[2]), pages_of(row[3]), False)
 
     def send_log(self, box: Outbox, effect: TransmitLog, grantor: bytes) -> None:
         """Send one of our own log segments to a new holder."""
@@ -304,12 +304,13 @@ class Library:
     def _own_log(self, effect: TransmitLog, grantor: bytes) -> Iterator[m.Message]:
         try:
             row = self._database.get("logs", (effect.job, grantor, effect.epoch, effect.number))
+            found = None if row is None else m.Append(effect.request, signed_of(row[0]), bytes_of(row[1]))
         except StoreError:
-            row = None
-        if row is None:
+            found = None
+        if found is None:
             self._counters["log segments missing"] += 1
         else:
-            yield m.Append(effect.request, signed_of(row[0]), bytes_of(row[1]))
+            yield found
 
 
 def _guarded(request: int, answer: Iterator[m.Message]) -> Iterator[m.Message]:

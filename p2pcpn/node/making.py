@@ -52,8 +52,8 @@ def make_peer(config: Config, keypair: Keypair, swarm_key: bytes, boot: int, add
 
 def restore(peer: Peer, database: Database, now: float) -> None:
     """Give back to ``peer`` the records, jobs and unsettled results that it had before a restart."""
-    rows = ((key[0], *value) for key, value in database.scan("records"))
-    peer.dht.restore(rows, now, time.time())  # type: ignore[arg-type]
-    for kept in restoring.restored_jobs(database):
+    held = restoring.restored(database)
+    peer.dht.restore(held.records, now, time.time())
+    for kept in held.jobs:
         peer.steward.restore(kept)
-    peer.worker.restore(restoring.restored_journal(database), now)
+    peer.worker.restore(held.journal, now)

@@ -42,8 +42,10 @@ def saved_contacts(database: Database) -> list[Contact]:
     """Peers that were known before this node was restarted, the last seen first."""
     seen: list[tuple[float, Contact]] = []
     for _, (packed, port, seen_s) in database.scan("peers"):
-        assert isinstance(packed, bytes) and isinstance(port, int), "a row of peers holds something else"
-        seen.append((float(seen_s or 0.0), Contact(ANYBODY, packed, port)))
+        if isinstance(packed, bytes) and isinstance(port, int) and isinstance(seen_s, float):
+            at = Contact(ANYBODY, packed, port)
+            if port < 1 << 16 and at.usable:  # else the row is damaged; it is replaced when that peer is met again
+                seen.append((seen_s, at))
     seen.sort(key=lambda row: (-row[0], row[1].host, row[1].port))
     return [contact for _, contact in seen[:RESTORED_CONTACTS_MAX]]
 

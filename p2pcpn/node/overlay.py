@@ -37,6 +37,7 @@ from p2pcpn.node.performing import Performer
 from p2pcpn.node.questions import Questions
 from p2pcpn.node.runs import Runs
 from p2pcpn.node.rush import Rush
+from p2pcpn.node.scrubbing import scrub
 from p2pcpn.node.sessions import News, Sessions
 from p2pcpn.node.shelf import Shelf
 from p2pcpn.node.timer import Timer
@@ -176,6 +177,7 @@ class Overlay:
         self.spawn(self.capacity.run())
         self.spawn(chores.save_peers(self.database, self.peer.dht.table.contacts))
         self.spawn(chores.sweep(self.database, self.shelf, self.counters))
+        self.spawn(scrub(self._blobs, self.database, self.counters))
         self.timer.arm()
 
     def _open_store(self) -> None:
@@ -185,6 +187,7 @@ class Overlay:
         self.boot = self.database.next_boot()
         store = BlobStore(self.data_dir / "blobs", quota_bytes=self.config.disk_bytes, durable=durable)
         volatile = self._temporary is not None and not self.roles & Role.STORAGE
+        self._blobs = store
         self.shelf = Shelf(store, self.database, None if durable else self.rush, volatile=volatile)
         self._undo.append(self.shelf.close)
         if self._temporary is None:

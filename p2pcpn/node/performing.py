@@ -159,7 +159,7 @@ class Performer:
 
     def _refused(self, error: StoreError) -> None:
         self._overlay.counters["disk refused"] += 1
-        log.error("%s", error)
+        log.debug("%s", error)  # a full disk refuses a thousand times a second: the store says it once
 
     # --- the program -----------------------------------------------------------------------------------------------
 

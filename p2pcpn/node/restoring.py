@@ -1,71 +1,179 @@
-"""Restoring: what a node kept on disk, as the machines want it back after a restart or a handover."""
+"""Restoring: what a node kept on disk, as the machines want it back after a restart or a handover.
+
+A row that cannot be what was written costs what it held and nothing else: it is set aside (:mod:`p2pcpn.node.damage`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+import time
+from dataclasses import dataclass, field
 
 from p2pcpn import limits
+from p2pcpn.errors import StoreError
+from p2pcpn.identity.keys import NODE_ID_BYTES
+from p2pcpn.node.damage import DAMAGED, Damage, DamagedRow
 from p2pcpn.protocol.authority import Authority
-from p2pcpn.protocol.journal import rows_of
+from p2pcpn.protocol.journal import JOB_ROW, JOB_ROW_PREFIX, rows_of
 from p2pcpn.protocol.steward import Kept
-from p2pcpn.store.database import Database
+from p2pcpn.store.database import Database, Value
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Results
-from p2pcpn.wire.statements import LogHeader, Signed, read
+from p2pcpn.wire.statements import LogHeader, ProviderRecord, Receipt, Record, Signed, read
+
+log = logging.getLogger("p2pcpn.node")
 
 Segments = list[tuple[Signed, list[bytes]]]
+Row = tuple[bytes, bytes, int, float, bytes]  # of a record: key, owner, seq, expires_s, packed Signed
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a node gives back to its machines at start: records, a steward's jobs, results nobody acknowledged."""
+
+    records: list[Row] = field(default_factory=list)
+    jobs: list[Kept] = field(default_factory=list)
+    journal: list[tuple[Signed, Contact, list[Results]]] = field(default_factory=list)
+
+
+def restored(database: Database) -> Restored:
+    """All that the disk holds of an earlier life. Raises :class:`StoreError` where it cannot be read at all.
+
+    A file that turns out corrupt on the way is replaced by what is left of it, and read again.
+    """
+    try:
+        return _restored(database)
+    except StoreError as error:
+        log.warning("reading once more: %s", error)
+        database.drop_expired(0.0)  # waits for what the store does about it
+        return _restored(database)
+
+
+def _restored(database: Database) -> Restored:
+    damage = Damage(database)
+    found = Restored(
+        restored_records(database, damage), restored_jobs(database, damage), restored_journal(database, damage)
+    )
+    damage.set_aside()
+    return found
 
 
 def bytes_of(value: object) -> bytes:
-    """A column of bytes."""
-    assert isinstance(value, bytes), "a column of bytes holds something else"
+    """A column of bytes. Raises :class:`DamagedRow`."""
+    if not isinstance(value, bytes):
+        raise DamagedRow(f"{type(value).__name__} where bytes were written")
+    return value
+
+
+def number_of(value: object) -> float:
+    """A column that holds a number. Raises :class:`DamagedRow`."""
+    if not isinstance(value, (int, float)):
+        raise DamagedRow(f"{type(value).__name__} where a number was written")
     return value
 
 
 def signed_of(value: object) -> Signed:
-    """A column that holds a signed statement."""
-    return pages.SIGNED.decode(bytes_of(value))
+    """A column that holds a signed statement. Raises :class:`DamagedRow`."""
+    try:
+        return pages.SIGNED.decode(bytes_of(value))
+    except DAMAGED as error:
+        raise DamagedRow(f"a damaged statement: {error}") from error
+
+
+def pages_of(value: object) -> list[bytes]:
+    """A column that holds the sealed pages of a segment. Raises :class:`DamagedRow`."""
+    try:
+        return pages.PAGES.decode(bytes_of(value))
+    except DAMAGED as error:
+        raise DamagedRow(f"damaged pages: {error}") from error
 
 
 def job_state(database: Database, job: bytes) -> tuple[Segments, list[tuple[int, int]]]:
-    """The segments of a job kept here, and the spans that logs kept here settle."""
-    segments = [
-        (signed_of(signed), pages.PAGES.decode(bytes_of(data)))
-        for _, (_, _, signed, data) in database.scan("segments", (job,))
-    ]
-    settled = [
-        span for _, (header, _) in database.scan("logs", (job,)) for span in read(signed_of(header), LogHeader).spans
-    ]
-    return segments, settled
+    """The segments of a job kept here, up to the first that is missing, and the spans that logs kept here settle."""
+    damage = Damage(database)
+    segments: Segments = []
+    spans: list[tuple[int, int]] = []
+    for key, value in database.scan("segments", (job,)):
+        with damage.row("segments", key, value):
+            segment = (signed_of(value[2]), pages_of(value[3]))
+            if key[1] == len(segments):
+                segments.append(segment)
+    for key, value in database.scan("logs", (job,)):
+        with damage.row("logs", key, value):
+            spans += read(signed_of(value[0]), LogHeader).spans
+    damage.set_aside()
+    return segments, spans
 
 
-def restored_jobs(database: Database) -> Iterator[Kept]:
+def restored_records(database: Database, damage: Damage) -> list[Row]:
+    """The records held for others; expired ones and their signatures are the machine's to judge."""
+    rows: list[Row] = []
+    for key, value in database.scan("records"):
+        with damage.row("records", key, value):
+            owner, seq, expires_s, packed = value
+            if bytes_of(owner):  # contents have none, and provider records a longer key
+                read(signed_of(packed), Record if len(bytes_of(key[0])) == NODE_ID_BYTES else ProviderRecord)
+            rows.append(
+                (bytes_of(key[0]), bytes_of(owner), int(number_of(seq)), number_of(expires_s), bytes_of(packed))
+            )
+    return rows
+
+
+def restored_jobs(database: Database, damage: Damage) -> list[Kept]:
     """The jobs a steward kept before it was restarted. A row without a spec is of a log kept for its grantor alone."""
-    for (job,), (_, spec, expires_s, close, cancel, handover) in database.scan("jobs"):
-        if spec is None:
+    jobs: list[Kept] = []
+    for key, value in database.scan("jobs"):
+        if value[1] is None:
             continue
-        authority = Authority(signed_of(spec))
+        # Without a row of its job nothing would ever delete what else is kept of it: this one has no spec.
+        alone: Value = (None, None, time.time() + limits.RETENTION_S, None, None, None)
+        with damage.row("jobs", key, value, alone):
+            jobs.append(_kept(database, damage, bytes_of(key[0]), value))
+    return jobs
+
+
+def _kept(database: Database, damage: Damage, job: bytes, row: Value) -> Kept:
+    owner, spec, expires_s, close, cancel, handover = row
+    authority = Authority(signed_of(spec))
+    if authority.job != job:
+        raise DamagedRow("the spec of another job")
+    words: list[Signed | None] = [None, None]
+    kept = Kept(authority, number_of(expires_s), disk_bytes=len(authority.signed_spec.body) + limits.STEWARD_ROW_BYTES)
+    instead: Value = (owner, spec, expires_s, None, None, None)
+    with damage.row("jobs", (job,), row, instead):  # the owner says it again, or the others who keep the job do
+        words = [None if each is None else signed_of(each) for each in (close, cancel)]
         if handover is not None:
             authority.hand_over(signed_of(handover))
-        spec_bytes = len(authority.signed_spec.body) + limits.STEWARD_ROW_BYTES
-        kept = Kept(authority, float(expires_s or 0.0), disk_bytes=spec_bytes)
-        kept.close = None if close is None else signed_of(close)
-        kept.cancel = None if cancel is None else signed_of(cancel)
-        for _, (_, count, segment, data) in database.scan("segments", (job,)):
-            kept.add_segment(signed_of(segment), int(count or 0), len(bytes_of(data)))
-        for (_, grantor, epoch, _), (header, body) in database.scan("logs", (job,)):
-            kept.restore_log(bytes_of(grantor), int(epoch), signed_of(header), len(bytes_of(body)))
-        yield kept
+    kept.close, kept.cancel = words
+    for key, value in database.scan("segments", (job,)):
+        with damage.row("segments", key, value):
+            _, count, segment, data = value
+            signed, tasks, pages_bytes = signed_of(segment), int(number_of(count)), len(bytes_of(data))
+            if key[1] == len(kept.segments):  # beyond a gap none follows on another
+                kept.add_segment(signed, tasks, pages_bytes)
+    for key, value in database.scan("logs", (job,)):
+        with damage.row("logs", key, value):
+            header, body = signed_of(value[0]), bytes_of(value[1])
+            kept.restore_log(bytes_of(key[1]), int(number_of(key[2])), header, len(body))
+    return kept
 
 
-def restored_journal(database: Database) -> list[tuple[Signed, Contact, list[Results]]]:
+def restored_journal(database: Database, damage: Damage) -> list[tuple[Signed, Contact, list[Results]]]:
     """Results this worker had not brought to anybody before it was restarted, by job."""
-    jobs = [
-        (str(name), bytes_of(value)) for (name,), (value,) in database.scan("meta") if str(name).startswith("journal")
-    ]
-    rows = [
-        (bytes_of(job), bytes_of(receipt), bytes_of(page))
-        for (job, *_), (_, _, receipt, page) in database.scan("journal")
-    ]
+    jobs: list[tuple[str, bytes]] = []
+    for key, value in database.scan("meta"):
+        name = key[0]
+        if isinstance(name, str) and name.startswith(JOB_ROW_PREFIX):
+            with damage.row("meta", key, value):
+                packed = bytes_of(value[0])
+                if Authority(JOB_ROW.decode(packed).spec).job != bytes.fromhex(name.removeprefix(JOB_ROW_PREFIX)):
+                    raise DamagedRow("the spec of another job")
+                jobs.append((name, packed))
+    rows: list[tuple[bytes, bytes, bytes]] = []
+    for key, value in database.scan("journal"):
+        with damage.row("journal", key, value):
+            receipt, page = bytes_of(value[2]), bytes_of(value[3])
+            read(signed_of(receipt), Receipt)
+            rows.append((bytes_of(key[0]), receipt, page))
     return rows_of(jobs, rows)

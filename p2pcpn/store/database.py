@@ -227,7 +227,7 @@ class Database:
         """Counts since the database was opened."""
         return Statistics(self._commits, self._transactions, self._failed, self._queued_bytes, tuple(self._corrupt))
 
-    def _read(self, sql: str, parameters: Key) -> list[tuple[Any, ...]]:
+    def _read(self, sql: str, parameters: tuple[bytes | int | float | str, ...]) -> list[tuple[Any, ...]]:
         with self._reading:
             reader = self._reader
             try:

@@ -33,7 +33,7 @@ TABLES: Final[dict[str, Table]] = {
     "journal": Table(("job", "token", "part"), ("epoch", "grantor", "receipt", "page"), read_rows=4),
     "peers": Table(("id",), ("host", "port", "seen_s")),
     "blobs": Table(("digest",), ("size_bytes", "job", "expires_s")),
-    # Rows that could not be what was written, for the owner to look at: key and value as MessagePack, and what is wrong.
+    # Rows that could not be what was written, for the owner to look at: key and value as MessagePack, and why.
     "damaged": Table(("origin", "key"), ("value", "why", "found_s"), read_rows=64),
 }
 

@@ -13,7 +13,6 @@ from p2pcpn.errors import DiskFull, StoreError
 from p2pcpn.store import schema
 from p2pcpn.store.file import connect, is_corrupt, refused, save_rows, set_aside
 
-
 # What the first release made, as text: a migration that is edited later would change what old files are taken for.
 FIRST_RELEASE = """
 CREATE TABLE meta (name TEXT NOT NULL, value BLOB, PRIMARY KEY (name));
