@@ -20,7 +20,7 @@ from p2pcpn.node.overlay import Overlay
 from p2pcpn.protocol.admission import trusts
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.custody import CONTACT
-from p2pcpn.protocol.records import record_key
+from p2pcpn.protocol.items import record_key
 from p2pcpn.protocol.settlement import NOTHING, check_segment, open_receipt
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact

@@ -12,7 +12,8 @@ from p2pcpn.identity.keys import NodeId
 from p2pcpn.node import restoring
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
-from p2pcpn.protocol.operations import GetDone, LookupDone, PutDone
+from p2pcpn.protocol.gathering import ProvidersDone
+from p2pcpn.protocol.operations import ContentDone, GetDone, LookupDone, PutDone
 from p2pcpn.wire.addresses import Contact
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class Performer:
             overlay.counters["dials failed"] += 1
             if node not in overlay.sessions:
                 overlay.questions.gone(node, str(error))
+                overlay.hauler.gone(node)
                 self.perform(overlay.peer.session_closed(node, overlay.loop.time()))
                 overlay.timer.arm()
 
@@ -165,7 +167,7 @@ class Performer:
 
     def _notify(self, effect: fx.Notify) -> None:
         event = effect.event
-        if isinstance(event, (GetDone, PutDone, LookupDone)):
+        if isinstance(event, (GetDone, PutDone, LookupDone, ProvidersDone, ContentDone)):
             self._overlay.questions.ended(event.ticket, event)
         elif isinstance(event, events.Explained):
             self._overlay.questions.explained(event)

@@ -15,27 +15,42 @@ from dataclasses import dataclass, replace
 from p2pcpn import limits
 from p2pcpn.errors import PeerError, UsageError
 from p2pcpn.protocol.effects import Commit, Effect, Heard, Notify, Send
+from p2pcpn.protocol.gathering import Gathering, ProvidersDone
+from p2pcpn.protocol.holding import Row
+from p2pcpn.protocol.items import ContentItem, Item, ProvidersItem, RecordItem
 from p2pcpn.protocol.lookup import Lookup
-from p2pcpn.protocol.operations import Finding, GetDone, Getting, LookupDone, PutDone, Putting
-from p2pcpn.protocol.records import OURS, Records, Row, Timetable, check, expires_s, record_key
+from p2pcpn.protocol.operations import (
+    ContentDone,
+    Fetching,
+    Finding,
+    GetDone,
+    Getting,
+    LookupDone,
+    PutDone,
+    Putting,
+)
+from p2pcpn.protocol.providers import check_provider
+from p2pcpn.protocol.published import Published
+from p2pcpn.protocol.records import check
 from p2pcpn.protocol.requests import ANYBODY, Answered, Failed, Late, Reply, Request, Requests
 from p2pcpn.protocol.roundtrip import RoundTrips
+from p2pcpn.protocol.storage import REPLY_BYTES, Storage, fitting
 from p2pcpn.protocol.table import RoutingTable
+from p2pcpn.wire import datagrams as d
 from p2pcpn.wire.addresses import Address, Contact
 from p2pcpn.wire.datagrams import Find, Get, Nodes, Put, StoreCode, Stored, Value
 from p2pcpn.wire.statements import Record, Signed, read
 
-DhtMessage = Find | Get | Put | Nodes | Value | Stored
+Question = Find | Get | d.GetProviders | d.GetContent | Put | d.PutProviders | d.PutContent
+DhtMessage = Question | Nodes | Value | d.Providers | d.Content | Stored
 BOOTSTRAP_S = 2.0
 BOOTSTRAP_S_MAX = 60.0
 # Who said that it stores nothing is asked last for so long.
 REFUSAL_S = 600.0
-# What our program wrote and no peer took (perhaps we knew none yet) is put again so soon.
-PUBLISH_AGAIN_S = 30.0
-# What a reply's framing and a signed statement's take beside the body; a contact takes 28 bytes and its host's.
-VALUE_BYTES = 24
+# Of what others, nearer to its key, hold as well, we speak more rarely.
+REST_HOURS = 8.0
+# What a signed statement takes beside its body.
 SIGNED_BYTES = 110
-CONTACT_BYTES = 28
 
 # Purposes of requests that belong to no operation (those have their number).
 _BOOTSTRAP = "bootstrap"
@@ -74,7 +89,8 @@ class Dht:
     ) -> None:
         self.own = own
         self.table = RoutingTable(own, network_group, rng, now, k)
-        self.records = Records(rng, storage=storage)
+        self.storage = Storage(own, rng, storing=storage)
+        self.records = self.storage.records
         self.requests = Requests(roundtrips, rng)
         self._rng = rng
         self._network_group = network_group
@@ -85,8 +101,7 @@ class Dht:
         self._waiting: deque[Finding] = deque()
         self._number = 0
         self._republishing = 0
-        self._published: OrderedDict[bytes, tuple[Signed, int]] = OrderedDict()  # what this peer's program wrote
-        self._publish = Timetable()
+        self._published = Published(rng)
         self._refusers: OrderedDict[bytes, float] = OrderedDict()
         self._liars = 0
         self._bootstraps: tuple[Contact, ...] = ()
@@ -119,14 +134,21 @@ class Dht:
         """
         self._tick(now, wall)
         effects = self.heard(sender, now) if routable else []
-        if isinstance(message, Find):
-            return [Send(sender, Nodes(message.nonce, self._nearest(message.target, sender))), *effects]
-        if isinstance(message, Get):
-            return [Send(sender, self._value(message, sender, wall)), *effects]
-        if isinstance(message, Put):
-            group = self._network_group(sender.address)
-            return self.records.put(sender, group, message, now, wall) + effects
+        if isinstance(message, Question):
+            return self._answer(sender, message, now, wall) + effects
         return effects + self._settle(self.requests.receive(sender, message, now))
+
+    def _answer(self, sender: Contact, message: Question, now: float, wall: float) -> list[Effect]:
+        match message:
+            case Find():
+                return [Send(sender, Nodes(message.nonce, self._nearest(message.target, sender)))]
+            case Get():
+                return [Send(sender, self._value(message, sender, wall))]
+            case d.GetProviders():
+                return self.storage.tell_providers(sender, message, self._nearest(message.key, sender), wall)
+            case d.GetContent():
+                return self.storage.tell_content(sender, message, self._nearest(message.key, sender), wall)
+        return self.storage.put(sender, self._network_group(sender.address), message, now, wall)
 
     def _tick(self, now: float, wall: float | None = None) -> None:
         self._wall = self._wall + now - self._now if wall is None else wall
@@ -140,14 +162,8 @@ class Dht:
         signed = self.records.get(message.key, wall)
         if signed is None or read(signed, Record).seq < message.seq:
             return Value(message.nonce, None, contacts)
-        room = limits.BODY_BYTES_MAX - VALUE_BYTES - SIGNED_BYTES - len(signed.body)
-        fitting = []
-        for contact in contacts:
-            room -= CONTACT_BYTES + len(contact.host)
-            if room < 0:
-                break
-            fitting.append(contact)
-        return Value(message.nonce, signed, fitting)
+        room = limits.BODY_BYTES_MAX - REPLY_BYTES - SIGNED_BYTES - len(signed.body)
+        return Value(message.nonce, signed, fitting(contacts, room))
 
     # --- what our program asks ---------------------------------------------------------------------------------
 
@@ -186,25 +202,72 @@ class Dht:
         """
         self._tick(now, wall)
         try:
-            record = check(signed, wall)
+            check(signed, wall)
         except PeerError as error:
             raise UsageError(f"no peer would keep this record: {error}") from error
-        key = record_key(signed.key, record.salt)
-        operation = Putting(key, signed, copies, cas, ticket)
+        return self._put(RecordItem(signed, cas), copies, ticket)
+
+    def put_content(
+        self,
+        content: bytes,
+        retention_s: float,
+        ticket: int,
+        now: float,
+        wall: float,
+        copies: int = limits.RECORD_COPIES,
+    ) -> list[Effect]:
+        """Have ``content`` kept under its hash (:func:`~p2pcpn.protocol.items.content_key`) for ``retention_s``, by the
+        nearest ``copies`` peers, and again each hour; ``Notify(PutDone)`` follows.
+
+        Raises :class:`UsageError` where no peer would accept it.
+        """
+        self._tick(now, wall)
+        if not 0 < len(content) <= limits.CONTENT_BYTES_MAX:
+            raise UsageError(f"a content of {len(content)} bytes; there may be 1 to {limits.CONTENT_BYTES_MAX}")
+        if not 0 < retention_s <= limits.CONTENT_RETENTION_S_MAX:
+            raise UsageError(f"a content is kept for at most {limits.CONTENT_RETENTION_S_MAX} s, not {retention_s:g}")
+        return self._put(ContentItem(content, wall + retention_s), copies, ticket)
+
+    def get_content(self, key: bytes, ticket: int, now: float, wall: float) -> list[Effect]:
+        """Look up the content whose hash is ``key``; ``Notify(ContentDone)`` follows."""
+        self._tick(now, wall)
+        return self._begin(Fetching(key, self.storage.contents.get(key, wall), ticket))
+
+    def provide(
+        self, signed: Signed, ticket: int | None, now: float, wall: float, copies: int = limits.RECORD_COPIES
+    ) -> list[Effect]:
+        """Have the provider record ``signed`` kept by the peers nearest to its key; ``Notify(PutDone)`` follows where
+        ``ticket`` is a number. Once: whoever provides for long signs it anew each hour.
+
+        Raises :class:`UsageError` where no peer would accept it.
+        """
+        self._tick(now, wall)
+        try:
+            record = check_provider(signed, wall)
+        except PeerError as error:
+            raise UsageError(f"no peer would keep this record: {error}") from error
+        return self._begin(Putting(ProvidersItem(record.key, (signed,)), copies, wall, ticket))
+
+    def get_providers(
+        self, key: bytes, ticket: int, now: float, wall: float, wanted: int = limits.PROVIDERS_WANTED
+    ) -> list[Effect]:
+        """Look up who provides what ``key`` stands for, ``wanted`` of them; ``Notify(ProvidersDone)`` follows."""
+        self._tick(now, wall)
+        held, _ = self.storage.providers.get(key, 0, limits.DATAGRAM_BYTES_MAX * limits.PROVIDERS_PER_KEY_MAX, wall)
+        wanted = max(1, min(wanted, limits.PROVIDERS_WANTED_MAX))
+        return self._begin(Gathering(key, held, wanted, wall, ticket, self._network_group))
+
+    def _put(self, item: Item, copies: int, ticket: int) -> list[Effect]:
+        operation = Putting(item, copies, self._wall, ticket)
         effects = self._begin(operation)
-        self._published.pop(key, None)
-        self._published[key] = (signed, copies)
-        self._publish.set(key, now + limits.REFRESH_S * self._rng.uniform(0.8, 1.2))
-        if len(self._published) > limits.PUBLISHED_RECORDS_MAX:
-            forgotten, _ = self._published.popitem(last=False)
-            self._publish.drop(forgotten)
+        self._published.add(operation.target, item, copies, self._now)
         if operation.done:  # at once: there is nobody to ask
             self._put_again_soon(operation)
         return effects
 
     def restore(self, rows: Iterable[Row], now: float, wall: float) -> int:
         """Hold again what the disk held. Returns how many records came."""
-        return self.records.restore(rows, now, wall)
+        return self.storage.restore(rows, now, wall)
 
     def failed(self, contact: Contact, now: float) -> list[Effect]:
         """Somebody else found ``contact`` to be gone (membership, or its pair could not be made)."""
@@ -218,8 +281,8 @@ class Dht:
         """When ``expire`` has something to do."""
         times = [
             self.requests.deadline(),
-            self.records.deadline() if self._republishing < limits.REPUBLISHES_MAX else None,
-            self._publish.deadline() if self._republishing < limits.REPUBLISHES_MAX else None,
+            self.storage.deadline() if self._republishing < limits.REPUBLISHES_MAX else None,
+            self._published.deadline() if self._republishing < limits.REPUBLISHES_MAX else None,
             self._bootstrap_due_s,
             self.table.deadline() if len(self.table) else None,
         ]
@@ -229,7 +292,7 @@ class Dht:
         """Do what is due: repeats, refreshes, republishing, the bootstraps."""
         self._tick(now, wall)
         effects = self._settle(self.requests.expire(now))
-        effects += self.records.expire(now, wall)
+        effects += self.storage.expire(now, wall)
         effects += self._republish()
         if self._bootstrap_due_s is not None and now >= self._bootstrap_due_s:
             effects += self._ask_bootstraps()
@@ -242,7 +305,7 @@ class Dht:
         """Counts of what is held and under way."""
         return {
             **self.table.statistics(),
-            **self.records.statistics(),
+            **self.storage.statistics(),
             "operations": len(self._running) + len(self._waiting),
             "requests": len(self.requests),
             "false_replies": self._liars,
@@ -279,18 +342,14 @@ class Dht:
     def _republish(self) -> list[Effect]:
         effects: list[Effect] = []
         while self._republishing < limits.REPUBLISHES_MAX:
-            signed, copies = self.records.republish(self._now, self._wall), limits.RECORD_COPIES
-            if signed is None:
-                key = self._publish.take(self._now)
-                if key is None:
+            item, copies = self.storage.turn(self._now, self._wall), limits.RECORD_COPIES
+            if item is None:
+                published = self._published.turn(self._now, self._wall)
+                if published is None:
                     break
-                signed, copies = self._published[key]
-                if expires_s(read(signed, Record)) <= self._wall:
-                    del self._published[key]
-                    continue
-                self._publish.set(key, self._now + limits.REFRESH_S * self._rng.uniform(0.8, 1.2))
+                item, copies = published
             self._republishing += 1
-            effects += self._begin(Putting(record_key(signed.key, read(signed, Record).salt), signed, copies))
+            effects += self._begin(Putting(item, copies, self._wall))
         return effects
 
     # --- operations --------------------------------------------------------------------------------------------
@@ -396,10 +455,8 @@ class Dht:
 
     def _store(self, operation: Putting) -> None:
         code, seq = None, 0
-        if self.records.storage and operation.is_near(self.own):
-            code, seq, operation.own_writes = self.records.keep(
-                operation.signed, operation.cas, OURS, self._now, self._wall
-            )
+        if self.storage.storing and operation.is_near(self.own):
+            code, seq, operation.own_writes = self.storage.keep(operation.item, self._now, self._wall)
         operation.store(code, seq, self._is_refuser)
 
     def _finish(self, operation: Finding) -> list[Effect]:
@@ -408,6 +465,13 @@ class Dht:
             return self._finish_republish(operation) if operation.ticket is None else self._finish_put(operation)
         if isinstance(operation, Getting):
             return self._finish_get(operation)
+        if isinstance(operation, Gathering):
+            assert operation.ticket is not None
+            records, holders = operation.providers()
+            return [Notify(ProvidersDone(operation.ticket, operation.target, records, holders))]
+        if isinstance(operation, Fetching):
+            assert operation.ticket is not None
+            return [Notify(ContentDone(operation.ticket, operation.target, operation.content))]
         if operation is self._joining:
             self._joining, self._joined = None, True
             effects: list[Effect] = [Notify(Joined(len(self.table)))]
@@ -431,11 +495,10 @@ class Dht:
 
     def _put_again_soon(self, operation: Putting) -> None:
         """Do not wait for an hour where nobody took what our program wrote last, and nobody objected to it."""
-        published = self._published.get(operation.target)
         taken = operation.holders or operation.own_code == StoreCode.KEPT
         objected = operation.code in (StoreCode.OLDER, StoreCode.CAS)
-        if published is not None and published[0] is operation.signed and not (taken or objected):
-            self._publish.set(operation.target, self._now + PUBLISH_AGAIN_S * self._rng.uniform(0.8, 1.2))
+        if not (taken or objected):
+            self._published.again_soon(operation.target, operation.item, self._now)
 
     def _finish_republish(self, operation: Putting) -> list[Effect]:
         self._republishing -= 1
@@ -443,7 +506,7 @@ class Dht:
         key = operation.target
         effects: list[Effect] = [Commit(operation.own_writes)] if operation.own_writes else []
         if operation.own_code is None and len(operation.holders) >= limits.RECORD_COPIES:
-            self.records.rest(key, self._now)
+            self.storage.rest(key, self._now, REST_HOURS)
         held = self._held(key)
         if operation.code == StoreCode.OLDER and held is not None and operation.seq > held[1].seq:
             effects += self._begin(Getting(key, held))  # others know a newer version: hold that one
@@ -459,7 +522,7 @@ class Dht:
                 if not self._is_refuser(contact.id):
                     effects += self._ask_aside(contact, lambda nonce: Put(nonce, best, None), _REPAIR)
             if key in self.records and self.records.get(key, self._wall) is not best:
-                _, _, writes = self.records.keep(best, None, OURS, self._now, self._wall)
+                _, _, writes = self.storage.keep(RecordItem(best), self._now, self._wall)
                 effects += [Commit(writes)] if writes else []
         if operation.ticket is not None:
             effects.append(Notify(GetDone(operation.ticket, key, signed, record)))

@@ -1,4 +1,4 @@
-"""Operations on the DHT: to find the nearest peers, to put a record on them, to get the newest version of one.
+"""Operations on the DHT: to find the nearest peers, to put an item on them, to get the newest version of a record.
 
 Each is a :class:`~p2pcpn.protocol.lookup.Lookup` and what it is for. None of them sends: ``asks`` says who is to be
 asked what, and the outcomes are told to it.
@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.protocol.effects import Write
+from p2pcpn.protocol.items import Item, ProvidersItem, content_key, record_key
 from p2pcpn.protocol.lookup import Lookup
-from p2pcpn.protocol.records import check, record_key
+from p2pcpn.protocol.records import check
 from p2pcpn.protocol.requests import Reply, Request
 from p2pcpn.protocol.table import distance
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.datagrams import Find, Get, Nodes, Put, StoreCode, Stored, Value
+from p2pcpn.wire.datagrams import Content, Find, Get, GetContent, Nodes, StoreCode, Stored, Value
 from p2pcpn.wire.statements import Record, Signed
 
 Ask = tuple[Contact, Callable[[int], Request]]
@@ -34,7 +35,7 @@ class LookupDone:
 
 @dataclass(frozen=True, slots=True)
 class PutDone:
-    """``holders`` keep the record, this peer perhaps among them (``own_copy``).
+    """``holders`` keep the item, this peer perhaps among them (``own_copy``).
 
     ``code`` is ``KEPT`` when somebody keeps it and nobody objected; ``OLDER`` or ``CAS`` when one did, with the highest
     ``seq`` it named; otherwise why nobody keeps it (``REFUSED`` too when nobody answered).
@@ -60,6 +61,15 @@ class GetDone:
     key: bytes
     signed: Signed | None
     record: Record | None
+
+
+@dataclass(frozen=True, slots=True)
+class ContentDone:
+    """``content`` is what ``key`` is the hash of, or ``None`` when it was not found."""
+
+    ticket: int
+    key: bytes
+    content: bytes | None
 
 
 class Finding:
@@ -141,23 +151,47 @@ class Getting(Finding):
         return Get(nonce, self.target, 0)
 
 
-class Putting(Finding):
-    """A lookup, then puts to the nearest until ``copies`` are kept; who refuses is replaced by the next nearest."""
+class Fetching(Finding):
+    """A lookup of a content, which is over with the first that its key is the hash of."""
 
-    def __init__(
-        self, key: bytes, signed: Signed, copies: int, cas: int | None = None, ticket: int | None = None
-    ) -> None:
+    def __init__(self, key: bytes, held: bytes | None, ticket: int) -> None:
         super().__init__(key, ticket)
-        self.signed = signed
-        self.cas = cas
+        self.content = held
+
+    def answered(self, asked: Contact, reply: Reply, wall: float) -> None:
+        if not isinstance(reply, Content):
+            return
+        if reply.content is not None and content_key(reply.content) == self.target:
+            self.content = reply.content
+        self.lookup.answered(asked, reply.contacts)
+
+    @property
+    def done(self) -> bool:
+        return self.content is not None or self.lookup.done
+
+    def _query(self, nonce: int) -> Request:
+        return GetContent(nonce, self.target)
+
+
+class Putting(Finding):
+    """A lookup, then puts to the nearest until ``copies`` are kept; who refuses is replaced by the next nearest.
+
+    An item of several datagrams is kept by who answered the last of them.
+    """
+
+    def __init__(self, item: Item, copies: int, wall: float, ticket: int | None = None) -> None:
+        super().__init__(item.key, ticket)
+        self.item = item
         self.holders: list[Contact] = []
         self.code = StoreCode.REFUSED
         self.seq = 0
         self.own_code: int | None = None
         self.own_writes: tuple[Write, ...] = ()
         self._copies = copies
+        self._puts = item.puts(wall)
         self._objections = 0
-        self._asked: dict[bytes, Contact] = {}
+        self._asked: dict[bytes, int] = {}  # by node: the number of the put under way
+        self._next: list[Contact] = []  # who is to be sent the next put
         self._candidates: list[Contact] | None = None
 
     @property
@@ -165,13 +199,19 @@ class Putting(Finding):
         """Whether the nearest are known and puts are under way."""
         return self._candidates is not None
 
+    @property
+    def settled(self) -> int:
+        """How many hold the item, or something newer, or all of the key that they may."""
+        # They need no replacement: one more copy of the older version helps nobody.
+        return len(self.holders) + (self.own_code == StoreCode.KEPT) + self._objections
+
     def is_near(self, own: bytes) -> bool:
         """Whether ``own`` is nearer to the key than the last of the nearest ``copies``: then it keeps one itself."""
         nearest = self.lookup.nearest(self._copies)
         return len(nearest) < self._copies or distance(own, self.target) < distance(nearest[-1].id, self.target)
 
     def store(self, own_code: int | None, own_seq: int, is_refuser: Callable[[bytes], bool]) -> None:
-        """Begin to put. ``own_code`` is how our own holder judged the record, or ``None`` when it was not asked.
+        """Begin to put. ``own_code`` is how our own holder judged the item, or ``None`` when it was not asked.
 
         ``is_refuser(node)``: it said lately that it stores nothing; it is asked after all others.
         """
@@ -184,20 +224,28 @@ class Putting(Finding):
     def asks(self) -> list[Ask]:
         if self._candidates is None:
             return super().asks()
-        asks: list[Ask] = []
-        while self._candidates and self._settled + len(self._asked) < self._copies:
+        asks: list[Ask] = [(contact, self._puts[self._asked[contact.id]]) for contact in self._next]
+        self._next = []
+        while self._candidates and self.settled + len(self._asked) < self._copies:
             contact = self._candidates.pop(0)
-            self._asked[contact.id] = contact
-            asks.append((contact, self._put))
+            self._asked[contact.id] = 0
+            asks.append((contact, self._puts[0]))
         return asks
 
     def answered(self, asked: Contact, reply: Reply, wall: float) -> None:
         if not isinstance(reply, Stored):
             super().answered(asked, reply, wall)
-        elif self._asked.pop(asked.id, None) is not None:
-            if reply.code == StoreCode.KEPT:
-                self.holders.append(asked)
-            self._judge(reply.code, reply.seq)
+            return
+        number = self._asked.pop(asked.id, None)
+        if number is None:
+            return
+        if number + 1 < len(self._puts) and reply.code != StoreCode.REFUSED:
+            self._asked[asked.id] = number + 1
+            self._next.append(asked)
+            return
+        if reply.code == StoreCode.KEPT:
+            self.holders.append(asked)
+        self._judge(reply.code, reply.seq)
 
     def failed(self, asked: Contact) -> None:
         if self._asked.pop(asked.id, None) is None:
@@ -207,23 +255,18 @@ class Putting(Finding):
     def done(self) -> bool:
         if self._candidates is None:
             return False
-        return not self._asked and (self._settled >= self._copies or not self._candidates)
-
-    @property
-    def _settled(self) -> int:
-        # Who holds something newer needs no replacement: one more copy of the older version helps nobody.
-        return len(self.holders) + (self.own_code == StoreCode.KEPT) + self._objections
+        return not self._asked and (self.settled >= self._copies or not self._candidates)
 
     def _judge(self, code: int, seq: int) -> None:
         if code in (StoreCode.OLDER, StoreCode.CAS):
             self._objections += 1
             if self.code not in (StoreCode.OLDER, StoreCode.CAS) or seq > self.seq:
                 self.code, self.seq = code, seq
-        elif self.code not in (StoreCode.OLDER, StoreCode.CAS):
+            return
+        # A key that many share is full of others: to go on to farther peers would put it where nobody looks.
+        self._objections += code == StoreCode.FULL and isinstance(self.item, ProvidersItem)
+        if self.code not in (StoreCode.OLDER, StoreCode.CAS):
             if code == StoreCode.KEPT:
                 self.code, self.seq = code, seq
             elif self.code != StoreCode.KEPT:
                 self.code = code
-
-    def _put(self, nonce: int) -> Request:
-        return Put(nonce, self.signed, self.cas)

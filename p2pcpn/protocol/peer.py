@@ -54,6 +54,7 @@ from p2pcpn.protocol.membership import Alive, Dead, Left, Membership, Suspected,
 from p2pcpn.protocol.neighbourhood import Neighbourhood
 from p2pcpn.protocol.offers import Capacity, Offers
 from p2pcpn.protocol.pairs import PairFailed, PairMade, Pairs
+from p2pcpn.protocol.publishing import Publishing
 from p2pcpn.protocol.requests import Requests
 from p2pcpn.protocol.roundtrip import RoundTrips
 from p2pcpn.protocol.setup import Setup
@@ -72,7 +73,6 @@ from p2pcpn.wire.statements import (
     MemberState,
     Offer,
     Receipt,
-    Record,
     Role,
     Signed,
     Statement,
@@ -83,7 +83,10 @@ from p2pcpn.wire.statements import (
 
 EXPLAIN_PEERS_MAX = 32
 RTT_UNKNOWN_S = 0.005
-DHT_MESSAGES = (d.Find, d.Nodes, d.Get, d.Value, d.Put, d.Stored)
+DHT_MESSAGES = (
+    d.Find, d.Nodes, d.Get, d.Value, d.Put, d.Stored, d.GetProviders, d.Providers, d.PutProviders, d.GetContent,
+    d.Content, d.PutContent,
+)  # fmt: skip
 SWIM_MESSAGES = (d.Ping, d.Ack, d.PingRequest, d.Leave)
 GOSSIP_MESSAGES = (d.Gossip, d.RumorDigest, d.RumorPull)
 # Effects between the machines of one peer; all others are the driver's.
@@ -148,7 +151,7 @@ class Peer:
         self._bad: Counter[NodeId] = Counter()
         self.hearing = Hearing(self.worker, self.steward, self._refused, self.counters)
         self._request = 0
-        self._seqs: dict[bytes, int] = {}
+        self.publishing = Publishing(me, lambda: self.contact, self.dht, wall, rng)
 
     # --- what comes in ----------------------------------------------------------------------------------------------
 
@@ -378,16 +381,7 @@ class Peer:
         self, salt: bytes, value: bytes, retention_s: float, keypair: Keypair, ticket: int, now: float
     ) -> list[Effect]:
         """Put a record under ``keypair`` and ``salt``, one version above the last this peer wrote; then ``PutDone``."""
-        return self.perform(self._publish(salt, value, retention_s, keypair, ticket, now), now)
-
-    def _publish(
-        self, salt: bytes, value: bytes, retention_s: float, keypair: Keypair, ticket: int, now: float
-    ) -> list[Effect]:
-        # Versions grow over restarts too: they follow the wall clock, in milliseconds, and never stand still.
-        seq = max(int(self.wall() * 1000), self._seqs.get(keypair.public + salt, 0) + 1)
-        self._seqs[keypair.public + salt] = seq
-        record = Record(salt, seq, self.wall(), min(retention_s, limits.RECORD_RETENTION_S_MAX), value)
-        return self.dht.put(signed(record, keypair), ticket, now, self.wall())
+        return self.perform(self.publishing.put_record(salt, value, retention_s, keypair, ticket, now), now)
 
     def advertise(self, advert: Advert, now: float, *, changed: bool) -> list[Effect]:
         """This peer's capacity: gossiped when a coarse value ``changed``, at most every 10 s, and before it lapses."""
@@ -451,7 +445,7 @@ class Peer:
             case Probe():
                 return self.membership.check(effect.peer, now)
             case Publish():
-                return self._publish(effect.salt, effect.value, effect.retention_s, self.me, 0, now)
+                return self.publishing.put_record(effect.salt, effect.value, effect.retention_s, self.me, 0, now)
         raise AssertionError(f"{type(effect).__name__} is for the driver")
 
     def _to_self(self, effect: Tell | TellBlob | TellLog, now: float) -> list[Effect]:
@@ -571,14 +565,14 @@ class Peer:
         times = [
             self.pairs.deadline(), self.dht.deadline(), self.membership.deadline(), self.gossip.deadline(),
             self.neighbourhood.deadline(), self.requests.deadline(), self.offers.deadline(), self.worker.deadline(),
-            self.announcement.deadline(), self.hearing.deadline(), self.jobs.deadline(),
+            self.announcement.deadline(), self.hearing.deadline(), self.jobs.deadline(), self.publishing.deadline(),
         ]  # fmt: skip
         return min((time for time in times if time is not None), default=None)
 
     def expire(self, now: float) -> list[Effect]:
         """Do whatever is due."""
         effects = self.pairs.expire(now)
-        effects += self.dht.expire(now, self.wall())
+        effects += self.dht.expire(now, self.wall()) + self.publishing.expire(now)
         self.membership.leases_out = self.jobs.leases_out
         effects += self.membership.expire(now)
         effects += self.gossip.expire(now)

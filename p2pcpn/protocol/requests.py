@@ -26,26 +26,37 @@ from p2pcpn.wire.datagrams import (
     Ack,
     ClaimReply,
     ClaimRequest,
+    Content,
     Explain,
     Explanation,
     Find,
     Get,
+    GetContent,
+    GetProviders,
     Nodes,
     Ping,
     PingRequest,
+    Providers,
     Put,
+    PutContent,
+    PutProviders,
     Stored,
     Value,
 )
 
-Request = Ping | PingRequest | Find | Get | Put | ClaimRequest | Explain
-Reply = Ack | Nodes | Value | Stored | ClaimReply | Explanation
+Question = Find | Get | GetProviders | GetContent | Put | PutProviders | PutContent
+Request = Ping | PingRequest | Question | ClaimRequest | Explain
+Reply = Ack | Nodes | Value | Providers | Content | Stored | ClaimReply | Explanation
 ANSWERS: Final[dict[type, type]] = {
     Ping: Ack,
     PingRequest: Ack,
     Find: Nodes,
     Get: Value,
+    GetProviders: Providers,
+    GetContent: Content,
     Put: Stored,
+    PutProviders: Stored,
+    PutContent: Stored,
     ClaimRequest: ClaimReply,
     Explain: Explanation,
 }

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from p2pcpn import limits
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.codec import U16, U63, Codec, Id, Key, Signature
+from p2pcpn.wire.codec import U16, U63, Codec, Id, Key, Seconds, Signature
 from p2pcpn.wire.statements import Signed
 
 Contacts = Annotated[list[Contact], Meta(max_length=limits.CONTACTS_MAX)]
@@ -202,9 +202,64 @@ class Leave(msgspec.Struct, array_like=True, frozen=True, tag=21):
     incarnation: U63
 
 
+Entries = Annotated[list[Signed], Meta(max_length=limits.PROVIDERS_PER_DATAGRAM_MAX)]
+
+
+class GetProviders(msgspec.Struct, array_like=True, frozen=True, tag=22):
+    """Who provides what ``key`` stands for? ``skip`` as many as were told before; or who is nearer to the key."""
+
+    nonce: U63
+    key: Id
+    skip: U16
+
+
+class Providers(msgspec.Struct, array_like=True, frozen=True, tag=23):
+    """The answer to :class:`GetProviders`: signed provider records, the newest of each network group first.
+
+    ``left`` more are held. Contacts come with the first page only, at most ``CONTACTS_WITH_PROVIDERS_MAX`` beside
+    entries; without any there are all twenty.
+    """
+
+    nonce: U63
+    entries: Entries
+    left: U16
+    contacts: Contacts
+
+
+class PutProviders(msgspec.Struct, array_like=True, frozen=True, tag=24):
+    """Keep these provider records, all of one key; :class:`Stored` says ``KEPT`` when all are, else why one is not."""
+
+    nonce: U63
+    entries: Annotated[list[Signed], Meta(min_length=1, max_length=limits.PROVIDERS_PER_DATAGRAM_MAX)]
+
+
+class GetContent(msgspec.Struct, array_like=True, frozen=True, tag=25):
+    """The content whose hash is ``key``; or who is nearer to it."""
+
+    nonce: U63
+    key: Id
+
+
+class Content(msgspec.Struct, array_like=True, frozen=True, tag=26):
+    """The answer to :class:`GetContent`: the content, which proves itself, and nearer peers."""
+
+    nonce: U63
+    content: Annotated[bytes, Meta(max_length=limits.CONTENT_BYTES_MAX)] | None
+    contacts: Contacts
+
+
+class PutContent(msgspec.Struct, array_like=True, frozen=True, tag=27):
+    """Keep ``content`` under its hash for so long; its sender pays for it, for nobody signs it."""
+
+    nonce: U63
+    content: Annotated[bytes, Meta(min_length=1, max_length=limits.CONTENT_BYTES_MAX)]
+    retention_s: Seconds
+
+
 Datagram = Union[
     Hello, Retry, Welcome, Unsupported, Ping, Ack, PingRequest, Find, Nodes, Get, Value, Put, Stored,
-    Gossip, RumorDigest, RumorPull, ClaimRequest, ClaimReply, Explain, Explanation, Leave,
+    Gossip, RumorDigest, RumorPull, ClaimRequest, ClaimReply, Explain, Explanation, Leave, GetProviders,
+    Providers, PutProviders, GetContent, Content, PutContent,
 ]  # fmt: skip
 CODEC: Codec[Datagram] = Codec(Datagram, limits.BODY_BYTES_MAX, "datagram")
-REPLIES = (Ack, Nodes, Value, Stored, ClaimReply, Explanation)
+REPLIES = (Ack, Nodes, Value, Stored, ClaimReply, Explanation, Providers, Content)

@@ -299,15 +299,49 @@ class MemberState(Statement, frozen=True):
     state: Annotated[int, Meta(ge=0, le=2)]
 
 
+class ProviderRecord(Statement, frozen=True):
+    """A peer provides what ``key`` stands for, and is found at ``contact``: one entry a peer under a key many share.
+
+    The higher ``seq`` wins. A contact with port 0 takes it back. Signed by the node key of ``contact``.
+    """
+
+    kind: ClassVar[int] = 15
+    key: Id
+    seq: U63
+    created_s: Seconds  # as in Record
+    retention_s: Seconds
+    contact: Contact
+    value: Annotated[bytes, Meta(max_length=limits.PROVIDER_VALUE_BYTES_MAX)] = b""  # for those who agree on its sense
+
+
+class Deposit(Statement, frozen=True):
+    """The owner wants the section that the manifest ``name`` names kept on ``replicas`` peers until the retention ends.
+
+    The blob has ``parts`` sections and a list of them, or one section (0), which ``is_root`` then.
+    """
+
+    kind: ClassVar[int] = 20
+    name: Digest
+    blob: Id  # what all sections of one blob share
+    is_root: bool  # whether the blob's name names this manifest
+    parts: U32
+    size_bytes: U63  # of the whole blob
+    created_s: Seconds
+    retention_s: Seconds
+    replicas: Annotated[int, Meta(ge=1, le=limits.REPLICAS_MAX)]
+    note: Annotated[bytes, Meta(max_length=limits.DEPOSIT_NOTE_BYTES_MAX)]  # the blob's key and file, for the owner
+    proof: Annotated[bytes, Meta(max_length=32)]  # that the owner holds the swarm key; empty in an open swarm
+
+
 KINDS: dict[int, type[Statement]] = {
     cls.kind: cls
     for cls in (
         Advert, Offer, Claim, Lease, Receipt, LogHeader, Record, Spec, Segment, Close, Cancel, Handover, Reason,
-        MemberState,
+        MemberState, ProviderRecord, Deposit,
     )
 }  # fmt: skip
 # Only the kinds that travel in datagrams are held to a datagram's size; the others are held to a message's.
-_SMALL = (Offer, Claim, Record, Reason, MemberState)
+_SMALL = (Offer, Claim, Record, Reason, MemberState, ProviderRecord)
 _CODECS: dict[int, Codec[Any]] = {
     number: Codec(cls, limits.RUMOR_BYTES_MAX if cls in _SMALL else limits.MESSAGE_BYTES_MAX, cls.__name__)
     for number, cls in KINDS.items()

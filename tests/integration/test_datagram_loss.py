@@ -14,7 +14,7 @@ from p2pcpn import Config
 from p2pcpn.client.swarm import Swarm
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.node.overlay import Faults, Overlay
-from p2pcpn.protocol.records import record_key
+from p2pcpn.protocol.items import record_key
 
 LOSS = 0.1
 PEERS = 8

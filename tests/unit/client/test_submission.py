@@ -24,7 +24,7 @@ from p2pcpn.errors import JobCancelled, JobError, Unreachable, WorkerDied
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.node.overlay import Overlay
 from p2pcpn.protocol import events
-from p2pcpn.protocol.records import record_key
+from p2pcpn.protocol.items import record_key
 from p2pcpn.runtime.function import failures
 from p2pcpn.wire import pages
 from p2pcpn.wire.pages import Death

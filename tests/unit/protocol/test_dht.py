@@ -14,16 +14,19 @@ from p2pcpn.errors import UsageError
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol import dht as dht_module
 from p2pcpn.protocol.dead import DeadPeers
-from p2pcpn.protocol.dht import PUBLISH_AGAIN_S, BootstrapFailed, Dht, Joined
+from p2pcpn.protocol.dht import BootstrapFailed, Dht, Joined
 from p2pcpn.protocol.effects import Commit, Effect, Notify, Send
-from p2pcpn.protocol.operations import GetDone, LookupDone, PutDone
-from p2pcpn.protocol.records import OURS, record_key
+from p2pcpn.protocol.gathering import ProvidersDone
+from p2pcpn.protocol.holding import OURS
+from p2pcpn.protocol.items import content_key, record_key
+from p2pcpn.protocol.operations import ContentDone, GetDone, LookupDone, PutDone
+from p2pcpn.protocol.published import PUBLISH_AGAIN_S
 from p2pcpn.protocol.requests import ANYBODY
 from p2pcpn.protocol.roundtrip import RoundTrips
 from p2pcpn.protocol.table import distance
 from p2pcpn.wire.addresses import Address, Contact, contact
 from p2pcpn.wire.datagrams import CODEC, Find, Get, Put, StoreCode, Stored, Value
-from p2pcpn.wire.statements import Record, Signed, signed
+from p2pcpn.wire.statements import ProviderRecord, Record, Signed, signed
 
 WALL = 1_700_000_000.0
 OWNER = Keypair(bytes(31) + b"\x01")
@@ -272,7 +275,7 @@ def test_a_holder_of_an_old_version_adopts_the_newer_one_it_meets() -> None:
     net, contacts = swarm(5)
     net.put(contacts[1], record(seq=2))
     stale = net.peers[contacts[3].address]
-    stale.records._drop(KEY)
+    stale.records.drop(KEY)
     stale.records.keep(record(seq=1), None, OURS, net.now, net.wall())
     net.run(net.now + 1.5 * limits.REFRESH_S)
     assert stale.records.get(KEY, net.wall()) == record(seq=2)
@@ -288,7 +291,7 @@ def test_a_program_that_wrote_a_record_puts_it_again_each_hour_until_it_expires(
     assert net.holders(KEY) == [holder]
     net.run(net.now + 5 * limits.REFRESH_S)
     assert net.holders(KEY) == []
-    assert not net.peers[client.address]._published
+    assert not len(net.peers[client.address]._published)
 
 
 def test_a_record_that_nobody_took_is_put_again_soon_and_then_each_hour() -> None:
@@ -299,7 +302,7 @@ def test_a_record_that_nobody_took_is_put_again_soon_and_then_each_hour() -> Non
     net.perform(client, net.peers[client.address].heard(holder, net.now))
     net.run(net.now + 1.5 * PUBLISH_AGAIN_S)
     assert net.holders(KEY) == [holder]
-    due_s = net.peers[client.address]._publish.deadline()
+    due_s = net.peers[client.address]._published.deadline()
     assert due_s is not None and due_s > net.now + limits.REFRESH_S / 2
 
 
@@ -425,3 +428,64 @@ def test_the_memory_of_who_refuses_is_bounded(monkeypatch: pytest.MonkeyPatch) -
         it._note_refusal(contact(bytes([number]) * 20, ("10.0.0.1", 1)), Stored(1, StoreCode.REFUSED, 0))
     assert len(it._refusers) == 2
     assert dht_module.REFUSAL_S > 0
+
+
+# --- many owners under one key ----------------------------------------------------------------------------------------
+
+
+def provider(number: int, key: bytes = KEY, seq: int = 1, retention_s: float = 7200.0) -> Signed:
+    keys = Keypair(number.to_bytes(32, "big"))
+    where = contact(keys.id, (f"10.9.{number >> 8}.{number & 255}", 4000))
+    return signed(ProviderRecord(key, seq, WALL + number, retention_s, where), keys)
+
+
+def provide(net: Network, it: Contact, item: Signed) -> PutDone:
+    net.perform(it, net.peers[it.address].provide(item, 3, net.now, net.wall()))
+    done = net.wait(it, PutDone)
+    assert isinstance(done, PutDone)
+    return done
+
+
+def providers(net: Network, it: Contact, wanted: int = 16) -> ProvidersDone:
+    net.perform(it, net.peers[it.address].get_providers(KEY, 4, net.now, net.wall(), wanted))
+    done = net.wait(it, ProvidersDone)
+    assert isinstance(done, ProvidersDone)
+    return done
+
+
+def test_all_who_provide_one_key_are_found_over_several_pages_at_a_tenth_lost() -> None:
+    net, contacts = swarm(30, loss=0.1)
+    for number in range(1, 26):
+        assert provide(net, contacts[number], provider(number)).code == StoreCode.KEPT
+    found = providers(net, contacts[29], 64)
+    assert sorted(record.contact.host[3] for record in found.records) == list(range(1, 26))
+    assert found.holders >= limits.RECORD_COPIES_MIN
+    assert len(providers(net, contacts[29], 5).records) == 5
+
+
+def test_a_provider_that_took_its_word_back_is_not_found() -> None:
+    net, contacts = swarm(12)
+    provide(net, contacts[1], provider(1))
+    provide(net, contacts[2], provider(2))
+    keys = Keypair((1).to_bytes(32, "big"))
+    gone = ProviderRecord(KEY, 2, WALL, 7200.0, Contact(keys.id, bytes([10, 0, 0, 1]), 0))
+    provide(net, contacts[1], signed(gone, keys))
+    assert [record.contact.host[3] for record in providers(net, contacts[5]).records] == [2]
+    assert providers(net, contacts[1]).holders >= limits.RECORD_COPIES_MIN
+    with pytest.raises(UsageError, match="no peer would keep"):
+        net.peers[contacts[1].address].provide(Signed(15, b"\xff", keys.public, bytes(64)), 1, 0.0, WALL)
+
+
+def test_contents_are_found_by_their_hash_and_by_nothing_else() -> None:
+    net, contacts = swarm(12)
+    content = b"nobody's"
+    dht = net.peers[contacts[1].address]
+    net.perform(contacts[1], dht.put_content(content, 3600.0, 7, net.now, net.wall()))
+    done = net.wait(contacts[1], PutDone)
+    assert isinstance(done, PutDone) and done.copies == limits.RECORD_COPIES and done.key == content_key(content)
+    for key, expected in ((done.key, content), (KEY, None)):
+        net.perform(contacts[9], net.peers[contacts[9].address].get_content(key, 8, net.now, net.wall()))
+        assert net.wait(contacts[9], ContentDone) == ContentDone(8, key, expected)
+    for bad, retention_s in ((b"", 1.0), (bytes(limits.CONTENT_BYTES_MAX + 1), 1.0), (b"x", 1e9)):
+        with pytest.raises(UsageError, match="content"):
+            dht.put_content(bad, retention_s, 7, net.now, net.wall())

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from p2pcpn.identity.keys import Keypair
+from p2pcpn.protocol.items import RecordItem, record_key
 from p2pcpn.protocol.lookup import Lookup
 from p2pcpn.protocol.operations import Finding, Getting, PutDone, Putting
-from p2pcpn.protocol.records import record_key
 from p2pcpn.wire.addresses import Contact, contact
 from p2pcpn.wire.datagrams import Ack, Find, Get, Nodes, Put, StoreCode, Stored, Value
 from p2pcpn.wire.statements import Record, Signed, signed
@@ -49,7 +49,7 @@ def stored(operation: Putting, to: Contact, code: int, seq: int = 1) -> None:
 
 
 def put(count: int, copies: int, own_code: int | None = None) -> Putting:
-    operation = Putting(KEY, record(1), copies, ticket=1)
+    operation = Putting(RecordItem(record(1)), copies, WALL, ticket=1)
     begun(operation, count)
     drained(operation)
     operation.store(own_code, 1, lambda node: False)
@@ -128,7 +128,7 @@ def test_a_put_that_nobody_keeps_says_why() -> None:
 
 
 def test_who_refused_lately_is_asked_last() -> None:
-    operation = Putting(KEY, record(1), 2)
+    operation = Putting(RecordItem(record(1)), 2, WALL)
     begun(operation, 3)
     drained(operation)
     assert not operation.done

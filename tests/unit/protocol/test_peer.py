@@ -32,7 +32,7 @@ from p2pcpn.protocol.operations import GetDone, PutDone
 from p2pcpn.protocol.pairs import PairFailed
 from p2pcpn.protocol.peer import BAD_MESSAGES_MAX
 from p2pcpn.protocol.proving import PUT_OFF_MAX, PUT_OFF_S
-from p2pcpn.protocol.records import record_key
+from p2pcpn.protocol.items import record_key
 from p2pcpn.wire import datagrams as d
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.addresses import contact

@@ -14,7 +14,9 @@ from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol.effects import Commit, Send, Write
-from p2pcpn.protocol.records import OURS, SWEEP_S, Records, Timetable, check, record_key
+from p2pcpn.protocol.holding import OURS, SWEEP_S
+from p2pcpn.protocol.items import RecordItem, record_key
+from p2pcpn.protocol.records import Records, check
 from p2pcpn.wire.addresses import contact
 from p2pcpn.wire.datagrams import Put, StoreCode, Stored
 from p2pcpn.wire.pages import SIGNED
@@ -151,14 +153,14 @@ def test_a_holder_passes_on_each_record_about_hourly_unless_another_did() -> Non
     records = holding()
     item = record(retention_s=1e6)
     code(records, item)
-    assert records.republish(0.7 * limits.REFRESH_S, WALL) is None
+    assert records.turn(0.7 * limits.REFRESH_S, WALL) is None
     records.keep(item, None, "g", 0.7 * limits.REFRESH_S, WALL)  # a holder passed it on to us: we skip our turn
-    assert records.republish(1.4 * limits.REFRESH_S, WALL) is None
-    assert records.republish(2.0 * limits.REFRESH_S, WALL) == item
-    assert records.republish(2.0 * limits.REFRESH_S, WALL) is None
-    records.rest(KEY, 2.0 * limits.REFRESH_S)
-    assert records.republish(6.0 * limits.REFRESH_S, WALL) is None
-    assert records.republish(99.0 * limits.REFRESH_S, WALL + 2e6) is None  # expired meanwhile
+    assert records.turn(1.4 * limits.REFRESH_S, WALL) is None
+    assert records.turn(2.0 * limits.REFRESH_S, WALL) == RecordItem(item)
+    assert records.turn(2.0 * limits.REFRESH_S, WALL) is None
+    records.put_off(KEY, 2.0 * limits.REFRESH_S, 8.0)
+    assert records.turn(6.0 * limits.REFRESH_S, WALL) is None
+    assert records.turn(99.0 * limits.REFRESH_S, WALL + 2e6) is None  # expired meanwhile
 
 
 def test_what_the_disk_held_is_held_again_without_the_damaged_and_the_expired() -> None:
@@ -174,21 +176,7 @@ def test_what_the_disk_held_is_held_again_without_the_damaged_and_the_expired() 
     records = holding()
     assert records.restore(rows, 0.0, WALL) == 1
     assert records.get(KEY, WALL) == good
-    assert records.republish(limits.REFRESH_S, WALL) == good
-
-
-def test_a_timetable_forgets_what_was_put_off_and_stays_small() -> None:
-    table = Timetable()
-    for number in range(1000):
-        table.set(b"a", float(number))
-    table.set(b"b", 5.0)
-    assert table.deadline() == 5.0
-    assert table.take(4.0) is None
-    assert table.take(5.0) == b"b"
-    assert table.deadline() == 999.0
-    assert len(table._order) < 100
-    table.drop(b"a")
-    assert table.deadline() is None
+    assert records.turn(limits.REFRESH_S, WALL) == RecordItem(good)
 
 
 @dataclass

@@ -20,26 +20,43 @@ from p2pcpn.wire.datagrams import (
     CONTACTS_WITH_RECORD_MAX,
     REPLIES,
     ClaimRequest,
+    Content,
     Datagram,
     Explanation,
     Gossip,
     Hello,
     Nodes,
     Ping,
+    Providers,
     Put,
+    PutProviders,
     Retry,
     RumorDigest,
     Unsupported,
     Value,
     Welcome,
 )
-from p2pcpn.wire.statements import Advert, Claim, MemberState, Offer, Reason, Record, Signed, Statement, signed
+from p2pcpn.wire.statements import (
+    Advert,
+    Claim,
+    MemberState,
+    Offer,
+    ProviderRecord,
+    Reason,
+    Record,
+    Signed,
+    Statement,
+    signed,
+)
 
 TYPES = get_args(Datagram)
 ALICE = Keypair(bytes([1]) * 32)
+LISTS = (Gossip, Providers, PutProviders)
 WITH_STATEMENT: dict[type, tuple[str, tuple[type[Statement], ...]]] = {
     Put: ("record", (Record,)),
     Value: ("record", (Record,)),
+    Providers: ("entries", (ProviderRecord,)),
+    PutProviders: ("entries", (ProviderRecord,)),
     ClaimRequest: ("claim", (Claim,)),
     Explanation: ("reason", (Reason,)),
     Gossip: ("rumors", (Advert, Offer, MemberState)),
@@ -48,14 +65,31 @@ WITH_STATEMENT: dict[type, tuple[str, tuple[type[Statement], ...]]] = {
 
 def instances(largest: Callable[..., Any], cls: type) -> list[Any]:
     """The largest instances of ``cls`` that an honest sender makes, with statements of the kinds that belong there."""
-    if cls not in WITH_STATEMENT:
+    if cls not in WITH_STATEMENT and cls is not Content:
         return [largest(cls)]
-    name, kinds = WITH_STATEMENT[cls]
+    name, kinds = WITH_STATEMENT.get(cls, ("", ()))
     base = largest(cls, 1)
-    found = []
+    found = [] if kinds else [largest(cls)]
     for kind in kinds:
         statement = signed(largest(kind), ALICE)
-        found.append(msgspec.structs.replace(base, **{name: [statement] if cls is Gossip else statement}))
+        found.append(msgspec.structs.replace(base, **{name: [statement] if cls in LISTS else statement}))
+    if cls is PutProviders:
+        found = [msgspec.structs.replace(found[0], entries=found[0].entries * 4)]
+    if cls is Providers:
+        entries, contacts = found[0].entries, largest(Nodes).contacts
+        found = [
+            msgspec.structs.replace(
+                found[0], entries=entries * 2, contacts=contacts[: limits.CONTACTS_WITH_PROVIDERS_MAX]
+            ),
+            msgspec.structs.replace(found[0], entries=entries * 4, contacts=[]),
+            msgspec.structs.replace(found[0], entries=[], contacts=contacts),
+        ]
+    if cls is Content:
+        contacts = largest(Nodes).contacts
+        found = [
+            msgspec.structs.replace(found[0], contacts=contacts[:7]),
+            msgspec.structs.replace(found[0], content=None, contacts=contacts),
+        ]
     if cls is Value:
         contacts = largest(Nodes).contacts
         found = [
@@ -124,13 +158,13 @@ def test_a_datagram_out_of_bounds_is_the_peers_mistake(value: Any) -> None:
         CODEC.decode(msgspec.msgpack.encode(value))
 
 
-@pytest.mark.parametrize("data", [b"", b"\x90", b"\x91\x00", b"\x91\x16", b"\x91\xa1x", b"\x81\x01\x02", b"\x01"])
+@pytest.mark.parametrize("data", [b"", b"\x90", b"\x91\x00", b"\x91\x1c", b"\x91\xa1x", b"\x81\x01\x02", b"\x01"])
 def test_an_unknown_tag_is_the_peers_mistake(data: bytes) -> None:
     with pytest.raises(PeerError):
         CODEC.decode(data)
 
 
-@given(st.integers(0, 25), st.binary(max_size=200), st.sampled_from((b"\x92", b"\x93", b"\x94", b"\x99", b"")))
+@given(st.integers(0, 31), st.binary(max_size=200), st.sampled_from((b"\x92", b"\x93", b"\x94", b"\x99", b"")))
 def test_whatever_the_bytes_there_is_a_datagram_or_a_peer_error(tag: int, rest: bytes, head: bytes) -> None:
     try:
         assert isinstance(CODEC.decode(head + bytes((tag,)) + rest), TYPES)

@@ -26,6 +26,7 @@ from p2pcpn.wire.statements import (
     Close,
     MemberState,
     Offer,
+    ProviderRecord,
     Reason,
     Record,
     Role,
@@ -52,6 +53,7 @@ BYTES_MAX = {
     Record: limits.RUMOR_BYTES_MAX,
     Reason: limits.RUMOR_BYTES_MAX,
     MemberState: limits.RUMOR_BYTES_MAX,
+    ProviderRecord: limits.RUMOR_BYTES_MAX,
 }
 
 
