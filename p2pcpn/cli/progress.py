@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from p2pcpn.cli.plain import plain
+from p2pcpn.cli.printing import size
 
 LINE_EVERY_S = 5.0
 
@@ -70,6 +71,53 @@ class Progress:
             to.flush()
             to.buffer.write(data)
             to.buffer.flush()
+
+
+class BytesProgress:
+    """``with BytesProgress("put x") as progress:`` then ``progress.update(done, total)``, in bytes."""
+
+    def __init__(self, title: str, *, shown: bool = True) -> None:
+        self.title = title
+        self._shown = shown
+        self._bar: Any = None
+        self._task: Any = None
+        self._begun = self._said_at = time.monotonic()
+
+    def __enter__(self) -> BytesProgress:
+        if self._shown and sys.stderr.isatty():
+            self._bar = _bytes_bar()
+            self._task = self._bar.add_task(self.title, total=None)
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def update(self, done: int, total: int) -> None:
+        """So many bytes of so many."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, total=total)
+            return
+        now = time.monotonic()
+        if self._shown and now - self._said_at >= LINE_EVERY_S:
+            self._said_at = now
+            rate = done / (now - self._begun)
+            print(f"{self.title}: {size(done)} of {size(total)}, {size(rate)}/s", file=sys.stderr, flush=True)
+
+
+def _bytes_bar() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bar
+
+    return Bar(
+        TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
+        TimeRemainingColumn(), console=Console(stderr=True), transient=True, redirect_stdout=False,
+    )  # fmt: skip
 
 
 def _bar() -> Any:

@@ -28,6 +28,10 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         ),
     ),
     (
+        "Keep",
+        (("blob", "p2pcpn.cli.blob:blob", "files of any size that the swarm keeps: put, get, ls"),),
+    ),
+    (
         "Compute",
         (
             ("submit", "p2pcpn.cli.submit:submit", "run a script or a function on the swarm"),

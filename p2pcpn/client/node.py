@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from p2pcpn import limits
+from p2pcpn.client import blobs
 from p2pcpn.client.job import Fetched, Job, Submitted, parse_job_id
 from p2pcpn.client.owner import owner_key
 from p2pcpn.client.project import project
@@ -14,6 +17,7 @@ from p2pcpn.client.submission import Options, Submission
 from p2pcpn.config import Config
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.node.overlay import Faults, Overlay
+from p2pcpn.wire.codec import Buffer
 
 
 class Node:
@@ -99,3 +103,45 @@ class Node:
         reader = Reader(self.overlay, self.owner, parse_job_id(job_id))
         await reader.find(wait_s)
         return Job(Fetched(reader))
+
+    async def put_blob(
+        self,
+        source: str | os.PathLike[str] | Buffer | IO[bytes],
+        *,
+        replicas: int = blobs.REPLICAS,
+        retention_s: float = limits.RETENTION_S,
+        on_progress: blobs.OnProgress | None = None,
+    ) -> blobs.Placed:
+        """Have a file of any size (a path, bytes, or what can be read) kept by ``replicas`` peers, sealed.
+
+        ``.name`` of what is returned brings it back, from any peer; whoever has it can read the blob. A put that was
+        cut goes on where it was. Raises :class:`Unreachable` when no peer takes it.
+        """
+        self._require_running()
+        return await blobs.put_blob(
+            self.overlay, self.owner, source, replicas=replicas, retention_s=retention_s, on_progress=on_progress
+        )
+
+    async def get_blob(
+        self,
+        name: str,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        bytes_max: int | None = None,
+        on_progress: blobs.OnProgress | None = None,
+    ) -> bytes:
+        """Bring a blob into the file ``path``, or, without one, return its bytes (at most ``bytes_max``).
+
+        What a get that was cut left in ``path.part`` is not asked for again. Raises :class:`PeerError` where no peer
+        that answers has all of it.
+        """
+        self._require_running()
+        if path is None:
+            return await blobs.read_blob(self.overlay, name, bytes_max=bytes_max)
+        await blobs.get_blob(self.overlay, name, path, on_progress=on_progress)
+        return b""
+
+    async def list_blobs(self) -> list[blobs.Owned]:
+        """This owner's blobs that peers keep, newest first."""
+        self._require_running()
+        return await blobs.own_blobs(self.overlay, self.owner)

@@ -29,6 +29,8 @@ from p2pcpn.net.session import Session
 from p2pcpn.net.udp import UdpEndpoint, bind_pair
 from p2pcpn.node import chores, meeting
 from p2pcpn.node.capacity import CapacitySampler
+from p2pcpn.node.depot import Depot
+from p2pcpn.node.hauling import Hauler
 from p2pcpn.node.inlet import Inlet
 from p2pcpn.node.library import Library
 from p2pcpn.node.making import make_peer, restore, roles_of, slots_of
@@ -44,11 +46,13 @@ from p2pcpn.node.timer import Timer
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
 from p2pcpn.protocol.admission import OPEN_SWARM
+from p2pcpn.protocol.deposits import Ledger
 from p2pcpn.protocol.dht import BootstrapFailed, Joined
 from p2pcpn.protocol.operations import GetDone, PutDone
 from p2pcpn.runtime.function import FunctionRuntime
 from p2pcpn.store.blobs import BlobStore
 from p2pcpn.store.database import Database
+from p2pcpn.store.sections import SectionStore
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.addresses import Address, Contact, contact, parse_address
 from p2pcpn.wire.handshake import Profile
@@ -156,6 +160,7 @@ class Overlay:
             counters=self.counters, ask=self.request, wanted=self.peer.knows_job,
             granted=self.peer.grantors.__contains__, rush=self.rush,
         )  # fmt: skip
+        self._open_depot()
         self.runs = Runs(self.peer.worker, self.shelf, self.follow, self.loop.time, self.spawn)
         self.peer.worker.running_positions = self.runs.running
         self.performer = Performer(self)
@@ -192,6 +197,22 @@ class Overlay:
         self._undo.append(self.shelf.close)
         if self._temporary is None:
             self._undo.append(self.shelf.flush)
+
+    def _open_depot(self) -> None:
+        """What this node keeps of large blobs, and how it moves theirs and its own."""
+        quota_bytes = self.config.disk_bytes
+        if quota_bytes is not None:
+            quota_bytes = int(quota_bytes * limits.DEPOSIT_DISK_SHARE)
+        durable = self.config.durable and self._temporary is None
+        ledger = Ledger(self.peer.setup.rules, storing=bool(self.roles & Role.STORAGE), quota_bytes=quota_bytes)
+        self.depot = Depot(
+            store=SectionStore(self.data_dir / "sections", durable=durable), ledger=ledger, sessions=self.sessions,
+            counters=self.counters, loop=self.loop,
+        )  # fmt: skip
+        self._undo.append(self.depot.close)
+        if self._temporary is None:
+            self.depot.restore()
+        self.hauler = Hauler(self)
 
     async def _start_runtime(self) -> None:
         self.runs.runtime = FunctionRuntime(
@@ -292,7 +313,11 @@ class Overlay:
     def _message(self, session: Session, data: bytes) -> None:
         message = m.CODEC.decode(data)  # a PeerError ends the session
         try:
-            if type(message) in AT_ONCE or not self.library.take(session, message):
+            if type(message) in AT_ONCE or not (
+                self.library.take(session, message)
+                or self.depot.take(session, message)
+                or self.hauler.take(session, message)
+            ):
                 self._perform(self.peer.message_received(session.remote.id, message, self.loop.time()))
         except PeerError:
             raise
@@ -311,6 +336,8 @@ class Overlay:
             return
         self.questions.gone(peer, reason)
         self.shelf.gone(peer)
+        self.depot.gone(peer)
+        self.hauler.gone(peer)
         if not self._closing:
             self._perform(self.peer.session_closed(peer, self.loop.time()))
             self.timer.arm()
@@ -409,4 +436,5 @@ class Overlay:
             "peer": dict(sorted(self.peer.counters.items())),
             "node": dict(sorted(self.counters.items())),
             "inlet": self.inlet.statistics(),
+            "depot": self.depot.statistics(),
         }

@@ -92,6 +92,7 @@ class Performer:
             if node not in overlay.sessions:
                 overlay.questions.gone(node, str(error))
                 overlay.hauler.gone(node)
+                overlay.hauler.gone(node)
                 self.perform(overlay.peer.session_closed(node, overlay.loop.time()))
                 overlay.timer.arm()
 

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from p2pcpn import limits
+from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.codec import U16, U32, U63, Codec, Digest, Id, Key, Seconds
 from p2pcpn.wire.statements import ShortText, Signed
 
@@ -266,8 +267,104 @@ class Goodbye(msgspec.Struct, array_like=True, frozen=True, tag=24):
     text: ShortText
 
 
+SealedChunk = Annotated[memoryview, Meta(max_length=limits.CHUNK_BYTES + limits.CHUNK_SEAL_BYTES)]
+ManifestBytes = Annotated[bytes, Meta(max_length=limits.MANIFEST_BYTES_MAX)]
+Names = Annotated[list[Digest], Meta(max_length=limits.COMPARED_MAX)]
+
+
+class Keep(msgspec.Struct, array_like=True, frozen=True, tag=30):
+    """Keep the section of a signed :class:`Deposit`: answered by :class:`Holding` (what you have of it), or a refusal.
+
+    ``holders`` keep it too, as far as the sender knows.
+    """
+
+    request: U63
+    deposit: Signed
+    manifest: ManifestBytes
+    holders: Annotated[list[Contact], Meta(max_length=limits.HOLDERS_MAX)]
+
+
+class PutChunk(msgspec.Struct, array_like=True, frozen=True, tag=31):
+    """One sealed chunk of a section that the receiver agreed to keep."""
+
+    name: Digest
+    index: U32
+    data: SealedChunk
+
+
+class Complete(msgspec.Struct, array_like=True, frozen=True, tag=32):
+    """All chunks were sent: answered when the section is whole and durable, or with why it is not."""
+
+    request: U63
+    name: Digest
+
+
+class Seek(msgspec.Struct, array_like=True, frozen=True, tag=33):
+    """Do you keep this section? ``manifest``: and what does it name?"""
+
+    request: U63
+    name: Digest
+    manifest: bool
+
+
+class Holding(msgspec.Struct, array_like=True, frozen=True, tag=34):
+    """The answer to :class:`Keep` and :class:`Seek`. ``have`` is a bit a chunk, the first the lowest of its byte."""
+
+    request: U63
+    whole: bool
+    have: Annotated[bytes, Meta(max_length=limits.MANIFEST_CHUNKS_MAX // 8)]  # empty where all are here
+    manifest: ManifestBytes  # empty where it was not asked for
+    holders: Annotated[list[Contact], Meta(max_length=limits.HOLDERS_MAX)]
+
+
+class GetChunk(msgspec.Struct, array_like=True, frozen=True, tag=35):
+    """Send one sealed chunk: answered by :class:`ChunkData` or an :class:`Answer`."""
+
+    request: U63
+    name: Digest
+    index: U32
+
+
+class ChunkData(msgspec.Struct, array_like=True, frozen=True, tag=36):
+    """The answer to :class:`GetChunk`."""
+
+    request: U63
+    data: SealedChunk
+
+
+class Compare(msgspec.Struct, array_like=True, frozen=True, tag=37):
+    """I keep these sections whole; which of them do you? Answered by :class:`Compared`."""
+
+    request: U63
+    names: Names
+
+
+class Compared(msgspec.Struct, array_like=True, frozen=True, tag=38):
+    """The answer to :class:`Compare`: a bit a section, as in :class:`Holding`."""
+
+    request: U63
+    have: Annotated[bytes, Meta(max_length=limits.COMPARED_MAX // 8)]
+
+
+class ListDeposits(msgspec.Struct, array_like=True, frozen=True, tag=39):
+    """Which sections of ``owner`` do you keep whole? In the order of their names, from behind ``after``."""
+
+    request: U63
+    owner: Key
+    after: Annotated[bytes, Meta(max_length=32)]
+
+
+class Deposits(msgspec.Struct, array_like=True, frozen=True, tag=40):
+    """The answer to :class:`ListDeposits`; ``more``: there are others behind the last."""
+
+    request: U63
+    deposits: Annotated[list[Signed], Meta(max_length=limits.COMPARED_MAX)]
+    more: bool
+
+
 Message = Union[
     Introduce, Extend, Grant, Progress, Results, Settled, Return, Revoke, Output, Finish, Take, Append, Answer, Ask,
     JobState, ReadLog, LogData, ReadSegment, PutBlob, GetBlob, BlobData, ListJobs, Jobs, Goodbye, Recall,
+    Keep, PutChunk, Complete, Seek, Holding, GetChunk, ChunkData, Compare, Compared, ListDeposits, Deposits,
 ]  # fmt: skip
 CODEC: Codec[Message] = Codec(Message, limits.MESSAGE_BYTES_MAX, "message")

@@ -1,0 +1,111 @@
+"""Blobs: files of any size that the swarm keeps: put, brought back, and listed.
+
+``await node.put_blob("file")`` gives a name; whoever has the name can read the blob, from any peer, until its retention
+ends. Peers that keep it see neither its bytes nor its file's name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from p2pcpn import limits
+from p2pcpn.client.getting import get_blob, read_blob, stream_blob
+from p2pcpn.client.putting import NOTES, REPLICAS, Note, OnProgress, Placed, note_context, put_blob
+from p2pcpn.errors import PeerError, Unreachable
+from p2pcpn.identity.keys import Keypair
+from p2pcpn.node.overlay import Overlay
+from p2pcpn.wire import messages as m
+from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.chunks import note_key
+from p2pcpn.wire.manifests import BlobName
+from p2pcpn.wire.sealing import unseal
+from p2pcpn.wire.statements import Deposit, Signed, opened
+
+__all__ = ["REPLICAS", "OnProgress", "Owned", "Placed", "get_blob", "own_blobs", "put_blob", "read_blob", "stream_blob"]
+
+LIST_WAIT_S: Final = 3.0
+# Peers that are asked for what they keep of an owner.
+LISTED_PEERS_MAX: Final = 64
+PAGES_MAX: Final = limits.DEPOSITS_PER_OWNER_MAX // limits.COMPARED_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """A blob of ours as peers keep it. ``replicas`` is how many answer for the section that fewest keep (0: one is
+    lost); ``name`` is empty where the note beside it does not open.
+    """
+
+    name: str
+    file: str
+    size_bytes: int
+    replicas: int
+    wanted: int
+    created_s: float
+    expires_s: float
+
+
+async def own_blobs(overlay: Overlay, owner: Keypair) -> list[Owned]:
+    """The owner's blobs that peers of the swarm keep, newest first."""
+    peers = overlay.hauler.storage_near(owner.public)[:LISTED_PEERS_MAX]
+    answers = await asyncio.gather(*(_of_peer(overlay, owner, peer) for peer in peers))
+    newest: dict[bytes, Deposit] = {}
+    roots: dict[bytes, Signed] = {}
+    counts: dict[bytes, int] = {}
+    for kept in answers:
+        for name, envelope in kept.items():
+            deposit = opened(envelope, Deposit)
+            counts[name] = counts.get(name, 0) + 1
+            known = newest.get(name)
+            if known is None or (deposit.created_s, deposit.retention_s) > (known.created_s, known.retention_s):
+                newest[name] = deposit
+                if deposit.is_root:
+                    roots[name] = envelope
+    found = []
+    for name in roots:
+        root = newest[name]
+        sections = [counts[each] for each, deposit in newest.items() if deposit.blob == root.blob]
+        whole = len(sections) == (root.parts + 1 if root.parts else 1)
+        note = _note(owner, root)
+        found.append(
+            Owned(
+                "" if note is None else str(BlobName(name, note.key)), "" if note is None else note.file,
+                root.size_bytes, min(sections) if whole else 0, root.replicas, root.created_s,
+                root.created_s + root.retention_s,
+            )
+        )  # fmt: skip
+    return sorted(found, key=lambda each: (-each.created_s, each.name))
+
+
+async def _of_peer(overlay: Overlay, owner: Keypair, peer: Contact) -> dict[bytes, Signed]:
+    """What one peer keeps of the owner; nothing where it does not answer."""
+    found: dict[bytes, Signed] = {}
+    after = b""
+    try:
+        for _ in range(PAGES_MAX):
+            answer = await overlay.request(peer, partial(_question, owner.public, after), LIST_WAIT_S)
+            if not isinstance(answer, m.Deposits):
+                break
+            for envelope in answer.deposits:
+                if envelope.key == owner.public:
+                    after = opened(envelope, Deposit).name
+                    found[after] = envelope
+            if not answer.more or not answer.deposits:
+                break
+    except (Unreachable, PeerError):
+        pass  # who does not answer, or says what cannot be, counts for nothing
+    return found
+
+
+def _question(owner: bytes, after: bytes, number: int) -> m.ListDeposits:
+    return m.ListDeposits(number, owner, after)
+
+
+def _note(owner: Keypair, deposit: Deposit) -> Note | None:
+    try:
+        key = note_key(owner, note_context(deposit.name, deposit.created_s))
+        return NOTES.decode(unseal(key, 0, deposit.note))
+    except PeerError:
+        return None

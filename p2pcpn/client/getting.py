@@ -1,0 +1,207 @@
+"""Getting a blob: its sections from whoever keeps them, several at once, each chunk verified before it is kept.
+
+A get that was cut goes on where it was: what lies in ``FILE.part`` counts as far as sealing it again gives the chunk
+that the manifest names; nothing else is noted anywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from p2pcpn import limits
+from p2pcpn.client.files import READ_BYTES, read_at, write_at
+from p2pcpn.errors import PeerError, StoreError, UsageError
+from p2pcpn.node.lane import Lane
+from p2pcpn.node.overlay import Overlay
+from p2pcpn.wire import manifests
+from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.chunks import ChunkSeal
+from p2pcpn.wire.codec import Buffer
+from p2pcpn.wire.manifests import CONTENT, BlobName, Manifest
+from p2pcpn.wire.messages import Holding
+from p2pcpn.wire.sealing import digest
+
+PART_SUFFIX: Final = ".part"
+
+# Told (bytes done, bytes in all) now and then.
+OnProgress = Callable[[int, int], None]
+
+
+async def get_blob(
+    overlay: Overlay, name: str | BlobName, path: str | os.PathLike[str], *, on_progress: OnProgress | None = None
+) -> int:
+    """Bring a blob into the file ``path``; its size. It is in ``path`` once it is whole, in ``path.part`` before.
+
+    Raises :class:`UsageError` for what is no name or no place for a file, :class:`PeerError` where no peer that answers
+    has all of it.
+    """
+    name = name if isinstance(name, BlobName) else manifests.parse_name(name)
+    target = Path(path)
+    partial = target.with_name(target.name + PART_SUFFIX)
+    try:
+        file = os.open(partial, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise UsageError(f"{partial}: {error.strerror or error}") from error
+    try:
+        async with _Getting(overlay, name, on_progress) as getting:
+            size = await getting.into(file)
+        os.ftruncate(file, size)
+        await asyncio.to_thread(os.replace, partial, target)
+    except OSError as error:
+        raise StoreError(f"{partial}: {error.strerror or error}") from error
+    finally:
+        os.close(file)
+    return size
+
+
+async def read_blob(overlay: Overlay, name: str | BlobName, *, bytes_max: int | None = None) -> bytes:
+    """A blob's bytes, for those that are small enough to be held. Raises like :func:`get_blob`."""
+    name = name if isinstance(name, BlobName) else manifests.parse_name(name)
+    with tempfile.TemporaryFile("w+b", buffering=0) as file:
+        async with _Getting(overlay, name, None) as getting:
+            size = await getting.into(file.fileno(), bytes_max)
+        return read_at(file.fileno(), 0, size)
+
+
+async def stream_blob(
+    overlay: Overlay, name: str | BlobName, write: Callable[[bytes], Any], *, on_progress: OnProgress | None = None
+) -> int:
+    """Hand a blob to ``write`` (blocking) in its order, piece by piece; its size. Raises like :func:`get_blob`."""
+    name = name if isinstance(name, BlobName) else manifests.parse_name(name)
+    async with _Getting(overlay, name, on_progress) as getting:
+        return await getting.through(write)
+
+
+@dataclass(slots=True)
+class _Found:
+    """A section that was found: what it is, and who has it."""
+
+    name: bytes
+    manifest: Manifest
+    holders: list[tuple[Contact, Holding]] = field(default_factory=list)
+
+
+class _Getting:
+    """One get. See :func:`get_blob`."""
+
+    def __init__(self, overlay: Overlay, name: BlobName, on_progress: OnProgress | None) -> None:
+        self._overlay = overlay
+        self._name = name
+        self._on_progress = on_progress
+        self._lane = Lane(overlay.loop)
+        self._done_bytes = 0
+        self._size = 0
+
+    async def __aenter__(self) -> _Getting:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._lane.close()
+
+    async def _sections(self) -> tuple[_Found | None, list[tuple[bytes, int]]]:
+        """The blob's sections; the first one found already, where it is the only one."""
+        root = await self._find(self._name.digest)
+        if root.manifest.level == CONTENT:
+            self._size = root.manifest.size_bytes
+            return root, [(root.name, root.manifest.size_bytes)]
+        if root.manifest.size_bytes > limits.BLOB_SECTIONS_MAX * 40:
+            raise PeerError("the list of a blob's sections is too long")
+        with tempfile.TemporaryFile("w+b", buffering=0) as file:
+            await self._bring(root, file.fileno(), 0)
+            packed = read_at(file.fileno(), 0, root.manifest.size_bytes)
+        sections = manifests.unpack_list(packed)
+        self._size = sum(size for _, size in sections)
+        self._done_bytes = 0
+        return None, sections
+
+    async def into(self, file: int, bytes_max: int | None = None) -> int:
+        """All of it to its places in a file; the size."""
+        first, sections = await self._sections()
+        if bytes_max is not None and self._size > bytes_max:
+            raise PeerError(f"the blob has {self._size} bytes, more than {bytes_max}")
+        start = 0
+        async for found in self._each(first, sections):
+            await self._bring(found, file, start)
+            start += found.manifest.size_bytes
+        return start
+
+    async def through(self, write: Callable[[bytes], Any]) -> int:
+        """All of it to a writer, in order, through a temporary file of one section."""
+        first, sections = await self._sections()
+        total = 0
+        with tempfile.TemporaryFile("w+b", buffering=0) as file:
+            async for found in self._each(first, sections):
+                os.ftruncate(file.fileno(), 0)
+                await self._bring(found, file.fileno(), 0)
+                size = found.manifest.size_bytes
+                for at in range(0, size, READ_BYTES):
+                    data = read_at(file.fileno(), at, min(READ_BYTES, size - at))
+                    await asyncio.to_thread(write, data)
+                total += size
+        return total
+
+    async def _each(self, first: _Found | None, sections: Sequence[tuple[bytes, int]]) -> AsyncIterator[_Found]:
+        """Each section, found; the next is looked for while one is brought."""
+        coming = asyncio.ensure_future(self._find(sections[0][0])) if first is None else None
+        try:
+            for part, (_, size) in enumerate(sections):
+                found = first if coming is None else await coming
+                assert found is not None, "a blob of one section was found, others are looked for"
+                manifest = found.manifest
+                if (manifest.level, manifest.part, manifest.size_bytes) != (CONTENT, part, size):
+                    raise PeerError("a section is not the one that the blob's list names")
+                coming = None
+                if part + 1 < len(sections):
+                    coming = asyncio.ensure_future(self._find(sections[part + 1][0]))
+                yield found
+        finally:
+            if coming is not None:
+                coming.cancel()
+                await asyncio.gather(coming, return_exceptions=True)
+
+    async def _find(self, name: bytes) -> _Found:
+        found = await self._overlay.hauler.find(name)
+        if found is None:
+            raise PeerError(f"no peer that answers has the section {name.hex()[:8]}")
+        manifest, holders = found
+        return _Found(name, manifest, holders)
+
+    async def _bring(self, found: _Found, file: int, start: int) -> None:
+        """One section to its place in a file; what is there already stays."""
+        manifest = found.manifest
+        chunk_seal = ChunkSeal(self._name.key, manifest.level, manifest.part)
+
+        def here() -> list[int]:
+            had = []
+            end = os.fstat(file).st_size
+            for index in range(manifest.count):
+                at, size = manifest.open_range(index)
+                if start + at + size > end:
+                    break
+                if chunk_seal.is_chunk(manifest, index, os.pread(file, size, start + at)):
+                    had.append(index)
+            return had
+
+        def take(index: int, sealed: Buffer) -> None:
+            if digest(sealed) != manifest.chunk(index):
+                raise PeerError("a chunk is not the one that its manifest names")
+            write_at(file, memoryview(chunk_seal.open(index, sealed)), start + manifest.open_range(index)[0])
+
+        had = await self._lane.run(here)
+        for index in had:
+            self._came(manifest, index)
+        await self._overlay.hauler.bring(
+            found.name, manifest, found.holders, had, take, self._lane,
+            more=lambda: self._overlay.hauler.storage_near(found.name), kept=lambda index: self._came(manifest, index),
+        )  # fmt: skip
+
+    def _came(self, manifest: Manifest, index: int) -> None:
+        self._done_bytes += manifest.open_range(index)[1]
+        if self._on_progress is not None:
+            self._on_progress(min(self._done_bytes, self._size), self._size)
