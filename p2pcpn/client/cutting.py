@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from p2pcpn import limits
 from p2pcpn.client.pickling import Callee
+from p2pcpn.client.plaintext import Plaintext, immutable
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol.settlement import NOTHING
 from p2pcpn.wire import pages
@@ -29,7 +30,7 @@ PAGE_FRESH_BYTES = 256 << 10
 # Digests of blobs that were named lately, 100 bytes each: as many as a segment can name.
 LATELY_MAX = limits.SEGMENT_TASKS_MAX
 
-Keep = Callable[[BlobRef, bytes], None]
+Keep = Callable[[BlobRef, bytes | Plaintext], None]
 
 
 @dataclass(slots=True, frozen=True)
@@ -37,7 +38,11 @@ class Blob:
     """Arguments that do not stand inline: their name, and the sealed bytes it names."""
 
     ref: BlobRef
-    sealed: bytes
+    sealed: bytes | Plaintext
+
+    def data(self) -> bytes:
+        """The sealed bytes."""
+        return self.sealed.sealed() if isinstance(self.sealed, Plaintext) else self.sealed
 
 
 @dataclass(slots=True, frozen=True)
@@ -60,6 +65,10 @@ Call = tuple[Callee, bytes | Blob | Parted]
 def make_blob(keys: JobKeys, data: bytes | memoryview, name: bytes | None = None) -> Blob:
     """``data``, whose digest is ``name``, closed under its own key of the job."""
     key = keys.blob_of(digest(data) if name is None else name)
+    source = immutable(data)
+    if source is not None:
+        plain = Plaintext(key, source)
+        return Blob(BlobRef(plain.digest(), len(plain), key), plain)
     sealed = seal(key, 0, data)
     return Blob(BlobRef(digest(sealed), len(sealed), key), sealed)
 
@@ -124,6 +133,7 @@ class Cutter:
         self._keep = keep
         self._lately: OrderedDict[bytes, None] = OrderedDict()
         self._number = 0
+        self._functions: set[bytes] = set()  # blobs that are kept with the first call and named by each
         self.first = 0  # index of the next task
         self.last = NOTHING  # digest of the last segment
 
@@ -161,6 +171,13 @@ class Cutter:
         self.first += count
         self.last = digest(segment.body)
         return Cut(segment, sealed, blobs, at)
+
+    def let_go(self, digest: bytes) -> bool:
+        """Nobody needs that blob any more: whether it may go, to be kept again by the next call that names it."""
+        if digest in self._functions:
+            return False
+        self._lately.pop(digest, None)
+        return True
 
     def _page(self, calls: Sequence[Call], at: int, most: int, names: _Names) -> tuple[TaskPage | None, list[bytes]]:
         """As many tasks as one page takes; none when the next one needs what this segment cannot name any more."""
@@ -222,5 +239,6 @@ class Cutter:
             blob = make_blob(self._keys, callee.pickled)
             self._keep(blob.ref, blob.sealed)
             callee.named = blob.ref
+            self._functions.add(blob.ref.digest)
         named.append(callee.named.digest)
         return callee.named

@@ -30,6 +30,7 @@ from p2pcpn.client.maps import Chunk, Map
 from p2pcpn.client.opening import Opened, open_job
 from p2pcpn.client.options import Options
 from p2pcpn.client.pickling import Functions, without_frames
+from p2pcpn.client.plaintext import Plaintext
 from p2pcpn.client.progress import Progress
 from p2pcpn.client.room import Room
 from p2pcpn.client.scattering import Scattered, keep
@@ -353,7 +354,7 @@ class Submission:
             self._act(lambda grantor, some=some: grantor.cancel(some, stop=False, now=now))  # type: ignore[misc]
         self._check_idle()
 
-    def _keep_blob(self, ref: BlobRef, sealed: bytes) -> None:
+    def _keep_blob(self, ref: BlobRef, sealed: bytes | Plaintext) -> None:
         if sealed and not self.overlay.shelf.has(ref.digest):
             self.overlay.shelf.put(ref.digest, sealed, self.job, self.options.retention_s)
 
@@ -386,6 +387,15 @@ class Submission:
             self._say_stalled(self.stalled)
         elif isinstance(event, events.Kept | events.Replicated):
             self.progress.note(event)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Blobs of arguments that no task needs any more, nor a copy of them, go from memory."""
+        grantor = self.overlay.peer.grantors.get(self.job)
+        if grantor is not None:
+            for digest in grantor.spent():
+                if self._cutter.let_go(digest):
+                    self.overlay.shelf.let_go(digest)
 
     def _say_stalled(self, reasons: Mapping[bytes, str]) -> None:
         for peer, why in self._stalling.news(reasons, time.monotonic()):

@@ -178,8 +178,12 @@ class Library:
 
     def _parts(self, name: bytes, offset: int, size: int) -> Iterator[tuple[int, memoryview]]:
         """The parts of a blob from ``offset`` on; an empty blob has one. It ends early where the disk refuses."""
+        whole = self._shelf.at_hand(name)  # it may go from there before the last part has
         while True:
-            part = self._shelf.read(name, offset, limits.BLOB_PART_BYTES)
+            if whole is None:
+                part = self._shelf.read(name, offset, limits.BLOB_PART_BYTES)
+            else:
+                part = memoryview(whole)[offset : offset + limits.BLOB_PART_BYTES]
             if part is None or (not part and offset < size):
                 self._counters["blobs missing"] += 1
                 return

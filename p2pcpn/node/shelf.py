@@ -16,6 +16,8 @@ import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError, StoreError
@@ -40,11 +42,21 @@ BATCH_BLOBS = 64
 Done = Callable[[Exception | None], None]
 
 
+class Unsealed(Protocol):
+    """A blob whose plaintext its maker holds: closed whenever it is read, the same each time. ``len`` is the blob's."""
+
+    def __len__(self) -> int: ...
+    def sealed(self) -> Buffer: ...
+
+
+Held = Buffer | Unsealed
+
+
 @dataclass(slots=True)
 class _Held:
     """A blob in memory that is not on disk. ``dones`` are told when it is."""
 
-    data: Buffer
+    data: Held
     job: bytes
     retention_s: float
     since: float
@@ -87,7 +99,7 @@ class Shelf:
         self._look: asyncio.TimerHandle | None = None
         self._batch_under_way = False
         self._flushing = 0
-        self._recent: OrderedDict[bytes, Buffer] = OrderedDict()
+        self._recent: OrderedDict[bytes, Held] = OrderedDict()
         self._recent_bytes = 0
         self._arriving: dict[tuple[bytes, bytes], _Arriving] = {}
         self._arriving_bytes = 0
@@ -101,7 +113,7 @@ class Shelf:
 
     # --- whole blobs -----------------------------------------------------------------------------------------------
 
-    def put(self, digest: bytes, data: Buffer, job: bytes, retention_s: float, done: Done | None = None) -> None:
+    def put(self, digest: bytes, data: Held, job: bytes, retention_s: float, done: Done | None = None) -> None:
         """Keep a whole blob: usable at once, on disk when ``done`` is called."""
         if self._rush is not None:
             self._rush.note()
@@ -112,7 +124,7 @@ class Shelf:
         if self.is_on_disk(digest):
             self._book([(digest, self._store.size(digest) or 0, job, retention_s)])
             return True
-        data = self._at_hand(digest)
+        data = self._held_or_recent(digest)
         if data is None:
             return False
         written: asyncio.Future[Exception | None] = self._loop.create_future()
@@ -125,11 +137,11 @@ class Shelf:
         return await written is None
 
     def _take(
-        self, digest: bytes, data: Buffer, job: bytes, retention_s: float, done: Done | None, *, keep: bool
+        self, digest: bytes, data: Held, job: bytes, retention_s: float, done: Done | None, *, keep: bool
     ) -> None:
         held = self._held.get(digest)
         if held is None:
-            held = self._held[digest] = _Held(data, job, retention_s, 0.0 if self._rush is None else self._rush.now)
+            held = self._held[digest] = _Held(data, job, retention_s, self._now)
             self._passing[digest] = None
             self._passing_bytes += len(data)
         held.job, held.retention_s = job, max(retention_s, held.retention_s)
@@ -145,6 +157,7 @@ class Shelf:
         if held.kept:
             return
         held.kept = True
+        held.since = self._now  # what was passing has waited for nobody until now
         del self._passing[digest]
         self._passing_bytes -= len(held.data)
         self._to_write[digest] = None
@@ -173,13 +186,18 @@ class Shelf:
                 del self._to_write[digest]
             self._batch_under_way = True
             blobs = [(digest, held.data) for digest, held in batch]
-            self._thread(lambda: self._store.put_all(blobs), lambda ends, error: self._written(batch, ends, error))
+            work = partial(_put_all, self._store, blobs)
+            self._thread(work, lambda ends, error: self._written(batch, ends, error))
         elif self._look is None:
             self._look = self._loop.call_later(limits.QUIET_S, self._look_again)
 
     def _look_again(self) -> None:
         self._look = None
         self._write()
+
+    @property
+    def _now(self) -> float:
+        return 0.0 if self._rush is None else self._rush.now
 
     @property
     def _crowded(self) -> bool:
@@ -216,7 +234,7 @@ class Shelf:
 
         future.add_done_callback(ended)
 
-    def _remember(self, digest: bytes, data: Buffer) -> None:
+    def _remember(self, digest: bytes, data: Held) -> None:
         if digest in self._recent:
             self._recent.move_to_end(digest)
             return
@@ -272,7 +290,7 @@ class Shelf:
 
     def _again(self, digest: bytes, size: int, job: bytes, retention_s: float, done: Done, *, keep: bool) -> None:
         """A blob that is here comes once more: it may have been passing, or the disk may have refused it."""
-        data = self._at_hand(digest) if keep and not self.is_on_disk(digest) else None
+        data = self._held_or_recent(digest) if keep and not self.is_on_disk(digest) else None
         if data is not None:
             self._take(digest, data, job, retention_s, done, keep=True)
             return
@@ -379,7 +397,7 @@ class Shelf:
 
     def size(self, digest: bytes) -> int | None:
         """The blob's size, or ``None`` where it is not here (or the disk refuses)."""
-        data = self._at_hand(digest)
+        data = self._held_or_recent(digest)
         if data is not None:
             return len(data)
         try:
@@ -389,7 +407,7 @@ class Shelf:
 
     def read(self, digest: bytes, offset: int, count: int) -> Buffer | None:
         """At most ``count`` bytes from ``offset`` on; ``None`` where the blob is not here."""
-        data = self._at_hand(digest)
+        data = self.at_hand(digest)
         if data is not None:
             return memoryview(data)[offset : offset + count]
         try:
@@ -399,7 +417,7 @@ class Shelf:
 
     def get(self, digest: bytes) -> Buffer | None:
         """The blob's bytes, or ``None`` where it is not here (or the disk refuses)."""
-        data = self._at_hand(digest)
+        data = self.at_hand(digest)
         if data is not None:
             return data
         size = self.size(digest)
@@ -407,9 +425,9 @@ class Shelf:
 
     def reading(self, digest: bytes) -> Callable[[], Buffer | None]:
         """Gives what :meth:`get` gives, to be called in any thread: there it may read a large blob from disk."""
-        data = self._at_hand(digest)
+        data = self._held_or_recent(digest)
         if data is not None:
-            return lambda: data
+            return partial(_sealed, data)
         return lambda: self._from_disk(digest)
 
     def _from_disk(self, digest: bytes) -> bytes | None:
@@ -419,7 +437,12 @@ class Shelf:
         except StoreError:
             return None
 
-    def _at_hand(self, digest: bytes) -> Buffer | None:
+    def at_hand(self, digest: bytes) -> Buffer | None:
+        """The blob's bytes, where they are in memory."""
+        data = self._held_or_recent(digest)
+        return None if data is None else _sealed(data)
+
+    def _held_or_recent(self, digest: bytes) -> Held | None:
         held = self._held.get(digest)
         if held is not None:
             return held.data
@@ -452,6 +475,14 @@ class Shelf:
 
     # --- ends ------------------------------------------------------------------------------------------------------
 
+    def let_go(self, digest: bytes) -> None:
+        """Nobody needs the blob from here any more. What is passing goes from memory, and never goes to disk."""
+        held = self._held.get(digest)
+        if held is not None and not held.kept:
+            del self._held[digest]
+            del self._passing[digest]
+            self._passing_bytes -= len(held.data)
+
     def forget(self, digest: bytes) -> None:
         """Its retention is over. Blocks while the file is removed."""
         data = self._recent.pop(digest, None)
@@ -476,3 +507,12 @@ class Shelf:
             pass  # the disk hangs: what is not on it was acknowledged to nobody
         finally:
             self._flushing -= 1
+
+
+def _sealed(data: Held) -> Buffer:
+    return data if isinstance(data, (bytes, bytearray, memoryview)) else data.sealed()
+
+
+def _put_all(store: BlobStore, blobs: list[tuple[bytes, Held]]) -> object:
+    """In a thread."""
+    return store.put_all([(digest, _sealed(data)) for digest, data in blobs])

@@ -129,6 +129,10 @@ class Grantor:
         """Blobs, here already, that tasks will name: sent ahead to whoever takes part, now or later."""
         return self._supply.place(blobs, self.book.participants.ready())
 
+    def spent(self) -> list[bytes]:
+        """Blobs that no open task names and of which no copy is on its way to a steward: told once, in order."""
+        return self.book.stock.spent(self.custody.stewards.owed)
+
     def extend(self, segment: Signed, sealed: list[bytes], blobs: list[list[bytes]], now: float) -> list[Effect]:
         """A new segment of tasks, its sealed pages, and the blobs each page names."""
         self.restore(segment, sealed, blobs)

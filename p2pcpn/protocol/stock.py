@@ -7,15 +7,19 @@ days holds what is queued and nothing else. Which peer was sent a page is noted 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from p2pcpn import limits
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.spans import Span
 from p2pcpn.wire.statements import Segment, Signed
 
 # Ended pages are swept out when they are more than these and more than half: each page is moved a few times at most.
 SWEEP_PAGES = 64
+# Blobs that nobody asks about, as where a steward grants: what is forgotten merely stays where it is.
+SPENT_MAX = limits.SEGMENT_TASKS_MAX
 
 
 @dataclass(slots=True)
@@ -44,13 +48,15 @@ class SegmentHeld:
 class Stock:
     """See the module. Indices are looked up by bisection: a job's pages lie one after the other."""
 
-    __slots__ = ("segments", "_pages", "_firsts", "_ended")
+    __slots__ = ("segments", "_pages", "_firsts", "_ended", "_uses", "_spent")
 
     def __init__(self) -> None:
         self.segments: dict[int, SegmentHeld] = {}
         self._pages: list[Page] = []
         self._firsts: list[int] = []
         self._ended = 0
+        self._uses: Counter[bytes] = Counter()  # by blob: pages with open tasks that name it
+        self._spent: OrderedDict[bytes, None] = OrderedDict()  # blobs whose pages have all ended, the first one first
 
     def __len__(self) -> int:
         """How many pages are held."""
@@ -61,6 +67,17 @@ class Stock:
         self.segments[said.number] = SegmentHeld(segment, [page.first for page in pages], len(pages))
         self._pages += pages
         self._firsts += [page.first for page in pages]
+        for page in pages:
+            for digest in dict.fromkeys(page.blobs):
+                self._uses[digest] += 1
+                self._spent.pop(digest, None)
+
+    def spent(self, wanted: Callable[[bytes], bool]) -> list[bytes]:
+        """Blobs that no open task names any more, each once, in order, up to the first that is ``wanted`` still."""
+        found: list[bytes] = []
+        while self._spent and not wanted(next(iter(self._spent))):
+            found.append(self._spent.popitem(last=False)[0])
+        return found
 
     def pieces(self, spans: Sequence[Span]) -> list[tuple[Page, int, int]]:
         """Spans of tasks that have not ended, cut into (page, low, high): positions within the page."""
@@ -101,6 +118,13 @@ class Stock:
 
     def _drop(self, page: Page) -> None:
         page.sealed = b""
+        for digest in dict.fromkeys(page.blobs):
+            self._uses[digest] -= 1
+            if not self._uses[digest]:
+                del self._uses[digest]
+                self._spent[digest] = None
+                if len(self._spent) > SPENT_MAX:
+                    self._spent.popitem(last=False)
         page.blobs = []
         page.sent.clear()
         self._ended += 1

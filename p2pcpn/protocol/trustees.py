@@ -7,7 +7,7 @@ more: a copy with a hole is none.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -36,11 +36,12 @@ class Trustee:
 class Trustees:
     """See the module. ``request()`` numbers what is sent."""
 
-    __slots__ = ("all", "_request")
+    __slots__ = ("all", "_request", "_owed")
 
     def __init__(self, contacts: list[Contact], request: Callable[[], int]) -> None:
         self.all = {NodeId(contact.id): Trustee(contact) for contact in contacts}
         self._request = request
+        self._owed: Counter[bytes] = Counter()  # blobs of which copies are not acknowledged, and how many
 
     @property
     def live(self) -> dict[NodeId, Trustee]:
@@ -78,17 +79,28 @@ class Trustees:
                 effects.append(self._expect(trustee, request, copy))
         return effects
 
-    @staticmethod
-    def _expect(trustee: Trustee, request: int, effect: Effect) -> Effect:
+    def _expect(self, trustee: Trustee, request: int, effect: Effect) -> Effect:
         trustee.unanswered[request] = effect
+        if isinstance(effect, TellBlob):
+            self._owed[effect.digest] += 1
         return effect
+
+    def _settle(self, effect: Effect) -> None:
+        if isinstance(effect, TellBlob):
+            self._owed[effect.digest] -= 1
+            if not self._owed[effect.digest]:
+                del self._owed[effect.digest]
+
+    def owed(self, digest: bytes) -> bool:
+        """Whether a copy of that blob is on its way to a steward."""
+        return digest in self._owed
 
     def answered(self, node: NodeId, request: int) -> bool:
         """A steward has on disk what was sent as ``request``; false where nothing was."""
         trustee = self.all.get(node)
         if trustee is None or request not in trustee.unanswered:
             return False
-        del trustee.unanswered[request]
+        self._settle(trustee.unanswered.pop(request))
         return True
 
     def lose(self, node: NodeId) -> None:
@@ -96,6 +108,8 @@ class Trustees:
         trustee = self.all.get(node)
         if trustee is not None:
             trustee.lost = True
+            for effect in trustee.unanswered.values():
+                self._settle(effect)
             trustee.unanswered.clear()
             trustee.blobs.clear()
 

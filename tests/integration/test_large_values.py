@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -70,6 +71,18 @@ def test_large_values_come_back_as_what_they_were(executor: Executor) -> None:
     for value, future in [(value, executor.submit(echo, value)) for value in values]:
         found = future.result(60)
         assert type(found) is type(value) and found == value
+
+
+def test_arguments_leave_memory_once_nobody_needs_them_and_may_come_again(executor: Executor) -> None:
+    blobs = [os.urandom(MIB) for _ in range(16)]
+    shelf = executor._overlay.shelf
+    for _ in range(2):
+        assert [future.result(60) for future in [executor.submit(echo, blob) for blob in blobs]] == blobs
+        end = time.monotonic() + 20
+        while shelf._passing_bytes >= MIB and time.monotonic() < end:
+            time.sleep(0.05)
+        assert shelf._passing_bytes < MIB, "neither in memory nor on disk"
+    assert executor.submit(item, blobs[0], 5).result(60) == blobs[0][5]
 
 
 def test_a_scattered_value_is_sent_ahead_once_and_every_task_of_a_worker_has_the_same_object(

@@ -24,8 +24,8 @@ LARGE = bytes(range(256)) * (PART_BYTES // 256)
 
 
 def opened(blob: Blob) -> bytearray:
-    assert blob.ref.digest == digest(blob.sealed) and blob.ref.size_bytes == len(blob.sealed)
-    return bytearray(unseal(blob.ref.key, 0, blob.sealed))
+    assert blob.ref.digest == digest(blob.data()) and blob.ref.size_bytes == len(blob.sealed)
+    return bytearray(unseal(blob.ref.key, 0, blob.data()))
 
 
 def loaded(packed: bytes | Blob | Parted) -> tuple[tuple[Any, ...], dict[str, Any]]:

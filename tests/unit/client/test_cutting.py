@@ -27,7 +27,7 @@ KEYS = JobKeys(b"\2" * 32)
 def cut_all(calls: list[Call]) -> tuple[list[TaskPage], list[Segment], dict[bytes, bytes]]:
     """All pages, decoded as a peer decodes them; segments, opened and checked; blobs kept."""
     kept: dict[bytes, bytes] = {}
-    cutter = Cutter(OWNER, JOB, KEYS, lambda ref, sealed: kept.update({ref.digest: sealed}))
+    cutter = Cutter(OWNER, JOB, KEYS, lambda ref, sealed: kept.update({ref.digest: Blob(ref, sealed).data()}))
     found: list[TaskPage] = []
     segments: list[Segment] = []
     at, last = 0, NOTHING
@@ -149,6 +149,18 @@ def test_a_large_function_is_sealed_and_kept_once() -> None:
     cutter.cut([(callee, b"a")] * 600, 0)
     cutter.cut([(callee, b"b")], 0)
     assert len(puts) == 1 and callee.named is not None and callee.named.digest == puts[0]
+
+
+def test_a_blob_that_was_let_go_is_kept_again_when_it_is_named_again() -> None:
+    shared, kept = make_blob(KEYS, bytes(70_000)), []
+    large = Callee(b"f" * 20_000, ())
+    cutter = Cutter(OWNER, JOB, KEYS, lambda ref, sealed: kept.append(ref.digest))
+    for _ in range(2):
+        cutter.cut([(large, Parted(b"head", (shared,)))], 0)
+    assert large.named is not None and sorted(kept) == sorted([shared.ref.digest, large.named.digest])
+    assert cutter.let_go(shared.ref.digest) and not cutter.let_go(large.named.digest)
+    cutter.cut([(large, Parted(b"head", (shared,)))], 0)
+    assert kept[2:] == [shared.ref.digest]
 
 
 def test_a_segment_ends_where_it_could_not_name_what_the_next_task_needs() -> None:

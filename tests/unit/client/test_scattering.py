@@ -28,7 +28,7 @@ def placed(arguments: Arguments, value: Any = VALUE) -> tuple[Scattered[Any], tu
 
 def loaded(packed: Any, blobs: tuple[Blob, ...]) -> Any:
     assert isinstance(packed, Parted) and isinstance(packed.head, bytes)
-    data = {blob.ref: unseal(blob.ref.key, 0, blob.sealed) for blob in blobs}
+    data = {blob.ref: unseal(blob.ref.key, 0, blob.data()) for blob in blobs}
     return pickle.loads(packed.head, buffers=[bytearray(data[part.ref]) for part in packed.parts])
 
 

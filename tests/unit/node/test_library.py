@@ -184,6 +184,7 @@ async def test_parts_are_read_only_as_the_peer_takes_them(bench: Bench, monkeypa
         reads.append(offset)
         return read(name, offset, count)
 
+    monkeypatch.setattr(bench.shelf, "at_hand", lambda _: None)
     monkeypatch.setattr(bench.shelf, "read", counted)
     bench.session.takes = 1
     assert len(bench.take(m.GetBlob(4, name, 0))) == 1
@@ -241,6 +242,7 @@ async def test_who_asks_patiently_lets_others_go_first(bench: Bench) -> None:
 @pytest.mark.asyncio
 async def test_a_blob_that_vanishes_while_it_is_sent_ends_early(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     name = await bench.keep(LARGE)
+    monkeypatch.setattr(bench.shelf, "at_hand", lambda _: None)
     bench.session.takes = 1
     bench.take(m.GetBlob(4, name, 0))
     monkeypatch.setattr(bench.shelf, "read", lambda *_: None)
@@ -248,6 +250,20 @@ async def test_a_blob_that_vanishes_while_it_is_sent_ends_early(bench: Bench, mo
     bench.sessions.writable(bench.session)
     assert len(bench.session.sent) == 1
     assert bench.counters["blobs missing"] == 1
+
+
+@pytest.mark.asyncio
+async def test_a_blob_that_leaves_memory_while_it_is_sent_is_sent_to_its_end(bench: Bench) -> None:
+    data = bytes(3 * limits.BLOB_PART_BYTES)
+    name = digest(data)
+    bench.shelf.arrive(PEER.id, name, len(data), 0, data, JOB, 60.0, lambda error: None, keep=False)
+    bench.session.takes = 1
+    bench.take(m.GetBlob(4, name, 0))
+    bench.shelf.let_go(name)
+    assert not bench.shelf.has(name)
+    bench.session.takes = None
+    bench.sessions.writable(bench.session)
+    assert b"".join(part.data for part in bench.session.sent) == data
 
 
 @pytest.mark.asyncio

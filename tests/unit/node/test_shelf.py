@@ -405,6 +405,16 @@ class Hurried(Rush):
         return self.over
 
 
+class Clocked(Hurried):
+    """The same by the test's clock."""
+
+    now_s = 0.0
+
+    @property
+    def now(self) -> float:
+        return self.now_s
+
+
 @pytest_asyncio.fixture
 async def patient(disk: Disk, database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shelf]:
     monkeypatch.setattr(limits, "QUIET_S", 0.001)
@@ -473,6 +483,59 @@ async def test_what_is_passing_goes_to_disk_when_it_becomes_too_much(
     await shelf.flush()
     assert [shelf.is_on_disk(digest(data)) for data in (b"aaaa", b"bbbb")] == [True, False]
     assert [shelf.get(digest(data)) for data in (b"aaaa", b"bbbb")] == [b"aaaa", b"bbbb"]
+
+
+class Plain:
+    """Closes to three bytes each time it is read."""
+
+    reads = 0
+
+    def __len__(self) -> int:
+        return 3
+
+    def sealed(self) -> bytes:
+        self.reads += 1
+        return b"abc"
+
+
+@pytest.mark.asyncio
+async def test_what_stands_for_a_blob_is_closed_whenever_it_is_read(shelf: Shelf, volatile: Shelf) -> None:
+    plain, name = Plain(), digest(b"abc")
+    volatile.put(name, plain, JOB, 60.0)
+    assert volatile.size(name) == 3 and not plain.reads
+    assert (volatile.get(name), volatile.read(name, 1, 5), volatile.reading(name)()) == (b"abc", b"bc", b"abc")
+    assert (volatile.at_hand(name), volatile.at_hand(b"other")) == (b"abc", None)
+    shelf.put(name, plain, JOB, 60.0)
+    await shelf.flush()
+    assert shelf._store.read(name, 0, 3) == b"abc"
+
+
+@pytest.mark.asyncio
+async def test_what_is_let_go_leaves_memory_unless_it_is_to_be_kept(shelf: Shelf, volatile: Shelf) -> None:
+    passing, kept = digest(b"aaaa"), digest(b"bbbb")
+    volatile.put(passing, b"aaaa", JOB, 60.0)
+    volatile.put(kept, b"bbbb", JOB, 60.0, Asked())
+    for name in (passing, kept, passing, digest(b"unknown")):
+        volatile.let_go(name)
+    assert (volatile.has(passing), volatile.has(kept)) == (False, True)
+    assert volatile._passing_bytes == 0 and not volatile._passing
+    await volatile.flush()
+    assert volatile.is_on_disk(kept)
+    volatile.let_go(kept)
+    assert volatile.get(kept) == b"bbbb"
+
+
+@pytest.mark.asyncio
+async def test_what_memory_has_no_room_for_waits_for_a_quiet_moment(disk: Disk, database: Database) -> None:
+    rush = Clocked(asyncio.get_running_loop())
+    shelf = Shelf(disk, database, rush)
+    shelf._passing_bytes_max = 5
+    for data in (b"aaaa", b"bbbb"):
+        shelf.arrive(PEER, digest(data), 4, 0, data, JOB, 60.0, Asked(), keep=False)
+        rush.now_s += limits.LATER_S
+    [(name, since)] = [(name, shelf._held[name].since) for name in shelf._to_write]
+    assert (name, since) == (digest(b"aaaa"), limits.LATER_S), "it waited for nobody while it was passing"
+    shelf.close()
 
 
 @pytest.mark.asyncio

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from p2pcpn.protocol import stock as module
 from p2pcpn.protocol.ledger import SETTLED
 from p2pcpn.protocol.stock import Page, Stock
 from p2pcpn.wire.statements import Segment, read
@@ -40,6 +41,33 @@ def test_a_page_goes_with_its_last_task_and_a_segment_with_its_last_page() -> No
     stock.ended([(3, 2)])
     assert not stock.segments
     assert len(stock) == 0
+
+
+def test_a_blob_is_spent_with_the_last_page_that_names_it_and_told_once() -> None:
+    stock = stocked(1, 1)
+    stock.ended([(0, 1)])
+    assert stock.spent(lambda _: False) == []
+    stock.ended([(1, 1)])
+    assert stock.spent(lambda _: True) == []
+    assert (stock.spent(lambda _: False), stock.spent(lambda _: False)) == ([b"blob"], [])
+
+
+def test_a_spent_blob_that_is_named_again_is_not_spent() -> None:
+    stock = stocked(1)
+    stock.ended([(0, 1)])
+    segment, sealed = Table().segment(1)
+    stock.add(segment, read(segment, Segment), [Page(1, 1, 1, sealed[0], b"key", [b"blob"], 1)])
+    assert stock.spent(lambda _: False) == []
+
+
+def test_of_spent_blobs_that_nobody_asks_about_the_oldest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SPENT_MAX", 2)
+    stock = Stock()
+    segment, sealed = Table().segment(1, 1, 1)
+    said = read(segment, Segment)
+    stock.add(segment, said, [Page(said.number, i, 1, sealed[i], b"key", [bytes([i])], 1) for i in range(3)])
+    stock.ended([(0, 3)])
+    assert stock.spent(lambda _: False) == [b"\1", b"\2"]
 
 
 def test_ended_pages_are_swept_out_and_the_others_still_found() -> None:

@@ -59,6 +59,18 @@ def test_blobs_go_to_as_many_stewards_as_there_are_copies_once() -> None:
     assert list(stewards.all[A.id].unanswered) == [1, 2]
 
 
+def test_a_blob_is_owed_until_each_copy_is_acknowledged_or_its_steward_is_lost() -> None:
+    stewards = both()
+    stewards.send_blobs([b"x", b"y"], 2, b"job", 60.0)
+    assert stewards.owed(b"x") and stewards.owed(b"y") and not stewards.owed(b"z")
+    assert stewards.answered(A.id, 1)
+    assert stewards.owed(b"x")
+    stewards.lose(B.id)
+    assert not stewards.owed(b"x") and stewards.owed(b"y")
+    assert stewards.answered(A.id, 2)
+    assert not stewards.owed(b"y")
+
+
 def test_blobs_are_remembered_within_a_bound() -> None:
     stewards = both()
     digests = [number.to_bytes(4, "big") for number in range(module.BLOBS_REMEMBERED + 5)]

@@ -17,6 +17,7 @@ from p2pcpn.wire.sealing import (
     output_key,
     result_digest,
     seal,
+    seal_into,
     swarm_proof,
     unseal,
     unseal_into,
@@ -31,6 +32,9 @@ NONCE, JOB_KEY = bytes(16), bytes(range(32))
 @given(st.binary(max_size=200), st.integers(0, (1 << 32) - 1))
 def test_what_was_sealed_opens(data: bytes, nonce: int) -> None:
     sealed = seal(JOB_KEY, nonce, data)
+    memory = bytearray(len(sealed))
+    seal_into(JOB_KEY, nonce, data, memoryview(memory))
+    assert memory == sealed
     assert len(sealed) == len(data) + TAG_BYTES and unseal(JOB_KEY, nonce, sealed) == data
 
 
