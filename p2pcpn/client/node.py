@@ -50,6 +50,7 @@ class Node:
         self._state = "closed"
         for submission in self._submissions:
             submission.forget()
+        await self.overlay.upkeep.hand_over()
         await self.overlay.close()
 
     @property

@@ -20,12 +20,11 @@ import msgspec
 
 from p2pcpn import limits
 from p2pcpn.client.files import measured, read_at, readable
-from p2pcpn.errors import P2pcpnError, Unreachable, UsageError
+from p2pcpn.errors import Unreachable, UsageError
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.node.overlay import Overlay
 from p2pcpn.protocol.transfer import Placing
 from p2pcpn.wire import manifests
-from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.chunks import ChunkSeal, blob_id, blob_key, note_key
 from p2pcpn.wire.codec import Buffer, Codec
 from p2pcpn.wire.manifests import CONTENT, LIST, BlobName, Manifest
@@ -177,33 +176,10 @@ class _Putting:
         overlay = self._overlay
         deposit = self._deposit(section, is_root=is_root, parts=parts)
         placing = Placing(overlay.hauler.storage_near(section.name), self._replicas)
-        running: dict[asyncio.Task[None], Contact] = {}
-        try:
-            while not placing.done:
-                for contact in placing.begin():
-                    known = [each for each in placing.holders if each.id != contact.id]
-                    known += [each for each in running.values() if each.id != contact.id]
-                    delivery = overlay.hauler.deliver(
-                        contact, deposit, section.data, section.manifest, section.name, section.chunk,
-                        holders=known, sent=lambda index: self._sent(section.manifest.open_range(index)[1]),
-                    )  # fmt: skip
-                    running[asyncio.ensure_future(delivery)] = contact
-                if not running:
-                    break
-                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    contact = running.pop(task)
-                    error = task.exception()
-                    if error is None:
-                        placing.kept(contact.id)
-                    elif isinstance(error, P2pcpnError):
-                        placing.failed(contact.id, f"peer {contact.id.hex()[:8]}: {error}")
-                    else:
-                        raise error
-        finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+        await overlay.hauler.place(
+            placing, deposit, section.data, section.manifest, section.name, section.chunk,
+            sent=lambda index: self._sent(section.manifest.open_range(index)[1]),
+        )  # fmt: skip
         self._refusals += placing.refusals
         self._fewest = min(self._fewest, len(placing.holders))
         if not placing.holders:

@@ -60,6 +60,7 @@ async def serve(
             report({"address": address, "id": overlay.id.hex(), "pid": os.getpid()})
         await stop.wait()
         log.info("peer %s leaves", overlay.id.hex()[:8])
+        await overlay.upkeep.hand_over()
         ending()
     finally:
         if control is not None:

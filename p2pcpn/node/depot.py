@@ -46,7 +46,8 @@ HEADS: Codec[Head] = Codec(Head, limits.MESSAGE_BYTES_MAX, "head of a section")
 
 class Depot:
     """See the module. ``changed(name)`` is called when a section has become whole or is kept no longer;
-    ``holders(name)`` tells who else keeps one, ``learned(name, contacts)`` is told so.
+    ``holders(name)`` tells who else keeps one, ``learned(name, contacts)`` is told so, ``compared(peer, names)`` that a
+    peer keeps what is kept here, too.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Depot:
         self.changed: Callable[[bytes], None] = lambda name: None
         self.holders: Callable[[bytes], list[Contact]] = lambda name: []
         self.learned: Callable[[bytes, list[Contact]], None] = lambda name, contacts: None
+        self.compared: Callable[[Session, list[bytes]], None] = lambda session, names: None
         self._sessions = sessions
         self._counters = counters
         self._loop = loop
@@ -264,11 +266,14 @@ class Depot:
 
     def _compare(self, session: Session, message: m.Compare) -> None:
         have = bytearray(-(-len(message.names) // 8))
+        shared = []
         for at, name in enumerate(message.names):
             kept = self.ledger.kept.get(name)
             if kept is not None and kept.whole:
                 have[at // 8] |= 1 << at % 8
+                shared.append(name)
         self._say(session, m.Compared(message.request, bytes(have)))
+        self.compared(session, shared)
 
     def _list(self, session: Session, message: m.ListDeposits) -> None:
         found, more = self.ledger.of_owner(message.owner, message.after, limits.COMPARED_MAX)

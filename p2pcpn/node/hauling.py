@@ -11,17 +11,18 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from p2pcpn import limits
-from p2pcpn.errors import PeerError, Unreachable
+from p2pcpn.errors import P2pcpnError, PeerError, Unreachable
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.net.session import Session
 from p2pcpn.node.lane import Lane
 from p2pcpn.protocol import effects as fx
-from p2pcpn.protocol.transfer import Fetching
+from p2pcpn.protocol.transfer import Fetching, Placing
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.codec import Buffer
 from p2pcpn.wire.manifests import Manifest, read_manifest
 from p2pcpn.wire.messages import AnswerCode
+from p2pcpn.wire.sealing import digest
 from p2pcpn.wire.statements import Signed
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class Hauler:
         self._expected: dict[tuple[bytes, int], tuple[_Bringing, int]] = {}
         self._bringing: dict[_Bringing, None] = {}
         self._streams: dict[bytes, dict[asyncio.Future[bool], None]] = {}
+        self.chunks_in = 0
+        self.chunks_out = 0
 
     # --- messages and sessions ---------------------------------------------------------------------------------------
 
@@ -62,6 +65,7 @@ class Hauler:
                 if expected is None:
                     return isinstance(message, m.ChunkData)
                 bringing, index = expected
+                self.chunks_in += isinstance(message, m.ChunkData)
                 bringing.answered(session, index, message)
                 return True
             case m.Holding() | m.Compared() | m.Deposits():
@@ -173,6 +177,27 @@ class Hauler:
         self._expected[to.id, number] = (bringing, index)
         overlay.follow([fx.Tell(to, m.GetChunk(number, bringing.name, index))])
 
+    async def proves(self, holder: Contact, name: bytes, manifest: Manifest, index: int) -> bool:
+        """Whether a peer that says it has a section shows one chunk of it."""
+        right: list[int] = []
+
+        def take(at: int, data: Buffer) -> None:
+            if digest(data) != manifest.chunk(at):
+                raise PeerError("a chunk is another")
+            right.append(at)
+
+        had = [at for at in range(manifest.count) if at != index]
+        lane = Lane(self._overlay.loop)
+        try:
+            async with asyncio.timeout(SEEK_WAIT_S):
+                holding = m.Holding(0, True, b"", b"", [])
+                await self.bring(name, manifest, [(holder, holding)], had, take, lane, more=lambda: ())
+        except (TimeoutError, PeerError):
+            return False
+        finally:
+            await lane.close()
+        return bool(right) or not manifest.count
+
     # --- putting -----------------------------------------------------------------------------------------------------
 
     async def deliver(
@@ -212,6 +237,46 @@ class Hauler:
             why = ended.text if isinstance(ended, m.Answer) else "answers something else"
         raise PeerError(why)
 
+    async def place(
+        self,
+        placing: Placing,
+        signed: Signed,
+        manifest_bytes: bytes,
+        manifest: Manifest,
+        name: bytes,
+        chunk: Callable[[int], bytes],
+        *,
+        told: Sequence[Contact] = (),
+        sent: Callable[[int], None] = lambda index: None,
+    ) -> None:
+        """Bring a section to those whom ``placing`` names, and to others where those fail.
+
+        Each is told who keeps it too: those, and ``told``.
+        What went wrong with each is in ``placing.refusals``. Raises ``OSError`` where ``chunk`` does.
+        """
+        running: dict[asyncio.Task[None], Contact] = {}
+        try:
+            while not placing.done:
+                for contact in placing.begin():
+                    known = [*told, *placing.holders, *running.values()]
+                    delivery = self.deliver(
+                        contact, signed, manifest_bytes, manifest, name, chunk, holders=known, sent=sent
+                    )
+                    running[asyncio.ensure_future(delivery)] = contact
+                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    contact, error = running.pop(task), task.exception()
+                    if error is None:
+                        placing.kept(contact.id)
+                    elif isinstance(error, P2pcpnError):
+                        placing.failed(contact.id, f"peer {contact.id.hex()[:8]}: {error}")
+                    else:
+                        raise error
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
     async def _stream(
         self,
         to: Contact,
@@ -235,6 +300,7 @@ class Hauler:
                     if future.done():
                         return
                     yield m.PutChunk(name, index, memoryview(chunk(index)))
+                    self.chunks_out += 1
                     if index not in counted:
                         counted.add(index)
                         sent(index)

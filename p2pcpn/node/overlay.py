@@ -43,12 +43,14 @@ from p2pcpn.node.scrubbing import scrub
 from p2pcpn.node.sessions import News, Sessions
 from p2pcpn.node.shelf import Shelf
 from p2pcpn.node.timer import Timer
+from p2pcpn.node.upkeep import Upkeep
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
 from p2pcpn.protocol.admission import OPEN_SWARM
 from p2pcpn.protocol.deposits import Ledger
 from p2pcpn.protocol.dht import BootstrapFailed, Joined
 from p2pcpn.protocol.operations import GetDone, PutDone
+from p2pcpn.protocol.tending import LOCAL, Pace
 from p2pcpn.runtime.function import FunctionRuntime
 from p2pcpn.store.blobs import BlobStore
 from p2pcpn.store.database import Database
@@ -180,6 +182,7 @@ class Overlay:
         self.capacity.begin()
         self.spawn(self._meet())
         self.spawn(self.capacity.run())
+        self.upkeep.begin()
         self.spawn(chores.save_peers(self.database, self.peer.dht.table.contacts))
         self.spawn(chores.sweep(self.database, self.shelf, self.counters))
         self.spawn(scrub(self._blobs, self.database, self.counters))
@@ -213,6 +216,7 @@ class Overlay:
         if self._temporary is None:
             self.depot.restore()
         self.hauler = Hauler(self)
+        self.upkeep = Upkeep(self, LOCAL if self.config.profile == "local" else Pace())
 
     async def _start_runtime(self) -> None:
         self.runs.runtime = FunctionRuntime(
@@ -338,6 +342,7 @@ class Overlay:
         self.shelf.gone(peer)
         self.depot.gone(peer)
         self.hauler.gone(peer)
+        self.upkeep.lost(peer)
         if not self._closing:
             self._perform(self.peer.session_closed(peer, self.loop.time()))
             self.timer.arm()

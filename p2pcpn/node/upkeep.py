@@ -1,0 +1,237 @@
+"""Upkeep: what a node does for the sections it keeps, as ``protocol/tending.py`` says, and before it leaves.
+
+It says in the DHT that it keeps them, compares with the others who do, restores replicas and lets go of what is too
+many. Little at a time: nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from p2pcpn.errors import P2pcpnError, PeerError, Unreachable
+from p2pcpn.net.session import Session
+from p2pcpn.protocol import tending as t
+from p2pcpn.protocol.transfer import Placing
+from p2pcpn.wire import messages as m
+from p2pcpn.wire.addresses import Contact, contact
+from p2pcpn.wire.sealing import digest
+
+if TYPE_CHECKING:
+    from p2pcpn.node.overlay import Overlay
+
+log = logging.getLogger("p2pcpn.node")
+
+COMPARE_WAIT_S: Final = 5.0
+SWEEP_S: Final = 60.0
+# Searches, transfers and announcements at a time.
+AT_ONCE: Final = 4
+# What a peer that leaves may take to hand over what it alone would leave short.
+HAND_OVER_S: Final = 30.0
+
+
+class Upkeep:
+    """See the module. ``begin`` once the depot knows what is on the disk."""
+
+    def __init__(self, overlay: Overlay, pace: t.Pace) -> None:
+        self._overlay = overlay
+        self._depot = overlay.depot
+        self._hauler = overlay.hauler
+        self._machine = t.Tending(overlay.id, pace)
+        self._wake = asyncio.Event()
+        self._gate = asyncio.Semaphore(AT_ONCE)
+        self._announcing = asyncio.Semaphore(AT_ONCE)
+        self._provided: set[bytes] = set()
+        self._dice = random.SystemRandom()
+        depot = self._depot
+        depot.changed, depot.holders = self._changed, self._machine.holders
+        depot.learned, depot.compared = self._learned, self._compared
+
+    def begin(self) -> None:
+        """Know what is kept, and go on for ever."""
+        for name, kept in self._depot.ledger.kept.items():
+            if kept.whole:
+                self._changed(name)
+        self._overlay.spawn(self._run())
+        self._overlay.spawn(self._sweep())
+
+    def lost(self, peer: bytes) -> None:
+        """The session with ``peer`` has ended."""
+        self._machine.lost(peer, self._now)
+        self._wake.set()
+
+    @property
+    def _now(self) -> float:
+        return self._overlay.loop.time()
+
+    # --- what is told ------------------------------------------------------------------------------------------------
+
+    def _changed(self, name: bytes) -> None:
+        kept = self._depot.ledger.kept.get(name)
+        if kept is not None and kept.whole:
+            self._machine.kept(name, kept.deposit.replicas, self._now, pinned=kept.pinned)
+        else:
+            self._machine.dropped(name)
+        self._overlay.spawn(self._announce(name))
+        self._wake.set()
+
+    def _learned(self, name: bytes, contacts: Sequence[Contact]) -> None:
+        self._machine.learned(name, contacts, self._now)
+        self._wake.set()
+
+    def _compared(self, session: Session, names: list[bytes]) -> None:
+        remote = session.remote
+        try:
+            peer = contact(remote.id, remote.listen or remote.address)
+        except ValueError:
+            return
+        self._machine.confirmed(peer, names, self._now)
+        self._wake.set()
+
+    async def _announce(self, name: bytes) -> None:
+        """Say in the DHT that a section is kept here, or is not any more."""
+        async with self._announcing:
+            kept = self._depot.ledger.kept.get(name)
+            try:
+                if kept is None or not kept.whole:
+                    if name in self._provided:
+                        self._provided.discard(name)
+                        self._overlay.withdraw(name[:20])
+                elif name not in self._provided:
+                    self._provided.add(name)
+                    await self._overlay.provide(name[:20], kept.deposit.retention_s)
+            except P2pcpnError as error:  # it is found by its place near the name all the same
+                self._overlay.counters["sections not announced"] += 1
+                log.info("section %s is not announced: %s", name.hex()[:8], error)
+
+    # --- what is done ------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            for effect in self._machine.expire(self._now):
+                self._overlay.spawn(self._do(effect))
+            self._wake.clear()
+            due = self._machine.deadline()
+            try:
+                async with asyncio.timeout(None if due is None else max(0.01, due - self._now)):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _sweep(self) -> None:
+        while True:
+            self._depot.sweep()
+            await asyncio.sleep(SWEEP_S)
+
+    def _do(self, effect: t.Effect) -> Coroutine[Any, Any, None]:
+        match effect:
+            case t.Check():
+                return self._check(effect)
+            case t.SeekHolders():
+                return self._seek(effect)
+            case t.Replicate():
+                return self._replicate(effect)
+            case t.Release():
+                return self._release(effect)
+
+    async def _check(self, effect: t.Check) -> None:
+        try:
+            answer = await self._overlay.request(
+                effect.peer, lambda number: m.Compare(number, list(effect.names)), COMPARE_WAIT_S
+            )
+        except Unreachable:
+            self._machine.unreachable(effect.peer.id, self._now)
+        else:
+            have = answer.have if isinstance(answer, m.Compared) else b""
+            there = [at // 8 < len(have) and bool(have[at // 8] >> at % 8 & 1) for at in range(len(effect.names))]
+            named = list(zip(effect.names, there, strict=True))
+            self._machine.confirmed(effect.peer, [name for name, has in named if has], self._now)
+            self._machine.lacks(effect.peer.id, [name for name, has in named if not has], self._now)
+        self._wake.set()
+
+    async def _seek(self, effect: t.SeekHolders) -> None:
+        async with self._gate:
+            found: list[Contact] = []
+            try:
+                seen = await self._hauler.seek(effect.name, self._hauler.storage_near(effect.name), manifest=False)
+                asked = {peer.id for peer, _ in seen}
+                more = [peer for peer in await self._hauler.providers(effect.name) if peer.id not in asked]
+                seen += await self._hauler.seek(effect.name, more, manifest=False)
+                found = [peer for peer, holding in seen if holding.whole]
+            except P2pcpnError as error:
+                log.info("holders of %s were not looked for: %s", effect.name.hex()[:8], error)
+            self._machine.sought(effect.name, found, self._now)
+            self._wake.set()
+
+    async def _replicate(self, effect: t.Replicate) -> None:
+        async with self._gate:
+            placing = await self._bring(effect.name, effect.holders, effect.count)
+            had = {holder.id for holder in effect.holders}
+            fresh = [] if placing is None else [each for each in placing.holders if each.id not in had]
+            self._machine.replicated(effect.name, fresh, self._now)
+            self._wake.set()
+
+    async def _bring(self, name: bytes, holders: Sequence[Contact], count: int) -> Placing | None:
+        """Bring a section of ours to ``count`` more peers; ``None`` where it is not (rightly) here."""
+        kept = self._depot.ledger.kept.get(name)
+        if kept is None or not kept.whole:
+            return None
+        manifest, store = kept.manifest, self._depot.store
+
+        def chunk(index: int) -> bytes:
+            start, size = manifest.sealed_range(index)
+            data = store.read(name, start, size)
+            if digest(data) != manifest.chunk(index):
+                raise OSError(f"chunk {index} of section {name.hex()[:8]} is no longer what it was")
+            return data
+
+        placing = Placing(self._hauler.storage_near(name), len(holders) + count, holders)
+        told = [*holders, self._overlay.peer.contact]
+        try:
+            await self._hauler.place(placing, kept.signed, kept.manifest_bytes, manifest, name, chunk, told=told)
+        except OSError as error:  # what cannot be read is no replica; the others will see that it is not here
+            self._overlay.counters["sections damaged"] += 1
+            log.error("%s", error)
+            self._depot.drop(name)
+            return None
+        brought = len(placing.holders) - len(holders)
+        self._overlay.counters["sections brought to others"] += brought
+        self._overlay.counters["section bytes brought to others"] += brought * manifest.sealed_bytes
+        return placing
+
+    async def _release(self, effect: t.Release) -> None:
+        """Let go of a section that enough nearer peers show to have."""
+        async with self._gate:
+            kept = self._depot.ledger.kept.get(effect.name)
+            if kept is None or not kept.whole:
+                return
+            shown = True
+            for peer in effect.nearer:
+                index = self._dice.randrange(max(1, kept.manifest.count))
+                if not await self._hauler.proves(peer, effect.name, kept.manifest, index):
+                    self._machine.unreachable(peer.id, self._now)
+                    shown = False
+            if shown and not kept.pinned:
+                self._overlay.counters["sections released"] += 1
+                self._depot.drop(effect.name)
+            else:
+                self._machine.kept_on(effect.name, self._now)
+            self._wake.set()
+
+    async def hand_over(self, wait_s: float = HAND_OVER_S) -> None:
+        """We are about to leave: take nothing more, and bring to others what would be short without us."""
+        self._depot.leaving = True
+        short = self._machine.short()
+
+        async def bring(name: bytes, count: int) -> None:
+            async with self._gate:
+                await self._bring(name, self._machine.living(name), count)
+
+        try:
+            async with asyncio.timeout(wait_s):
+                await asyncio.gather(*(bring(name, count) for name, count in short))
+        except (TimeoutError, PeerError):
+            log.info("not everything could be handed over within %g s", wait_s)
