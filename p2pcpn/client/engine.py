@@ -22,11 +22,13 @@ from p2pcpn.client.swarm import Swarm
 from p2pcpn.config import Config
 from p2pcpn.errors import JobError
 from p2pcpn.identity.keys import Keypair
+from p2pcpn.node.leftovers import sweep
 from p2pcpn.node.overlay import Overlay
 
 OPEN_WAIT_S = 15.0
 CLOSE_WAIT_S = 2.0
 REPLICATION_WAIT_S = 2.0
+TIDY_AFTER_S = 1.0
 # At the interpreter's end: how often it is looked whether there is still anything to wait for, and for how long a loop
 # may not answer, or a job without any peer may wait for one.
 LOOK_S = 0.5
@@ -66,6 +68,12 @@ class Engine:
     async def _start(self) -> None:
         await self.overlay.start()
         await self.overlay.wait_known(OPEN_WAIT_S - 1.0)
+        self.overlay.spawn(self._tidy())
+
+    async def _tidy(self) -> None:
+        """Clear away what killed programs left, once our own first results are there."""
+        await asyncio.sleep(TIDY_AFTER_S)
+        await self.overlay.loop.run_in_executor(None, sweep)
 
     # --- the job ---------------------------------------------------------------------------------------------------
 

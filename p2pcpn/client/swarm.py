@@ -18,6 +18,7 @@ from p2pcpn.client.fleet import LOG_NAME, Fleet, order
 from p2pcpn.config import Config
 from p2pcpn.errors import UsageError
 from p2pcpn.identity.files import load_swarm_key
+from p2pcpn.store.exclusive import Exclusive
 
 if TYPE_CHECKING:
     from p2pcpn.client.executor import Executor
@@ -84,12 +85,13 @@ class Swarm:
         for cpus in self._cpus:
             Config(cpus=cpus, seed=seed, **self._settings)  # raises before anything was started
         self._temporary = Path(tempfile.mkdtemp(prefix="p2pcpn-swarm-"))
+        in_use = Exclusive(self._temporary / "swarm.lock")  # else the next program would clear our folder away
         self._data = Path(data_dir).expanduser().absolute() if data_dir is not None else self._temporary
         self._lock = threading.Lock()
         self._peers: list[SwarmPeer] = []
         self._fleet = Fleet(self._temporary / "launcher.log", self._temporary)
         # Also at the interpreter's end, and when the last reference to us is gone.
-        self._finalizer = weakref.finalize(self, _close, self._fleet, self._temporary, os.getpid())
+        self._finalizer = weakref.finalize(self, _close, self._fleet, self._temporary, in_use, os.getpid())
         try:
             self._start(peers)
         except BaseException:
@@ -189,9 +191,10 @@ def prefetch() -> None:
     import p2pcpn.client.engine  # noqa: F401
 
 
-def _close(fleet: Fleet, temporary: Path, pid: int) -> None:
+def _close(fleet: Fleet, temporary: Path, in_use: Exclusive, pid: int) -> None:
     if os.getpid() == pid:  # a fork of the program owns nothing
         fleet.close()
+        in_use.release()
         shutil.rmtree(temporary, ignore_errors=True)  # gone already, unless the launcher was killed
 
 

@@ -15,6 +15,7 @@ from p2pcpn.client import swarm as swarm_module
 from p2pcpn.client.fleet import Member
 from p2pcpn.client.swarm import Swarm
 from p2pcpn.errors import StoreError, UsageError
+from p2pcpn.store.exclusive import Exclusive
 
 
 class Fleet:
@@ -150,8 +151,12 @@ def test_a_swarm_nobody_refers_to_is_closed(fleets: list[Fleet]) -> None:
 
 
 def test_in_a_fork_of_the_program_nothing_is_closed(fleets: list[Fleet], tmp_path: Path) -> None:
-    swarm_module._close(Fleet(tmp_path), tmp_path, -1)  # type: ignore[arg-type]
+    in_use = Exclusive(tmp_path / "swarm.lock")
+    swarm_module._close(Fleet(tmp_path), tmp_path, in_use, -1)  # type: ignore[arg-type]
     assert fleets[0].closed == 0
+    with pytest.raises(StoreError, match="in use"):
+        Exclusive(in_use.path)
+    in_use.release()
     assert tmp_path.exists()
 
 
