@@ -109,6 +109,41 @@ class BytesProgress:
             print(f"{self.title}: {size(done)} of {size(total)}, {size(rate)}/s", file=sys.stderr, flush=True)
 
 
+class VirtualProgress:
+    """``with VirtualProgress("churn") as progress:`` then ``progress.update(virtual_s, events)``."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self._status: Any = None
+        self._begun = self._said_at = time.monotonic()
+
+    def __enter__(self) -> VirtualProgress:
+        if sys.stderr.isatty():
+            from rich.console import Console
+
+            self._status = Console(stderr=True).status(plain(self.title))
+            self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+    def update(self, virtual_s: float, events: int) -> None:
+        """So much virtual time has gone by, in so many events."""
+        now = time.monotonic()
+        rate = events / max(now - self._begun, 1e-3)
+        line = f"{self.title}: {virtual_s:,.1f} virtual s, {events:,} events, {rate:,.0f}/s"
+        if self._status is not None:
+            self._status.update(plain(line))
+        elif now - self._said_at >= LINE_EVERY_S:
+            self._said_at = now
+            print(line, file=sys.stderr, flush=True)
+
+
 def _bytes_bar() -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn

@@ -7,6 +7,7 @@ import click
 from p2pcpn.cli.failures import DONE, FAILED, Ended, say
 from p2pcpn.cli.options import json_option
 from p2pcpn.cli.printing import number_of, print_facts, print_json
+from p2pcpn.cli.progress import VirtualProgress
 
 
 class Scenarios(click.Command):
@@ -31,7 +32,8 @@ def sim(scenario: str, peers: int, seed: int, as_json: bool) -> None:
     """
     from p2pcpn.sim import scenarios
 
-    report = scenarios.run(scenario, peers=peers, seed=seed)
+    with VirtualProgress(scenario) as progress:
+        report = scenarios.run(scenario, peers=peers, seed=seed, watch=progress.update)
     if as_json:
         print_json(report.to_json())
     else:

@@ -8,18 +8,24 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 
+# Whoever watches is told after so many events: a few times a second.
+WATCH_EVENTS = 2000
 # Where virtual time 0 lies on the wall clock, which only records and specs speak of.
 EPOCH_S = 1_750_000_000.0
 
 
 class Clock:
-    """Virtual time in seconds, and the events to come. ``events`` counts those that have happened."""
+    """Virtual time in seconds, and the events to come. ``events`` counts those that have happened.
 
-    __slots__ = ("_due", "_number", "events", "now")
+    ``watch(now, events)`` is called now and then while they happen.
+    """
+
+    __slots__ = ("_due", "_number", "events", "now", "watch")
 
     def __init__(self) -> None:
         self.now = 0.0
         self.events = 0
+        self.watch: Callable[[float, int], None] | None = None
         self._number = 0
         self._due: list[tuple[float, int, Callable[[], None]]] = []
 
@@ -48,6 +54,8 @@ class Clock:
             self.now, _, act = pop(due)
             self.events += 1
             act()
+            if self.watch is not None and not self.events % WATCH_EVENTS:
+                self.watch(self.now, self.events)
             if reached():
                 return True
         self.now = max(self.now, until)

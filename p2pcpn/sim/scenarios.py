@@ -194,9 +194,17 @@ def names() -> list[str]:
     return sorted([*SCENARIOS, LENGTHS])
 
 
-def run(name: str, *, peers: int = 50, seed: int = 1, canary: bool = False) -> Report:
+def run(
+    name: str,
+    *,
+    peers: int = 50,
+    seed: int = 1,
+    canary: bool = False,
+    watch: Callable[[float, int], None] | None = None,
+) -> Report:
     """Simulate a scenario with ``peers`` peers beside the submitter. The same arguments give the same report.
 
+    ``watch(virtual seconds, events)`` is told now and then how far it is.
     Raises :class:`UsageError` for a scenario that is not there, or too few peers or too many.
     """
     if name not in names():
@@ -204,6 +212,7 @@ def run(name: str, *, peers: int = 50, seed: int = 1, canary: bool = False) -> R
     if not PEERS_MIN <= peers <= PEERS_MAX:
         raise UsageError(f"a scenario has {PEERS_MIN} to {PEERS_MAX} peers, not {peers}")
     play = lengths.Play(peers, seed) if name == LENGTHS else Play(SCENARIOS[name], peers, seed, canary)
+    play.world.clock.watch = watch
     # A world makes objects that stay, and hardly a cycle: *measured*, looking for some takes 7 % of a run.
     collecting = gc.isenabled()
     gc.disable()

@@ -10,7 +10,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 import pytest
 
 from p2pcpn.cli import progress as progress_module
-from p2pcpn.cli.progress import LINE_EVERY_S, Progress
+from p2pcpn.cli.progress import LINE_EVERY_S, Progress, VirtualProgress
 
 
 class Stream(io.TextIOWrapper):
@@ -153,3 +153,20 @@ def test_progress_that_is_not_shown_has_no_lines_of_its_own() -> None:
     with streams(out=False, err=False) as (_, err), Progress("sums", 4, shown=False) as progress:
         progress.say("nobody has begun")
     assert err.shown == ""
+
+
+def test_virtual_time_is_told_in_a_line_now_and_then(clock: list[float]) -> None:
+    with streams(out=False, err=False) as (stdout, stderr), VirtualProgress("churn") as progress:
+        progress.update(1.5, 100)
+        clock.append(clock[-1] + LINE_EVERY_S)
+        progress.update(12.25, 10_000)
+        progress.update(12.5, 10_100)
+    assert stderr.shown == "churn: 12.2 virtual s, 10,000 events, 2,000/s\n"
+    assert stdout.shown == ""
+
+
+def test_virtual_time_is_told_on_a_terminal_and_wiped_away(clock: list[float], terminal: None) -> None:
+    with streams(out=True, err=True) as (stdout, stderr), VirtualProgress("churn") as progress:
+        progress.update(1.5, 100)
+    assert "churn" in stderr.shown
+    assert stdout.shown == ""

@@ -46,7 +46,7 @@ def test_a_broken_promise_is_told_with_its_seed_and_is_a_failure(
 def test_faults_and_a_verdict_are_shown_to_people(p2pcpn: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     report = Report("churn", 1, 5, verdict="task 3 was lost", trace_hash="ab", tasks=9, delivered=8, lost_tasks=1,
                     faults={"storm": 2, "kill": 4})  # fmt: skip
-    monkeypatch.setattr(scenarios, "run", lambda name, *, peers, seed: report)
+    monkeypatch.setattr(scenarios, "run", lambda name, **_: report)
     ended = p2pcpn("sim", "churn", "--peers", "1", "--seed", "5")
     said = dict(line.split(maxsplit=1) for line in ended.lines)
     assert ended.code == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from p2pcpn.sim.clock import EPOCH_S, Clock
+from p2pcpn.sim.clock import EPOCH_S, WATCH_EVENTS, Clock
 
 
 def test_events_happen_in_the_order_of_their_times_and_ties_in_the_order_of_asking() -> None:
@@ -37,3 +37,12 @@ def test_the_wall_clock_runs_with_virtual_time() -> None:
     clock = Clock()
     clock.run(7.0)
     assert clock.wall() == EPOCH_S + 7.0
+
+
+def test_who_watches_is_told_now_and_then_while_events_happen() -> None:
+    clock, told = Clock(), []
+    clock.watch = lambda now, events: told.append((now, events))
+    for number in range(2 * WATCH_EVENTS + 1):
+        clock.at(number / WATCH_EVENTS, lambda: None)
+    clock.run(9.0)
+    assert told == [((WATCH_EVENTS - 1) / WATCH_EVENTS, WATCH_EVENTS), (2.0 - 1 / WATCH_EVENTS, 2 * WATCH_EVENTS)]
