@@ -430,7 +430,7 @@ HOLDERS_MAX: Final = 32
 COMPARED_MAX: Final = 1024
 
 # --- Lookups that trust nobody --------------------------------------------------------------------------------------
-# Disjoint paths of one lookup; see "A lookup trusts no single peer" in docs/architecture.md for what more or fewer give.
+# Disjoint paths of one lookup; docs/architecture.md, "A lookup trusts no single peer", has what more or fewer give.
 LOOKUP_PATHS: Final = 3
 # Of one network group, as long as others can be asked: as many as in a bucket.
 GROUP_PEERS_IN_LOOKUP_MAX: Final = GROUP_PEERS_IN_BUCKET_MAX

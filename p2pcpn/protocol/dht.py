@@ -368,7 +368,8 @@ class Dht:
                 self.own,
                 operation.target,
                 start,
-                k=self._k,
+                k=min(self._k, operation.k),
+                paths=operation.paths,
                 is_dead=lambda it: self.table.dead.is_dead(it, self._now),
                 is_silent=lambda it: self.table.dead.is_silent(it, self._now),
                 group=lambda it: self._network_group(it.address),
@@ -475,8 +476,9 @@ class Dht:
         if operation is self._joining:
             self._joining, self._joined = None, True
             effects: list[Effect] = [Notify(Joined(len(self.table)))]
-            for target in self.table.refresh(self._now, everything=True):
-                effects += self._begin(Finding(target))
+            # Whoever joins later greets us as we greet others: a few in each bucket are a beginning.
+            for target in self.table.refresh(self._now, thinner_than=limits.RECORD_COPIES):
+                effects += self._begin(Finding(target, k=limits.LOOKUP_PATHS, paths=1))
             return effects
         if operation.ticket is None:
             return []

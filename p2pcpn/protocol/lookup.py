@@ -9,9 +9,10 @@
        another address is known
 
 The start is dealt out to ``paths`` paths (S/Kademlia, 4.4). No peer is asked twice, so none speaks to two paths, and
-what it names counts in its own alone: whoever lies spoils one path. A path has converged when the nearest ``k`` that
-it heard of have answered, to whichever path. The result are the nearest of all that answered; each did so under its
-proven id, so that a lie can hide a peer and never invent one. To hide one it takes a lie on every path.
+what it names counts in its own alone: whoever lies spoils one path. A path has converged when the nearest it heard
+of have answered, to whichever path: its share of ``k``. The lookup ends when all paths have, and the nearest ``k`` of
+all together have answered; each did so under its proven id, so that a lie can hide a peer and never invent one. To
+hide one it takes a lie on every path.
 
 No time is spent on the silent. Each path asks a few at a time. A late peer is still waited for, but the next is asked
 beside it (a hedged query) and one more at a time from then on; a peer late for the second time holds up nobody. Once a
@@ -80,6 +81,8 @@ class _Source:
 class _Path:
     order: list[tuple[int, bytes]] = field(default_factory=list)
     at_a_time: int = limits.ALPHA
+    waiting: int = 0  # asked by this path, and not late yet
+    silent: int = 0  # asked by this path, and late
 
 
 class Lookup:
@@ -110,6 +113,7 @@ class Lookup:
         self._is_silent = is_silent
         self._group = group
         self._peers: dict[bytes, _Peer] = {}
+        self._order: list[tuple[int, bytes]] = []
         self._paths = [_Path() for _ in range(max(1, min(paths, len(start))))]
         self._asked_by: dict[Contact, int] = {}
         self._groups: dict[Hashable, int] = {}
@@ -118,7 +122,8 @@ class Lookup:
         self._answers = 0
         ourselves = _Source()
         for number, contact in enumerate(start):
-            self._hear(number % len(self._paths), contact, ourselves)
+            if contact.id != own and contact.usable:
+                self._hear(number % len(self._paths), contact, ourselves)
 
     def __len__(self) -> int:
         return len(self._peers)
@@ -137,6 +142,7 @@ class Lookup:
                         turns.remove(turn)
                     else:
                         asked.append(contact)
+            asked += self._asks_of_all()
             if asked or not self._relax():
                 return asked
 
@@ -151,7 +157,7 @@ class Lookup:
             self.liars.append(asked)
             self._turn(peer, State.UNREACHABLE)
             return
-        self._turn(peer, State.QUERIED)
+        self._turn(peer, State.QUERIED)  # before its contact changes: it is the one that was asked last
         peer.contact = asked
         self._answers += 1
         for source in peer.sources:
@@ -186,10 +192,12 @@ class Lookup:
     @property
     def done(self) -> bool:
         """Whether every path has converged: its nearest answered, failed, or are so late that nobody waits for them."""
+        if any(self._holds_up(peer) for peer in self._window(self._order, self._places)):
+            return False
+        share = self._share
         for path in self._paths:
-            for peer in self._window(path):
-                if peer.state in (State.HEARD, State.WAITING) and peer.late < self._patience:
-                    return False
+            if any(self._holds_up(peer) for peer in self._window(path.order, share)):
+                return False
         return not self._may_relax()
 
     def nearest(self, count: int) -> list[Contact]:
@@ -217,11 +225,21 @@ class Lookup:
     def _patience(self) -> int:
         return 1 if self.impatient else 2
 
-    def _window(self, path: _Path) -> Iterator[_Peer]:
-        """Who has to answer for ``path`` to converge, nearest first, and the late among them."""
-        places = min(self._k, limits.RECORD_COPIES) if self.impatient else self._k
+    @property
+    def _places(self) -> int:
+        return min(self._k, limits.RECORD_COPIES) if self.impatient else self._k
+
+    @property
+    def _share(self) -> int:
+        return -(-self._places // len(self._paths))
+
+    def _holds_up(self, peer: _Peer) -> bool:
+        return peer.state in (State.HEARD, State.WAITING) and peer.late < self._patience
+
+    def _window(self, order: list[tuple[int, bytes]], places: int) -> Iterator[_Peer]:
+        """Who has to answer of those in ``order``, nearest first, and the late among them."""
         patience = self._patience
-        for _, node in path.order:
+        for _, node in order:
             peer = self._peers[node]
             if peer.state is State.UNREACHABLE or (peer.state is State.HEARD and self._is_passed_over(peer)):
                 continue
@@ -240,28 +258,37 @@ class Lookup:
     def _asks_of(self, number: int) -> Iterator[Contact]:
         """Ask the nearest of a path, one at each step, as long as it may ask more at a time."""
         path = self._paths[number]
-        waiting = silent = 0
-        for _, node in path.order:
-            peer = self._peers[node]
-            if peer.state is State.WAITING and self._asked_by[peer.contact] == number:
-                waiting += not peer.late
-                silent += peer.late > 0
-        # All holders of a known value have to answer: one timeout for all of them, not one after the other.
-        at_a_time = limits.RECORD_COPIES if self.impatient else path.at_a_time
-        for peer in list(self._window(path)):
-            if waiting >= at_a_time:
+        if path.waiting >= self._at_a_time(path):
+            return
+        for peer in list(self._window(path.order, self._share)):
+            if self._ask(peer, number):
+                yield peer.contact
+            if path.waiting >= self._at_a_time(path):
                 return
-            if peer.state is not State.HEARD or self._is_passed_over(peer):
-                continue
-            if peer.late:
-                if silent >= limits.ALPHA_MAX:
-                    continue
-                silent += 1
-            else:
-                waiting += 1
-            self._asked_by[peer.contact] = number
-            self._turn(peer, State.WAITING)
-            yield peer.contact
+
+    def _asks_of_all(self) -> Iterator[Contact]:
+        """Ask the nearest of all, each on a path that heard of it; for each that is late one more than in its place."""
+        if all(path.waiting >= self._at_a_time(path) for path in self._paths):
+            return
+        late = sum(path.silent for path in self._paths)
+        for peer in list(self._window(self._order, self._places + late)):
+            if peer.state is State.HEARD and any(self._ask(peer, number) for number in peer.named):
+                yield peer.contact
+
+    def _ask(self, peer: _Peer, number: int) -> bool:
+        """Whether ``peer`` is asked now, on this path."""
+        path = self._paths[number]
+        if peer.state is not State.HEARD or self._is_passed_over(peer) or path.waiting >= self._at_a_time(path):
+            return False
+        if peer.late and path.silent >= limits.ALPHA_MAX:
+            return False
+        self._asked_by[peer.contact] = number
+        self._turn(peer, State.WAITING)
+        return True
+
+    def _at_a_time(self, path: _Path) -> int:
+        # All holders of a known value have to answer: one timeout for all of them, not one after the other.
+        return limits.RECORD_COPIES if self.impatient else path.at_a_time
 
     def _may_relax(self) -> bool:
         if self._doubted and not self._answers:
@@ -277,8 +304,8 @@ class Lookup:
 
     def _relax(self) -> bool:
         """When nobody is waited for and too few answered: ask the rest of a group, and at last the dead."""
-        for path in self._paths:
-            if any(peer.state is State.WAITING and peer.late < self._patience for peer in self._window(path)):
+        for order in (self._order, *(path.order for path in self._paths)):
+            if any(self._holds_up(peer) for peer in self._window(order, self._places)):
                 return False
         if not self._may_relax():
             return False
@@ -292,17 +319,16 @@ class Lookup:
     # --- peers ------------------------------------------------------------------------------------------------------
 
     def _hear(self, number: int, contact: Contact, source: _Source, dead: bool = False) -> None:
-        if contact.id == self._own or not contact.usable:
-            return
-        if not dead and self._is_dead(contact):
-            if len(self._doubted) < limits.LOOKUP_PEERS_MAX:
-                self._doubted.append((number, contact))
-            return
         path, peer = self._paths[number], self._peers.get(contact.id)
         if peer is None:
+            if not dead and self._is_dead(contact):
+                if len(self._doubted) < limits.LOOKUP_PEERS_MAX:
+                    self._doubted.append((number, contact))
+                return
             gap = distance(self.target, contact.id)
             peer = self._peers[contact.id] = _Peer(contact, gap, self._group(contact), [contact], [], [])
-            peer.late = 2 if self._is_silent(contact) and not dead else 0
+            peer.late = 2 if not dead and self._is_silent(contact) else 0
+            insort(self._order, (gap, contact.id))
         peer.sources.append(source)
         if peer.named.count(number) >= ADDRESSES_PER_PATH_MAX:
             return
@@ -322,14 +348,15 @@ class Lookup:
         peer.named = [path for path in peer.named if path != number]
         if not peer.named and peer.state is State.HEARD:
             del self._peers[node]
+            self._order.remove((peer.gap, node))
 
     def _try_elsewhere(self, peer: _Peer) -> bool:
         """Whether another address of ``peer`` was named, at which it is heard anew."""
         untried = peer.addresses.index(peer.contact) + 1
         if untried >= len(peer.addresses):
             return False
-        peer.contact = peer.addresses[untried]
         self._turn(peer, State.HEARD)
+        peer.contact = peer.addresses[untried]
         return True
 
     def _blame(self, peer: _Peer) -> None:
@@ -339,15 +366,18 @@ class Lookup:
                 source.silent += 1
 
     def _turn(self, peer: _Peer, state: State, late: int | None = None) -> None:
-        """Change what is known of ``peer``, and how many of its group are asked or answered."""
-        before = self._counts(peer)
-        if late is None:
-            late = 0 if state is State.HEARD else peer.late
-        peer.state, peer.late = state, late
-        change = self._counts(peer) - before
-        if change:
-            self._groups[peer.group] = self._groups.get(peer.group, 0) + change
+        """Change what is known of ``peer``, and what is counted of it: by the path that asks, and in its group."""
+        self._count(peer, -1)
+        peer.state = state
+        peer.late = late if late is not None else 0 if state is State.HEARD else peer.late
+        self._count(peer, 1)
 
-    @staticmethod
-    def _counts(peer: _Peer) -> bool:
-        return peer.state is State.QUERIED or (peer.state is State.WAITING and peer.late < 2)
+    def _count(self, peer: _Peer, by: int) -> None:
+        if peer.state is State.WAITING:
+            path = self._paths[self._asked_by[peer.contact]]
+            if peer.late:
+                path.silent += by
+            else:
+                path.waiting += by
+        if peer.state is State.QUERIED or (peer.state is State.WAITING and peer.late < 2):
+            self._groups[peer.group] = self._groups.get(peer.group, 0) + by

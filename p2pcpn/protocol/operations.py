@@ -73,11 +73,18 @@ class ContentDone:
 
 
 class Finding:
-    """A lookup of the peers nearest to ``target``. ``ticket`` is the caller's, or ``None`` for our own housekeeping."""
+    """A lookup of the ``k`` peers nearest to ``target``, on so many disjoint paths.
 
-    def __init__(self, target: bytes, ticket: int | None = None) -> None:
+    ``ticket`` is the caller's, or ``None`` for our own housekeeping.
+    """
+
+    def __init__(
+        self, target: bytes, ticket: int | None = None, k: int = limits.BUCKET_PEERS, paths: int = limits.LOOKUP_PATHS
+    ) -> None:
         self.target = target
         self.ticket = ticket
+        self.k = k
+        self.paths = paths
         self.lookup: Lookup
 
     def begin(self, lookup: Lookup) -> None:

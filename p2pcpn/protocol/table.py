@@ -162,11 +162,11 @@ class RoutingTable:
         """When the stalest bucket is due for a lookup of a random id within it."""
         return float(min(bucket.last_updated for bucket in self._buckets)) + limits.REFRESH_S
 
-    def refresh(self, now: float, everything: bool = False) -> list[bytes]:
-        """Ids to look up, one within each stale bucket (each bucket, when ``everything``); they count as fresh now."""
+    def refresh(self, now: float, thinner_than: int = 0) -> list[bytes]:
+        """Ids to look up, one within each stale bucket and each of fewer peers; they count as fresh now."""
         ids = []
         for bucket in self._buckets:
-            if everything or bucket.last_updated + limits.REFRESH_S <= now:
+            if len(bucket) < thinner_than or bucket.last_updated + limits.REFRESH_S <= now:
                 bucket.last_updated = now
                 ids.append(self._rng.randint(*bucket.range).to_bytes(ID_BITS // 8, "big"))
         return ids

@@ -162,4 +162,5 @@ def test_stale_buckets_are_refreshed_by_ids_within_them() -> None:
     [near] = known.refresh(limits.REFRESH_S)
     assert near[0] < 0x80
     assert known.deadline() == 100.0 + limits.REFRESH_S
-    assert len(known.refresh(limits.REFRESH_S, everything=True)) == 2
+    assert len(known.refresh(limits.REFRESH_S, thinner_than=2)) == 2
+    assert known.refresh(limits.REFRESH_S, thinner_than=1) == []
