@@ -443,3 +443,28 @@ VERDICT_S_MIN: Final = 1.0
 # Rows that are set aside for their owner to look at, and bytes of each column: 64 MiB at worst.
 DAMAGED_ROWS_MAX: Final = 1024
 DAMAGED_BYTES_MAX: Final = 32 << 10
+
+# --- Whom a peer looks for ---------------------------------------------------------------------------------------------
+# The dead of a day, 150 bytes each: both halves of a swarm that was cut in two remember enough of the other.
+LOST_PEERS_MAX: Final = 256
+
+# --- Repair of what holders of the DHT hold ---------------------------------------------------------------------------
+# Who died or joined counts where it is among so many nearest to us: those who hold a key with us are among some 16, and
+# where three of four peers do not store, among 64.
+REPAIR_NEAR_PEERS: Final = 8 * RECORD_COPIES
+# Deaths and joins are looked at together: a lookup's failures come at once. A restart may have ended by then, too.
+REPAIR_WAIT_S: Final = 3.0
+# A thousandth of a second for 64 keys, every 20 ms: 5 % of a core, and all of 100,000 records within half a minute.
+REPAIR_KEYS: Final = 64
+REPAIR_STEP_S: Final = 0.02
+# Who holds a key and is nearest to it speaks first; the next waits for so long, and finds that it need not.
+REPAIR_RANK_S: Final = 2.0
+# What a join moves: 50 records a second are 60 KB/s to one newcomer, and 1.3 million in an hour of eight holders' work.
+MOVES_PER_S: Final = 50.0
+MOVES_MAX: Final = RECORDS_MAX
+# A copy that nearer peers make superfluous is given up when they still hold theirs so much later.
+SURPLUS_S: Final = 600.0
+# A peer that leaves: how long at most, how long without any answer, and how many puts at a time.
+HANDOVER_S: Final = 3.0
+HANDOVER_SILENT_S: Final = 0.5
+HANDOVER_PUTS_MAX: Final = 64

@@ -49,6 +49,8 @@ from p2pcpn.protocol import events
 from p2pcpn.protocol.admission import OPEN_SWARM
 from p2pcpn.protocol.deposits import Ledger
 from p2pcpn.protocol.dht import BootstrapFailed, Joined
+from p2pcpn.protocol.gathering import ProvidersDone
+from p2pcpn.protocol.handing_over import HandedOver
 from p2pcpn.protocol.operations import GetDone, PutDone
 from p2pcpn.protocol.tending import LOCAL, Pace
 from p2pcpn.runtime.function import FunctionRuntime
@@ -116,7 +118,8 @@ class Overlay:
         self.listeners: dict[bytes, Callable[[Any], None]] = {}
         self.watchers: list[Callable[[Any], None]] = []
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._closing = False
+        self._closing = self._leaving = False
+        self.handed_over = asyncio.Event()
         self._undo: list[Callable[[], Any]] = []  # what was started, in order; undone in the opposite one
         self.joined = asyncio.Event()
         self.known = asyncio.Event()
@@ -239,11 +242,15 @@ class Overlay:
         await self.server.listen(sock=tcp)
 
     async def close(self, *, polite: bool = True) -> None:
-        """Leave the swarm, stop the processes, flush and close the store. Quick: nobody is waited for."""
-        if self._closing:
+        """Leave the swarm, stop the processes, flush and close the store.
+
+        Quick: whoever takes what we hold is waited for, for up to ``limits.HANDOVER_S``, and nobody else.
+        """
+        if self._closing or self._leaving:
             return
+        self._leaving = True
         if polite and hasattr(self, "udp"):
-            self.follow(self.peer.leave(self.loop.time()))
+            await self._leave()
             if self._temporary is None:
                 meeting.save_contacts(self.database, self.peer.dht.table.contacts())
         self._closing = True
@@ -258,6 +265,14 @@ class Overlay:
             except Exception as error:  # the others are closed all the same
                 self.mishaps.note("closing", error)
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _leave(self) -> None:
+        self.follow(self.peer.leave(self.loop.time()))
+        try:
+            async with asyncio.timeout(limits.HANDOVER_S + 1.0):
+                await self.handed_over.wait()
+        except TimeoutError:  # the machine says so itself; a timer that does not ring must not keep us here
+            log.warning("leaving without having handed over what others' records we hold")
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run ``coroutine`` until the overlay is closed. What it raises is logged."""
@@ -364,6 +379,8 @@ class Overlay:
         """Tell the program above what happened."""
         if isinstance(event, Joined):
             self.joined.set()
+        elif isinstance(event, HandedOver):
+            self.handed_over.set()
         elif isinstance(event, BootstrapFailed):
             log.info("no bootstrap answered; asking again in %.0f s", event.again_s)
         elif isinstance(event, events.Advertised) and event.advert.contact.id != self.id:
@@ -392,6 +409,30 @@ class Overlay:
             )
         )
         assert isinstance(done, PutDone)
+        return done
+
+    async def provide(self, name: bytes, retention_s: float = limits.RETENTION_S, value: bytes = b"") -> PutDone:
+        """Be found as a provider of ``name`` from now on, until :meth:`withdraw`, the retention's end or our own."""
+        done = await self.questions.operation(
+            lambda ticket: self.follow(
+                self.peer.publishing.provide(
+                    name, self.loop.time(), retention_s=retention_s, value=value, ticket=ticket
+                )
+            )
+        )
+        assert isinstance(done, PutDone)
+        return done
+
+    def withdraw(self, name: bytes) -> None:
+        """Be found as a provider of ``name`` no more."""
+        self.follow(self.peer.publishing.withdraw(name, self.loop.time()))
+
+    async def find_providers(self, name: bytes, wanted: int = limits.PROVIDERS_WANTED) -> ProvidersDone:
+        """Look up who provides ``name``, whose word may be a lie."""
+        done = await self.questions.operation(
+            lambda ticket: self.follow(self.peer.publishing.find(name, ticket, self.loop.time(), wanted))
+        )
+        assert isinstance(done, ProvidersDone)
         return done
 
     async def explain(self, job: bytes, wait_s: float = 2.0) -> list[events.Explained]:

@@ -8,7 +8,7 @@ ever more rarely, so that a peer that started alone finds the swarm when it appe
 from __future__ import annotations
 
 import random
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +16,7 @@ from p2pcpn import limits
 from p2pcpn.errors import PeerError, UsageError
 from p2pcpn.protocol.effects import Commit, Effect, Heard, Notify, Send
 from p2pcpn.protocol.gathering import Gathering, ProvidersDone
+from p2pcpn.protocol.handing_over import Handed, HandingOver
 from p2pcpn.protocol.holding import Row
 from p2pcpn.protocol.items import ContentItem, Item, ProvidersItem, RecordItem
 from p2pcpn.protocol.lookup import Lookup
@@ -32,9 +33,11 @@ from p2pcpn.protocol.operations import (
 from p2pcpn.protocol.providers import check_provider
 from p2pcpn.protocol.published import Published
 from p2pcpn.protocol.records import check
-from p2pcpn.protocol.requests import ANYBODY, Answered, Failed, Late, Reply, Request, Requests
+from p2pcpn.protocol.refusers import Refusers
+from p2pcpn.protocol.repair import Repair
+from p2pcpn.protocol.requests import ANYBODY, Answered, Failed, Late, Request, Requests
 from p2pcpn.protocol.roundtrip import RoundTrips
-from p2pcpn.protocol.storage import REPLY_BYTES, Storage, fitting
+from p2pcpn.protocol.storage import Storage
 from p2pcpn.protocol.table import RoutingTable
 from p2pcpn.wire import datagrams as d
 from p2pcpn.wire.addresses import Address, Contact
@@ -45,12 +48,8 @@ Question = Find | Get | d.GetProviders | d.GetContent | Put | d.PutProviders | d
 DhtMessage = Question | Nodes | Value | d.Providers | d.Content | Stored
 BOOTSTRAP_S = 2.0
 BOOTSTRAP_S_MAX = 60.0
-# Who said that it stores nothing is asked last for so long.
-REFUSAL_S = 600.0
 # Of what others, nearer to its key, hold as well, we speak more rarely.
 REST_HOURS = 8.0
-# What a signed statement takes beside its body.
-SIGNED_BYTES = 110
 
 # Purposes of requests that belong to no operation (those have their number).
 _BOOTSTRAP = "bootstrap"
@@ -102,7 +101,11 @@ class Dht:
         self._number = 0
         self._republishing = 0
         self._published = Published(rng)
-        self._refusers: OrderedDict[bytes, float] = OrderedDict()
+        self._repair = Repair(
+            own, self.table, self.storage, rng, now, self._is_refuser, lambda it: network_group(it.address)
+        )
+        self._handing_over: HandingOver | None = None
+        self._refusers = Refusers()
         self._liars = 0
         self._bootstraps: tuple[Contact, ...] = ()
         self._bootstraps_asked = 0
@@ -117,7 +120,10 @@ class Dht:
         """``sender`` sent a datagram of any kind over its pair. ``receive`` says so itself."""
         self._tick(now)
         effects: list[Effect] = []
+        known = sender.id in self.table
         silent = self.table.heard(sender, now)
+        if not known and sender.id in self.table:
+            self._repair.joined(sender.id, now)
         if silent is not None:
             effects += self._ask_aside(silent, lambda nonce: Find(nonce, self.own), _VERIFY)
         if not self._joined and self._joining is None and len(self.table):
@@ -139,15 +145,10 @@ class Dht:
         return effects + self._settle(self.requests.receive(sender, message, now))
 
     def _answer(self, sender: Contact, message: Question, now: float, wall: float) -> list[Effect]:
-        match message:
-            case Find():
-                return [Send(sender, Nodes(message.nonce, self._nearest(message.target, sender)))]
-            case Get():
-                return [Send(sender, self._value(message, sender, wall))]
-            case d.GetProviders():
-                return self.storage.tell_providers(sender, message, self._nearest(message.key, sender), wall)
-            case d.GetContent():
-                return self.storage.tell_content(sender, message, self._nearest(message.key, sender), wall)
+        if isinstance(message, Find):
+            return [Send(sender, Nodes(message.nonce, self._nearest(message.target, sender)))]
+        if isinstance(message, Get | d.GetProviders | d.GetContent):
+            return self.storage.tell(sender, message, self._nearest(message.key, sender), wall)
         return self.storage.put(sender, self._network_group(sender.address), message, now, wall)
 
     def _tick(self, now: float, wall: float | None = None) -> None:
@@ -156,14 +157,6 @@ class Dht:
 
     def _nearest(self, target: bytes, sender: Contact) -> list[Contact]:
         return self.table.nearest(target, limits.CONTACTS_MAX, (sender.id,))
-
-    def _value(self, message: Get, sender: Contact, wall: float) -> Value:
-        contacts = self._nearest(message.key, sender)
-        signed = self.records.get(message.key, wall)
-        if signed is None or read(signed, Record).seq < message.seq:
-            return Value(message.nonce, None, contacts)
-        room = limits.BODY_BYTES_MAX - REPLY_BYTES - SIGNED_BYTES - len(signed.body)
-        return Value(message.nonce, signed, fitting(contacts, room))
 
     # --- what our program asks ---------------------------------------------------------------------------------
 
@@ -176,6 +169,11 @@ class Dht:
         self._bootstraps = tuple(contacts)[: limits.OPERATIONS_MAX]
         self._bootstrap_wait_s = BOOTSTRAP_S
         return self._ask_bootstraps()
+
+    @property
+    def bootstraps(self) -> tuple[Contact, ...]:
+        """Whom this peer was told to ask for the way into the swarm; ids may be zero."""
+        return self._bootstraps
 
     def find(self, target: bytes, ticket: int, now: float) -> list[Effect]:
         """Look up the peers nearest to ``target``; ``Notify(LookupDone)`` follows."""
@@ -272,8 +270,22 @@ class Dht:
     def failed(self, contact: Contact, now: float) -> list[Effect]:
         """Somebody else found ``contact`` to be gone (membership, or its pair could not be made)."""
         self._tick(now)
-        self.table.failed(contact, now)
+        self._failed(contact)
         return self._rejoin()
+
+    def hand_over(self, now: float, wall: float, then: Sequence[Effect] = ()) -> list[Effect]:
+        """Give each item held to one more peer, and take none any more, because this peer leaves.
+
+        The effects ``then`` and ``Notify(HandedOver)`` follow within :data:`p2pcpn.limits.HANDOVER_S`.
+        """
+        self._tick(now, wall)
+        puts: list[Handed] = []
+        for key, heirs in self._repair.heirs():
+            item = self.storage.item(key, wall)
+            puts += [Handed(make, list(heirs)) for make in item.puts(wall)] if item is not None else []
+        self.storage.close()
+        self._handing_over = HandingOver(puts, tuple(then), now)
+        return self._hand_over()
 
     # --- time --------------------------------------------------------------------------------------------------
 
@@ -284,6 +296,8 @@ class Dht:
             self.storage.deadline() if self._republishing < limits.REPUBLISHES_MAX else None,
             self._published.deadline() if self._republishing < limits.REPUBLISHES_MAX else None,
             self._bootstrap_due_s,
+            self._repair.deadline(),
+            self._handing_over.deadline() if self._handing_over is not None else None,
             self.table.deadline() if len(self.table) else None,
         ]
         return min((due_s for due_s in times if due_s is not None), default=None)
@@ -294,6 +308,11 @@ class Dht:
         effects = self._settle(self.requests.expire(now))
         effects += self.storage.expire(now, wall)
         effects += self._republish()
+        for key, newcomer in self._repair.expire(now):
+            effects += self._give(key, newcomer)
+        if self._handing_over is not None and (ended := self._handing_over.expire(now)):
+            effects += ended
+            self._handing_over = None
         if self._bootstrap_due_s is not None and now >= self._bootstrap_due_s:
             effects += self._ask_bootstraps()
         if len(self.table):
@@ -306,6 +325,7 @@ class Dht:
         return {
             **self.table.statistics(),
             **self.storage.statistics(),
+            **self._repair.statistics(),
             "operations": len(self._running) + len(self._waiting),
             "requests": len(self.requests),
             "false_replies": self._liars,
@@ -350,6 +370,36 @@ class Dht:
                 item, copies = published
             self._republishing += 1
             effects += self._begin(Putting(item, copies, self._wall))
+        return effects
+
+    def _failed(self, contact: Contact) -> None:
+        known = contact.id in self.table
+        self.table.failed(contact, self._now)
+        if known and contact.id not in self.table:
+            self._repair.died(contact.id, self._now)
+
+    def _give(self, key: bytes, newcomer: Contact) -> list[Effect]:
+        """Hand what is held under ``key`` to one peer that should hold it."""
+        item = self.storage.item(key, self._wall)
+        effects: list[Effect] = []
+        for make in item.puts(self._wall) if item is not None else ():
+            effects += self._ask_aside(newcomer, make, _REPAIR)
+        return effects
+
+    def _hand_over(self) -> list[Effect]:
+        effects: list[Effect] = []
+        if self._handing_over is None:
+            return effects
+        while asks := self._handing_over.asks():
+            for heir, put in asks:
+                for effect in self.requests.ask(heir, put.make, put, self._now):
+                    if isinstance(effect, Heard):  # more is asked already than may be
+                        self._handing_over.settled(put, None, self._now)
+                    else:
+                        effects.append(effect)
+        if ended := self._handing_over.done:
+            effects += ended
+            self._handing_over = None
         return effects
 
     # --- operations --------------------------------------------------------------------------------------------
@@ -418,11 +468,14 @@ class Dht:
                 effects.append(effect)
                 continue
             if isinstance(outcome, Failed) and outcome.asked.id != ANYBODY:
-                self.table.failed(outcome.asked, self._now)
+                self._failed(outcome.asked)
             if isinstance(outcome, Late) and outcome.asked.id != ANYBODY:
                 self.table.dead.late(outcome.asked, self._now)
             if isinstance(outcome, Answered):
-                self._note_refusal(outcome.peer, outcome.reply)
+                self._refusers.heard(outcome.peer, outcome.reply, self._now)
+            if isinstance(outcome.purpose, Handed) and self._handing_over is not None:
+                self._handing_over.settled(outcome.purpose, outcome, self._now)
+                effects += self._hand_over()
             if outcome.purpose == _BOOTSTRAP and not isinstance(outcome, Late) and not len(self.table):
                 effects += self._bootstrap_was_vain()
             if isinstance(outcome.purpose, int) and outcome.purpose in self._running:
@@ -439,16 +492,8 @@ class Dht:
             operation.failed(outcome.asked)
         return self._advance(number)
 
-    def _note_refusal(self, peer: Contact, reply: Reply) -> None:
-        if isinstance(reply, Stored):
-            self._refusers.pop(peer.id, None)
-            if reply.code == StoreCode.REFUSED:
-                self._refusers[peer.id] = self._now + REFUSAL_S
-                if len(self._refusers) > limits.DEAD_PEERS_MAX:
-                    self._refusers.popitem(last=False)
-
     def _is_refuser(self, node: bytes) -> bool:
-        return self._refusers.get(node, 0.0) > self._now
+        return self._refusers.is_one(node, self._now)
 
     def _held(self, key: bytes) -> tuple[Signed, Record] | None:
         signed = self.records.get(key, self._wall)
@@ -507,12 +552,23 @@ class Dht:
         self._put_again_soon(operation)
         key = operation.target
         effects: list[Effect] = [Commit(operation.own_writes)] if operation.own_writes else []
-        if operation.own_code is None and len(operation.holders) >= limits.RECORD_COPIES:
-            self.storage.rest(key, self._now, REST_HOURS)
+        if operation.own_code is not None:
+            self._repair.is_needed(key)
+        elif operation.settled >= limits.RECORD_COPIES and key in self.storage:
+            effects += self._rest_or_drop(operation)
         held = self._held(key)
         if operation.code == StoreCode.OLDER and held is not None and operation.seq > held[1].seq:
             effects += self._begin(Getting(key, held))  # others know a newer version: hold that one
         return effects
+
+    def _rest_or_drop(self, operation: Putting) -> list[Effect]:
+        """Nearer peers hold what we hold: pass it on more rarely, and no more at all when that stays so."""
+        key = operation.target
+        if self._repair.is_surplus(key, operation.holders, self._now):
+            return [Commit(self.storage.drop(key))]
+        hours = limits.SURPLUS_S / limits.REFRESH_S * 1.25 if self._repair.watches(key) else REST_HOURS
+        self.storage.rest(key, self._now, hours)
+        return []
 
     def _finish_get(self, operation: Getting) -> list[Effect]:
         effects: list[Effect] = []

@@ -406,9 +406,10 @@ class Peer:
         return len(contacts), self.perform(self.explaining.ask(contacts, job, ticket, now), now)
 
     def leave(self, now: float) -> list[Effect]:
-        """Say goodbye to the neighbourhood; leases are given back."""
+        """Give back leases, hand over what is held of the DHT, say goodbye; then ``Notify(HandedOver)``."""
         self.offers.leaving = True
-        return self.perform([*self.worker.leave(now), *self.membership.leave(now)], now)
+        goodbye = self.membership.leave(now)
+        return self.perform([*self.worker.leave(now), *self.dht.hand_over(now, self.wall(), goodbye)], now)
 
     # --- routing of effects -----------------------------------------------------------------------------------------
 

@@ -10,12 +10,14 @@ from p2pcpn.identity.keys import NODE_ID_BYTES
 from p2pcpn.protocol.contents import Contents
 from p2pcpn.protocol.effects import Effect, Send, Write
 from p2pcpn.protocol.holding import OURS, Holding, Judged, Row
-from p2pcpn.protocol.items import ENTRIES_BYTES, Item, ProvidersItem, RecordItem
+from p2pcpn.protocol.items import ENTRIES_BYTES, SIGNED_BYTES, Item, ProvidersItem, RecordItem
 from p2pcpn.protocol.providers import Providers
 from p2pcpn.protocol.records import Records
 from p2pcpn.wire import datagrams as d
 from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.statements import Record, read
 
+Question = d.Get | d.GetProviders | d.GetContent
 PutMessage = d.Put | d.PutProviders | d.PutContent
 # A contact takes 28 bytes and its host's; a reply without any takes 24.
 CONTACT_BYTES = 28
@@ -33,6 +35,9 @@ class Storage:
         self._own = own
         self._sorts: tuple[Holding, ...] = (self.records, self.providers, self.contents)
 
+    def __len__(self) -> int:
+        return sum(len(sort) for sort in self._sorts)
+
     def put(self, sender: Contact, group: Hashable, message: PutMessage, now: float, wall: float) -> list[Effect]:
         """Answer a put of ``sender``, whose network group is ``group``."""
         if isinstance(message, d.Put):
@@ -41,25 +46,25 @@ class Storage:
             return self.providers.put(sender, group, message, now, wall)
         return self.contents.put(sender, group, message, now, wall)
 
-    def tell_providers(
-        self, sender: Contact, message: d.GetProviders, contacts: list[Contact], wall: float
-    ) -> list[Effect]:
-        """Answer with a page of the provider records held; ``contacts`` are the nearest to the key."""
-        named = contacts[: limits.CONTACTS_WITH_PROVIDERS_MAX] if message.skip == 0 else []
-        room = limits.BODY_BYTES_MAX - ENTRIES_BYTES - REPLY_BYTES
-        room -= sum(CONTACT_BYTES + len(contact.host) for contact in named)
-        entries, left = self.providers.get(message.key, message.skip, room, wall)
-        if not entries and message.skip == 0:
-            named = contacts
-        return [Send(sender, d.Providers(message.nonce, entries, left, named))]
+    def tell(self, sender: Contact, message: Question, contacts: list[Contact], wall: float) -> list[Effect]:
+        """Answer with what is held and asked for; ``contacts``, as many as fit beside it, are nearest to its key."""
+        room = limits.BODY_BYTES_MAX - REPLY_BYTES
+        if isinstance(message, d.GetProviders):
+            return [Send(sender, self._providers(message, contacts, room, wall))]
+        if isinstance(message, d.GetContent):
+            content = self.contents.get(message.key, wall)
+            return [Send(sender, d.Content(message.nonce, content, fitting(contacts, room - len(content or b""))))]
+        signed = self.records.get(message.key, wall)
+        if signed is None or read(signed, Record).seq < message.seq:
+            return [Send(sender, d.Value(message.nonce, None, contacts))]
+        room -= SIGNED_BYTES + len(signed.body)
+        return [Send(sender, d.Value(message.nonce, signed, fitting(contacts, room)))]
 
-    def tell_content(
-        self, sender: Contact, message: d.GetContent, contacts: list[Contact], wall: float
-    ) -> list[Effect]:
-        """Answer with the content, if it is held, and as many of ``contacts`` as fit beside it."""
-        content = self.contents.get(message.key, wall)
-        room = limits.BODY_BYTES_MAX - REPLY_BYTES - len(content or b"")
-        return [Send(sender, d.Content(message.nonce, content, fitting(contacts, room)))]
+    def _providers(self, message: d.GetProviders, contacts: list[Contact], room: int, wall: float) -> d.Providers:
+        named = contacts[: limits.CONTACTS_WITH_PROVIDERS_MAX] if message.skip == 0 else []
+        room -= ENTRIES_BYTES + sum(CONTACT_BYTES + len(contact.host) for contact in named)
+        entries, left = self.providers.get(message.key, message.skip, room, wall)
+        return d.Providers(message.nonce, entries, left, named if entries or message.skip else contacts)
 
     def keep(self, item: Item, now: float, wall: float) -> Judged:
         """Hold ``item``, which our own program or our own lookup brought."""
@@ -69,6 +74,12 @@ class Storage:
             return self.providers.keep(item.entries, self._own, OURS, now, wall)
         left_s = min(item.expires_s - wall, limits.CONTENT_RETENTION_S_MAX)
         return self.contents.keep(item.content, left_s, self._own, OURS, now, wall)
+
+    def close(self) -> None:
+        """Take nothing more: this peer leaves."""
+        for sort in self._sorts:
+            sort.storage = False
+        self.storing = False
 
     def restore(self, rows: Iterable[Row], now: float, wall: float) -> int:
         """Hold again what the disk held, each row where it belongs. Returns how many came."""
@@ -88,6 +99,9 @@ class Storage:
         """What is held under ``key``, if it has not expired."""
         sort = self._sort_of(key)
         return sort.item(key, wall) if sort is not None else None
+
+    def __contains__(self, key: bytes) -> bool:
+        return self._sort_of(key) is not None
 
     def turn(self, now: float, wall: float) -> Item | None:
         """An item whose turn to be passed on has come, or ``None``."""
