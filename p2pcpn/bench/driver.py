@@ -25,7 +25,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
 
-from p2pcpn.bench import records, swarms
+from p2pcpn.bench import hauls, records, swarms
 from p2pcpn.bench.loads import Loads
 from p2pcpn.bench.systems import make
 from p2pcpn.bench.systems.system import System
@@ -34,6 +34,7 @@ WITHOUT_SYSTEM: Final[dict[str, Callable[..., dict[str, Any]]]] = {
     "ready": swarms.ready,
     "idle": swarms.idle,
     "records": records.measure,
+    "blob": hauls.measure,
 }
 
 

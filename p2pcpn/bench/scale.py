@@ -31,6 +31,7 @@ class Scale:
     idle_settle_s: float
     idle_s: float
     record_rounds: int
+    blob_mib: int
 
 
 FULL: Final = Scale(
@@ -38,7 +39,7 @@ FULL: Final = Scale(
     trips=300, blobs=64, burn_s=(1e-2, 1e-3), burn_round_s=2.0,
     metg_s=(1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2), metg_round_s=1.2, metg_rounds=3,
     queued=50_000, firsts=11, startups=((2, 5), (8, 5), (32, 3)),
-    idle_peers=100, idle_settle_s=60.0, idle_s=600.0, record_rounds=16,
+    idle_peers=100, idle_settle_s=60.0, idle_s=600.0, record_rounds=16, blob_mib=1024,
 )  # fmt: skip
 
 SHORT: Final = Scale(
@@ -46,5 +47,5 @@ SHORT: Final = Scale(
     trips=150, blobs=24, burn_s=(1e-2,), burn_round_s=0.8,
     metg_s=(3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2), metg_round_s=0.3, metg_rounds=1,
     queued=5_000, firsts=3, startups=((2, 3), (8, 1)),
-    idle_peers=8, idle_settle_s=5.0, idle_s=10.0, record_rounds=2,
+    idle_peers=8, idle_settle_s=5.0, idle_s=10.0, record_rounds=2, blob_mib=128,
 )  # fmt: skip
