@@ -26,6 +26,7 @@ from p2pcpn.protocol.effects import Write
 from p2pcpn.store.blobs import BlobStore
 from p2pcpn.store.database import Database
 from p2pcpn.wire.codec import Buffer
+from p2pcpn.wire.sealing import Hasher
 from p2pcpn.wire.sealing import digest as digest_of
 
 # Blobs that are on disk and were used lately.
@@ -33,8 +34,8 @@ MEMORY_BYTES = 32 << 20
 # A blob up to this size is assembled in memory while its parts arrive; a larger one goes to disk part by part.
 ASSEMBLE_BYTES = 4 << 20
 ARRIVING_BYTES_MAX = 16 << 20
-# What an unfinished blob costs beside its bytes.
-ENTRY_BYTES = 512
+# What an unfinished blob costs beside its bytes: the state of its hash is 2 KB of it.
+ENTRY_BYTES = 2560
 # Written in one go: enough to share the flushes of directories, little enough to stay a short turn of a thread.
 BATCH_BYTES = 8 << 20
 BATCH_BLOBS = 64
@@ -65,12 +66,13 @@ class _Held:
 
 
 class _Arriving:
-    """A blob of which parts have come; its memory is there from the first, and so counted."""
+    """A blob of which parts have come, hashed as they do; its memory is there from the first, and so counted."""
 
-    __slots__ = ("bytes", "filled", "size")
+    __slots__ = ("bytes", "filled", "hasher", "size")
 
     def __init__(self, size: int) -> None:
         self.bytes = bytearray(size)
+        self.hasher = Hasher()
         self.filled = 0
         self.size = size
 
@@ -272,7 +274,7 @@ class Shelf:
 
         Raises :class:`PeerError` for parts that do not fit.
         """
-        if self.has(digest):
+        if (source, digest) not in self._arriving and self.has(digest):
             if offset + len(data) >= size:
                 self._again(digest, size, job, retention_s, done, keep=keep)
             else:
@@ -283,8 +285,6 @@ class Shelf:
             whole = self._assemble((source, digest), size, offset, data)
             if whole is None:
                 done(None)
-            elif digest_of(whole) != digest:
-                raise PeerError("a blob's bytes are not the digest's")
             else:
                 self._arrived(digest, whole, job, retention_s, done, keep=keep)
 
@@ -341,10 +341,11 @@ class Shelf:
             self._parts.popleft()()
 
     def _assemble(self, key: tuple[bytes, bytes], size: int, offset: int, data: Buffer) -> Buffer | None:
-        """The whole blob, once its last part is there."""
+        """The whole blob, once its last part is there. Raises :class:`PeerError` where it is not what its name says."""
         if offset == 0:
             self._drop(key)
             if len(data) == size:  # nothing to assemble
+                _check(key[1], digest_of(data))
                 return data
             self._make_room(size + ENTRY_BYTES)
             self._arriving[key] = _Arriving(size)
@@ -355,10 +356,12 @@ class Shelf:
             self._drop(key)
             raise PeerError("a part of a blob does not follow the one before")
         arriving.bytes[offset:end] = data
+        arriving.hasher.update(data)  # the part was opened just now, and lies in the processor's cache
         arriving.filled = end
         if end < size:
             return None
         self._drop(key)
+        _check(key[1], arriving.hasher.digest())
         return arriving.bytes
 
     def _drop(self, key: tuple[bytes, bytes]) -> None:
@@ -507,6 +510,11 @@ class Shelf:
             pass  # the disk hangs: what is not on it was acknowledged to nobody
         finally:
             self._flushing -= 1
+
+
+def _check(name: bytes, found: bytes) -> None:
+    if found != name:
+        raise PeerError("a blob's bytes are not the digest's")
 
 
 def _sealed(data: Held) -> Buffer:

@@ -26,6 +26,23 @@ def digest(data: Buffer) -> bytes:
     return blake3(data).digest()
 
 
+class Hasher:
+    """The same of what comes in parts."""
+
+    __slots__ = ("_state",)
+
+    def __init__(self) -> None:
+        self._state = blake3()
+
+    def update(self, data: Buffer) -> None:
+        """The next part."""
+        self._state.update(data)
+
+    def digest(self) -> bytes:
+        """Of all parts until now."""
+        return self._state.digest()
+
+
 def job_id(owner: bytes, spec_body: bytes) -> bytes:
     """The 20-byte id of the job whose spec's bytes are ``spec_body``; the nonce is in the body."""
     return blake2b(owner + spec_body, digest_size=20, person=b"p2pcpn job").digest()

@@ -10,6 +10,7 @@ from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.wire.sealing import (
     TAG_BYTES,
+    Hasher,
     JobKeys,
     derive,
     digest,
@@ -117,3 +118,11 @@ def test_what_was_sealed_opens_in_place_too_or_not_at_all() -> None:
     for data, size in ((sealed[:-1] + b"?", 4), (sealed, 5), (sealed, 3), (b"short", 4)):
         with pytest.raises(PeerError):
             unseal_into(JOB_KEY, 0, data, memoryview(bytearray(size)))
+
+
+@given(st.lists(st.binary(max_size=50), max_size=5))
+def test_what_comes_in_parts_has_the_digest_of_the_whole(parts: list[bytes]) -> None:
+    hasher = Hasher()
+    for part in parts:
+        hasher.update(part)
+    assert hasher.digest() == digest(b"".join(parts))
