@@ -116,7 +116,7 @@ def wait(
 @job.command(short_help="Its results, in order.")
 @id_argument
 @timeout_option
-@click.option("--output", metavar="DIR", help="Also save each result's pickle in DIR, one file each.")
+@click.option("--output", metavar="DIR", help="Save output files of task N in DIR/N, and each result's pickle.")
 @swarm_options
 @json_option
 def result(

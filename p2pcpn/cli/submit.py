@@ -65,6 +65,9 @@ def submit(
       p2pcpn submit file.py:f --map lines.txt  f(line) for each line
       p2pcpn submit file.py:f --input x.csv    f("x.csv") with the file at hand
 
+    Input files are read-only where a task runs. What it leaves in the folder out/ there is brought by
+    p2pcpn job result ID --output DIR.
+
     What tasks print is shown as it comes, results when all have ended, in the order of the tasks; exit code 1 when one
     failed. Options stand before FILE or behind it; what follows -- belongs to the script.
     """

@@ -7,7 +7,8 @@
     file.py:f --map lines.txt a      a task a line: f(line, "a")
     file.py:f --input x --input y    a task a file: f("x"), with the file in the task's working directory
 
-With ``--map``, and with a script, every task finds all input files in its working directory.
+With ``--map``, and with a script, every task finds all input files in its working directory, read-only. What a task
+leaves in ``out/`` there travels with its result.
 """
 
 from __future__ import annotations
@@ -77,19 +78,20 @@ def calls_of(
             raise UsageError("--map: the file has no lines, so there is nothing to do")
         if len(lines) > TASKS_MAX:
             raise UsageError(f"--map: the file has {len(lines)} lines; a job has at most {TASKS_MAX} tasks here")
-        if files:
-            function = partial(scripts.with_inputs, files, function)
+        function = partial(scripts.with_inputs, files, function)
         return Calls(function, [(line, *extra) for line in lines], bundle, title, False)
     if files:
         each = partial(scripts.with_input, function)
         return Calls(each, [(name, data, *extra) for name, data in files.items()], bundle, title, False)
-    return Calls(function, [extra], bundle, title, False)
+    return Calls(partial(scripts.with_inputs, {}, function), [extra], bundle, title, False)
 
 
 def _read_inputs(paths: Sequence[str]) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     for text in paths:
         path = Path(text)
+        if path.name == scripts.OUT:
+            raise UsageError(f"an input file cannot be called {scripts.OUT}: tasks find a folder of that name")
         if path.name in files:
             raise UsageError(f"two input files are called {path.name}; a task would find only one of them")
         try:

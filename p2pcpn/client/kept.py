@@ -13,6 +13,7 @@ from p2pcpn.client.capacity import heard
 from p2pcpn.client.connection import Meeting, joined
 from p2pcpn.client.history import remembered
 from p2pcpn.client.job import parse_job_id
+from p2pcpn.client.outputs import archive_of, save_files
 from p2pcpn.client.owner import owner_key
 from p2pcpn.client.reader import Reader, Stored
 from p2pcpn.client.standing import listing, standing
@@ -58,10 +59,17 @@ class KeptJob:
         return [(stored.index, line.stream, line.data) for stored in self._in_order() for line in stored.output]
 
     async def save(self, directory: Path) -> int:
-        """Write each good result's pickle to ``directory`` as INDEX.pickle; how many. Nothing is unpickled."""
+        """Write each good result's pickle to ``directory`` as INDEX.pickle, and what a task left in ``out/`` to INDEX/.
+
+        How many results. Nothing is unpickled.
+        """
         good = [stored for stored in self._in_order() if stored.outcome == Outcome.OK]
         for stored in good:
-            _write(directory, f"{stored.index:06}.pickle", await self.reader.value(stored))
+            pickled = await self.reader.value(stored)
+            _write(directory, f"{stored.index:06}.pickle", pickled)
+            archive = archive_of(pickled)
+            if archive is not None:
+                save_files(archive, directory / f"{stored.index:06}")
         return len(good)
 
     async def explain(self) -> list[dict[str, str]]:

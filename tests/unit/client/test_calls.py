@@ -62,6 +62,7 @@ def test_a_function_of_a_file_is_one_task_with_text_for_arguments() -> None:
     assert names(made.bundle) == ["beside_it.py", "work.py"]
     assert made.name == "work.py:double" and not made.is_script
     assert calls_of("work.py:Box.open", ["x"]).function("y") == "y"
+    assert made.function.func is scripts.with_inputs and made.function.args[0] == {}
 
 
 def test_a_map_is_a_task_a_line_and_input_files_travel_once() -> None:
@@ -78,15 +79,15 @@ def test_input_files_without_a_map_are_a_task_each() -> None:
 
 def test_a_file_inside_a_package_is_imported_as_part_of_it() -> None:
     made = calls_of("bag/inner.py:f", [])
-    assert made.function() == "other" and made.function.__module__ == "bag.inner"
+    assert made.function() == "other" and made.function.args[1].__module__ == "bag.inner"
     assert {"bag/__init__.py", "bag/inner.py", "bag/other.py"} <= set(names(made.bundle))
 
 
 def test_a_file_whose_name_is_no_module_name_gets_one() -> None:
     made = calls_of("7 up-and.py:f", ["x"])
-    assert made.function.__module__ == "_7_up_and" and names(made.bundle) == ["_7_up_and.py"]
+    assert made.function.args[1].__module__ == "_7_up_and" and names(made.bundle) == ["_7_up_and.py"]
     Path("json.py").write_text("def f(x): return x\n")
-    assert calls_of("json.py:f", ["x"]).function.__module__ == "json_"
+    assert calls_of("json.py:f", ["x"]).function.args[1].__module__ == "json_"
 
 
 def test_modules_beside_the_file_are_found_behind_pythons_own(folder: Path) -> None:
@@ -115,6 +116,7 @@ def test_modules_beside_the_file_are_found_behind_pythons_own(folder: Path) -> N
         ("work.py", ["1"], [], "write FILE:FUNCTION"),
         ("work.py:double", [], [], "no lines"),
         ("work.py:double", None, ["none"], "none: No such file"),
+        ("work.py:double", None, ["out"], "cannot be called out"),
         ("work.py:double", None, ["work.py", "./work.py"], "two input files are called work.py"),
     ],
 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 import traceback
 from pathlib import Path
 
 import pytest
 
-from p2pcpn.client.scripts import run_script, with_input, with_inputs
+from p2pcpn.client.scripts import Outputs, run_script, with_input, with_inputs
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +30,9 @@ def test_a_script_is_the_main_program_with_its_arguments(capsys: pytest.CaptureF
 
 def test_each_task_has_a_folder_of_its_own_that_is_gone_afterwards(folder: Path) -> None:
     run_script(
-        "import os\nassert os.listdir('.') == ['x'], os.listdir('.')\nopen('y', 'w').close()", "s.py", {"x": b"1"}
+        "import os\nassert sorted(os.listdir('.')) == ['out', 'x'], os.listdir('.')\nopen('y', 'w').close()",
+        "s.py",
+        {"x": b"1"},
     )
     assert [path.name for path in folder.iterdir()] == ["of another task"]
     assert Path.cwd() == folder
@@ -57,10 +60,44 @@ def test_a_function_finds_the_input_files_where_it_runs() -> None:
     def look(*words: str) -> tuple[list[str], tuple[str, ...]]:
         return sorted(os.listdir(".")), words
 
-    assert with_inputs({"b": b"2", "a": b"1"}, look, "w") == (["a", "b"], ("w",))
+    assert with_inputs({"b": b"2", "a": b"1"}, look, "w") == (["a", "b", "out"], ("w",))
     assert with_input(look, "a", b"1", "w") == (["a"], ("a", "w"))
 
 
 def test_the_bytes_of_an_input_file_are_as_they_were() -> None:
     data = bytes(range(256))
     assert with_input(lambda name: Path(name).read_bytes(), "data.bin", data) == data
+
+
+def test_input_files_cannot_be_written_to() -> None:
+    assert with_input(lambda name: oct(os.stat(name).st_mode & 0o777), "x", b"1") == "0o444"
+
+
+def test_what_a_task_leaves_in_out_travels_with_its_result() -> None:
+    def work(name: str) -> int:
+        os.makedirs("out/deep")
+        Path("out/a.txt").write_text("A")
+        Path("out/deep/b").write_bytes(b"B")
+        os.symlink("/etc/passwd", "out/link")
+        return 7
+
+    found = with_input(work, "x", b"1")
+    assert isinstance(found, Outputs) and found.value == 7
+    assert repr(found) == "7, 2 output files: a.txt, deep/b"
+    again = pickle.loads(pickle.dumps(found, protocol=5))
+    assert (again.value, again.archive) == (7, found.archive)
+    script = run_script("open('out/c', 'w').close()", "s.py", {})
+    assert isinstance(script, Outputs) and repr(script) == "1 output file: c"
+
+
+def test_too_many_output_files_and_too_large_ones_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave(count: int) -> None:
+        for number in range(count):
+            Path(f"out/{number}").write_bytes(b"12345678")
+
+    monkeypatch.setattr("p2pcpn.client.scripts.OUTPUT_FILES_MAX", 2)
+    with pytest.raises(ValueError, match="left 3 files"):
+        with_inputs({}, leave, 3)
+    monkeypatch.setattr("p2pcpn.client.scripts.TASK_RESULT_BYTES_MAX", 30)
+    with pytest.raises(ValueError, match="left 16 bytes"):
+        with_inputs({}, leave, 2)
