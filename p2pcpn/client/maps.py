@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import threading
 import time
 import weakref
@@ -135,7 +136,8 @@ class Map:
         self._waiting: deque[Block] = deque()
         self._waiting_items = 0
         self._out: dict[int, Chunk] = {}  # by first place
-        self._ready: dict[int, tuple[int, Packed, dict[int, Any]]] = {}  # how many items, their values and failures
+        # How many items, their values and failures, and what they take.
+        self._ready: dict[int, tuple[int, Packed, dict[int, Any], int]] = {}
         self._ready_bytes = 0
         self._next = 0  # the place whose result is handed out next
         self._cancelled = False
@@ -299,7 +301,8 @@ class Map:
             ran_s, count, values, failures = value
         with self._lock:
             block, first = chunk.block, chunk.block.first
-            if not 1 <= count <= block.count or not self._leave(chunk):
+            # A worker may say what it likes: what it says is looked at before the chunk is taken for settled.
+            if not 1 <= count <= block.count or not 0.0 <= ran_s < math.inf or not self._leave(chunk):
                 return False
             self.chunking.ran(count, ran_s, size_bytes)
             if count < block.count:
@@ -339,7 +342,7 @@ class Map:
     def _settle(self, first: int, count: int, values: Packed, failures: dict[int, Any], size_bytes: int) -> None:
         if self._deaf:
             return
-        self._ready[first] = count, values, failures
+        self._ready[first] = count, values, failures, size_bytes + READY_BYTES
         self._ready_bytes += size_bytes + READY_BYTES
         if first == self._next:
             self._arrived.notify_all()
@@ -376,7 +379,8 @@ class Map:
             self.cancel()
 
     def _dropped(self) -> None:
-        """Nobody has the iterator any more."""
+        """Nobody has the iterator any more: what still runs does, and its results are let go."""
+        self._hear_no_more()
         if self._rows is not None:
             self._rows = None
             log.warning("the results of a map filled the room for them, and nobody read on: the rest of it never ran")
@@ -394,7 +398,9 @@ class Map:
     def _results(self, end: float | None) -> Iterator[Any]:
         try:
             while self._await(end):
-                count, values, failures = self._ready.pop(self._next)
+                with self._lock:
+                    count, values, failures, size_bytes = self._ready.pop(self._next)
+                    self._ready_bytes -= size_bytes
                 self._next += count
                 if not failures:
                     yield from unpacked(*values)
@@ -404,11 +410,16 @@ class Map:
                     yield from itertools.islice(unpacked(*values), at)
                 raise self._failure(failures[at])
         finally:
-            self._deaf = True
-            self._ready.clear()
+            self._hear_no_more()
             self.cancel()
             failures = {}
             del self
+
+    def _hear_no_more(self) -> None:
+        with self._lock:
+            self._deaf = True
+            self._ready.clear()
+            self._ready_bytes = 0
 
     @staticmethod
     def _failure(failure: BaseException | bytes) -> BaseException:

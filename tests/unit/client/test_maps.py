@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import math
 import pickle
 import threading
 import time
@@ -226,6 +227,23 @@ def test_a_worker_that_claims_too_many_results_is_not_believed() -> None:
         chunk.came_back((1, 2, 3), 1)
 
 
+@pytest.mark.parametrize("value", [(math.nan, 1), (math.inf, 1), (-1.0, 1), ("a", 1), (None, 1, (0, b""), {}), 5])
+def test_a_worker_that_says_no_time_spoils_nothing_but_its_chunk(value: Any) -> None:
+    job = Job()
+    found, results = job.over([-7])
+    chunk = job.cut(found)
+    assert chunk is not None
+    try:
+        assert not chunk.came_back(value, 10)
+    except TypeError as error:
+        assert chunk.fail(error)
+    else:
+        assert chunk.fail(WorkerDied("it said nothing of use"))
+    with pytest.raises((TypeError, WorkerDied)):
+        next(results)
+    assert found.chunking.item_s is None
+
+
 def test_time_is_over_only_for_what_is_not_there() -> None:
     job = Job()
     found, results = job.over(range(3))
@@ -307,6 +325,30 @@ def test_an_iterator_that_never_began_cancels_nothing_when_it_is_dropped() -> No
     del results
     gc.collect()
     assert sum(job.serve(found)) == 10 and found.over
+
+
+def test_results_that_nobody_can_read_any_more_are_let_go() -> None:
+    job = Job()
+    found, results = job.over(range(10))
+    chunk = job.cut(found)
+    assert chunk is not None
+    job.run(chunk)
+    assert found._ready_bytes > 0
+    del results
+    gc.collect()
+    assert not found._ready and found._ready_bytes == 0
+    assert sum(job.serve(found)) == 9 and not found._ready and found._ready_bytes == 0
+
+
+def test_results_that_were_read_fill_no_room() -> None:
+    job = Job(queue_bytes=20_000)
+    job.served = found = job.map(abs)
+    found.take_in((itertools.count(),))
+    results = found.results(None)
+    for _ in range(50_000):
+        next(results)
+        assert found._ready_bytes == sum(size_bytes for _, _, _, size_bytes in found._ready.values())
+    assert found._ready_bytes < 60_000
 
 
 def test_a_result_that_was_handed_out_is_not_kept() -> None:
