@@ -113,12 +113,12 @@ class TaskFuture(Future[Any]):
     def cancel(self) -> bool:
         """See :meth:`concurrent.futures.Future.cancel`."""
         with self._lock:
-            if self._waited is None:
+            waited = self._waited  # one that is made behind our back finds the future cancelled
+            if waited is None:
                 if self._state != PENDING:
                     return self._state in _CANCELLED
                 self._state = CANCELLED_AND_NOTIFIED
                 on_cancel, self._on_cancel = self._on_cancel, None
-        waited = self._waited
         if waited is not None:
             with waited:
                 if self._state != PENDING:

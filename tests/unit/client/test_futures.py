@@ -285,3 +285,25 @@ def test_whoever_comes_first_no_thread_is_left_waiting_and_nobody_sees_two_ends(
         assert not any(thread.is_alive() for thread in threads)
         assert called == [1] * count and len(results) == 3 and results[0] == results[1] == results[2]
         assert sorted(told) == [future.index for future in some if future.cancelled()]
+
+
+def test_whoever_comes_to_wait_in_the_midst_of_a_cancel_takes_its_word_from_nobody() -> None:
+    class Lock:
+        """Lets somebody else in the moment it is released."""
+
+        def __init__(self) -> None:
+            self.within = threading.RLock()
+
+        def __enter__(self) -> None:
+            self.within.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            self.within.release()
+            if future._waited is None:
+                future.add_done_callback(called.append)
+
+    told, called = list[int](), list[Any]()
+    lock: Any = Lock()
+    future = TaskFuture(lock, told.append, 7)
+    assert future.cancel() and future.cancelled()
+    assert told == [7] and called == [future]
