@@ -47,6 +47,7 @@ def sim(scenario: str, peers: int, seed: int, as_json: bool) -> None:
                 "network": f"{report.datagrams_sent} datagrams sent, {report.datagrams_lost} lost",
                 "time": f"{report.virtual_s:.1f} virtual s, {report.events} events, {report.checks} checks",
                 "trace": report.trace_hash,
+                **{name: f"{figure:g}" for name, figure in report.figures.items()},
             }
         )
     if not report.ok:

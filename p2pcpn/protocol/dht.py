@@ -175,6 +175,11 @@ class Dht:
         """Whom this peer was told to ask for the way into the swarm; ids may be zero."""
         return self._bootstraps
 
+    @property
+    def bootstraps(self) -> tuple[Contact, ...]:
+        """Whom this peer was told to ask for the way into the swarm; ids may be zero."""
+        return self._bootstraps
+
     def find(self, target: bytes, ticket: int, now: float) -> list[Effect]:
         """Look up the peers nearest to ``target``; ``Notify(LookupDone)`` follows."""
         self._tick(now)

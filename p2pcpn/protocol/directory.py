@@ -12,7 +12,7 @@ from p2pcpn import limits
 from p2pcpn.identity.keys import NodeId, node_id
 from p2pcpn.protocol.table import distance
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.statements import Advert, Role, Signed
+from p2pcpn.wire.statements import Advert, Role, Signed, read
 
 TTL_S_MAX = 3600.0
 
@@ -55,6 +55,11 @@ class Directory:
     def get(self, node: bytes) -> Listed | None:
         """The advert of one peer."""
         return self._listed.get(NodeId(node))
+
+    def back(self, signed: Signed | None, now: float) -> None:
+        """The peer with this advert, which was forgotten with it, lives after all."""
+        if signed is not None:
+            self.heard(read(signed, Advert), signed, now)
 
     def gone(self, node: bytes) -> None:
         """That peer is dead or has left."""

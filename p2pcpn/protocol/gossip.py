@@ -162,6 +162,12 @@ class Gossip:
             effects += self.pull(peer, now)
         return effects
 
+    def newest_advert(self, key: bytes) -> Signed | None:
+        """The newest advert of the peer with that key, if it is held still."""
+        _, rumor = self._slots.get((Advert.kind, key), ((), b""))
+        held = self._held.get(rumor)
+        return None if held is None else held.signed
+
     def statistics(self) -> dict[str, int]:
         """How many rumors are held, being sent, remembered, delivered and refused."""
         return {

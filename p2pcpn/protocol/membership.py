@@ -12,7 +12,8 @@ dies of another's word: a rumor that a neighbour is suspected or dead makes this
 the suspicion once it has begun. Who hears that it is suspected raises its incarnation and says that it lives. When
 nobody at all was heard during a probe, the helpers included, it is we who are cut off, or late ourselves: then
 nobody is suspected and timeouts grow (Lifeguard), until the silence has lasted so long that we may as well be the
-only one left.
+only one left. Who was late itself (a busy machine, a laptop that slept for an hour) does not count that time: nobody
+had a chance to answer in it.
 
 ``check`` is the urgent probe, for a peer that holds leases and whose session broke: directly and through two helpers at
 once, with a verdict within a second.
@@ -50,6 +51,8 @@ HEALTH_MAX = 3
 # When nobody was heard for so long, being cut off and being alone are the same.
 CUT_OFF_S = 30.0
 REFUTE_S = 1.0
+# Called so much later than we asked to be, we did not run: a busy loop is late by tenths of a second.
+LATE_S = 1.0
 INCARNATION_MAX = (1 << 32) - 1
 
 
@@ -146,6 +149,8 @@ class Membership:
         self._doubts: dict[bytes, _Doubt] = {}
         self._versions: OrderedDict[bytes, tuple[int, int]] = OrderedDict()  # (boot, incarnation) last said
         self._graves: OrderedDict[bytes, None] = OrderedDict()
+        # What was said last of a member, as (boot, incarnation, state), and who said it.
+        self._words: OrderedDict[bytes, tuple[tuple[int, int, int], list[bytes]]] = OrderedDict()
         self._relays = 0
         self._rumored = Bucket(limits.RUMORED_PROBES_PER_S, limits.RUMORED_PROBES_PER_S)
         self._order: list[bytes] = []
@@ -153,6 +158,7 @@ class Membership:
         self._heard_s = now
         self._refuted_s = -math.inf
         self._health = 0  # Lifeguard's local health: 0 is well
+        self._slept_s = 0.0
 
     def statistics(self) -> dict[str, int]:
         """Counts of probes and suspicions under way, the dead remembered, and our own health (0 is well)."""
@@ -161,6 +167,7 @@ class Membership:
             "suspected": len(self._doubts),
             "dead": len(self._graves),
             "health": self._health,
+            "slept_s": int(self._slept_s),
         }
 
     # --- verbs -------------------------------------------------------------------------------------------------
@@ -202,6 +209,7 @@ class Membership:
         neighbour = self._neighbourhood.get(member.id)
         if statement.state == ALIVE or neighbour is None:
             return []
+        self._note_word(member.id, (statement.boot, statement.incarnation, statement.state), node_id(signed.key))
         doubt = self._doubts.get(member.id)
         if doubt is not None and node_id(signed.key) not in doubt.accusers and len(doubt.accusers) < CONFIRMATIONS:
             doubt.accusers.append(node_id(signed.key))
@@ -228,6 +236,9 @@ class Membership:
 
     def expire(self, now: float) -> list[Effect]:
         """Repeat pings, judge probes whose time is over, begin the next."""
+        due_s = self.deadline()
+        if due_s is not None and now - due_s > LATE_S:
+            self._sleep(now - due_s)
         effects = self._settle(self._requests.expire(now), now)
         for probe in [probe for probe in self._probes.values() if probe.due_s <= now]:
             effects += self._unanswered(probe, now)
@@ -237,6 +248,17 @@ class Membership:
             if peer is not None:
                 effects += self._probe(peer, now)
         return effects
+
+    def _sleep(self, late_s: float) -> None:
+        """We did not run for ``late_s``: nothing that we waited for had that time."""
+        self._slept_s += late_s
+        self._health = min(HEALTH_MAX, self._health + 1)
+        self._heard_s += late_s
+        for probe in self._probes.values():
+            probe.since_s += late_s
+            probe.due_s += late_s
+        for doubt in self._doubts.values():
+            doubt.since_s += late_s
 
     @property
     def _interval_s(self) -> float:
@@ -347,18 +369,20 @@ class Membership:
                 doubt.since_s += now - probe.since_s
             return self._probe(probe.contact, now) if doubt is not None else []
         if doubt is None:
-            return self._suspect(probe.contact, probe.since_s, now)
+            return self._suspect(probe.contact, now)
         if now - doubt.since_s >= self._suspicion_s(doubt):
             return self._die(probe.contact)
         return self._probe(probe.contact, now)
 
     # --- suspicion ---------------------------------------------------------------------------------------------
 
-    def _suspect(self, peer: Contact, since_s: float, now: float) -> list[Effect]:
+    def _suspect(self, peer: Contact, now: float) -> list[Effect]:
         if peer.id not in self._neighbourhood:
             return []
+        if self._neighbourhood.flapped(peer.id, now):
+            return []  # it comes and goes: no words about it, and no place here, until it stays
         self._doubts[peer.id] = _Doubt(peer, now)
-        return [Heard(Suspected(peer), peer), self._word(peer, SUSPECTED), *self._probe(peer, now)]
+        return [Heard(Suspected(peer), peer), *self._word(peer, SUSPECTED), *self._probe(peer, now)]
 
     def _suspicion_s(self, doubt: _Doubt) -> float:
         """How long a suspicion lasts: shorter the more others confirm it (Lifeguard, section IV-B)."""
@@ -373,7 +397,7 @@ class Membership:
 
     def _die(self, peer: Contact) -> list[Effect]:
         self._bury(peer.id)
-        return [Heard(Dead(peer), peer), self._word(peer, DEAD)]
+        return [Heard(Dead(peer), peer), *self._word(peer, DEAD)]
 
     def _bury(self, node: bytes) -> None:
         self._doubts.pop(node, None)
@@ -382,9 +406,23 @@ class Membership:
         if len(self._graves) > limits.BUDGETS_MAX:
             self._graves.popitem(last=False)
 
-    def _word(self, peer: Contact, state: int) -> Effect:
+    def _word(self, peer: Contact, state: int) -> list[Effect]:
+        """Say it, unless as many as shorten a suspicion do already: each death would be told by all who knew it."""
         boot, incarnation = self._versions.get(peer.id, (0, 0))
-        return Spread(MemberState(peer, boot, incarnation, state), limits.MEMBER_HOPS)
+        said, who = self._words.get(peer.id, ((0, 0, 0), []))
+        if said >= (boot, incarnation, state) and len(who) >= CONFIRMATIONS:
+            return []
+        return [Spread(MemberState(peer, boot, incarnation, state), limits.MEMBER_HOPS)]
+
+    def _note_word(self, node: bytes, said: tuple[int, int, int], signer: bytes) -> None:
+        known, who = self._words.pop(node, (said, []))
+        if said > known:
+            known, who = said, []
+        if said == known and signer not in who and len(who) < CONFIRMATIONS:
+            who.append(signer)
+        self._words[node] = (known, who)
+        if len(self._words) > limits.NEIGHBOUR_CANDIDATES_MAX:
+            self._words.popitem(last=False)
 
     # --- what others say ---------------------------------------------------------------------------------------
 
@@ -414,6 +452,8 @@ class Membership:
         if statement.state == ALIVE:
             if version > known and self._doubts.pop(member.id, None) is not None:
                 return [Heard(Alive(member), member)]
+            if version > known and member.id in self._graves and self._rumored.take(now):
+                return self._probe(member, now)  # perhaps it was never dead: its answer brings it back
             return []
         if member.id not in self._neighbourhood:
             return []

@@ -3,7 +3,8 @@
 Half are those with the lowest round trips, because work is claimed by whoever is near; a quarter those nearest by
 id, whom the DHT needs; the rest stand by chance and stay, because clusters that knew only their own would fall
 apart. Who is in it keeps its place unless another is clearly nearer (by a fifth), so that probes and rumors have a
-steady graph.
+steady graph. Who comes and goes every few seconds loses its place for a while, longer each time (as routes do that
+flap, RFC 2439): a graph is not steady around it, and each of its deaths is news to a hundred peers.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import random
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from p2pcpn import limits
 from p2pcpn.protocol.effects import Effect
@@ -20,6 +22,22 @@ from p2pcpn.wire.addresses import Contact
 
 # A newcomer's round trip must be below this share of a neighbour's to take its place.
 CLEARLY_NEARER = 0.8
+# So many suspicions within FLAP_S are bad luck. With the next ones a peer has no place for HOLD_S, twice that, ...
+FLAPS_FORGIVEN = 2
+FLAP_S = 600.0
+HOLD_S = 15.0
+HOLD_S_MAX = 300.0
+# Where so few are left everybody is needed, steady or not.
+NEEDED = limits.FANOUT
+
+
+@dataclass(slots=True)
+class _Flaps:
+    """How often a peer was suspected lately, and until when it has no place."""
+
+    count: int
+    last_s: float
+    until_s: float
 
 
 class Neighbourhood:
@@ -33,6 +51,7 @@ class Neighbourhood:
         self._chosen: dict[bytes, Contact] = {}
         self._by_chance: list[bytes] = []
         self._due_s: float | None = None
+        self._flaps: OrderedDict[bytes, _Flaps] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._chosen)
@@ -64,7 +83,7 @@ class Neighbourhood:
                 self._candidates[contact.id] = (contact, True)
                 self._candidates.move_to_end(contact.id)
             return
-        if not contact.usable:
+        if not contact.usable or self._is_held_off(contact.id, now):
             return
         self._candidates[contact.id] = (contact, direct)
         self._candidates.move_to_end(contact.id)
@@ -81,6 +100,26 @@ class Neighbourhood:
         self._candidates.pop(node, None)
         if self._chosen.pop(node, None) is not None and len(self._candidates) > len(self._chosen):
             self._choose()
+
+    def flapped(self, node: bytes, now: float) -> bool:
+        """``node`` is about to be suspected; whether that was once too often, and it has lost its place."""
+        flaps = self._flaps.pop(node, None)
+        if flaps is None or now - flaps.last_s > FLAP_S:
+            flaps = _Flaps(0, now, now)
+        flaps.count, flaps.last_s = flaps.count + 1, now
+        self._flaps[node] = flaps
+        if len(self._flaps) > limits.NEIGHBOUR_CANDIDATES_MAX:
+            self._flaps.popitem(last=False)
+        beyond = flaps.count - FLAPS_FORGIVEN
+        if beyond <= 0 or len(self._chosen) <= NEEDED:
+            return False
+        flaps.until_s = now + min(HOLD_S_MAX, HOLD_S * 2.0 ** min(beyond - 1, 10))
+        self.gone(node)
+        return True
+
+    def _is_held_off(self, node: bytes, now: float) -> bool:
+        flaps = self._flaps.get(node)
+        return flaps is not None and now < flaps.until_s and len(self._chosen) >= NEEDED
 
     def deadline(self) -> float | None:
         """When the neighbours are chosen anew."""

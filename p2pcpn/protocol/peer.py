@@ -56,6 +56,7 @@ from p2pcpn.protocol.offers import Capacity, Offers
 from p2pcpn.protocol.pairs import PairFailed, PairMade, Pairs
 from p2pcpn.protocol.publishing import Publishing
 from p2pcpn.protocol.requests import Requests
+from p2pcpn.protocol.reunion import Reunion
 from p2pcpn.protocol.roundtrip import RoundTrips
 from p2pcpn.protocol.setup import Setup
 from p2pcpn.protocol.steward import LOGS_SHOWN_MAX, Steward
@@ -126,6 +127,7 @@ class Peer:
         self.neighbourhood = Neighbourhood(self.id, self.roundtrips, rng)
         self.membership = Membership(me, setup.boot, self.contact, self.neighbourhood, self.roundtrips, rng, now)
         self.gossip = Gossip(self.neighbourhood, rng, now)
+        self.reunion = Reunion(self.dht, self.neighbourhood, self.roundtrips, rng, now)
         self.requests = Requests(self.roundtrips, rng)
         self.directory = Directory()
         self.worker = Worker(me=me, rules=setup.rules, slots=setup.slots, running=running)
@@ -299,7 +301,8 @@ class Peer:
 
     def _datagram(self, sender: Contact, message: d.Datagram, now: float) -> list[Effect]:
         if isinstance(message, DHT_MESSAGES):
-            return self.dht.receive(sender, message, now, self.wall(), routable=self._is_member(sender))
+            effects = self.dht.receive(sender, message, now, self.wall(), routable=self._is_member(sender))
+            return effects + self.reunion.receive(sender, message, now)
         if isinstance(message, SWIM_MESSAGES):
             return self.membership.receive(sender, message, now)
         if isinstance(message, GOSSIP_MESSAGES):
@@ -319,7 +322,7 @@ class Peer:
 
     def _claim(self, sender: Contact, message: d.ClaimRequest, now: float) -> list[Effect]:
         claim = read(message.claim, Claim)
-        if claim.contact.id != sender.id or NodeId(sender.id) != _node(message.claim):
+        if claim.contact.id != sender.id or sender.id != node_id(message.claim.key):
             raise PeerError("a claim comes from another peer than the one that signed it")
         grantor = self.grantors.get(claim.job)
         if grantor is None:
@@ -475,7 +478,7 @@ class Peer:
         if isinstance(value, (Dead, Left)):
             return self._gone(value.peer, now)
         if isinstance(value, (Alive, Suspected)):
-            return []
+            return self._back(value.peer, now) if isinstance(value, Alive) else []
         if self._is_member(sender):
             self.neighbourhood.heard(sender, now)
         return self.membership.heard(sender, now) + self._safely(sender, cast(d.Datagram, value), now)
@@ -484,9 +487,15 @@ class Peer:
         """A peer whose session was lost lives: its grantors go on over a new one."""
         return [e for g in list(self.grantors.values()) for e in g.peer_alive(NodeId(peer.id), now)]
 
+    def _back(self, peer: Contact, now: float) -> list[Effect]:
+        """A peer that was held to be dead lives: what it said of itself counts again."""
+        self.directory.back(self.gossip.newest_advert(self.pairs.key_of(peer.id) or b""), now)
+        return self.dht.heard(peer, now) if self._is_member(peer) else []
+
     def _gone(self, peer: Contact, now: float) -> list[Effect]:
         """A peer is dead or has left: nothing is planned with it any more."""
         node = NodeId(peer.id)
+        self.reunion.lost(peer, now)
         self.neighbourhood.gone(node)
         self.directory.gone(node)
         return self.dht.failed(peer, now) + self.jobs.peer_dead(node, now)
@@ -565,6 +574,7 @@ class Peer:
         """When :meth:`expire` is due next."""
         times = [
             self.pairs.deadline(), self.dht.deadline(), self.membership.deadline(), self.gossip.deadline(),
+            self.reunion.deadline(),
             self.neighbourhood.deadline(), self.requests.deadline(), self.offers.deadline(), self.worker.deadline(),
             self.announcement.deadline(), self.hearing.deadline(), self.jobs.deadline(), self.publishing.deadline(),
         ]  # fmt: skip
@@ -576,7 +586,7 @@ class Peer:
         effects += self.dht.expire(now, self.wall()) + self.publishing.expire(now)
         self.membership.leases_out = self.jobs.leases_out
         effects += self.membership.expire(now)
-        effects += self.gossip.expire(now)
+        effects += self.gossip.expire(now) + self.reunion.expire(now)
         effects += self.neighbourhood.expire(now)
         effects += self.explaining.told(self.requests.expire(now))
         effects += self.offers.expire(now)
@@ -585,7 +595,3 @@ class Peer:
         effects += self.jobs.expire(now)
         effects += self._announced(self.announcement.expire(now))
         return self.perform(effects, now)
-
-
-def _node(envelope: Signed) -> NodeId:
-    return node_id(envelope.key)

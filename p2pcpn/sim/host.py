@@ -57,6 +57,7 @@ class Host:
         self.disk = Disk(self.clock, world.dice.stream("disk", name))
         self.slowness = 1.0
         self.unplugged = False
+        self.asleep = False
         self.boot = 0
         self.peer: Peer | None = None
         self.runtime: Runtime | None = None
@@ -117,6 +118,18 @@ class Host:
         streams, self.streams = list(self.streams.values()), {}
         self.world.sessions.died(self, streams)
 
+    def sleep(self) -> None:
+        """The lid is closed: the process stands still, and nothing reaches it."""
+        assert self.peer is not None
+        self.asleep = True
+        self._timer_at = float("-inf")  # before everything: no timer is set, and none that rings is ours
+
+    def wake(self) -> None:
+        """The lid is opened: what was due meanwhile is due now, all at once."""
+        self.asleep = False
+        self._timer_at = float("inf")
+        self._arm()
+
     def wall(self) -> float:
         """This computer's wall clock."""
         return self.clock.wall() + self.skew_s
@@ -133,6 +146,8 @@ class Host:
     # --- input ------------------------------------------------------------------------------------------------------
 
     def _datagram(self, data: bytes, sender: Address, source: int) -> None:
+        if self.asleep:
+            return
         assert self.peer is not None
         now = self.clock.now
         self.world.trace.note(trace.DATAGRAM, now, source, self.number, data)

@@ -24,6 +24,7 @@ class Report:
     messages: dict[str, int] = field(default_factory=dict)
     faults: dict[str, int] = field(default_factory=dict)
     checks: int = 0
+    figures: dict[str, float] = field(default_factory=dict)  # what a scenario measured, by words that name the unit
 
     @property
     def ok(self) -> bool:
@@ -48,4 +49,5 @@ class Report:
             "messages": dict(sorted(self.messages.items())),
             "faults": dict(sorted(self.faults.items())),
             "checks": self.checks,
+            "figures": self.figures,
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import hypothesis.strategies as st
+import msgspec
 import pytest
 from hypothesis import given
 
@@ -118,3 +119,14 @@ def test_storage_peers_come_nearest_first_and_one_of_each_machine_before_second_
     found = [listed.advert.contact.id for listed in directory.storage_near(target, 1.0)]
     assert found == [key.id for key in first + again]
     assert len({listed.advert.machine for listed in directory.storage_near(target, 1.0)[:3]}) == 3
+
+
+def test_who_was_thought_dead_counts_again_with_what_it_said_last() -> None:
+    directory, (said, envelope) = Directory(), advert(ONE)
+    packed = Signed(Advert.kind, msgspec.msgpack.encode(said), ONE.public, bytes(64))
+    directory.heard(said, envelope, 0.0)
+    directory.gone(ONE.id)
+    directory.back(None, 1.0)
+    assert listed(directory, 1.0) == []
+    directory.back(packed, 1.0)
+    assert listed(directory, 1.0) == [ONE.id]

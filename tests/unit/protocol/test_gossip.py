@@ -324,3 +324,12 @@ def test_our_own_word_is_spread_and_not_delivered_to_us() -> None:
     assert not [effect for effect in effects if isinstance(effect, Heard)]
     assert tell(it, member(0, by=KEYS[0])) == []
     assert it.spread(member(0, by=KEYS[0]), 0.01) == []
+
+
+def test_the_newest_advert_of_a_peer_can_be_had_while_it_is_held() -> None:
+    it = gossip([SENDER])
+    assert it.newest_advert(KEYS[0].public) is None
+    for version in (1, 2):
+        tell(it, advert(version))
+    assert it.newest_advert(KEYS[0].public) == advert(2)
+    assert it.newest_advert(KEYS[1].public) is None

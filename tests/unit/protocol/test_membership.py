@@ -385,3 +385,61 @@ def test_one_seed_gives_one_history_of_members() -> None:
         return swarm.events
 
     assert history() == history()
+
+
+def test_who_did_not_run_for_an_hour_accuses_nobody() -> None:
+    swarm = Swarm(6)
+    swarm.run(30.0)
+    me = swarm.members[0]
+    due_s = me.deadline()
+    assert due_s is not None
+    probes = [e for e in me.expire(due_s) if isinstance(e, Send) and isinstance(e.message, Ping)]
+    assert probes  # it waits for an answer when the lid is closed
+    woke = due_s + 3600.0
+    effects = me.expire(woke)
+    assert not [e for e in effects if isinstance(e, (Heard, Spread)) and not isinstance(e, Send)]
+    assert me.statistics()["slept_s"] >= 3590 and me.statistics()["health"] == 1
+    me.receive(probes[0].to, Ack(probes[0].message.nonce, 0), woke + 0.1)
+    swarm.now = woke
+    for who, member in swarm.members.items():
+        if who:
+            member.expire(woke)
+    swarm.run(120.0)
+    assert swarm.told(Dead) == [] == swarm.told(Suspected)
+
+
+def test_the_dead_that_say_they_live_are_asked_and_brought_back() -> None:
+    swarm = Swarm(4, gossips=False)
+    swarm.run(10.0)
+    away = swarm.members.pop(3)
+    swarm.run(60.0)
+    me = swarm.members[0]
+    assert me.statistics()["dead"] == 1
+    assert swarm.contacts[3].id not in swarm.hoods[0]
+    word = MemberState(swarm.contacts[3], 1, 1, ALIVE)
+    [ping] = me.rumor(signed(word, swarm.keys[3]), word, swarm.now)
+    assert isinstance(ping, Send) and ping.to == swarm.contacts[3] and isinstance(ping.message, Ping)
+    assert me.rumor(signed(word, swarm.keys[3]), word, swarm.now) == []  # told again it is no news
+    swarm.members[3] = away
+    answer = me.receive(swarm.contacts[3], Ack(ping.message.nonce, 1), swarm.now)
+    assert [e.value for e in answer if isinstance(e, Heard)] == [Alive(swarm.contacts[3])]
+    assert me.statistics()["dead"] == 0
+
+
+def test_a_death_that_enough_others_tell_is_not_told_once_more() -> None:
+    swarm = Swarm(8, gossips=False)
+    me, victim = swarm.members[0], swarm.contacts[7]
+    for accuser in (1, 2, 3):
+        word = MemberState(victim, 0, 0, DEAD)
+        me.rumor(signed(word, swarm.keys[accuser]), word, 0.0)
+    spread: list[Spread] = []
+    perform = swarm.perform
+
+    def listen(who: int, effects: list[Effect]) -> None:
+        spread.extend(e for e in effects if isinstance(e, Spread) and who == 0)
+        perform(who, effects)
+
+    swarm.perform = listen  # type: ignore[method-assign]
+    del swarm.members[7]
+    swarm.run(60.0)
+    assert victim.id not in swarm.hoods[0] and spread == []

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from p2pcpn import limits
-from p2pcpn.protocol.neighbourhood import Neighbourhood
+from p2pcpn.protocol.neighbourhood import FLAP_S, FLAPS_FORGIVEN, NEEDED, Neighbourhood
 from p2pcpn.protocol.roundtrip import RoundTrips
 from p2pcpn.protocol.table import distance
 from p2pcpn.wire.addresses import Contact, contact
@@ -112,3 +114,34 @@ def test_a_sample_leaves_out_whom_it_is_told_to() -> None:
     hood, _, peers = crowd(5)
     assert set(hood.sample(9, [peers[0].id])) == set(peers[1:])
     assert len(hood.sample(2)) == 2
+
+
+def test_who_comes_and_goes_loses_its_place_for_longer_each_time_and_has_it_back_when_it_stays() -> None:
+    hood, _, peers = crowd(8)
+    node, now, holds = peers[3].id, 0.0, []
+    for _ in range(FLAPS_FORGIVEN):
+        assert not hood.flapped(node, now) and node in hood
+        now += 6.0
+    for _ in range(8):
+        assert hood.flapped(node, now) and node not in hood
+        began = now
+        while node not in hood:
+            now += 1.0
+            hood.heard(peers[3], now)
+        holds.append(now - began)
+    assert holds == [15.0, 30.0, 60.0, 120.0, 240.0, 300.0, 300.0, 300.0]
+    assert not hood.flapped(node, now + FLAP_S + 1.0), "after a steady time all is forgiven"
+
+
+def test_where_few_are_left_even_those_are_needed_who_come_and_go() -> None:
+    hood, _, peers = crowd(NEEDED)
+    assert not any(hood.flapped(peers[0].id, float(now)) for now in range(20))
+    assert peers[0].id in hood
+
+
+def test_what_is_remembered_of_flaps_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "NEIGHBOUR_CANDIDATES_MAX", 10)
+    hood, _, _ = crowd(5)
+    for number in range(50):
+        hood.flapped(peer(number).id, 0.0)
+    assert len(hood._flaps) == 10
