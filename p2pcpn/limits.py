@@ -434,7 +434,7 @@ COMPARED_MAX: Final = 1024
 LOOKUP_PATHS: Final = 3
 # Of one network group, as long as others can be asked: as many as in a bucket.
 GROUP_PEERS_IN_LOOKUP_MAX: Final = GROUP_PEERS_IN_BUCKET_MAX
-# A stranger is given three times the timeout of others; at 330 ms (the other side of the world) that is this.
+# A stranger is given twice what a first exchange takes: three trips of 167 ms, the other side of the world.
 RTO_STRANGER_S_MAX: Final = 1.0
 # A peer that computes may be deaf for half a second; what is held against it for half a minute takes twice that.
 VERDICT_S_MIN: Final = 1.0

@@ -425,6 +425,7 @@ class Dht:
                 start,
                 k=min(self._k, operation.k),
                 paths=operation.paths,
+                patience=operation.patience,
                 is_dead=lambda it: self.table.dead.is_dead(it, self._now),
                 is_silent=lambda it: self.table.dead.is_silent(it, self._now),
                 group=lambda it: self._network_group(it.address),

@@ -15,9 +15,10 @@ all together have answered; each did so under its proven id, so that a lie can h
 hide one it takes a lie on every path.
 
 No time is spent on the silent. Each path asks a few at a time. A late peer is still waited for, but the next is asked
-beside it (a hedged query) and one more at a time from then on; a peer late for the second time holds up nobody. Once a
-value is known, being late once is enough, and only as many of the nearest matter as records have copies. Who was
-silent lately is asked and never waited for; who is dead only where nobody else answers at all.
+beside it (a hedged query) and one more at a time from then on; a peer late for the second time holds up nobody, nor one that is
+late at all and that only one peer named. Once a value is known, being late once is enough, and only as many of the
+nearest matter as records have copies. Who was silent lately is asked and never waited for; who is dead only where
+nobody else answers at all.
 
 Two limits keep one hand from filling a shortlist. Of one network group only a few are asked, as long as others can
 be. And who names peers has credit: when too many of those it named are silent, the rest of them is passed over unless
@@ -89,7 +90,8 @@ class Lookup:
     """One iterative lookup of ``target`` by ``own``, which is never asked itself.
 
     The ``k`` nearest peers of each path must have answered. ``is_dead(contact)`` and ``is_silent(contact)`` tell who
-    failed or was late lately, ``group(contact)`` what may be under one hand.
+    failed or was late lately, ``group(contact)`` what may be under one hand. With a ``patience`` of 1 nobody late holds
+    it up.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class Lookup:
         is_dead: Callable[[Contact], bool] = lambda contact: False,
         is_silent: Callable[[Contact], bool] = lambda contact: False,
         group: Callable[[Contact], Hashable] = lambda contact: contact.id,
+        patience: int = 2,
     ) -> None:
         self.target = target
         self.impatient = False  # set where a value is known: only its nearest holders matter, and no late one
@@ -112,6 +115,7 @@ class Lookup:
         self._is_dead = is_dead
         self._is_silent = is_silent
         self._group = group
+        self._patience = patience
         self._peers: dict[bytes, _Peer] = {}
         self._order: list[tuple[int, bytes]] = []
         self._paths = [_Path() for _ in range(max(1, min(paths, len(start))))]
@@ -222,10 +226,6 @@ class Lookup:
     # --- paths ------------------------------------------------------------------------------------------------------
 
     @property
-    def _patience(self) -> int:
-        return 1 if self.impatient else 2
-
-    @property
     def _places(self) -> int:
         return min(self._k, limits.RECORD_COPIES) if self.impatient else self._k
 
@@ -233,19 +233,22 @@ class Lookup:
     def _share(self) -> int:
         return -(-self._places // len(self._paths))
 
+    def _is_awaited(self, peer: _Peer) -> bool:
+        """Whether ``peer`` is worth waiting for: not late yet, or late once where more than one named it."""
+        return peer.late == 0 or (peer.late < self._patience and not self.impatient and len(peer.sources) > 1)
+
     def _holds_up(self, peer: _Peer) -> bool:
-        return peer.state in (State.HEARD, State.WAITING) and peer.late < self._patience
+        return peer.state in (State.HEARD, State.WAITING) and self._is_awaited(peer)
 
     def _window(self, order: list[tuple[int, bytes]], places: int) -> Iterator[_Peer]:
         """Who has to answer of those in ``order``, nearest first, and the late among them."""
-        patience = self._patience
         for _, node in order:
             peer = self._peers[node]
             if peer.state is State.UNREACHABLE or (peer.state is State.HEARD and self._is_passed_over(peer)):
                 continue
             yield peer
             # Who is late takes no place away: the window goes on to who may yet answer.
-            places -= peer.state is State.QUERIED or peer.late < patience
+            places -= peer.state is State.QUERIED or self._is_awaited(peer)
             if not places:
                 return
 

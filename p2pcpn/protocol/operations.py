@@ -78,6 +78,8 @@ class Finding:
     ``ticket`` is the caller's, or ``None`` for our own housekeeping.
     """
 
+    patience = 2
+
     def __init__(
         self, target: bytes, ticket: int | None = None, k: int = limits.BUCKET_PEERS, paths: int = limits.LOOKUP_PATHS
     ) -> None:
@@ -185,6 +187,8 @@ class Putting(Finding):
 
     An item of several datagrams is kept by who answered the last of them.
     """
+
+    patience = 1  # whoever is late is replaced by the next nearest, and no worse for it
 
     def __init__(self, item: Item, copies: int, wall: float, ticket: int | None = None) -> None:
         super().__init__(item.key, ticket)

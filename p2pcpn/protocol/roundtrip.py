@@ -5,23 +5,23 @@ handshake of its pair, which is up to three round trips. And the doubled timeout
 until the next clean sample (RFC 6298, 5.5 to 5.7), also for a peer never measured: otherwise a peer slower than the
 first guess would never give a sample at all, because Karn's rule takes none from a repeated request.
 
-A peer that was never measured is expected to be like the others: its timeout is that of three in four of those
-measured, times the three round trips that a first exchange takes. A fixed guess is wrong everywhere: where round
-trips take a millisecond each silent stranger would cost 300.
+A peer that was never measured is expected to be like the others: it is given twice as long as three in four of the
+latest first exchanges took, handshakes included. A fixed guess is wrong everywhere: where round trips take a
+millisecond, each silent stranger would cost 300.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 
 from p2pcpn import limits
 
-# A greeting's hello and cookie, signed hello and welcome, then the request and its answer.
+# A first exchange: hello and cookie, signed hello and welcome, then the request and its answer.
 FIRST_EXCHANGE_TRIPS = 3
-# So few peers say nothing of the others; and the guess is made anew after so many samples.
-STRANGERS_LIKE_MIN = 8
-STRANGERS_AGAIN_SAMPLES = 64
+# So few of them say nothing of the others, and so many of the latest are looked at.
+FIRST_EXCHANGES_MIN = 8
+FIRST_EXCHANGES = 64
 
 
 @dataclass(slots=True)
@@ -38,9 +38,8 @@ class RoundTrips:
     def __init__(self, peers_max: int = limits.ROUNDTRIPS_MAX) -> None:
         self._peers_max = peers_max
         self._estimates: OrderedDict[bytes, _Estimate] = OrderedDict()
-        self._measured = 0  # peers with a sample, forgotten ones included
-        self._samples = 0
-        self._stranger_s: float | None = None
+        self._first_s: deque[float] = deque(maxlen=FIRST_EXCHANGES)
+        self._stranger_s = limits.RTO_INITIAL_S
 
     def __len__(self) -> int:
         return len(self._estimates)
@@ -54,15 +53,12 @@ class RoundTrips:
         else:
             estimate.rttvar_s += (abs(estimate.srtt_s - rtt_s) - estimate.rttvar_s) / 4
             estimate.srtt_s += (rtt_s - estimate.srtt_s) / 8
-        self._measured += not estimate.samples
+        if not estimate.samples:
+            self._first_s.append(rtt_s)
+            if len(self._first_s) >= FIRST_EXCHANGES_MIN:
+                self._stranger_s = self._like_others_s()
         estimate.samples += 1
         estimate.backoff = 0
-        self._samples += 1
-        if self._measured >= STRANGERS_LIKE_MIN and (
-            self._stranger_s is None or self._samples >= STRANGERS_AGAIN_SAMPLES
-        ):
-            self._samples = 0
-            self._stranger_s = self._like_others_s()
 
     def unanswered(self, node: bytes) -> None:
         """``node`` let a whole timeout pass: the next is twice as long."""
@@ -77,16 +73,17 @@ class RoundTrips:
     def timeout_s(self, node: bytes) -> float:
         """After how long without an answer ``node`` counts as late."""
         estimate = self._estimates.get(node)
-        stranger_s = limits.RTO_INITIAL_S if self._stranger_s is None else self._stranger_s
         if estimate is None:
-            return stranger_s
-        rto_s = _rto_s(estimate) if estimate.samples else stranger_s
+            return self._stranger_s
+        rto_s = self._stranger_s
+        if estimate.samples:
+            rto_s = max(limits.RTO_FLOOR_S, estimate.srtt_s + 4 * estimate.rttvar_s)
         return min(limits.RTO_CEILING_S, rto_s * 2.0**estimate.backoff)
 
     def _like_others_s(self) -> float:
-        """What three in four of those measured keep within; slow or hostile ones among the rest change nothing."""
-        measured = sorted(_rto_s(estimate) for estimate in self._estimates.values() if estimate.samples)
-        return min(limits.RTO_STRANGER_S_MAX, FIRST_EXCHANGE_TRIPS * measured[len(measured) * 3 // 4])
+        """Slow or hostile ones among the slowest quarter change nothing."""
+        usual_s = sorted(self._first_s)[len(self._first_s) * 3 // 4]
+        return min(limits.RTO_STRANGER_S_MAX, max(FIRST_EXCHANGE_TRIPS * limits.RTO_FLOOR_S, 2 * usual_s))
 
     def median_s(self) -> float | None:
         """The median of all smoothed round trips, or ``None`` when nothing is measured."""
@@ -106,7 +103,3 @@ class RoundTrips:
         else:
             self._estimates.move_to_end(node)
         return estimate
-
-
-def _rto_s(estimate: _Estimate) -> float:
-    return max(limits.RTO_FLOOR_S, estimate.srtt_s + 4 * estimate.rttvar_s)

@@ -98,7 +98,7 @@ def test_a_lookup_ends_when_the_nearest_have_answered_or_failed() -> None:
 def test_nobody_waits_for_a_peer_that_is_late_twice_or_once_when_a_value_is_known() -> None:
     lookup = Lookup(OWN, TARGET, peers(1, 2))
     lookup.queries()
-    lookup.answered(peer(2), [])
+    lookup.answered(peer(2), peers(1))
     lookup.late(peer(1))
     assert not lookup.done
     lookup.impatient = True
@@ -108,6 +108,22 @@ def test_nobody_waits_for_a_peer_that_is_late_twice_or_once_when_a_value_is_know
     assert lookup.done
     lookup.answered(peer(1), [])
     assert lookup.nearest(2) == peers(1, 2)
+
+
+def test_nobody_waits_for_a_late_peer_that_one_peer_alone_named() -> None:
+    lookup = Lookup(OWN, TARGET, peers(1, 2))
+    lookup.queries()
+    lookup.answered(peer(2), [])
+    lookup.late(peer(1))
+    assert lookup.done
+
+
+def test_without_patience_nobody_waits_for_anyone_late() -> None:
+    lookup = Lookup(OWN, TARGET, peers(1, 2), patience=1)
+    lookup.queries()
+    lookup.answered(peer(2), peers(1))
+    lookup.late(peer(1))
+    assert lookup.done
 
 
 def test_all_holders_of_a_known_value_are_asked_at_once_and_the_late_are_made_up_for() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2pcpn import limits
-from p2pcpn.protocol.roundtrip import FIRST_EXCHANGE_TRIPS, RoundTrips
+from p2pcpn.protocol.roundtrip import FIRST_EXCHANGE_TRIPS, FIRST_EXCHANGES, RoundTrips
 
 A, B, C = (bytes([number]) * 20 for number in (1, 2, 3))
 
@@ -65,32 +65,27 @@ def test_the_one_asked_least_recently_is_forgotten_first() -> None:
     assert trips.srtt_s(C) is None
 
 
-def measured(*rtts_s: float) -> RoundTrips:
+def measured(*first_s: float) -> RoundTrips:
     trips = RoundTrips()
-    for number, rtt_s in enumerate(rtts_s, 10):
-        for _ in range(20):
-            trips.observe(bytes([number]) * 20, rtt_s)
+    for number, rtt_s in enumerate(first_s, 10):
+        trips.observe(number.to_bytes(20, "big"), rtt_s)
+        trips.observe(number.to_bytes(20, "big"), rtt_s / FIRST_EXCHANGE_TRIPS)
     return trips
 
 
 def test_a_stranger_is_expected_to_be_like_the_others() -> None:
-    near, far = measured(*[0.001] * 20), measured(*[0.2] * 20)
+    near, far = measured(*[0.003] * 20), measured(*[0.4] * 20)
     assert near.timeout_s(A) == FIRST_EXCHANGE_TRIPS * limits.RTO_FLOOR_S
-    assert far.timeout_s(A) > limits.RTO_INITIAL_S
+    assert far.timeout_s(A) == 0.8
     near.unanswered(A)
     assert near.timeout_s(A) == 2 * FIRST_EXCHANGE_TRIPS * limits.RTO_FLOOR_S
-    assert near.timeout_s(A) < measured(*[0.001] * 7).timeout_s(A), "seven peers say nothing of others"
+    assert measured(*[0.003] * 7).timeout_s(A) == limits.RTO_INITIAL_S, "seven peers say nothing of others"
 
 
-def test_a_quarter_of_slow_peers_does_not_slow_down_what_is_expected_of_strangers() -> None:
-    assert measured(*[0.001] * 19, *[5.0] * 5).timeout_s(A) == FIRST_EXCHANGE_TRIPS * limits.RTO_FLOOR_S
+def test_a_quarter_of_slow_peers_does_not_change_what_is_expected_of_strangers() -> None:
+    assert measured(*[0.003] * 19, *[5.0] * 5).timeout_s(A) == FIRST_EXCHANGE_TRIPS * limits.RTO_FLOOR_S
     assert measured(*[5.0] * 20).timeout_s(A) == limits.RTO_STRANGER_S_MAX
 
 
 def test_what_is_expected_of_strangers_follows_the_network() -> None:
-    trips = measured(*[0.2] * 10)
-    slow_s = trips.timeout_s(A)
-    for _ in range(200):
-        for number in range(10, 20):
-            trips.observe(bytes([number]) * 20, 0.001)
-    assert trips.timeout_s(A) < slow_s / 4
+    assert measured(*[0.4] * 100, *[0.1] * FIRST_EXCHANGES).timeout_s(A) == 0.2
