@@ -401,11 +401,13 @@ class Overlay:
         assert isinstance(done, GetDone)
         return done
 
-    async def put_record(self, keypair: Keypair, salt: bytes, value: bytes, retention_s: float) -> PutDone:
+    async def put_record(
+        self, keypair: Keypair, salt: bytes, value: bytes, retention_s: float, copies: int = limits.RECORD_COPIES
+    ) -> PutDone:
         """Put a record under ``keypair`` and ``salt``."""
         done = await self.questions.operation(
             lambda ticket: self.follow(
-                self.peer.put_record(salt, value, retention_s, keypair, ticket, self.loop.time())
+                self.peer.publishing.put_record(salt, value, retention_s, keypair, ticket, self.loop.time(), copies)
             )
         )
         assert isinstance(done, PutDone)

@@ -29,7 +29,7 @@ from p2pcpn.protocol.operations import (
     LookupDone,
     PutDone,
     Putting,
-)
+)  # fmt: skip
 from p2pcpn.protocol.providers import check_provider
 from p2pcpn.protocol.published import Published
 from p2pcpn.protocol.records import check
@@ -105,6 +105,7 @@ class Dht:
             own, self.table, self.storage, rng, now, self._is_refuser, lambda it: network_group(it.address)
         )
         self._handing_over: HandingOver | None = None
+        self._strangers_until_s = now  # until then somebody is about who found no place in the table
         self._refusers = Refusers()
         self._liars = 0
         self._bootstraps: tuple[Contact, ...] = ()
@@ -122,7 +123,9 @@ class Dht:
         effects: list[Effect] = []
         known = sender.id in self.table
         silent = self.table.heard(sender, now)
-        if not known and sender.id in self.table:
+        if sender.id not in self.table:
+            self._strangers_until_s = now + limits.REFRESH_S
+        elif not known:
             self._repair.joined(sender.id, now)
         if silent is not None:
             effects += self._ask_aside(silent, lambda nonce: Find(nonce, self.own), _VERIFY)
@@ -169,11 +172,6 @@ class Dht:
         self._bootstraps = tuple(contacts)[: limits.OPERATIONS_MAX]
         self._bootstrap_wait_s = BOOTSTRAP_S
         return self._ask_bootstraps()
-
-    @property
-    def bootstraps(self) -> tuple[Contact, ...]:
-        """Whom this peer was told to ask for the way into the swarm; ids may be zero."""
-        return self._bootstraps
 
     @property
     def bootstraps(self) -> tuple[Contact, ...]:
@@ -431,14 +429,22 @@ class Dht:
                 group=lambda it: self._network_group(it.address),
             )
         )
+        if isinstance(operation, Putting) and operation.ticket is not None and self._knows_all:
+            operation.know([it for it in start if not self.table.dead.is_silent(it, self._now)])
         return self._advance(self._number)
+
+    @property
+    def _knows_all(self) -> bool:
+        """Whether everybody is in the table: a put goes to the nearest at once then. Whoever we never heard of is found
+        by the hourly republishing."""
+        return self._joined and len(self.table) < self._k and self._now >= self._strangers_until_s
 
     def _advance(self, number: int) -> list[Effect]:
         """Send what the operation asks now; finish it when it is done."""
         operation = self._running[number]
         effects: list[Effect] = []
         while not operation.done:
-            if isinstance(operation, Putting) and not operation.storing and operation.lookup.done:
+            if isinstance(operation, Putting) and not operation.storing and operation.located:
                 self._store(operation)
             asks = operation.asks()
             if not asks and not operation.done:

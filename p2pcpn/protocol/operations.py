@@ -137,11 +137,15 @@ class Getting(Finding):
         self.lookup.answered(asked, reply.contacts)
 
     def behind(self, count: int) -> list[Contact]:
-        """Those of the nearest ``count`` that answered without the best version: to be repaired by the reader."""
+        """Those of the nearest ``count`` that are to be repaired by the reader: who answered with an older version, and
+        where fewer than ``limits.RECORD_COPIES_MIN`` hold the best one, who answered without any."""
         if self.best is None:
             return []
         body = self.best[0].body
-        return [contact for contact in self.lookup.nearest(count) if self._versions.get(contact.id) != body]
+        nearest = self.lookup.nearest(count)
+        older = [contact for contact in nearest if self._versions.get(contact.id, b"") not in (b"", body)]
+        without = [contact for contact in nearest if not self._versions.get(contact.id)]
+        return older if len(nearest) - len(without) >= limits.RECORD_COPIES_MIN else older + without
 
     def _take(self, asked: Contact, signed: Signed, wall: float) -> None:
         if self.best is None or signed.body != self.best[0].body or signed.key != self.best[0].key:
@@ -204,10 +208,20 @@ class Putting(Finding):
         self._asked: dict[bytes, int] = {}  # by node: the number of the put under way
         self._next: list[Contact] = []  # who is to be sent the next put
         self._candidates: list[Contact] | None = None
+        self._known: list[Contact] | None = None
+
+    def know(self, nearest: list[Contact]) -> None:
+        """These are the nearest, nearest first: nobody need be asked for them."""
+        self._known = nearest
+
+    @property
+    def located(self) -> bool:
+        """Whether the nearest are known."""
+        return self._known is not None or self.lookup.done
 
     @property
     def storing(self) -> bool:
-        """Whether the nearest are known and puts are under way."""
+        """Whether puts are under way."""
         return self._candidates is not None
 
     @property
@@ -218,7 +232,7 @@ class Putting(Finding):
 
     def is_near(self, own: bytes) -> bool:
         """Whether ``own`` is nearer to the key than the last of the nearest ``copies``: then it keeps one itself."""
-        nearest = self.lookup.nearest(self._copies)
+        nearest = self._nearest(self._copies)
         return len(nearest) < self._copies or distance(own, self.target) < distance(nearest[-1].id, self.target)
 
     def store(self, own_code: int | None, own_seq: int, is_refuser: Callable[[bytes], bool]) -> None:
@@ -226,7 +240,7 @@ class Putting(Finding):
 
         ``is_refuser(node)``: it said lately that it stores nothing; it is asked after all others.
         """
-        nearest = self.lookup.nearest(limits.BUCKET_PEERS)
+        nearest = self._nearest(limits.BUCKET_PEERS)
         self._candidates = sorted(nearest, key=lambda contact: is_refuser(contact.id))
         self.own_code = own_code
         if own_code is not None:
@@ -267,6 +281,9 @@ class Putting(Finding):
         if self._candidates is None:
             return False
         return not self._asked and (self.settled >= self._copies or not self._candidates)
+
+    def _nearest(self, count: int) -> list[Contact]:
+        return self.lookup.nearest(count) if self._known is None else self._known[:count]
 
     def _judge(self, code: int, seq: int) -> None:
         if code in (StoreCode.OLDER, StoreCode.CAS):

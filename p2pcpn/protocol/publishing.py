@@ -32,7 +32,7 @@ from p2pcpn.protocol.effects import Effect
 from p2pcpn.protocol.items import provider_key
 from p2pcpn.protocol.timetable import Timetable
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.statements import ProviderRecord, Record, signed
+from p2pcpn.wire.statements import ProviderRecord, Record, signed, vouch
 
 # A provider that is withdrawn says so for as long as an older word of it may be about.
 NOWHERE = 0
@@ -63,13 +63,25 @@ class Publishing:
         return len(self._provided)
 
     def put_record(
-        self, salt: bytes, value: bytes, retention_s: float, keypair: Keypair, ticket: int, now: float
+        self,
+        salt: bytes,
+        value: bytes,
+        retention_s: float,
+        keypair: Keypair,
+        ticket: int,
+        now: float,
+        copies: int = limits.RECORD_COPIES,
     ) -> list[Effect]:
-        """Put a record under ``keypair`` and ``salt``, one version above the last of this peer; then ``PutDone``."""
+        """Put a record under ``keypair`` and ``salt``, one version above the last of this peer; then ``PutDone``.
+
+        Fewer ``copies`` than usual come sooner; within the hour there are as many as of others.
+        """
         wall = self._wall()
         seq = self._next(keypair.public + salt, wall)
         record = Record(salt, seq, wall, min(retention_s, limits.RECORD_RETENTION_S_MAX), value)
-        return self._dht.put(signed(record, keypair), ticket, now, wall)
+        said = signed(record, keypair)
+        vouch(said)
+        return self._dht.put(said, ticket, now, wall, copies)
 
     def provide(
         self,
@@ -128,7 +140,9 @@ class Publishing:
     ) -> list[Effect]:
         wall, key = self._wall(), provider_key(name)
         record = ProviderRecord(key, self._next(key, wall), wall, retention_s, where, value)
-        return self._dht.provide(signed(record, self._me), ticket, now, wall)
+        said = signed(record, self._me)
+        vouch(said)
+        return self._dht.provide(said, ticket, now, wall)
 
     def _next(self, name: bytes, wall: float) -> int:
         """The next version of what is published under ``name``."""

@@ -58,7 +58,8 @@ class Storage:
         if signed is None or read(signed, Record).seq < message.seq:
             return [Send(sender, d.Value(message.nonce, None, contacts))]
         room -= SIGNED_BYTES + len(signed.body)
-        return [Send(sender, d.Value(message.nonce, signed, fitting(contacts, room)))]
+        # With the record in hand only those who hold it, too, are of interest.
+        return [Send(sender, d.Value(message.nonce, signed, fitting(contacts[: limits.RECORD_COPIES], room)))]
 
     def _providers(self, message: d.GetProviders, contacts: list[Contact], room: int, wall: float) -> d.Providers:
         named = contacts[: limits.CONTACTS_WITH_PROVIDERS_MAX] if message.skip == 0 else []

@@ -21,7 +21,7 @@ from p2pcpn.net.session import BAD_MESSAGE
 from p2pcpn.node.overlay import AT_ONCE, Faults, Overlay
 from p2pcpn.protocol import events
 from p2pcpn.protocol.dht import BootstrapFailed, Joined
-from p2pcpn.protocol.records import record_key
+from p2pcpn.protocol.items import record_key
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.addresses import contact
 from tests.unit.protocol.leased import Made

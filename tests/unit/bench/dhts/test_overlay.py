@@ -29,7 +29,7 @@ class Peer:
     async def wait_known(self, wait_s: float) -> None:
         assert self.config.bootstrap
 
-    async def put_record(self, keypair: Any, salt: bytes, value: bytes, retention_s: float) -> Any:
+    async def put_record(self, keypair: Any, salt: bytes, value: bytes, retention_s: float, copies: int) -> Any:
         KEPT[blake2b(keypair.public + salt, digest_size=20).digest()] = value
         return SimpleNamespace(holders=[1])
 
