@@ -80,9 +80,10 @@ class Runs:
 
     def _start(self, effect: Run, dropped: set[int]) -> None:
         assert self.runtime is not None
+        held: list[SharedFile] = []
         try:
             group = self._group(effect)
-            parts = None if effect.parts is None else self._parts(group, effect.parts)
+            parts = None if effect.parts is None else self._parts(group, effect.parts, held)
             batch = Batch(
                 effect.batch,
                 [self._bytes(function) for function in effect.functions],
@@ -100,6 +101,8 @@ class Runs:
                 self._prepare(effect, error.digest, dropped)
             else:
                 self._perform(self._worker.refused(effect.batch, str(error), self._now()))
+        finally:
+            self.runtime.files.release(held)
 
     # --- blobs that take time ----------------------------------------------------------------------------------------
 
@@ -173,13 +176,20 @@ class Runs:
     def _bytes(self, value: bytes | BlobRef) -> bytes:
         return unseal(value.key, 0, self._sealed(value)) if isinstance(value, BlobRef) else value
 
-    def _parts(self, group: GroupKey, parts: tuple[tuple[BlobRef, ...], ...]) -> list[tuple[SharedFile | bytes, ...]]:
-        """Each task's buffers, opened once for all tasks that share them."""
+    def _parts(
+        self, group: GroupKey, parts: tuple[tuple[BlobRef, ...], ...], held: list[SharedFile]
+    ) -> list[tuple[SharedFile | bytes, ...]]:
+        """Each task's buffers, opened once for all tasks that share them. Files come to be ``held``: without that, room
+        for a batch's later ones would be made by dropping its first."""
+        assert self.runtime is not None
         opened: dict[BlobRef, SharedFile | bytes] = {}
         for ref in (ref for refs in parts for ref in refs):
             part = opened.get(ref)
             if part is None:
-                opened[ref] = self._part(group, ref)
+                part = opened[ref] = self._part(group, ref)
+                if isinstance(part, SharedFile):
+                    self.runtime.files.use((part,))
+                    held.append(part)
             elif isinstance(part, SharedFile):
                 part.repeated = True
         return [tuple(opened[ref] for ref in refs) for refs in parts]

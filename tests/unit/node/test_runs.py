@@ -16,7 +16,7 @@ from p2pcpn.node import runs as module
 from p2pcpn.node.runs import Runs
 from p2pcpn.protocol.effects import CutRun, Run, StopRun
 from p2pcpn.protocol.receipts import sealed
-from p2pcpn.runtime.function import Batch, Died, Finished, GroupKey, Output
+from p2pcpn.runtime.function import Batch, Died, Finished, GroupKey, Output, sharing
 from p2pcpn.runtime.function.link import Assignment
 from p2pcpn.runtime.function.sharing import SharedFile, SharedFiles
 from p2pcpn.wire import sealing
@@ -254,6 +254,22 @@ def test_where_there_is_no_room_for_files_the_bytes_themselves_go() -> None:
     bench.runtime.files.add = lambda *_: None  # type: ignore[method-assign]
     bench.runs.start(run(parts=((bench.shelf.keep(b"one"),), ())))
     assert bench.runtime.batches[0][1].parts == [(b"one",), ()]
+
+
+def test_room_for_a_batchs_last_buffers_is_not_made_by_dropping_its_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "SHARED_FILES_MAX", 2)
+    bench = Bench()
+    plain = [b"%d" % i for i in range(4)]
+    refs = [bench.shelf.keep(data) for data in plain]
+    bench.runs.start(run(arguments=(b"a",) * 4, numbers=None, parts=tuple((ref,) for ref in refs)))
+    ((_, batch),) = bench.runtime.batches
+    assert contents(batch) == [[data] for data in plain]
+    assert batch.parts is not None and [isinstance(part, SharedFile) for (part,) in batch.parts] == [1, 1, 0, 0]
+    assert [file.uses for (file,) in batch.parts[:2] if isinstance(file, SharedFile)] == [1, 1]
+    bench.runtime.error = UsageError("no")  # what is not run after all is held no longer
+    bench.runs.start(run(batch=5, numbers=None, parts=((refs[0],), ())))
+    assert [file.uses for (file,) in batch.parts[:2] if isinstance(file, SharedFile)] == [1, 1]
+    bench.runtime.files.close()
 
 
 def test_a_file_of_one_owner_or_project_is_not_anothers() -> None:
