@@ -20,16 +20,7 @@ from p2pcpn.protocol.handing_over import Handed, HandingOver
 from p2pcpn.protocol.holding import Row
 from p2pcpn.protocol.items import ContentItem, Item, ProvidersItem, RecordItem
 from p2pcpn.protocol.lookup import Lookup
-from p2pcpn.protocol.operations import (
-    ContentDone,
-    Fetching,
-    Finding,
-    GetDone,
-    Getting,
-    LookupDone,
-    PutDone,
-    Putting,
-)  # fmt: skip
+from p2pcpn.protocol.operations import ContentDone, Fetching, Finding, GetDone, Getting, LookupDone, PutDone, Putting
 from p2pcpn.protocol.providers import check_provider
 from p2pcpn.protocol.published import Published
 from p2pcpn.protocol.records import check
@@ -271,9 +262,18 @@ class Dht:
         return self.storage.restore(rows, now, wall)
 
     def failed(self, contact: Contact, now: float) -> list[Effect]:
-        """Somebody else found ``contact`` to be gone (membership, or its pair could not be made)."""
+        """The pair with ``contact`` could not be made: it is gone, or we are cut off."""
         self._tick(now)
         self._failed(contact)
+        return self._rejoin()
+
+    def gone(self, contact: Contact, now: float) -> list[Effect]:
+        """Membership found ``contact`` dead, or it said goodbye: no silence of ours is to blame."""
+        self._tick(now)
+        self._failed(contact)
+        if contact.id in self.table:
+            self.table.remove(contact.id)
+            self._repair.died(contact.id, now)
         return self._rejoin()
 
     def hand_over(self, now: float, wall: float, then: Sequence[Effect] = ()) -> list[Effect]:

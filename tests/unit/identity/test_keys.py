@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from hashlib import blake2b
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -27,6 +29,51 @@ def test_a_signature_is_the_one_of_rfc_8032() -> None:
     assert pair.public == PUBLIC
     assert pair.sign(b"\x72") == SIGNATURE
     assert verify(PUBLIC, b"\x72", SIGNATURE)
+
+
+VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "bep44.json").read_text())
+
+
+@pytest.mark.parametrize("item", VECTORS["items"])
+def test_the_mutable_items_of_bep_44_verify_over_the_buffer_that_it_names(item: dict[str, str | int]) -> None:
+    salt = f"4:salt{len(str(item['salt']))}:{item['salt']}" if item["salt"] else ""
+    buffer = f"{salt}3:seqi{item['seq']}e1:v{item['value']}".encode()
+    public, signature = bytes.fromhex(VECTORS["public"]), bytes.fromhex(str(item["signature"]))
+    assert verify(public, buffer, signature)
+    assert not verify(public, buffer.replace(b"seqi1e", b"seqi2e"), signature)
+    assert not verify(public, buffer.replace(b"foobar", b"foobaz") + b"x", signature)
+
+
+# The order of the group (RFC 8032, 5.1), and the encodings of its points of small order.
+ORDER = 2**252 + 27742317777372353535851937790883648493
+FIELD = 2**255 - 19
+SMALL = [0, 1, FIELD - 1, FIELD, FIELD + 1, 2**255 - 1]
+
+
+@pytest.mark.parametrize("times", [1, 2, 8])
+def test_a_signature_has_one_form(times: int) -> None:
+    """Malleability: an S that is greater by the group's order says the same and is refused."""
+    s = int.from_bytes(SIGNATURE[32:], "little") + times * ORDER
+    assert s < 2**256
+    assert not verify(PUBLIC, b"\x72", SIGNATURE[:32] + s.to_bytes(32, "little"))
+
+
+@pytest.mark.parametrize("r", SMALL)
+@pytest.mark.parametrize("s", [0, 1, ORDER - 1, ORDER, ORDER + 1, 2**252, 2**255 - 1, 2**256 - 1])
+def test_special_values_are_no_signature_of_anything(r: int, s: int) -> None:
+    signature = r.to_bytes(32, "little") + s.to_bytes(32, "little")
+    for public in (PUBLIC, *(small.to_bytes(32, "little") for small in SMALL)):
+        assert not verify(public, b"\x72", signature)
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [b"", SIGNATURE[:32], SIGNATURE[:63], SIGNATURE + b"\x00", b"\x00" + SIGNATURE, SIGNATURE[32:] + SIGNATURE[:32],
+     SIGNATURE[:31] + SIGNATURE[32:], SIGNATURE * 2, bytes([SIGNATURE[0] ^ 1]) + SIGNATURE[1:],
+     SIGNATURE[:31] + bytes([SIGNATURE[31] ^ 0x80]) + SIGNATURE[32:]],
+)  # fmt: skip
+def test_a_signature_that_was_cut_joined_or_changed_does_not_verify(signature: bytes) -> None:
+    assert not verify(PUBLIC, b"\x72", signature)
 
 
 def test_another_message_key_or_signature_does_not_verify() -> None:
