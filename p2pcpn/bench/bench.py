@@ -95,7 +95,7 @@ class Bench:
                 measured = self.ask(system, load, **arguments(system))
                 if measured is not None:
                     found[system].append(measured)
-                    said.append(f"{system} {measured[shown]:,.4g} {unit}")
+                    said.append(f"{system} {figure_text(measured[shown])} {unit}")
             self.say(f"{self.name}: round {number} of {count}: {', '.join(said)}")
         return {system: measured for system, measured in found.items() if measured}
 
@@ -131,6 +131,11 @@ def fitting(seconds_of: Callable[[int], float], round_s: float, first: int, leas
             break
         count = min(fits, count * WARM_GROWTH)
     return fits
+
+
+def figure_text(value: float) -> str:
+    """A measured number with four places, and no powers of ten."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def column(found: dict[str, list[Numbers]], key: str, factor: float = 1.0) -> dict[str, Sequence[float]]:

@@ -61,6 +61,14 @@ def systems_of(text: str | None, *, short: bool) -> list[str]:
     return [name for name in SYSTEMS if name in names]
 
 
+def require(systems: Sequence[str]) -> None:
+    """Raises :class:`UsageError` for a system that is not installed."""
+    for system in systems:
+        why = absent(system)
+        if why is not None:
+            raise UsageError(f"{system} cannot be measured: {why}")
+
+
 def run(
     benchmarks: Sequence[Benchmark],
     others: Sequence[str],
@@ -93,10 +101,26 @@ def run(
                 again = (rounds or scale.rounds) * RETRY_ROUNDS
                 outcome = _one(benchmark, place, present, scale, again, say, report)
                 report.drops += stored.drops(outcome.figures, check)
+            if check is not None:
+                _require_ratios(benchmark, outcome, others, check, report)
             report.outcomes.append(outcome)
             found(outcome)
     report.machine["load_after"] = machine.load()
     return report
+
+
+def _require_ratios(
+    benchmark: Benchmark, outcome: Outcome, others: Sequence[str], check: stored.Ratios, report: Report
+) -> None:
+    """What is stored and was not measured has not passed."""
+    ratios = {figure.name: figure for figure in outcome.figures}
+    lost = [
+        f"{name} to {system}"
+        for name, system in stored.compared([benchmark], others, check)
+        if name not in ratios or ratios[name].ratio(system) is None
+    ]
+    if lost:
+        report.broken.setdefault(benchmark.name, f"a ratio is stored, and none was found: {', '.join(lost)}")
 
 
 def _one(

@@ -6,10 +6,11 @@ A ratio, not a rate: both sides ran on the same machine in the same minutes, so 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from p2pcpn.bench.figures import Figure
 from p2pcpn.bench.systems import OURS
@@ -19,6 +20,13 @@ from p2pcpn.errors import UsageError
 STORED: Final = ("delivery", "done", "map", "roundtrip", "echo", "burn-10ms")
 # A third worse: below two thirds of what it was, or above one and a half of it.
 WORSE_MAX: Final = 2 / 3
+
+
+class Named(Protocol):
+    """A benchmark. Its figures bear its name, or begin with it and a dash."""
+
+    @property
+    def name(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +60,21 @@ def load(path: Path) -> Ratios:
     try:
         found = json.loads(path.read_text("utf-8"))
         return {
-            figure: {system: float(ratio) for system, ratio in ratios.items()}
+            figure: {system: _positive(ratio) for system, ratio in ratios.items()}
             for figure, ratios in found["ratios"].items()
         }
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} holds no stored ratios: p2pcpn bench --store writes them") from error
+
+
+def _positive(ratio: float) -> float:
+    """A ratio that something can be worse than. Raises ``ValueError``."""
+    found = float(ratio)
+    if not 0.0 < found < math.inf:
+        raise ValueError("nothing is worse than that")
+    return found
 
 
 def ratios_of(figures: Iterable[Figure]) -> Ratios:
@@ -84,6 +100,18 @@ def store(path: Path, figures: Iterable[Figure], machine: dict[str, Any]) -> Rat
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from error
     return ratios
+
+
+def compared(benchmarks: Iterable[Named], systems: Collection[str], stored: Ratios) -> list[tuple[str, str]]:
+    """Figures and systems whose ratios are stored and which these benchmarks measure."""
+    names = [benchmark.name for benchmark in benchmarks]
+    return [
+        (figure, system)
+        for figure, ratios in stored.items()
+        if any(figure == name or figure.startswith(f"{name}-") for name in names)
+        for system in ratios
+        if system in systems
+    ]
 
 
 def drops(figures: Iterable[Figure], stored: Ratios) -> list[Drop]:

@@ -14,6 +14,7 @@ import click
 from p2pcpn.cli.failures import DONE, FAILED, Ended, say
 from p2pcpn.cli.options import json_option
 from p2pcpn.cli.printing import duration, print_json, print_table
+from p2pcpn.errors import UsageError
 
 if TYPE_CHECKING:
     from p2pcpn.bench.figures import Figure, Outcome
@@ -55,11 +56,18 @@ def bench(
         return
     chosen = catalogue.chosen(names, short=short)
     others = run.systems_of(against, short=short)
+    if against not in (None, "all", "none"):
+        run.require(others)
     ratios = stored.load(check) if check is not None else None
+    if ratios is not None and not stored.compared(chosen, others, ratios):
+        raise UsageError(f"nothing of what is to be measured is stored in {check}, so the check could not fail")
+    if store is not None and _within_a_folder(store).exists():
+        stored.load(store)
     if plot is not None:
         from p2pcpn.bench.plot import draw, require
 
         require()
+        _within_a_folder(plot)
     with _ended_by_sigterm():
         report = run.run(
             chosen, others, scale.SHORT if short else scale.FULL, rounds=rounds, check=ratios, say=say,
@@ -67,13 +75,20 @@ def bench(
         )  # fmt: skip
     if as_json:
         print_json(report.to_json())
-    if plot is not None:
-        for path in draw(report.outcomes, plot):
-            say(f"drawn: {path}")
     if store is not None:
         stored.store(store, report.figures, report.machine)
         say(f"ratios stored in {store}")
+    if plot is not None:
+        for path in draw(report.outcomes, plot):
+            say(f"drawn: {path}")
     _end(report, check)
+
+
+def _within_a_folder(path: Path) -> Path:
+    """``path``. Raises :class:`UsageError` where nothing can be written there: before an hour of measuring."""
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}")
+    return path
 
 
 def _list(as_json: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from p2pcpn.bench.bench import WARM_TRIES, Bench, column, fitting
+from p2pcpn.bench.bench import WARM_TRIES, Bench, column, figure_text, fitting
 from p2pcpn.bench.stage import DriverFailed
 
 if TYPE_CHECKING:
@@ -81,3 +81,12 @@ def test_a_figure_is_noted(new_bench: NewBench) -> None:
     bench = new_bench("delivery")
     bench.figure("x", "title", "ms", {"p2pcpn": [1.0]}, more=False)
     assert [(figure.name, figure.more) for figure in bench.outcome.figures] == [("x", False)]
+
+
+def test_measured_numbers_are_told_without_powers_of_ten() -> None:
+    assert [figure_text(value) for value in (98_612.4, 1000.0, 999.94, 0.12345)] == [
+        "98,612",
+        "1,000",
+        "999.9",
+        "0.1235",
+    ]

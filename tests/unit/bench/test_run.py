@@ -68,6 +68,26 @@ def test_a_ratio_that_fell_is_measured_once_more_with_more_rounds(stage: Stage) 
         assert report.to_json()["worse_than_stored"] == [str(drop) for drop in report.drops]
 
 
+def test_a_check_is_not_passed_by_what_was_not_measured(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def of_ours_alone(bench: Bench) -> None:
+        bench.figure("delivery", "", "/s", {"p2pcpn": [50.0]})
+
+    monkeypatch.setattr(run_, "absent", lambda name: "install it")
+    for benchmark in (Benchmark("delivery", "", of_ours_alone), Benchmark("delivery", "", lambda bench: None)):
+        report = run(
+            [benchmark], ["pool"], SHORT, check={"delivery": {"pool": 4.0, "ray": 9.0}, "echo": {"pool": 1.0}},
+            say=lambda text: None, found=lambda _: None, stage=lambda say: stage,
+        )  # fmt: skip
+        assert report.broken == {"delivery": "a ratio is stored, and none was found: delivery to pool"}
+
+
+def test_a_system_that_was_asked_for_by_name_has_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_, "absent", lambda name: "install it" if name == "ray" else None)
+    run_.require(["pool"])
+    with pytest.raises(UsageError, match="ray cannot be measured: install it"):
+        run_.require(["pool", "ray"])
+
+
 def test_a_failure_of_ours_breaks_a_benchmark_and_not_the_run(stage: Stage) -> None:
     def fail(bench: Bench) -> None:
         raise DriverFailed("it hangs")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from p2pcpn.bench import stored
+from p2pcpn.bench.catalogue import BENCHMARKS
 from p2pcpn.bench.figures import Figure
 from p2pcpn.errors import UsageError
 
@@ -40,12 +41,23 @@ def test_a_drop_says_which_and_by_how_much() -> None:
     assert str(drop) == "roundtrip: 4 x pool, above the stored 2: 50% worse"
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"ratios": 3}', '{"ratios": {"a": {"b": "c"}}}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"ratios": 3}']
+    + [f'{{"ratios": {{"a": {{"b": {r}}}}}}}' for r in ('"c"', 0, -1, "NaN", "1e999")],
+)
 def test_a_file_that_holds_no_ratios_is_usage(tmp_path: Path, text: str) -> None:
     path = tmp_path / "stored.json"
     path.write_text(text)
     with pytest.raises(UsageError, match="--store writes them"):
         stored.load(path)
+
+
+def test_what_is_compared_is_what_is_stored_and_measured() -> None:
+    kept = {"delivery": {"pool": 3.0, "ray": 9.0}, "burn-10ms": {"pool": 1.0}, "burning": {"pool": 1.0}}
+    chosen = [benchmark for benchmark in BENCHMARKS if benchmark.name in ("delivery", "burn", "echo")]
+    assert stored.compared(chosen, ["pool", "dask"], kept) == [("delivery", "pool"), ("burn-10ms", "pool")]
+    assert not stored.compared(chosen, [], kept) and not stored.compared([], ["pool"], kept)
 
 
 def test_a_file_that_is_not_there_is_usage(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_short_look_is_what_ci_takes(p2pcpn: Command, ran: dict[str, Any], tmp
 
 def test_a_drop_fails_and_says_how_to_store(p2pcpn: Command, ran: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "stored.json"
-    path.write_text('{"ratios": {}}')
+    path.write_text('{"ratios": {"delivery": {"pool": 8.0}}}')
     ran["report"].drops.append(Drop("delivery", "pool", 8.0, 4.0, True))
     ended = p2pcpn("bench", "--short", "--check", str(path))
     assert ended.code == 1
@@ -111,6 +111,27 @@ def test_what_is_not_there_is_usage(p2pcpn: Command, ran: dict[str, Any]) -> Non
     for words in (("speed",), ("--against", "spark"), ("--check", "none.json"), ("--rounds", "0")):
         ended = p2pcpn("bench", *words)
         assert (ended.code, ended.out) == (2, "") and ended.err.count("\n") == 1
+    assert "names" not in ran
+
+
+def test_what_would_fail_after_an_hour_fails_before(
+    p2pcpn: Command, ran: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plot, "is_installed", lambda package: True)
+    monkeypatch.setattr(run, "absent", lambda name: "install it" if name == "ray" else None)
+    kept, none, garbage = tmp_path / "stored.json", tmp_path / "none" / "x.png", tmp_path / "garbage"
+    kept.write_text('{"ratios": {"delivery": {"pool": 4.0}}}')
+    garbage.write_text("no ratios")
+    for words, why in (
+        (("--plot", str(none)), "there is no folder"),
+        (("--store", str(none)), "there is no folder"),
+        (("--store", str(garbage)), "holds no stored ratios"),
+        (("--against", "pool,ray"), "ray cannot be measured: install it"),
+        (("--against", "none", "--check", str(kept)), "the check could not fail"),
+        (("echo", "--check", str(kept)), "the check could not fail"),
+    ):
+        ended = p2pcpn("bench", *words)
+        assert (ended.code, ended.out) == (2, "") and why in ended.err
     assert "names" not in ran
 
 
