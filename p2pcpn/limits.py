@@ -438,6 +438,9 @@ GROUP_PEERS_IN_LOOKUP_MAX: Final = GROUP_PEERS_IN_BUCKET_MAX
 RTO_STRANGER_S_MAX: Final = 1.0
 # A peer that computes may be deaf for half a second; what is held against it for half a minute takes twice that.
 VERDICT_S_MIN: Final = 1.0
+# So many of the nearest to a record's key have to answer where one of them gave it. Any 6 of the 8 nearest share most of
+# the holders with any other; that all of them lie where a fifth of a swarm does is one chance in 15,000.
+READ_PEERS: Final = 6
 
 # --- What is left of a damaged disk -----------------------------------------------------------------------------------
 # Rows that are set aside for their owner to look at, and bytes of each column: 64 MiB at worst.

@@ -37,6 +37,8 @@ from p2pcpn.wire.statements import Record, Signed, read
 
 Question = Find | Get | d.GetProviders | d.GetContent | Put | d.PutProviders | d.PutContent
 DhtMessage = Question | Nodes | Value | d.Providers | d.Content | Stored
+# How many of its neighbours a peer that joins greets at once; they name it to the others, who greet it.
+NEIGHBOURS = 14
 BOOTSTRAP_S = 2.0
 BOOTSTRAP_S_MAX = 60.0
 # Of what others, nearer to its key, hold as well, we speak more rarely.
@@ -121,7 +123,7 @@ class Dht:
         if silent is not None:
             effects += self._ask_aside(silent, lambda nonce: Find(nonce, self.own), _VERIFY)
         if not self._joined and self._joining is None and len(self.table):
-            self._joining = Finding(self.own)
+            self._joining = Finding(self.own, k=NEIGHBOURS)
             effects += self._begin(self._joining)
         return effects
 
@@ -534,7 +536,7 @@ class Dht:
             self._joining, self._joined = None, True
             effects: list[Effect] = [Notify(Joined(len(self.table)))]
             # Whoever joins later greets us as we greet others: a few in each bucket are a beginning.
-            for target in self.table.refresh(self._now, thinner_than=limits.RECORD_COPIES):
+            for target in self.table.refresh(self._now, thinner_than=limits.LOOKUP_PATHS + 1):
                 effects += self._begin(Finding(target, k=limits.LOOKUP_PATHS, paths=1))
             return effects
         if operation.ticket is None:

@@ -227,7 +227,7 @@ class Lookup:
 
     @property
     def _places(self) -> int:
-        return min(self._k, limits.RECORD_COPIES) if self.impatient else self._k
+        return min(self._k, limits.READ_PEERS) if self.impatient else self._k
 
     @property
     def _share(self) -> int:
@@ -291,7 +291,7 @@ class Lookup:
 
     def _at_a_time(self, path: _Path) -> int:
         # All holders of a known value have to answer: one timeout for all of them, not one after the other.
-        return limits.RECORD_COPIES if self.impatient else path.at_a_time
+        return limits.READ_PEERS if self.impatient else path.at_a_time
 
     def _may_relax(self) -> bool:
         if self._doubted and not self._answers:

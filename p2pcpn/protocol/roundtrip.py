@@ -6,8 +6,8 @@ until the next clean sample (RFC 6298, 5.5 to 5.7), also for a peer never measur
 first guess would never give a sample at all, because Karn's rule takes none from a repeated request.
 
 A peer that was never measured is expected to be like the others: it is given twice as long as three in four of the
-latest first exchanges took, handshakes included. A fixed guess is wrong everywhere: where round trips take a
-millisecond, each silent stranger would cost 300.
+latest first exchanges took, handshakes included, or as three round trips to those known longer would take, whichever
+is less. A fixed guess is wrong everywhere: where round trips take a millisecond, each silent stranger would cost 300.
 """
 
 from __future__ import annotations
@@ -19,9 +19,13 @@ from p2pcpn import limits
 
 # A first exchange: hello and cookie, signed hello and welcome, then the request and its answer.
 FIRST_EXCHANGE_TRIPS = 3
-# So few of them say nothing of the others, and so many of the latest are looked at.
-FIRST_EXCHANGES_MIN = 8
-FIRST_EXCHANGES = 64
+# So few samples say nothing of the others, and so many of the latest are looked at, now and then.
+SAMPLES_MIN = 8
+SAMPLES = 64
+LOOK_EACH = 8
+# So few samples of one peer were taken when it was met, perhaps when all were: a swarm that starts is slow. Whoever is
+# slow on the long run has soon given more.
+FEW = 2
 
 
 @dataclass(slots=True)
@@ -38,7 +42,9 @@ class RoundTrips:
     def __init__(self, peers_max: int = limits.ROUNDTRIPS_MAX) -> None:
         self._peers_max = peers_max
         self._estimates: OrderedDict[bytes, _Estimate] = OrderedDict()
-        self._first_s: deque[float] = deque(maxlen=FIRST_EXCHANGES)
+        self._first_s: deque[float] = deque(maxlen=SAMPLES)
+        self._later_s: deque[float] = deque(maxlen=SAMPLES)
+        self._observed = 0
         self._stranger_s = limits.RTO_INITIAL_S
 
     def __len__(self) -> int:
@@ -53,10 +59,13 @@ class RoundTrips:
         else:
             estimate.rttvar_s += (abs(estimate.srtt_s - rtt_s) - estimate.rttvar_s) / 4
             estimate.srtt_s += (rtt_s - estimate.srtt_s) / 8
-        if not estimate.samples:
+        if estimate.samples:
+            self._later_s.append(estimate.srtt_s)
+        else:
             self._first_s.append(rtt_s)
-            if len(self._first_s) >= FIRST_EXCHANGES_MIN:
-                self._stranger_s = self._like_others_s()
+        self._observed += 1
+        if self._observed % LOOK_EACH == 0:
+            self._stranger_s = self._like_others_s()
         estimate.samples += 1
         estimate.backoff = 0
 
@@ -78,12 +87,19 @@ class RoundTrips:
         rto_s = self._stranger_s
         if estimate.samples:
             rto_s = max(limits.RTO_FLOOR_S, estimate.srtt_s + 4 * estimate.rttvar_s)
+        if 0 < estimate.samples <= FEW and self._observed >= SAMPLES_MIN:
+            rto_s = min(rto_s, max(self._stranger_s, limits.RTO_INITIAL_S / 2))
         return min(limits.RTO_CEILING_S, rto_s * 2.0**estimate.backoff)
 
     def _like_others_s(self) -> float:
         """Slow or hostile ones among the slowest quarter change nothing."""
-        usual_s = sorted(self._first_s)[len(self._first_s) * 3 // 4]
-        return min(limits.RTO_STRANGER_S_MAX, max(FIRST_EXCHANGE_TRIPS * limits.RTO_FLOOR_S, 2 * usual_s))
+        usual_s = [limits.RTO_STRANGER_S_MAX / 2]
+        for trips, samples_s in ((1, self._first_s), (FIRST_EXCHANGE_TRIPS, self._later_s)):
+            if len(samples_s) >= SAMPLES_MIN:
+                usual_s.append(trips * sorted(samples_s)[len(samples_s) * 3 // 4])
+        if len(usual_s) == 1:
+            return limits.RTO_INITIAL_S
+        return max(FIRST_EXCHANGE_TRIPS * limits.RTO_FLOOR_S, 2 * min(usual_s))
 
     def median_s(self) -> float | None:
         """The median of all smoothed round trips, or ``None`` when nothing is measured."""

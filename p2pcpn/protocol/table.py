@@ -146,8 +146,8 @@ class RoutingTable:
         aim = int.from_bytes(target, "big")
         found: list[Contact] = []
         for bucket in sorted(self._buckets, key=lambda bucket: self._least_distance(bucket, aim)):
-            nodes = sorted(bucket.nodes.values(), key=lambda node: int(node.long_id ^ aim))
-            found += [self._entries[node.id].contact for node in nodes if node.id not in exclude]
+            near = sorted([(node.long_id ^ aim, node.id) for node in bucket.nodes.values()])  # no two are equally far
+            found += [self._entries[node].contact for _, node in near if node not in exclude]
             if len(found) >= count:
                 break
         return found[:count]

@@ -19,7 +19,7 @@ from functools import partial
 from p2pcpn import limits
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol.operations import GetDone, LookupDone, PutDone
-from p2pcpn.protocol.records import record_key
+from p2pcpn.protocol.items import record_key
 from p2pcpn.protocol.table import distance
 from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.gang import Gang, turn_hostile

@@ -130,13 +130,13 @@ def test_all_holders_of_a_known_value_are_asked_at_once_and_the_late_are_made_up
     lookup = Lookup(OWN, TARGET, peers(*range(30)), paths=1)
     assert lookup.queries() == peers(0, 1)
     lookup.impatient = True
-    assert lookup.queries() == peers(*range(2, limits.RECORD_COPIES))
-    for number in range(1, limits.RECORD_COPIES):
+    assert lookup.queries() == peers(*range(2, limits.READ_PEERS))
+    for number in range(1, limits.READ_PEERS):
         lookup.answered(peer(number), [])
     lookup.late(peer(0))
-    assert not lookup.done, "eight have to answer, for the nearest could be one that is named to hide the others"
-    assert lookup.queries() == peers(limits.RECORD_COPIES, limits.RECORD_COPIES + 1), "in its place, and one more"
-    lookup.answered(peer(limits.RECORD_COPIES), [])
+    assert not lookup.done, "six have to answer, for the nearest could be one that is named to hide the others"
+    assert lookup.queries() == peers(limits.READ_PEERS, limits.READ_PEERS + 1), "in its place, and one more"
+    lookup.answered(peer(limits.READ_PEERS), [])
     assert lookup.done
 
 
