@@ -451,10 +451,6 @@ DAMAGED_BYTES_MAX: Final = 32 << 10
 # The dead of a day, 150 bytes each: both halves of a swarm that was cut in two remember enough of the other.
 LOST_PEERS_MAX: Final = 256
 
-# --- Whom a peer looks for ---------------------------------------------------------------------------------------------
-# The dead of a day, 150 bytes each: both halves of a swarm that was cut in two remember enough of the other.
-LOST_PEERS_MAX: Final = 256
-
 # --- Repair of what holders of the DHT hold ---------------------------------------------------------------------------
 # Who died or joined counts where it is among so many nearest to us: those who hold a key with us are among some 16, and
 # where three of four peers do not store, among 64.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import click
 
@@ -78,7 +78,9 @@ def node(
         elif not quiet:
             _greet(hosted.config, words, hosted)
 
-    code = hosting.host(hosted, report, os.environ, status=None if quiet or as_json else Status())
+    code = hosting.host(
+        hosted, report, os.environ, status=None if quiet or as_json else Status(hosted.config.bootstrap)
+    )
     if not quiet and not as_json and not failed:
         click.echo(("\n" if sys.stdout.isatty() else "") + "left")
     for text in failed:
@@ -104,14 +106,30 @@ def _greet(config: Config, words: Mapping[str, Any], hosted: Any) -> None:
     sys.stdout.flush()
 
 
-class Status:
-    """One line that says how the peer is: kept up to date on a terminal, elsewhere a new line for each change."""
+# A hello is given up after 3.75 s.
+SILENCE_S: Final = 5.0
 
-    def __init__(self) -> None:
+
+class Status:
+    """One line that says how the peer is: kept up to date on a terminal, elsewhere a new line for each change.
+
+    And one, once, where none of the ``bootstrap`` addresses has answered for some seconds.
+    """
+
+    def __init__(self, bootstrap: Sequence[str] = ()) -> None:
         self._shown = ""
+        self._unanswered = ", ".join(bootstrap)
         self._live = sys.stdout.isatty()
 
     def __call__(self, words: Mapping[str, Any]) -> None:
+        if words["known_peers"]:
+            self._unanswered = ""
+        elif self._unanswered and words.get("uptime_s", 0.0) >= SILENCE_S:
+            say(
+                f"no peer answers at {self._unanswered}: it is asked again and again, at least each two minutes; check "
+                "the address and the swarm key"
+            )
+            self._unanswered = ""
         line = f"{number_of(words['known_peers'], 'peer')} known, {number_of(words['jobs'], 'job')}"
         if self._live:
             line += f", {words['running']} of {words['slots']} slots busy, {words['queued']} tasks queued"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 import threading
 import weakref
@@ -158,7 +159,10 @@ class Swarm:
                 for wave in (numbers[:1], numbers[1:]) if not known else (numbers,):
                     for n in wave:
                         spawned.append(n)
-                        self._fleet.spawn(n, self._order(n, known[-BOOTSTRAP_MAX:]), self._directory(n) / LOG_NAME)
+                        where = self._free_place() if not known else ""
+                        self._fleet.spawn(
+                            n, self._order(n, known[-BOOTSTRAP_MAX:], where), self._directory(n) / LOG_NAME
+                        )
                     prefetch()
                     for member in self._fleet.wait(wave, START_S):
                         assert member.pid is not None, "wait() returns peers that listen"
@@ -177,11 +181,26 @@ class Swarm:
     def _directory(self, n: int) -> Path:
         return self._data / f"peer-{n}"
 
-    def _order(self, n: int, bootstrap: list[str]) -> dict[str, Any]:
+    def _free_place(self) -> str:
+        """Where a peer listened that died, if the port is free still: all are dead, and programs that were connected go
+        on asking there."""
+        for peer in self._peers:
+            host, _, port = peer.address.rpartition(":")
+            try:
+                with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+                    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    tcp.bind((host, int(port)))
+                    udp.bind((host, int(port)))
+            except OSError:
+                continue
+            return peer.address
+        return ""
+
+    def _order(self, n: int, bootstrap: list[str], listen: str = "") -> dict[str, Any]:
         cpus = self._cpus[n] if n < len(self._cpus) else self._cpus[-1]
         seed = None if self._seed is None else self._seed + n
         config = Config(
-            bootstrap=bootstrap, data_dir=self._directory(n), cpus=cpus, seed=seed, **self._settings,
+            listen=listen, bootstrap=bootstrap, data_dir=self._directory(n), cpus=cpus, seed=seed, **self._settings,
         )  # fmt: skip
         return order(config, work=self._temporary, datagram_loss=self._loss)
 

@@ -20,6 +20,9 @@ RESTORED_CONTACTS_MAX = 64
 SAVED_CONTACTS_MAX = 256
 # Of the addresses that a name resolves to.
 ADDRESSES_PER_NAME_MAX = 2
+# A peer that was started a moment ago by the same script is up by then.
+REFUSED_S = 2.0
+REFUSED_LOOK_S = 0.25
 
 
 async def named_contacts(addresses: Sequence[str]) -> list[Contact]:
@@ -59,12 +62,52 @@ def save_contacts(database: Database, contacts: Sequence[Contact]) -> None:
 
 
 async def known_within(known: asyncio.Event, addresses: Sequence[str], wait_s: float) -> None:
-    """Wait until some peer is known. Raises :class:`Unreachable` naming the addresses tried."""
+    """Wait until some peer is known. Raises :class:`Unreachable` naming the addresses tried.
+
+    Where each of them says that nobody listens there, and goes on saying so for ``REFUSED_S`` (it may just be
+    starting), there is nothing to wait for.
+    """
+    waiting = asyncio.ensure_future(known.wait())
+    refusing = asyncio.ensure_future(_all_refuse(addresses))
     try:
-        async with asyncio.timeout(wait_s):
-            await known.wait()
-    except TimeoutError:
+        await asyncio.wait((waiting, refusing), timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+        if known.is_set():
+            return
         tried = ", ".join(addresses) or "no address"
-        raise Unreachable(
-            f"no peer answered at {tried} within {wait_s:g} s; check the address and the swarm key"
-        ) from None
+        if refusing.done():
+            raise Unreachable(f"nobody listens at {tried}; is a peer running there, and is the address right?")
+        raise Unreachable(f"no peer answered at {tried} within {wait_s:g} s; check the address and the swarm key")
+    finally:
+        waiting.cancel()
+        refusing.cancel()
+
+
+async def _all_refuse(addresses: Sequence[str]) -> None:
+    """Return once every address has refused connections for ``REFUSED_S``; never where one does not, or there is none.
+
+    A peer listens for sessions at the very port that it takes datagrams at, and silence about a datagram says nothing.
+    """
+    loop = asyncio.get_running_loop()
+    since: float | None = None
+    while addresses:
+        now = loop.time()
+        if not all(await asyncio.gather(*map(_refuses, addresses))):
+            break
+        since = now if since is None else since
+        if loop.time() - since >= REFUSED_S:
+            return
+        await asyncio.sleep(REFUSED_LOOK_S)
+    await loop.create_future()
+
+
+async def _refuses(address: str) -> bool:
+    host, port = parse_address(address)
+    try:
+        async with asyncio.timeout(REFUSED_S):
+            _, writer = await asyncio.open_connection(host, port)
+    except (ConnectionRefusedError, socket.gaierror):
+        return True
+    except (OSError, TimeoutError):
+        return False  # a filter, or somebody slow: it may answer datagrams
+    writer.close()
+    return False

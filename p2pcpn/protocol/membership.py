@@ -159,6 +159,7 @@ class Membership:
         self._refuted_s = -math.inf
         self._health = 0  # Lifeguard's local health: 0 is well
         self._slept_s = 0.0
+        self._watching = False  # there was somebody to probe when we looked last
 
     def statistics(self) -> dict[str, int]:
         """Counts of probes and suspicions under way, the dead remembered, and our own health (0 is well)."""
@@ -237,8 +238,9 @@ class Membership:
     def expire(self, now: float) -> list[Effect]:
         """Repeat pings, judge probes whose time is over, begin the next."""
         due_s = self.deadline()
-        if due_s is not None and now - due_s > LATE_S:
-            self._sleep(now - due_s)
+        if due_s is not None and now - due_s > LATE_S and self._watching:
+            self._sleep(now - due_s, now)
+        self._watching = len(self._neighbourhood) > 0
         effects = self._settle(self._requests.expire(now), now)
         for probe in [probe for probe in self._probes.values() if probe.due_s <= now]:
             effects += self._unanswered(probe, now)
@@ -249,11 +251,11 @@ class Membership:
                 effects += self._probe(peer, now)
         return effects
 
-    def _sleep(self, late_s: float) -> None:
+    def _sleep(self, late_s: float, now: float) -> None:
         """We did not run for ``late_s``: nothing that we waited for had that time."""
         self._slept_s += late_s
         self._health = min(HEALTH_MAX, self._health + 1)
-        self._heard_s += late_s
+        self._heard_s = min(now, self._heard_s + late_s)
         for probe in self._probes.values():
             probe.since_s += late_s
             probe.due_s += late_s

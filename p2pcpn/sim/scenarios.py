@@ -15,7 +15,7 @@ from functools import partial
 
 from p2pcpn import limits
 from p2pcpn.errors import UsageError
-from p2pcpn.sim import lengths
+from p2pcpn.sim import lengths, parting, turnover
 from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.convergence import Search, copies_wrong, job_wrong, keys_of, neighbours_wrong
 from p2pcpn.sim.faults import KINDS, Faults, plant_canary
@@ -185,13 +185,18 @@ SCENARIOS: dict[str, Plan] = {
 }
 
 
-# A scenario of its own: jobs of all lengths of tasks, without faults.
-LENGTHS = "lengths"
+# Scenarios with a play of their own: jobs of all lengths of tasks, without faults; a swarm in parts; half of it replaced.
+LENGTHS, PARTING, DURABLE = "lengths", "parting", "durable"
+_OTHERS: dict[str, Callable[[int, int], lengths.Play | parting.Play | turnover.Play]] = {
+    LENGTHS: lambda peers, seed: lengths.Play(peers, seed),
+    PARTING: lambda peers, seed: parting.Play(peers, seed),
+    DURABLE: lambda peers, seed: turnover.Play(peers, seed),
+}
 
 
 def names() -> list[str]:
     """The scenarios there are."""
-    return sorted([*SCENARIOS, LENGTHS])
+    return sorted([*SCENARIOS, *_OTHERS])
 
 
 def run(
@@ -211,7 +216,7 @@ def run(
         raise UsageError(f"there is no scenario {name!r}; there are {', '.join(names())}")
     if not PEERS_MIN <= peers <= PEERS_MAX:
         raise UsageError(f"a scenario has {PEERS_MIN} to {PEERS_MAX} peers, not {peers}")
-    play = lengths.Play(peers, seed) if name == LENGTHS else Play(SCENARIOS[name], peers, seed, canary)
+    play = _OTHERS[name](peers, seed) if name in _OTHERS else Play(SCENARIOS[name], peers, seed, canary)
     play.world.clock.watch = watch
     # A world makes objects that stay, and hardly a cycle: *measured*, looking for some takes 7 % of a run.
     collecting = gc.isenabled()

@@ -170,3 +170,19 @@ def test_a_terminal_has_one_line_that_is_kept_up_to_date(
         status(words)
     line = "\r\x1b[2K1 peer known, 1 job, {} of 2 slots busy, 3 tasks queued"
     assert capsys.readouterr().out == line.format(0) + line.format(2)
+
+
+def test_a_bootstrap_that_does_not_answer_is_said_once_and_forgotten_when_one_does(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = {"known_peers": 0, "jobs": 0, "running": 0, "slots": 1, "queued": 0}
+    status = Status(["192.0.2.7:1", "192.0.2.8:2"])
+    for uptime_s in (1.0, 4.0, 6.0, 60.0):
+        status(words | {"uptime_s": uptime_s})
+    heard = capsys.readouterr().err
+    assert heard.count("no peer answers at 192.0.2.7:1, 192.0.2.8:2") == 1 and "swarm key" in heard
+    for quiet in (Status(["192.0.2.7:1"]), Status()):
+        quiet(words | {"known_peers": 1, "uptime_s": 1.0})
+        quiet(words | {"uptime_s": 60.0})  # it was known: that it is gone now is another matter
+    Status()(words | {"uptime_s": 60.0})  # nobody was named
+    assert capsys.readouterr().err == ""

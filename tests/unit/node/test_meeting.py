@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -108,3 +109,40 @@ async def test_waiting_in_vain_names_the_addresses_that_were_tried() -> None:
         await known_within(asyncio.Event(), ["192.0.2.7:4000", "name:1"], 0.0)
     with pytest.raises(Unreachable, match="at no address within"):
         await known_within(asyncio.Event(), [], 0.0)
+
+
+@pytest.mark.asyncio
+async def test_where_nobody_listens_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("p2pcpn.node.meeting.REFUSED_S", 0.1)
+    monkeypatch.setattr("p2pcpn.node.meeting.REFUSED_LOOK_S", 0.01)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{closed.getsockname()[1]}"  # bound, and nobody listens
+        with pytest.raises(Unreachable, match=f"nobody listens at {address}"):
+            await asyncio.wait_for(known_within(asyncio.Event(), [address], 60.0), 10)
+        closed.listen()
+        with pytest.raises(Unreachable, match=r"within 0\.3 s"):  # somebody does, and says nothing
+            await known_within(asyncio.Event(), [address], 0.3)
+
+
+@pytest.mark.asyncio
+async def test_a_peer_that_starts_meanwhile_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("p2pcpn.node.meeting.REFUSED_S", 5.0)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        event = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.1, event.set)
+        await asyncio.wait_for(known_within(event, [f"127.0.0.1:{closed.getsockname()[1]}"], 60.0), 10)
+
+
+def test_a_row_that_is_damaged_is_left_out(database: Database) -> None:
+    rows = [
+        (b"\1" * 4, 4000, 1.0),
+        (b"\1" * 3, 4000, 1.0),
+        ("text", 1, 1.0),
+        (b"\1" * 4, None, 1.0),
+        (b"\1" * 4, 7, "x"),
+    ]
+    database.commit([Write("peers", (bytes([n]),), row) for n, row in enumerate(rows)])  # type: ignore[arg-type]
+    database.drop_expired(0.0)  # waits for what was queued before
+    assert [each.port for each in saved_contacts(database)] == [4000]

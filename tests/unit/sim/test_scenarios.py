@@ -41,8 +41,8 @@ def test_lengths_are_a_scenario_of_their_own(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_what_cannot_be_played_is_refused() -> None:
-    assert names() == ["churn", "lengths", "loss", "partition", "quiet"]
-    with pytest.raises(UsageError, match="churn, lengths, loss, partition, quiet"):
+    assert names() == ["churn", "durable", "lengths", "loss", "parting", "partition", "quiet"]
+    with pytest.raises(UsageError, match="churn, durable, lengths, loss, parting, partition, quiet"):
         run("calm")
     with pytest.raises(UsageError, match="2 to 100000 peers"):
         run("quiet", peers=1)

@@ -1,0 +1,36 @@
+"""Turnover: records outlive the peers that held them, and one that does not is found to be lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from p2pcpn import limits
+from p2pcpn.sim.checker import Violation
+from p2pcpn.sim.turnover import Play
+
+
+def test_records_outlive_half_of_the_peers_and_the_bounds_are_real_ones_again() -> None:
+    before = (limits.PROBE_IDLE_S, limits.RECORD_COPIES)
+    play = Play(12, 1, hours=0.1, records_per_peer=2)
+    play.run()
+    report = play.report("durable", 1, "ok")
+    assert report.figures["records"] == 24 and report.figures["records lost"] == 0
+    assert report.figures["peers replaced"] == 6 and report.figures["datagrams a peer and second"] > 0
+    assert report.figures["copies of a record, least"] >= 1
+    assert before == (limits.PROBE_IDLE_S, limits.RECORD_COPIES)
+
+
+def test_a_record_that_no_peer_holds_any_more_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    play = Play(6, 1, hours=0.01, records_per_peer=1)
+
+    def forget(first: object) -> None:
+        for host in play.world.hosts:
+            host.crash(power=True)
+        for number in range(3):
+            play._start(play.world.host(f"fresh-{number}", slots=1))
+        play.world.seeds = [play.world.hosts[-1].address]
+        play.world.run(play.world.clock.now + 20.0)
+
+    monkeypatch.setattr(play, "_replace", forget)
+    with pytest.raises(Violation, match="6 of 6 records are lost"):
+        play.run()
