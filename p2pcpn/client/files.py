@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -18,45 +19,53 @@ READ_BYTES: Final = 1 << 20
 
 @contextmanager
 def readable(source: str | os.PathLike[str] | Buffer | IO[bytes]) -> Iterator[int]:
-    """A descriptor that can be read at any place. What cannot is spooled to a temporary file first."""
+    """A descriptor that can be read at any place. What cannot is spooled to a temporary file first.
+
+    Raises :class:`UsageError` where there is nothing to be read.
+    """
     try:
-        if isinstance(source, (str, os.PathLike)):
-            with open(source, "rb", buffering=0) as file:
-                if not _seekable(file.fileno()):
-                    with _spooled(file) as spool:
-                        yield spool.fileno()
-                    return
-                yield file.fileno()
-            return
-        with tempfile.TemporaryFile("w+b", buffering=0) as spool:
-            if isinstance(source, (bytes, bytearray, memoryview)):
-                write_at(spool.fileno(), memoryview(source), 0)
-            else:
-                _spool(source, spool)
-            yield spool.fileno()
+        file = _opened(source)
     except OSError as error:
-        raise UsageError(f"{error.filename or source!r}: {error.strerror or error}") from error
+        named = error.filename or (source if isinstance(source, (str, os.PathLike)) else "what was to be read")
+        raise UsageError(f"{named}: {error.strerror or error}") from error
+    with file:
+        yield file.fileno()
+
+
+def _opened(source: str | os.PathLike[str] | Buffer | IO[bytes]) -> IO[bytes]:
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        spool = _spool()
+        write_at(spool.fileno(), memoryview(source), 0)
+        return spool
+    if not isinstance(source, (str, os.PathLike)):
+        return _spooled(source)
+    file = open(source, "rb", buffering=0)  # noqa: SIM115 (who asked closes it)
+    if _seekable(file.fileno()):
+        return file
+    with file:
+        return _spooled(file)
 
 
 def _seekable(file: int) -> bool:
     try:
         os.pread(file, 1, 0)
-    except OSError:
+    except OSError as error:
+        if error.errno != errno.ESPIPE:
+            raise
         return False
     return True
 
 
-@contextmanager
-def _spooled(file: Any) -> Iterator[Any]:
-    with tempfile.TemporaryFile("w+b", buffering=0) as spool:
-        _spool(file, spool)
-        yield spool
+def _spool() -> IO[bytes]:
+    return tempfile.TemporaryFile("w+b", buffering=0)
 
 
-def _spool(file: Any, spool: Any) -> None:
+def _spooled(file: Any) -> IO[bytes]:
+    spool, at = _spool(), 0
     while data := file.read(READ_BYTES):
-        write_at(spool.fileno(), memoryview(data), spool.tell())
-        spool.seek(0, os.SEEK_END)
+        write_at(spool.fileno(), memoryview(data), at)
+        at += len(data)
+    return spool
 
 
 def measured(file: int) -> tuple[int, bytes]:

@@ -406,6 +406,7 @@ class _Bringing:
                 raise self._error
             now = loop.time()
             fetching.expire(now)
+            self.ask()
             if fetching.stuck and not self._writing:
                 missing_since = missing_since or now
                 if now - missing_since >= MISSING_S:

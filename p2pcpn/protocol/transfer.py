@@ -131,6 +131,9 @@ class Fetching:
         holder = self._holders.get(node)
         if holder is not None:
             holder.came(index, now)
+        askers = self._askers.get(index, [])
+        if node in askers:
+            askers.remove(node)  # whoever else owes it may have been answered for while this one was verified
         return index in self._wanted
 
     def kept(self, index: int) -> None:

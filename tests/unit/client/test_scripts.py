@@ -61,7 +61,7 @@ def test_a_function_finds_the_input_files_where_it_runs() -> None:
         return sorted(os.listdir(".")), words
 
     assert with_inputs({"b": b"2", "a": b"1"}, look, "w") == (["a", "b", "out"], ("w",))
-    assert with_input(look, "a", b"1", "w") == (["a"], ("a", "w"))
+    assert with_input(look, "a", b"1", "w") == (["a", "out"], ("a", "w"))
 
 
 def test_the_bytes_of_an_input_file_are_as_they_were() -> None:

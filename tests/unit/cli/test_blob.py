@@ -1,0 +1,57 @@
+"""``p2pcpn blob``: put prints a name, get brings it back, ls says what is alive of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from p2pcpn.client.swarm import Swarm
+
+Command = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def swarm() -> Iterator[Swarm]:
+    with Swarm(peers=2) as swarm:
+        yield swarm
+
+
+@pytest.fixture
+def named(swarm: Swarm) -> list[str]:
+    """The options that name the swarm."""
+    return ["--bootstrap", swarm.bootstrap[0], "--swarm-key", swarm.key]
+
+
+def test_a_file_is_put_listed_and_brought_back(p2pcpn: Command, named: list[str], tmp_path: Path) -> None:
+    data = bytes(range(256)) * 3000
+    (tmp_path / "in.bin").write_bytes(data)
+    put = p2pcpn("blob", "put", str(tmp_path / "in.bin"), *named)
+    assert (put.code, put.err) == (0, "") and put.out.startswith("blob")
+    name = put.out.strip()
+    got = p2pcpn("blob", "get", name, "-o", str(tmp_path / "out.bin"), *named)
+    assert (got.code, got.out) == (0, "") and (tmp_path / "out.bin").read_bytes() == data
+    listed = p2pcpn("blob", "ls", *named)
+    assert listed.code == 0 and listed.lines[0].split()[:3] == ["name", "size", "replicas"]
+    assert listed.lines[1].startswith(name) and "2/2" in listed.lines[1] and listed.lines[1].endswith("in.bin")
+    (row,) = json.loads(p2pcpn("blob", "ls", "--json", *named).out)
+    assert (row["name"], row["size_bytes"], row["replicas"], row["file"]) == (name, len(data), 2, "in.bin")
+
+
+def test_too_few_peers_are_told_on_stderr(p2pcpn: Command, named: list[str], tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(b"x")
+    put = p2pcpn("blob", "put", str(tmp_path / "in"), "--replicas", "3", "--retention", "1h", "--json", *named)
+    assert put.code == 0 and "under-replicated: 2 of 3" in put.err
+    assert json.loads(put.out)["replicas"] == 2
+
+
+def test_mistakes_are_one_line(p2pcpn: Command, named: list[str], tmp_path: Path) -> None:
+    wrong = p2pcpn("blob", "get", "nonsense", "-o", "x", *named)
+    assert wrong.code == 2 and "is no name of a blob" in wrong.err
+    absent = p2pcpn("blob", "put", "/nowhere", *named)
+    assert absent.code == 2 and "no such file" in absent.err
+    lost = p2pcpn("blob", "get", "blob" + "a" * 103, "-o", str(tmp_path / "never"), *named)
+    assert lost.code == 1 and "no peer that answers has" in lost.err

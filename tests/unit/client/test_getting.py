@@ -1,0 +1,62 @@
+"""A get brings a blob into a file, to a writer or into memory, and goes on where one was cut."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from p2pcpn import limits
+from p2pcpn.client import putting
+from p2pcpn.client.getting import get_blob, read_blob, stream_blob
+from p2pcpn.client.putting import put_blob
+from p2pcpn.errors import PeerError, StoreError, UsageError
+from p2pcpn.wire.manifests import BlobName, parse_name
+from tests.unit.client.blob_world import MB, OWNER, Start, content, world
+
+
+@pytest.mark.asyncio
+async def test_what_lies_in_the_partial_file_is_not_asked_for_again(peer: Start, tmp_path: Path) -> None:
+    _, client = await world(peer)
+    data, path, partial = content(2 * MB), tmp_path / "out", tmp_path / "out.part"
+    placed = await put_blob(client, OWNER, data)
+    partial.write_bytes(data[: 5 * limits.CHUNK_BYTES] + b"spoilt" * 100_000 + b"and longer" * MB)
+    progress: list[int] = []
+    assert await get_blob(client, placed.name, path, on_progress=lambda done, _: progress.append(done)) == len(data)
+    assert path.read_bytes() == data and not partial.exists()
+    assert client.hauler.chunks_in == 3 and progress[-1] == len(data)
+
+
+@pytest.mark.asyncio
+async def test_several_sections_come_in_order(peer: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(putting, "SECTION_CHUNKS", 1)
+    _, client = await world(peer)
+    data = content(MB + 9)
+    placed = await put_blob(client, OWNER, data)
+    pieces: list[bytes] = []
+    assert await stream_blob(client, placed.name, pieces.append) == len(data) and b"".join(pieces) == data
+    assert await get_blob(client, placed.name, tmp_path / "out") == len(data)
+    assert (tmp_path / "out").read_bytes() == data
+    with pytest.raises(PeerError, match="more than 9"):
+        await read_blob(client, placed.name, bytes_max=9)
+    monkeypatch.setattr(limits, "BLOB_SECTIONS_MAX", 2)
+    with pytest.raises(PeerError, match="too long"):
+        await read_blob(client, placed.name)
+
+
+@pytest.mark.asyncio
+async def test_names_that_lead_nowhere_are_told(peer: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("p2pcpn.node.hauling.MISSING_S", 0.2)
+    _, client = await world(peer, 1)
+    name = parse_name((await put_blob(client, OWNER, b"x", replicas=1)).name)
+    with pytest.raises(PeerError, match="no peer that answers has"):
+        await read_blob(client, BlobName(bytes(32), name.key))
+    with pytest.raises(PeerError):
+        await read_blob(client, BlobName(name.digest, bytes(32)))
+    with pytest.raises(UsageError, match="no name"):
+        await get_blob(client, "nonsense", tmp_path / "out")
+    with pytest.raises(UsageError, match=r"Not a directory|No such file"):
+        await get_blob(client, name, Path("/dev/null/out"))
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StoreError):
+        await get_blob(client, name, tmp_path / "folder")
