@@ -106,6 +106,13 @@ class Pairs:
         pair = self._pairs.get(peer)
         return pair is not None and pair.port not in (None, pair.contact.port)
 
+    def routable(self, peer: bytes) -> bool:
+        """Whether others can reach a pair and may look for something there: it has a role, and no NAT stands before it.
+
+        Who is behind one answers those it spoke to lately; to anybody else who is told of it, it is a dead end.
+        """
+        return bool(self.roles_of(peer)) and not self.translated(peer)
+
     def forget(self, peer: bytes) -> None:
         """End the pair with ``peer``: the next word to it or from it takes a greeting."""
         self._table.forget(peer)

@@ -301,7 +301,7 @@ class Peer:
 
     def _datagram(self, sender: Contact, message: d.Datagram, now: float) -> list[Effect]:
         if isinstance(message, DHT_MESSAGES):
-            effects = self.dht.receive(sender, message, now, self.wall(), routable=self._is_member(sender))
+            effects = self.dht.receive(sender, message, now, self.wall(), routable=self.pairs.routable(sender.id))
             return effects + self.reunion.receive(sender, message, now)
         if isinstance(message, SWIM_MESSAGES):
             return self.membership.receive(sender, message, now)
@@ -490,7 +490,7 @@ class Peer:
     def _back(self, peer: Contact, now: float) -> list[Effect]:
         """A peer that was held to be dead lives: what it said of itself counts again."""
         self.directory.back(self.gossip.newest_advert(self.pairs.key_of(peer.id) or b""), now)
-        return self.dht.heard(peer, now) if self._is_member(peer) else []
+        return self.dht.heard(peer, now) if self.pairs.routable(peer.id) else []
 
     def _gone(self, peer: Contact, now: float) -> list[Effect]:
         """A peer is dead or has left: nothing is planned with it any more."""
@@ -509,7 +509,7 @@ class Peer:
         effects: list[Effect] = []
         if self._is_member(peer):
             self.neighbourhood.heard(peer, now)
-            effects += self.dht.heard(peer, now)
+            effects += self.dht.heard(peer, now) if self.pairs.routable(peer.id) else []
             if peer.id not in self.neighbourhood:
                 return effects
         if self.announcement.signed is not None:
@@ -566,6 +566,7 @@ class Peer:
             listed
             for listed in self.directory.storage_near(target, now)
             if listed.advert.contact.id != self.id and (keyed or listed.signed.key in rules.trusted)
+            and not self.pairs.translated(listed.advert.contact.id)
         ]
 
     # --- time -------------------------------------------------------------------------------------------------------
