@@ -565,7 +565,8 @@ class Peer:
         return [
             listed
             for listed in self.directory.storage_near(target, now)
-            if listed.advert.contact.id != self.id and (keyed or listed.signed.key in rules.trusted)
+            if listed.advert.contact.id != self.id
+            and (keyed or listed.signed.key in rules.trusted)
             and not self.pairs.translated(listed.advert.contact.id)
         ]
 
