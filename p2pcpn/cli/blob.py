@@ -89,8 +89,8 @@ def get(name: str, output: str | None, bootstrap: tuple[str, ...], swarm_key: st
 
     What a get that was cut left in FILE.part is not asked for again.
     """
+    from p2pcpn.client.blobs import parse_name
     from p2pcpn.client.connection import run
-    from p2pcpn.wire.manifests import parse_name
 
     wanted = parse_name(name)
     if output is None and sys.stdout.isatty():

@@ -20,11 +20,14 @@ from p2pcpn.node.overlay import Overlay
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.chunks import note_key
-from p2pcpn.wire.manifests import BlobName
+from p2pcpn.wire.manifests import BlobName, parse_name
 from p2pcpn.wire.sealing import unseal
 from p2pcpn.wire.statements import Deposit, Signed, opened
 
-__all__ = ["REPLICAS", "OnProgress", "Owned", "Placed", "get_blob", "own_blobs", "put_blob", "read_blob", "stream_blob"]
+__all__ = [
+    "REPLICAS", "OnProgress", "Owned", "Placed", "get_blob", "own_blobs", "parse_name", "put_blob", "read_blob",
+    "stream_blob",
+]  # fmt: skip
 
 LIST_WAIT_S: Final = 3.0
 # Peers that are asked for what they keep of an owner.

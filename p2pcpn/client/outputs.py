@@ -53,7 +53,7 @@ def save_files(archive: bytes, directory: Path) -> int:
             for entry, path in zip(entries, paths, strict=True):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(packed.read(entry))
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, ValueError, RuntimeError, EOFError) as error:
         raise PeerError(f"the archive of a task's output files cannot be read: {error}") from error
     except OSError as error:
         raise StoreError(f"{error.filename or directory}: {error.strerror or error}") from error

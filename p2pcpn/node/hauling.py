@@ -393,7 +393,7 @@ class _Bringing:
         self.ask()
 
     def ask(self) -> None:
-        """Ask for what may be asked for now."""
+        """Ask for as much as may be asked."""
         room = (UNWRITTEN_BYTES_MAX - self._lane.waiting_bytes) // self.manifest.chunk_bytes
         for each in self.fetching.ask(self._overlay.loop.time(), max(0, room)):
             self._hauler.expect(each.holder, self, each.index)

@@ -69,7 +69,7 @@ class _Holder:
 class Fetching:
     """The chunks ``0 … count`` of one section, without those ``had`` already. See the module.
 
-    ``ask(now)`` says what to ask for now; tell it what became of that by ``came``, ``lacks``, ``lost`` and ``bad``.
+    ``ask(now)`` says what to ask for; tell it what became of that by ``came``, ``lacks``, ``lost`` and ``bad``.
     """
 
     def __init__(self, count: int, had: Iterable[int] = ()) -> None:
@@ -171,7 +171,7 @@ class Fetching:
     # --- what to ask -------------------------------------------------------------------------------------------------
 
     def ask(self, now: float, room: int = 1 << 30) -> list[Ask]:
-        """What to ask for now, of whom: at most ``room`` chunks."""
+        """Which chunks to ask for at this time, and of whom: at most ``room`` chunks."""
         asks: list[Ask] = []
         while len(asks) < room:
             ready = [holder for holder in self._holders.values() if len(holder.asked) < int(holder.window)]
