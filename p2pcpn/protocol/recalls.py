@@ -33,6 +33,8 @@ class Recalls:
 
     def recalled(self, work: Work, count: int, grantor: NodeId, now: float) -> list[Effect]:
         """The grantor wants ``count`` tasks back: what is queued goes now, what must be cut off follows."""
+        if all(lease.grantor.id != grantor for lease in work.leases.values()):
+            return []  # nor does it change what those are owed whose leases we have
         pieces = self._turns.recall(work, count, grantor)
         rest = count - sum(len(piece.arguments) for piece in pieces)
         self._owed.pop(work.job, None)

@@ -106,6 +106,13 @@ def test_what_lies_behind_a_long_task_goes_once_that_is_late() -> None:
     assert not bench.worker.works[made.job].leases
 
 
+def test_a_stranger_who_wants_tasks_back_changes_nothing_of_what_the_grantor_is_owed() -> None:
+    bench, made = long_first()
+    recall(bench, made, 4096)
+    assert recall(bench, made, 1, sender=STRANGER_AT) == []
+    assert back(bench.wait(2 * LATE_S))
+
+
 def test_no_more_is_cut_off_than_was_asked_for() -> None:
     bench, made = long_first()
     queued = bench.worker.queued
