@@ -85,7 +85,9 @@ def test_an_input_file_is_at_hand_under_its_name(swarm: Shell) -> None:
     for name, text in (("a.txt", "four"), ("b.txt", "x" * 100_000)):
         (swarm.folder / name).write_text(text)
     shown = swarm.line("submit", "functions.py:size", "--input", "a.txt", "--input", "b.txt", "more")
-    assert shown.splitlines() == ["(4, ['a.txt'], ('more',))", "(100000, ['b.txt'], ('more',))"]
+    assert shown.splitlines() == [
+        f"({size}, {sorted([name, 'out'])}, ('more',))" for size, name in ((4, "a.txt"), (100000, "b.txt"))
+    ]
     both = swarm.line(
         "submit", "functions.py:size", "--map", "-", "--input", "a.txt", "--input", "b.txt", stdin="b.txt\n"
     )

@@ -204,9 +204,17 @@ async def test_survivors_restore_the_replicas_and_the_surplus_goes_when_the_dead
         await becomes(node, lambda rows: rows[0].replicas == 2)
         after = await holders_of(node, placed.name)
         assert len(after) == 2 and before[0] not in after and before[1] in after
-        async with Node(config, owner=OWNER):  # the dead one, on its own disk
-            await becomes(node, lambda rows: rows[0].replicas == 3)
-            await becomes(node, lambda rows: rows[0].replicas == 2)
+        async with Node(config, owner=OWNER) as returned:  # the dead one, on its own disk
+            await knows(returned, 2)
+            name = parse_name(placed.name).digest
+            assert returned.overlay.depot.ledger.kept[name].whole
+            counts = [3]
+            async with asyncio.timeout(60):
+                while counts[-1] != 2:
+                    mine = name in returned.overlay.depot.ledger.kept
+                    counts.append(len(await holders_of(returned, placed.name)) + mine)
+                    await asyncio.sleep(0.2)
+            assert 3 in counts[1:] and min(counts) == 2, counts
             assert await node.get_blob(placed.name) == data
 
 
