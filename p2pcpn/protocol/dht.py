@@ -101,7 +101,7 @@ class Dht:
         self._strangers_until_s = now  # until then somebody is about who found no place in the table
         self._refusers = Refusers()
         self._liars = 0
-        self._bootstraps: tuple[Contact, ...] = ()
+        self.bootstraps: tuple[Contact, ...] = ()  # whom to ask for the way into the swarm; ids may be zero
         self._bootstraps_asked = 0
         self._bootstrap_due_s: float | None = None
         self._bootstrap_wait_s = BOOTSTRAP_S
@@ -162,14 +162,9 @@ class Dht:
         ``Notify(Joined)`` follows once our own neighbours are known, ``Notify(BootstrapFailed)`` after each vain round.
         """
         self._tick(now)
-        self._bootstraps = tuple(contacts)[: limits.OPERATIONS_MAX]
+        self.bootstraps = tuple(contacts)[: limits.OPERATIONS_MAX]
         self._bootstrap_wait_s = BOOTSTRAP_S
         return self._ask_bootstraps()
-
-    @property
-    def bootstraps(self) -> tuple[Contact, ...]:
-        """Whom this peer was told to ask for the way into the swarm; ids may be zero."""
-        return self._bootstraps
 
     def find(self, target: bytes, ticket: int, now: float) -> list[Effect]:
         """Look up the peers nearest to ``target``; ``Notify(LookupDone)`` follows."""
@@ -340,12 +335,12 @@ class Dht:
 
     def _ask_bootstraps(self) -> list[Effect]:
         self._bootstrap_due_s = None
-        if len(self.table) or not self._bootstraps:
+        if len(self.table) or not self.bootstraps:
             return []
         self.requests.cancel(_BOOTSTRAP)
-        self._bootstraps_asked = len(self._bootstraps)
+        self._bootstraps_asked = len(self.bootstraps)
         effects: list[Effect] = []
-        for contact in self._bootstraps:
+        for contact in self.bootstraps:
             effects += self._ask_aside(contact, lambda nonce: Find(nonce, self.own), _BOOTSTRAP)
         return effects
 
@@ -356,7 +351,7 @@ class Dht:
         again_s = self._bootstrap_wait_s
         self._bootstrap_due_s = self._now + again_s
         self._bootstrap_wait_s = min(BOOTSTRAP_S_MAX, again_s * 2)
-        return [Notify(BootstrapFailed(self._bootstraps, again_s))]
+        return [Notify(BootstrapFailed(self.bootstraps, again_s))]
 
     def _rejoin(self) -> list[Effect]:
         if len(self.table) or not self._joined:

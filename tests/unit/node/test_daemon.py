@@ -39,7 +39,11 @@ class Overlay:
         self.peer = SimpleNamespace(contact=contact(ME.id, (self.host, 4000)))
         self.data_dir = config.data_dir
         self.calls: list[str] = []
+        self.upkeep = SimpleNamespace(hand_over=self._hand_over)
         Overlay.made.append(self)
+
+    async def _hand_over(self) -> None:
+        self.calls.append("hand over")
 
     async def start(self) -> None:
         self.calls.append("start")
@@ -87,7 +91,7 @@ async def test_a_peer_is_started_reported_and_closed(limited: list[float]) -> No
     await serve(
         overlay, stop=stop, control=control, report=reports.append, ending=lambda: overlay.calls.append("ending")
     )  # type: ignore[arg-type]
-    assert overlay.calls == ["start", "control control.sock", "ending", "control closed", "close"]
+    assert overlay.calls == ["start", "control control.sock", "hand over", "ending", "control closed", "close"]
     assert reports == [{"address": "127.0.0.1:4000", "id": ME.id.hex(), "pid": os.getpid()}]
 
 
