@@ -32,7 +32,7 @@ def add(first, second):
     return double(int(first)) + int(second)
 
 def size(name, *more):
-    return len(open(name).read()), os.listdir("."), more
+    return len(open(name).read()), sorted(os.listdir(".")), more
 
 def fail(text):
     raise ValueError(f"no {text}")
@@ -85,9 +85,8 @@ def test_an_input_file_is_at_hand_under_its_name(swarm: Shell) -> None:
     for name, text in (("a.txt", "four"), ("b.txt", "x" * 100_000)):
         (swarm.folder / name).write_text(text)
     shown = swarm.line("submit", "functions.py:size", "--input", "a.txt", "--input", "b.txt", "more")
-    assert shown.splitlines() == [
-        f"({size}, {sorted([name, 'out'])}, ('more',))" for size, name in ((4, "a.txt"), (100000, "b.txt"))
-    ]
+    files = ((4, "a.txt"), (100000, "b.txt"))
+    assert shown.splitlines() == [f"({size}, {sorted([name, 'out'])}, ('more',))" for size, name in files]
     both = swarm.line(
         "submit", "functions.py:size", "--map", "-", "--input", "a.txt", "--input", "b.txt", stdin="b.txt\n"
     )
