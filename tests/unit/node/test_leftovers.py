@@ -1,3 +1,5 @@
+"""Leftovers: what killed programs left is cleared away, and nothing that may be in use or somebody else's."""
+
 from __future__ import annotations
 
 import os
