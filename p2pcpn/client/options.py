@@ -78,7 +78,7 @@ def fits_wire(package: str) -> bool:
 
 def _check_number(name: str, value: object, least: int, most: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise UsageError(f"{name} must be at least {least}, not {value!r}")
+        raise UsageError(f"{name} must be a whole number, at least {least}, not {value!r}")
     if value > most:
         raise UsageError(f"{name} is at most {most}, not {value}")
 

@@ -37,3 +37,9 @@ def test_what_can_be_is_kept_as_given() -> None:
 def test_names_of_packages_fit_the_wire_or_do_not() -> None:
     assert fits_wire("numpy") and fits_wire("x" * 24)
     assert not any(map(fits_wire, ("", "x" * 25, "größe", "a\nb")))
+
+
+@pytest.mark.parametrize("value", [0, 1.5, "1MB", None, True])
+def test_how_many_bytes_may_wait_is_a_whole_number(value: Any) -> None:
+    with pytest.raises(UsageError, match="queue_bytes must be a whole number, at least 1, not "):
+        Options(queue_bytes=value)
