@@ -441,6 +441,8 @@ VERDICT_S_MIN: Final = 1.0
 # So many of the nearest to a record's key have to answer where one of them gave it. Any 6 of the 8 nearest share most of
 # the holders with any other; that all of them lie where a fifth of a swarm does is one chance in 15,000.
 READ_PEERS: Final = 6
+# A timer that rings so late was held up by a busy event loop, and so was whatever came meanwhile.
+STALL_S: Final = 0.01
 
 # --- What is left of a damaged disk -----------------------------------------------------------------------------------
 # Rows that are set aside for their owner to look at, and bytes of each column: 64 MiB at worst.

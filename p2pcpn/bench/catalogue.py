@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from p2pcpn.bench import burning, footprint, keeping, large, latency, payload, throughput
+from p2pcpn.bench import burning, crowds, footprint, keeping, large, latency, payload, silence, throughput
 from p2pcpn.bench.bench import Bench
 from p2pcpn.errors import UsageError
 
@@ -34,6 +34,8 @@ BENCHMARKS: Final = (
     Benchmark("first", "submit to first result of a fresh job", latency.first),
     Benchmark("cold", "a fresh interpreter: import to first result, and shutdown", latency.cold),
     Benchmark("records", "hash tables: stores and gets over 16 peers", keeping.records, compares=False),
+    Benchmark("silence", "half of 100 peers silent: a get and a store", silence.silence, compares=False),
+    Benchmark("crowd", "1,000 peers in one process: up, a store, a get", crowds.crowd, compares=False),
     Benchmark("blob", "a file of 1 GiB put into 3 peers and brought back; memory", large.blob, compares=False),
     Benchmark("startup", "swarms of 2, 8, 32 peers until all answer", footprint.startup, compares=False),
     Benchmark("idle", "100 peers that do nothing: bytes, processor, memory", footprint.idle, compares=False),

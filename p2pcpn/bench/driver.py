@@ -25,7 +25,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
 
-from p2pcpn.bench import hauls, records, swarms
+from p2pcpn.bench import crowds, hauls, records, silence, swarms
 from p2pcpn.bench.loads import Loads
 from p2pcpn.bench.systems import make
 from p2pcpn.bench.systems.system import System
@@ -35,6 +35,8 @@ WITHOUT_SYSTEM: Final[dict[str, Callable[..., dict[str, Any]]]] = {
     "idle": swarms.idle,
     "records": records.measure,
     "blob": hauls.measure,
+    "crowd": crowds.measure,
+    "silence": silence.measure,
 }
 
 

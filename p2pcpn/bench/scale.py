@@ -32,6 +32,8 @@ class Scale:
     idle_s: float
     record_rounds: int
     blob_mib: int
+    crowd_peers: int
+    crowd_operations: int
 
 
 FULL: Final = Scale(
@@ -40,6 +42,7 @@ FULL: Final = Scale(
     metg_s=(1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2), metg_round_s=1.2, metg_rounds=3,
     queued=50_000, firsts=11, startups=((2, 5), (8, 5), (32, 3)),
     idle_peers=100, idle_settle_s=60.0, idle_s=600.0, record_rounds=16, blob_mib=1024,
+    crowd_peers=1000, crowd_operations=1000,
 )  # fmt: skip
 
 SHORT: Final = Scale(
@@ -48,4 +51,5 @@ SHORT: Final = Scale(
     metg_s=(3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2), metg_round_s=0.3, metg_rounds=1,
     queued=5_000, firsts=3, startups=((2, 3), (8, 1)),
     idle_peers=8, idle_settle_s=5.0, idle_s=10.0, record_rounds=2, blob_mib=128,
+    crowd_peers=200, crowd_operations=100,
 )  # fmt: skip

@@ -87,8 +87,8 @@ class LightweightPeer:
 
     @property
     def busy(self) -> bool:
-        """Whether it still looks something up."""
-        return self.peer.dht.statistics()["operations"] > 0
+        """Whether it still looks something up, or is about to."""
+        return not self.peer.dht.at_rest
 
     async def get_record(self, key: bytes) -> GetDone:
         """Look up the newest record under ``key``."""

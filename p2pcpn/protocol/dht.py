@@ -39,6 +39,8 @@ Question = Find | Get | d.GetProviders | d.GetContent | Put | d.PutProviders | d
 DhtMessage = Question | Nodes | Value | d.Providers | d.Content | Stored
 # How many of its neighbours a peer that joins greets at once; they name it to the others, who greet it.
 NEIGHBOURS = 14
+# Two that join at once and are neighbours do not hear of each other. Who joins looks again so soon.
+NEIGHBOURS_AGAIN_S = 2.0
 BOOTSTRAP_S = 2.0
 BOOTSTRAP_S_MAX = 60.0
 # Of what others, nearer to its key, hold as well, we speak more rarely.
@@ -83,7 +85,7 @@ class Dht:
         self.table = RoutingTable(own, network_group, rng, now, k)
         self.storage = Storage(own, rng, storing=storage)
         self.records = self.storage.records
-        self.requests = Requests(roundtrips, rng)
+        self.requests = Requests(roundtrips, rng, stall_s=limits.STALL_S)
         self._rng = rng
         self._network_group = network_group
         self._k = k
@@ -107,6 +109,7 @@ class Dht:
         self._bootstrap_wait_s = BOOTSTRAP_S
         self._joining: Finding | None = None
         self._joined = False
+        self._again_due_s: float | None = None  # when to look at our neighbourhood once more
 
     # --- what others ask ---------------------------------------------------------------------------------------
 
@@ -296,6 +299,7 @@ class Dht:
             self.storage.deadline() if self._republishing < limits.REPUBLISHES_MAX else None,
             self._published.deadline() if self._republishing < limits.REPUBLISHES_MAX else None,
             self._bootstrap_due_s,
+            self._again_due_s,
             self._repair.deadline(),
             self._handing_over.deadline() if self._handing_over is not None else None,
             self.table.deadline() if len(self.table) else None,
@@ -315,10 +319,18 @@ class Dht:
             self._handing_over = None
         if self._bootstrap_due_s is not None and now >= self._bootstrap_due_s:
             effects += self._ask_bootstraps()
+        if self._again_due_s is not None and now >= self._again_due_s:
+            self._again_due_s = None
+            effects += self._begin(Finding(self.own, k=limits.RECORD_COPIES, paths=1))
         if len(self.table):
             for target in self.table.refresh(now):
                 effects += self._begin(Finding(target))
         return effects + self._rejoin()
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is looked up, and nothing is about to be but what is refreshed now and then."""
+        return not self._running and not self._waiting and self._again_due_s is None
 
     def statistics(self) -> dict[str, int]:
         """Counts of what is held and under way."""
@@ -530,6 +542,7 @@ class Dht:
         if operation is self._joining:
             self._joining, self._joined = None, True
             effects: list[Effect] = [Notify(Joined(len(self.table)))]
+            self._again_due_s = self._now + NEIGHBOURS_AGAIN_S * self._rng.uniform(0.5, 1.0)
             # Whoever joins later greets us as we greet others: a few in each bucket are a beginning.
             for target in self.table.refresh(self._now, thinner_than=limits.LOOKUP_PATHS + 1):
                 effects += self._begin(Finding(target, k=limits.LOOKUP_PATHS, paths=1))

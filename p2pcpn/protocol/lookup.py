@@ -198,6 +198,10 @@ class Lookup:
         """Whether every path has converged: its nearest answered, failed, or are so late that nobody waits for them."""
         if any(self._holds_up(peer) for peer in self._window(self._order, self._places)):
             return False
+        # Where nobody answers it may be we who are slow: being late once is enough only while others are in time.
+        few = self._answers < min(self._k, limits.READ_PEERS)
+        if few and any(peer.state is State.WAITING and peer.late < 2 for peer in self._peers.values()):
+            return False
         share = self._share
         for path in self._paths:
             if any(self._holds_up(peer) for peer in self._window(path.order, share)):

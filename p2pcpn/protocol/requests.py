@@ -13,6 +13,7 @@ to be dead, and be asked again by every lookup.
 from __future__ import annotations
 
 import heapq
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -106,10 +107,20 @@ class _Outstanding:
 
 
 class Requests:
-    """The outstanding requests of one machine, at most ``outstanding_max``; one more fails at once."""
+    """The outstanding requests of one machine, at most ``outstanding_max``; one more fails at once.
 
-    def __init__(self, roundtrips: RoundTrips, rng: random.Random, outstanding_max: int = limits.REQUESTS_MAX) -> None:
+    A timeout that is noticed more than ``stall_s`` late says more of us than of the peer, which gets a little longer.
+    """
+
+    def __init__(
+        self,
+        roundtrips: RoundTrips,
+        rng: random.Random,
+        outstanding_max: int = limits.REQUESTS_MAX,
+        stall_s: float = math.inf,
+    ) -> None:
         self._roundtrips = roundtrips
+        self._stall_s = stall_s
         self._rng = rng
         self._outstanding_max = outstanding_max
         self._outstanding: dict[int, _Outstanding] = {}
@@ -174,6 +185,10 @@ class Requests:
         while (due_s := self.deadline()) is not None and due_s <= now:
             _, nonce = heapq.heappop(self._due)
             asked = self._outstanding[nonce]
+            if now - due_s > self._stall_s:  # it was we who were late: the answer may lie in our socket
+                asked.due_s = now + limits.RTO_FLOOR_S
+                heapq.heappush(self._due, (asked.due_s, nonce))
+                continue
             # A request relayed by a peer says nothing about that peer when it stays unanswered.
             if asked.to.id != ANYBODY and asked.tries == 1 and not isinstance(asked.request, PingRequest):
                 self._roundtrips.unanswered(asked.to.id)

@@ -6,8 +6,8 @@
 
 ``hostile``: a fifth of the peers are a gang (:mod:`p2pcpn.sim.gang`). A get is right that finds the newest version, a
 find when every honest peer among the nearest eight of the swarm is named. ``silent``: half of the peers stop without
-a word, and nobody has time to notice. ``lossy``: one datagram in ten is lost. In the latter two every record has to
-be found that a living peer holds. Times are those of a virtual network with up to 150 ms round trips.
+a word, and nobody has time to notice. ``loss-5``, ``loss-10``: so many datagrams in a hundred are lost. In all but the
+first every record has to be found that a living peer holds. Times are those of a virtual network with up to 150 ms round trips.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class Adversity:
 ADVERSITIES = {
     "hostile": Adversity(hostile=0.2, right=0.99),
     "silent": Adversity(silent=0.5),
-    "lossy": Adversity(loss=0.1),
+    "loss-5": Adversity(loss=0.05),
+    "loss-10": Adversity(loss=0.1),
 }
 
 

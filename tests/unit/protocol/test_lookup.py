@@ -96,7 +96,7 @@ def test_a_lookup_ends_when_the_nearest_have_answered_or_failed() -> None:
 
 
 def test_nobody_waits_for_a_peer_that_is_late_twice_or_once_when_a_value_is_known() -> None:
-    lookup = Lookup(OWN, TARGET, peers(1, 2))
+    lookup = Lookup(OWN, TARGET, peers(1, 2), k=1)
     lookup.queries()
     lookup.answered(peer(2), peers(1))
     lookup.late(peer(1))
@@ -111,7 +111,7 @@ def test_nobody_waits_for_a_peer_that_is_late_twice_or_once_when_a_value_is_know
 
 
 def test_nobody_waits_for_a_late_peer_that_one_peer_alone_named() -> None:
-    lookup = Lookup(OWN, TARGET, peers(1, 2))
+    lookup = Lookup(OWN, TARGET, peers(1, 2), k=1)
     lookup.queries()
     lookup.answered(peer(2), [])
     lookup.late(peer(1))
@@ -119,10 +119,22 @@ def test_nobody_waits_for_a_late_peer_that_one_peer_alone_named() -> None:
 
 
 def test_without_patience_nobody_waits_for_anyone_late() -> None:
-    lookup = Lookup(OWN, TARGET, peers(1, 2), patience=1)
+    lookup = Lookup(OWN, TARGET, peers(1, 2), k=1, patience=1)
     lookup.queries()
     lookup.answered(peer(2), peers(1))
     lookup.late(peer(1))
+    assert lookup.done
+
+
+def test_while_few_answer_being_late_once_is_not_enough() -> None:
+    lookup = Lookup(OWN, TARGET, peers(*range(8)), k=8, patience=1)
+    for number in range(8):
+        lookup.queries()
+        lookup.late(peer(number))
+    assert not lookup.done, "it may be we who are slow"
+    for number in range(limits.READ_PEERS):
+        assert not lookup.done
+        lookup.answered(peer(number), [])
     assert lookup.done
 
 
@@ -358,4 +370,5 @@ def test_whatever_is_silent_a_lookup_ends_and_finds_who_was_named_and_lives(
     assert lookup.done
     living = {node for node in ids[1:] if node not in dead}
     assert {it.id for it in lookup.nearest(20)} <= living
-    assert len(lookup.nearest(8)) >= min(8, len(living)) or count > 20
+    wanted = limits.READ_PEERS if impatient else 8
+    assert len(lookup.nearest(wanted)) >= min(wanted, len(living)) or count > 20

@@ -142,4 +142,14 @@ def test_an_abandoned_request_goes_on_to_its_verdict() -> None:
     [answered] = requests.receive(A, Ack(nonce, 0), 0.1)
     assert isinstance(answered, Heard) and isinstance(answered.value, Answered) and answered.value.purpose is None
     assert requests.expire(limits.RTO_INITIAL_S) == []
+    assert requests.deadline() == limits.VERDICT_S_MIN
     assert requests.expire(limits.VERDICT_S_MIN) == [Heard(Failed(None, B), B)]
+
+
+def test_a_timeout_that_we_notice_late_gives_the_peer_a_little_longer() -> None:
+    requests = Requests(RoundTrips(), random.Random(1), stall_s=limits.STALL_S)
+    nonce = nonce_of(requests.ask(A, ping, "why", 0.0))
+    stalled_s = limits.RTO_INITIAL_S + 2 * limits.STALL_S
+    assert requests.expire(stalled_s) == []
+    assert requests.deadline() == stalled_s + limits.RTO_FLOOR_S
+    assert len(requests.receive(A, Ack(nonce, 0), stalled_s)) == 1, "it lay in our socket"
