@@ -223,14 +223,20 @@ class WorkerLink:
 
     def cut(self, assignment: Assignment) -> int:
         """End a batch that runs here behind its current task; returns how many of its tasks are left."""
-        end = self.page.cut(assignment.dispatch)
+        end = self.page.cut(assignment.dispatch, assignment.count)
         if end is not None and assignment.reported < end < assignment.count:
             assignment.count = end
         return assignment.count
 
     def position(self) -> int | None:
         """The position that runs now; ``None`` when the worker has not started its first batch, or has none."""
-        return self.page.position(self.assignments[0].dispatch) if self.assignments else None
+        if not self.assignments:
+            return None
+        head = self.assignments[0]
+        position = self.page.position(head.dispatch)
+        return (
+            None if position is None else min(position, len(head.batch.arguments) - 1)
+        )  # others' code may write there
 
     def _write(self, data: bytearray, descriptors: Sequence[int] = ()) -> None:
         """Send ``data``, the descriptors with its first byte, behind what waits."""
@@ -240,15 +246,26 @@ class WorkerLink:
                 sent = self._give(data, descriptors)
             except BlockingIOError:
                 pass
-            except OSError:
+            except ConnectionError:
                 return  # it died; its exit is on the way and returns what it had
+            except OSError:
+                self._cannot_say()
+                return
             if sent == len(data):
                 return
             self._loop.add_writer(self._sock.fileno(), self._writable)
         if sent:
             del data[:sent]
-        # What waits keeps descriptors of its own: the files may be dropped before it is sent.
-        self._unsent.append((data, [] if sent else [os.dup(descriptor) for descriptor in descriptors]))
+            descriptors = ()
+        try:
+            # What waits keeps descriptors of its own: the files may be dropped before it is sent.
+            self._unsent.append((data, [os.dup(descriptor) for descriptor in descriptors]))
+        except OSError:
+            self._cannot_say()
+
+    def _cannot_say(self) -> None:
+        """The system refused a message (no descriptor was left, say): a worker that missed one is of no use."""
+        self._loop.call_soon(self._on_fault, self)
 
     def _give(self, data: bytearray, descriptors: Sequence[int]) -> int:
         return socket.send_fds(self._sock, [data], list(descriptors)) if descriptors else self._sock.send(data)
@@ -260,8 +277,11 @@ class WorkerLink:
                 sent = self._give(data, descriptors)
             except BlockingIOError:
                 return
+            except ConnectionError:
+                sent = len(data)
             except OSError:
                 sent = len(data)
+                self._cannot_say()
             while descriptors:
                 os.close(descriptors.pop())
             if sent < len(data):

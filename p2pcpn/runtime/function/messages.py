@@ -8,9 +8,10 @@ says is validated like anything foreign: user code shares its process and may wr
 from __future__ import annotations
 
 import struct
-from typing import Any, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from p2pcpn.errors import PeerError
 from p2pcpn.limits import TASK_RESULT_BYTES_MAX
@@ -27,6 +28,10 @@ STDERR: Final = 2
 # rest.
 FRAME_BYTES_MAX: Final = TASK_RESULT_BYTES_MAX + (16 << 20)
 _LENGTH: Final = struct.Struct("<I")
+
+# What a worker counts, and how long it says that something took (a number of seconds: not NaN, not below nothing).
+Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+Seconds = Annotated[float, Meta(ge=0.0, le=1e12)]
 
 
 class Run(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
@@ -77,30 +82,30 @@ class Finished(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
     put.
     """
 
-    batch_id: int
-    first: int
+    batch_id: Count
+    first: Count
     outcomes: bytes
     values: list[bytes]
     digests: bytes
-    ran_s: list[float]
+    ran_s: list[Seconds]
     renderings: list[str]
-    placed: list[tuple[int, int, int]] = []
-    until: int = 0
+    placed: list[tuple[Count, Count, Count]] = []
+    until: Count = 0
 
 
 class Output(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
     """From a worker: a task printed ``text`` (UTF-8, where the task wrote text) to ``stream`` 1 or 2."""
 
-    batch_id: int
-    position: int
-    stream: int
+    batch_id: Count
+    position: Count
+    stream: Count
     text: bytes
 
 
 class Skipped(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
     """From a worker: the peer had taken this dispatch back, and nothing of it was started here."""
 
-    dispatch: int
+    dispatch: Count
 
 
 ToWorker: TypeAlias = Run | Cancel | Share | Lend

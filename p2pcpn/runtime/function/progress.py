@@ -54,13 +54,14 @@ class Page:
         self.cells[_REVOKED] = dispatch
         return bool(self.cells[_DISPATCH] != dispatch)
 
-    def cut(self, dispatch: int) -> int | None:
-        """By the peer: end this dispatch behind the position that runs; returns that end. ``None``: it moved on.
+    def cut(self, dispatch: int, count: int) -> int | None:
+        """By the peer: end this dispatch behind the position that runs; returns that end. ``None``: it moved on, or is
+        at none of its ``count`` positions, as the worker has it.
 
         Then the worker may have met the end for a moment: it reports all that it left out as dropped.
         """
         position = self.position(dispatch)
-        if position is None:
+        if position is None or position >= count:
             return None
         self.cells[END] = position + 1
         if self.position(dispatch) == position:

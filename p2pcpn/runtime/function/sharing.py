@@ -47,6 +47,7 @@ class SharedFiles:
         self._files: OrderedDict[Name, SharedFile] = OrderedDict()  # least recently used first
         self._seen: OrderedDict[Name, None] = OrderedDict()  # made before, dropped since
         self._numbers = 0
+        self._closed = False
         self.size_bytes = 0
 
     def __len__(self) -> int:
@@ -72,7 +73,7 @@ class SharedFiles:
         if descriptor is None:
             return None
         self._make_room(size_bytes, 1)
-        if name in self._files or len(self._files) >= SHARED_FILES_MAX:
+        if self._closed or name in self._files or len(self._files) >= SHARED_FILES_MAX:
             os.close(descriptor)
             return self.find(name)
         self._numbers += 1
@@ -90,7 +91,7 @@ class SharedFiles:
         """That batch is over."""
         for file in files:
             file.uses -= 1
-            if not file.uses and not file.repeated:
+            if not file.uses and not file.repeated and self._files.get(file.name) is file:
                 self._drop(file)
         self._make_room(0, 0)
 
@@ -100,7 +101,8 @@ class SharedFiles:
             self._drop(file)
 
     def close(self) -> None:
-        """Drop everything."""
+        """Drop everything, and keep nothing that comes later: from a thread that was at it, say."""
+        self._closed = True
         for file in list(self._files.values()):
             self._drop(file)
 

@@ -436,3 +436,55 @@ async def test_without_memory_to_lend_the_socket_goes_on_carrying_results(monkey
         for at in range(3):
             one.say(msgspec.structs.replace(finished(1, at, 1), values=[b"v" * LANDED_BYTES]))
             await one.until(lambda at=at: len(one.messages) == at + 1)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "lie",
+    [
+        Output(5, -1, 1, b"x"),
+        Output(5, 2, 1, b"x"),
+        Finished(5, 0, b"\0", [b"v"], bytes(16), [float("nan")], []),
+        Finished(5, 0, b"\0", [b"v"], bytes(16), [-1.0], []),
+        Finished(5, 0, b"\0", [b"v"], bytes(16), [0.1], [], [], -5),
+        Finished(6, 0, b"\0", [b"v"], bytes(16), [0.1], [], [], -5),
+        Finished(5, 0, b"\0", [b""], bytes(16), [0.1], [], [(0, -1, 9)], 9),
+    ],
+)
+async def test_numbers_that_count_nothing_are_a_fault(lie: Any) -> None:
+    async with worker() as one:
+        one.link.send(assignment(5), None)
+        one.link._lend()
+        one.say(lie)
+        await one.until(lambda: one.faults)
+        assert one.messages == []
+
+
+@pytest.mark.asyncio
+async def test_a_worker_that_says_to_be_nowhere_neither_stops_its_peer_nor_speaks_for_others() -> None:
+    async with worker() as one:
+        sent = assignment(5)
+        one.link.send(sent, None)
+        one.page.cells[1] = (1 << 64) - 1
+        one.page.cells[0] = sent.dispatch
+        assert one.link.cut(sent) == 2
+        assert one.link.position() == 1
+        os.write(one.out, b"hello")
+        await one.until(lambda: one.messages)
+        assert [message.position for message in one.messages if isinstance(message, Output)] == [1]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("waiting", [False, True])
+async def test_a_worker_whose_message_the_system_refuses_is_given_up(
+    waiting: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with worker() as one:
+        if waiting:
+            monkeypatch.setattr(one.link, "_give", lambda *_: (_ for _ in ()).throw(BlockingIOError()))
+            one.link.send(assignment(1), None)
+        monkeypatch.setattr(one.link, "_give", lambda *_: (_ for _ in ()).throw(OSError(9, "bad descriptor")))
+        if not waiting:
+            one.link.send(assignment(1), None)
+        await one.until(lambda: one.faults)
+        monkeypatch.undo()

@@ -51,11 +51,11 @@ def test_a_dispatch_that_has_started_is_not_taken_back(pages: tuple[Page, Page])
 
 def test_a_dispatch_is_ended_behind_the_position_that_runs(pages: tuple[Page, Page]) -> None:
     peer, worker = pages
-    assert peer.cut(1) is None
+    assert peer.cut(1, 9) is None
     assert worker.start(1)
     worker.cells[1] = 4
     assert worker.cells[END] > 1 << 60
-    assert peer.cut(2) is None and peer.cut(1) == 5
+    assert peer.cut(2, 9) is None and peer.cut(1, 9) == 5
     assert worker.cells[END] == 5
     assert worker.start(2) and worker.cells[END] > 1 << 60
 
@@ -72,7 +72,7 @@ def test_a_dispatch_that_moves_on_meanwhile_is_not_ended(pages: tuple[Page, Page
 
     moving = Moving.__new__(Moving)
     moving._map, moving.cells = peer._map, peer.cells
-    assert moving.cut(1) is None
+    assert moving.cut(1, 9) is None
     assert worker.cells[END] > 1 << 60
 
 

@@ -159,3 +159,16 @@ def test_what_cannot_be_filled_raises_and_leaves_nothing_open(monkeypatch: pytes
     monkeypatch.setattr(os, "ftruncate", lambda *_: (_ for _ in ()).throw(OSError(28, "no space")))
     assert filled_by(4, fail) is None
     assert not before or len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_is_released_or_comes_after_the_end_leaves_nothing_open() -> None:
+    bench = Bench()
+    made = bench.make(1)
+    bench.files.use((made,))
+    bench.files.close()
+    bench.files.release((made,))
+    descriptor = filled(b"late")
+    assert descriptor is not None
+    assert bench.files.add((b"o", None, b"late", b"k"), descriptor, 4) is None
+    with pytest.raises(OSError):
+        os.fstat(descriptor)

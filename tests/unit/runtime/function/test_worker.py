@@ -130,7 +130,7 @@ def test_a_batch_that_was_ended_leaves_the_rest_out(peer: Peer) -> None:
     packed = pickle.dumps(((), {}))
     peer.thread.start()
     peer.socket.sendall(frame(Run(1, 1, None, True, [(1, pickle.dumps(_wait))], [1], None, [packed] * 3, b"", False)))
-    assert started.wait(20) and peer.page.cut(1) == 1
+    assert started.wait(20) and peer.page.cut(1, 9) == 1
     go.set()
     messages: list[Any] = []
     while len(outcomes(messages)) < 3:
