@@ -13,7 +13,7 @@ from p2pcpn.protocol.grantor import Grantor, blobs_of
 from p2pcpn.protocol.steward import Kept
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.sealing import JobKeys, unwrap
-from p2pcpn.wire.statements import Segment, Signed, read
+from p2pcpn.wire.statements import Segment, Signed, opened, read
 
 
 class Jobs:
@@ -50,6 +50,8 @@ class Jobs:
     ) -> list[Effect]:
         """Grant a job from now on that this node has kept as a steward. Raises :class:`PeerError` before it begins."""
         authority = kept.authority
+        for segment, _ in segments:  # kept on the word of the one after it, perhaps; others will look at each
+            opened(segment, Segment)
         mine = next(s for s in authority.spec.stewards if s.key == self._me.public)
         job_key = unwrap(self._me, authority.owner, authority.spec.nonce, mine.wrapped)
         named = [_blobs_named(JobKeys(job_key), segment, sealed) for segment, sealed in segments]

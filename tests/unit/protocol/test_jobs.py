@@ -151,6 +151,15 @@ def test_the_blobs_that_pages_name_are_known_again() -> None:
     assert [page.blobs for page, _, _ in bench.grantor(job).book.stock.pieces([(0, 1)])] == [[ref.digest]]
 
 
+def test_a_job_is_not_taken_over_with_a_segment_that_its_owner_did_not_sign() -> None:
+    bench, job = Bench(), made()
+    found, [(first, sealed), second] = kept(job, job.segment(2), job.segment(3))
+    unsigned = Signed(first.kind, first.body, first.key, bytes(64))
+    with pytest.raises(PeerError, match="signature"):
+        bench.jobs.adopt(found, [(unsigned, sealed), second], [], 10.0)
+    assert not bench.jobs.grantors
+
+
 @pytest.mark.parametrize("wrapped", [b"", bytes(80), wrap(STRANGER, ME.public, NONCE, JOB_KEY)])
 def test_a_job_whose_key_does_not_open_is_refused_before_anything_begins(wrapped: bytes) -> None:
     bench, job = Bench(), made(wrapped=wrapped)
