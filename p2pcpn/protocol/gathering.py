@@ -1,8 +1,9 @@
 """Gathering: a lookup of the providers of a key, from the pages of several holders, none of which is believed alone.
 
-What holders name is remembered unchecked. At the end those that most holders named come first, of each network group
-its best before any second, and signatures are checked in that order until as many are right as were wanted: a holder
-that invents providers has them behind all that others know, and costs no more than the checks that fail.
+What holders name is remembered unchecked, of each provider one version a holder. At the end those that most holders
+named come first, of each network group its best before any second, and signatures are checked in that order until as
+many are right as were wanted: a holder that invents providers has them behind all that others know, and one that
+invents versions costs a check for each.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class Gathering(Finding):
         self._wanted = wanted
         self._network_group = network_group
         self._heard: dict[tuple[bytes, bytes, bytes], _Heard] = {}  # by signer, body and signature
+        self._named: dict[bytes, set[bytes]] = {}  # by holder: the signers it has named
         self._told: dict[bytes, int] = {}  # by holder: how many entries it has told
         self._pages: dict[bytes, Contact] = {}  # who is asked for a further page
         self._more: list[Contact] = []  # who is to be asked for one
@@ -96,6 +98,12 @@ class Gathering(Finding):
     def done(self) -> bool:
         return self.lookup.done and not self._pages and not self._more
 
+    def result(self) -> ProvidersDone:
+        """What came of it, for whoever asked."""
+        assert self.ticket is not None
+        records, holders = self.providers()
+        return ProvidersDone(self.ticket, self.target, records, holders)
+
     def providers(self) -> tuple[tuple[ProviderRecord, ...], int]:
         """The providers found, and how many holders named any."""
         newest: dict[bytes, list[_Heard]] = {}
@@ -131,7 +139,10 @@ class Gathering(Finding):
         return tuple(found), len({node for heard in self._heard.values() for node in heard.holders})
 
     def _hear(self, holder: bytes, entries: list[Signed], wall: float) -> None:
+        named = self._named.setdefault(holder, set())
         for signed in entries:
+            if signed.key in named:
+                continue  # an honest holder holds one: many would use up all checks
             name = (signed.key, signed.body, signed.signature)
             heard = self._heard.get(name)
             if heard is None:
@@ -144,6 +155,7 @@ class Gathering(Finding):
                 if record.key != self.target:
                     continue
                 heard = self._heard[name] = _Heard(signed, record)
+            named.add(signed.key)
             heard.holders.add(holder)
 
     def _page_after(self, skip: int) -> Callable[[int], Request]:

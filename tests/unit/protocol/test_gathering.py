@@ -85,6 +85,18 @@ def test_a_forged_version_hides_neither_the_honest_one_nor_costs_it_its_place() 
     assert numbers(it) == [1]
 
 
+def test_holders_that_invent_versions_of_a_provider_do_not_use_up_all_checks() -> None:
+    good = [provider(number) for number in range(1, 5)]
+
+    def forged(liar: int) -> list[Signed]:
+        newer = [provider(1 + number % 4, seq=10**12 + number) for number in range(64)]
+        return [Signed(it.kind, it.body, it.key, bytes([liar, n]) * 32) for n, it in enumerate(newer)]
+
+    it = gathering(20)
+    told(it, {number: forged(number) if number <= 4 else good for number in range(1, 21)}, page=6)
+    assert sorted(numbers(it)) == [1, 2, 3, 4]
+
+
 def test_the_newest_word_of_a_provider_counts_also_that_it_is_one_no_more() -> None:
     key = Keypair((1).to_bytes(32, "big"))
     gone = signed(ProviderRecord(KEY, 2, WALL, 60.0, Contact(key.id, bytes([10, 9, 0, 1]), 0)), key)
