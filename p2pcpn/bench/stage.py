@@ -197,8 +197,9 @@ class Stage:
         return usage.tree(self._drivers[system].pid)
 
     def wait_quiet(self) -> None:
-        """Wait until no system computes, for a while."""
-        usage.wait_quiet((driver.pid for driver in self._drivers.values()), self._quiet_s)
+        """Wait until no system computes; after a while go on, and say so, for the round that follows may be slower."""
+        if not usage.wait_quiet((driver.pid for driver in self._drivers.values()), self._quiet_s):
+            self._say("one of the systems still computes; the next round may be slower for it")
 
     def close(self) -> None:
         """Stop everything. What is left then is named, and killed."""
