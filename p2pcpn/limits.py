@@ -369,6 +369,9 @@ VOLATILE_BYTES_MAX: Final = 512 << 20
 # --- What many share a key of: provider records, contents ------------------------------------------------------------
 # What a provider may say beside where it is (which parts it has): a bitmap of 512 chunks.
 PROVIDER_VALUE_BYTES_MAX: Final = 64
+# The largest has 160 bytes, later versions may add fields: two of this size fit the first page beside eight contacts,
+# so that one padded entry cannot keep a page from holding any.
+PROVIDER_BODY_BYTES_MAX: Final = 256
 # Who provides says so anew each hour, for three: two rounds may fail, and who died is forgotten within three hours.
 PROVIDER_RETENTION_S: Final = 3 * 3600.0
 PROVIDER_RETENTION_S_MAX: Final = 86400.0

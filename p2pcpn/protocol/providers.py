@@ -30,6 +30,8 @@ _WORST = (StoreCode.KEPT, StoreCode.OLDER, StoreCode.FULL, StoreCode.REFUSED)
 
 def read_provider(signed: Signed, wall: float) -> ProviderRecord:
     """The provider record within, valid at ``wall`` but for its signature. Raises :class:`PeerError`."""
+    if len(signed.body) > limits.PROVIDER_BODY_BYTES_MAX:
+        raise PeerError("a provider record has more bytes than leave room for others")
     record = read(signed, ProviderRecord)
     timely(record, wall)
     if node_id(signed.key) != record.contact.id:

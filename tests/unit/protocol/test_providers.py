@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ from p2pcpn.protocol.providers import Providers, check_provider
 from p2pcpn.wire.addresses import Contact, contact
 from p2pcpn.wire.datagrams import PutProviders, StoreCode, Stored
 from p2pcpn.wire.pages import SIGNED
-from p2pcpn.wire.statements import ProviderRecord, Signed, read, signed
+from p2pcpn.wire.statements import DOMAIN, ProviderRecord, Signed, read, signed
 from tests.unit.protocol.dhts import KEY, WALL, provider, record
 
 MOST = limits.PROVIDERS_PER_KEY_MAX
@@ -60,6 +61,20 @@ def test_an_entry_is_called_stored_only_after_it_is_durable() -> None:
     assert providers.put(sender, "g", PutProviders(5, [item]), 0.0, WALL) == [stored]
     assert (len(providers), KEY in providers, providers.held()) == (1, True, [KEY])
     assert providers.statistics() == {"providers": 1, "provided": 1}
+
+
+def test_an_entry_padded_with_unknown_fields_keeps_no_page_from_holding_any() -> None:
+    providers = holding()
+    assert keep(providers, provider(1)) == StoreCode.KEPT
+    plain = read(provider(2), ProviderRecord)
+
+    def padded(size: int) -> Signed:
+        later = msgspec.msgpack.encode([*msgspec.to_builtins(plain, builtin_types=(bytes,)), bytes(size)])
+        return Signed(15, later, who(2).public, who(2).sign(DOMAIN + bytes([0, 15]) + later))
+
+    assert keep(providers, padded(800)) == StoreCode.REFUSED
+    assert keep(providers, padded(40)) == StoreCode.KEPT  # as a later version may
+    assert len(everything(providers)) == 2
 
 
 def test_each_owner_has_one_entry_its_newest() -> None:
