@@ -14,9 +14,11 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 from p2pcpn import limits
+from p2pcpn.errors import PeerError
 from p2pcpn.protocol.dht import Dht
 from p2pcpn.protocol.effects import Effect, Heard
 from p2pcpn.protocol.neighbourhood import Neighbourhood
+from p2pcpn.protocol.replies import believed
 from p2pcpn.protocol.requests import ANYBODY, Answered, Failed, Late, Requests
 from p2pcpn.protocol.roundtrip import RoundTrips
 from p2pcpn.protocol.table import distance
@@ -134,7 +136,10 @@ class Reunion:
     def _answered(self, outcome: Answered, now: float) -> list[Effect]:
         assert isinstance(outcome.reply, Nodes)
         self._lost.pop(outcome.peer.id, None)
-        named = [contact for contact in outcome.reply.contacts if contact.id not in (self._own, outcome.peer.id)]
+        try:
+            named = believed(outcome.peer, self._own, outcome.reply.contacts, self._own)
+        except PeerError:
+            return []
         strangers = [contact for contact in named if not self._knows(contact)]
         if 2 * len(strangers) <= len(named):
             return []  # of our own part: what it knows, lookups find

@@ -96,24 +96,27 @@ def test_no_more_lost_peers_are_remembered_than_may_be(monkeypatch: object) -> N
     assert bench.reunion.statistics()["lost"] == limits.LOST_PEERS_MAX
 
 
+def nearest_first(peers: list[Contact]) -> list[Contact]:
+    return sorted(peers, key=lambda it: distance(it.id, OWN))
+
+
 def met(bench: Bench, named: list[Contact]) -> list[Send]:
     """A bootstrap answers and names ``named``: whom that makes us ask."""
     bench.now = bench.reunion.deadline()
     (asked,) = sends(bench.reunion.expire(bench.now))
     assert isinstance(asked.message, Find)
-    return sends(bench.reunion.receive(peer(999), Nodes(asked.message.nonce, named), bench.now))
+    return sends(bench.reunion.receive(peer(999), Nodes(asked.message.nonce, nearest_first(named)), bench.now))
 
 
 def test_strangers_are_asked_nearest_first_until_our_neighbours_over_there_know_us() -> None:
     bench = Bench((contact(ANYBODY, peer(999).address),))
     strangers = [peer(number) for number in range(20)]
     first = met(bench, strangers)
-    near = sorted(strangers, key=lambda it: distance(it.id, OWN))
-    assert [send.to for send in first] == near[:ASKED_PER_ANSWER]
+    assert [send.to for send in first] == nearest_first(strangers)[:ASKED_PER_ANSWER]
     assert bench.reunion.statistics()["met"] == 1
     asked = {send.to for send in first}
     for send in first:  # each names strangers of its own; there is an end to that
-        more = [peer(1000 + 20 * len(asked) + n) for n in range(20)]
+        more = nearest_first([peer(1000 + 20 * len(asked) + n) for n in range(20)])
         assert isinstance(send.message, Find)
         asked |= {s.to for s in sends(bench.reunion.receive(send.to, Nodes(send.message.nonce, more), bench.now))}
     assert len(asked) == ASKED_MAX - 1
@@ -126,6 +129,17 @@ def test_who_names_peers_that_we_know_is_of_our_own_part() -> None:
         bench.dht.heard(it, 0.0)
     assert met(bench, [*known, peer(50), peer(51)]) == []
     assert bench.reunion.statistics()["met"] == 0
+
+
+def test_a_bootstrap_that_lies_makes_us_knock_at_no_door() -> None:
+    bench = Bench((contact(ANYBODY, peer(999).address),))
+    assert met(bench, [contact(peer(n).id, ("127.0.0.1", 22 + n)) for n in range(20)]) == []
+    bench = Bench((contact(ANYBODY, peer(999).address),))
+    bench.now = bench.reunion.deadline()
+    (asked,) = sends(bench.reunion.expire(bench.now))
+    assert isinstance(asked.message, Find)
+    twice = [peer(1), peer(1)]
+    assert sends(bench.reunion.receive(peer(999), Nodes(asked.message.nonce, twice), bench.now)) == []
 
 
 def test_what_others_say_of_other_things_is_not_ours() -> None:
