@@ -68,6 +68,7 @@ def measure(
         with open(source, "wb") as file:
             for _ in range(mib):
                 file.write(os.urandom(MIB))
+            os.fsync(file.fileno())  # our own file is not to be written back beside what is measured
         return run(_haul(swarm, source, target, mib * MIB, replicas, node, clock))
 
 

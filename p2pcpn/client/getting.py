@@ -191,7 +191,11 @@ class _Getting:
         def take(index: int, sealed: Buffer) -> None:
             if digest(sealed) != manifest.chunk(index):
                 raise PeerError("a chunk is not the one that its manifest names")
-            write_at(file, memoryview(chunk_seal.open(index, sealed)), start + manifest.open_range(index)[0])
+            try:
+                data = chunk_seal.open(index, sealed)
+            except PeerError:  # whoever sent it did right by the manifest
+                raise UsageError("that name has the key of another blob; copy it again") from None
+            write_at(file, memoryview(data), start + manifest.open_range(index)[0])
 
         had = await self._lane.run(here)
         for index in had:

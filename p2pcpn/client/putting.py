@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,10 +33,14 @@ from p2pcpn.wire.statements import Deposit, Signed, signed
 
 REPLICAS: Final = 2
 SECTION_CHUNKS: Final = limits.MANIFEST_CHUNKS_MAX
+# A holder that is quicker than the others goes on with the next while they end theirs.
+SECTIONS_AT_ONCE: Final = 2
 # Sealed chunks that several holders are about to be sent: they are at nearly the same place.
 SEALED_KEPT: Final = 24
 # Four bytes each at most.
 NOTE_CHARS_MAX: Final = 64
+# Of what peers said in one line.
+WORDS_MAX: Final = 3
 
 # Told (bytes done, bytes in all) now and then.
 OnProgress = Callable[[int, int], None]
@@ -130,18 +134,23 @@ class _Putting:
         if count > limits.BLOB_SECTIONS_MAX:
             raise UsageError(f"a blob has at most {limits.BLOB_SECTIONS_MAX * section_bytes >> 40} TiB")
         entries: list[tuple[bytes, int]] = []
-        section = await asyncio.to_thread(self._section, 0, count)
-        for part in range(count):
-            # The next one is hashed while this one travels.
-            following = asyncio.ensure_future(asyncio.to_thread(self._section, part + 1, count))
-            try:
-                await self._place(section, is_root=count == 1, parts=0 if count == 1 else count)
-            except BaseException:
-                following.cancel()
-                raise
-            entries.append((section.name, section.manifest.size_bytes))
-            root = section
-            section = await following
+        travelling: deque[asyncio.Task[None]] = deque()
+        try:
+            for part in range(count):
+                root = await asyncio.to_thread(self._section, part)  # hashed while others travel
+                entries.append((root.name, root.manifest.size_bytes))
+                if len(travelling) >= SECTIONS_AT_ONCE:
+                    await travelling[0]
+                    travelling.popleft()
+                place = self._place(root, is_root=count == 1, parts=0 if count == 1 else count)
+                travelling.append(asyncio.ensure_future(place))
+            while travelling:
+                await travelling[0]
+                travelling.popleft()
+        finally:
+            for task in travelling:
+                task.cancel()
+            await asyncio.gather(*travelling, return_exceptions=True)
         if count > 1:
             listed = manifests.pack_list(entries)
             root = _cut(self._key, LIST, 0, len(listed), lambda start, size: listed[start : start + size])
@@ -150,10 +159,10 @@ class _Putting:
             str(BlobName(root.name, self._key)), self._size, self._fewest, self._replicas, tuple(self._refusals)
         )
 
-    def _section(self, part: int, count: int) -> _Section:
-        """In a thread: a section's manifest; an empty one behind the last."""
+    def _section(self, part: int) -> _Section:
+        """In a thread: a section's manifest."""
         start = part * SECTION_CHUNKS * limits.CHUNK_BYTES
-        size = min(SECTION_CHUNKS * limits.CHUNK_BYTES, self._size - start) if part < count else 0
+        size = min(SECTION_CHUNKS * limits.CHUNK_BYTES, self._size - start)
         return _cut(self._key, CONTENT, part, size, lambda at, length: read_at(self._file, start + at, length))
 
     def _deposit(self, section: _Section, *, is_root: bool, parts: int) -> Signed:
@@ -180,10 +189,11 @@ class _Putting:
             placing, deposit, section.data, section.manifest, section.name, section.chunk,
             sent=lambda index: self._sent(section.manifest.open_range(index)[1]),
         )  # fmt: skip
-        self._refusals += placing.refusals
+        self._refusals += [word for word in placing.words() if word not in self._refusals]
         self._fewest = min(self._fewest, len(placing.holders))
         if not placing.holders:
-            raise Unreachable("; ".join(placing.refusals[:3]) or "no peer here keeps blobs for others")
+            words = "; ".join(placing.words()[:WORDS_MAX])
+            raise Unreachable(f"no peer keeps it: {words or 'none here keeps blobs for others'}")
 
     def _sent(self, size_bytes: int) -> None:
         self._sent_bytes += size_bytes

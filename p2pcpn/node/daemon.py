@@ -24,6 +24,7 @@ from p2pcpn.errors import P2pcpnError, StoreError, Unreachable, UsageError
 from p2pcpn.node.control import ControlServer, control_path
 from p2pcpn.node.loop import new_loop
 from p2pcpn.node.overlay import Faults, Overlay
+from p2pcpn.node.upkeep import HAND_OVER_S
 from p2pcpn.runtime.function.launch import ZygoteProcess
 
 log = logging.getLogger("p2pcpn.daemon")
@@ -43,11 +44,12 @@ async def serve(
     stop: asyncio.Event,
     control: ControlServer | None = None,
     report: Report | None = None,
-    ending: Callable[[], object] = lambda: None,
+    ending: Callable[[float], object] = lambda end_s: None,
 ) -> None:
     """Start ``overlay`` and its control socket, ``report`` where it is, and close both once ``stop`` is set.
 
-    ``ending`` is called in between, when the close begins.
+    ``ending`` is told in between within how many seconds this is to be over: when what is kept is handed over, and
+    when the close begins.
     """
     try:
         await overlay.start()
@@ -60,8 +62,9 @@ async def serve(
             report({"address": address, "id": overlay.id.hex(), "pid": os.getpid()})
         await stop.wait()
         log.info("peer %s leaves", overlay.id.hex()[:8])
-        await overlay.upkeep.hand_over()
-        ending()
+        ending(HAND_OVER_S + POLITE_S)
+        await overlay.upkeep.hand_over(HAND_OVER_S)
+        ending(POLITE_S)
     finally:
         if control is not None:
             await control.close()
@@ -128,7 +131,7 @@ async def _main(
         end_with(lifetime_fd, stop)
     overlay = Overlay(config, owner_pids=owner_pids, faults=faults, zygote=zygote)
     server = ControlServer(overlay, control, stop) if control is not None else None
-    await serve(overlay, stop=stop, control=server, report=report, ending=lambda: limit_end(POLITE_S))
+    await serve(overlay, stop=stop, control=server, report=report, ending=limit_end)
 
 
 def obey_signals(stop: asyncio.Event, *, exit_now: Callable[[int], object] = os._exit) -> None:

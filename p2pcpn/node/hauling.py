@@ -252,7 +252,7 @@ class Hauler:
         """Bring a section to those whom ``placing`` names, and to others where those fail.
 
         Each is told who keeps it too: those, and ``told``.
-        What went wrong with each is in ``placing.refusals``. Raises ``OSError`` where ``chunk`` does.
+        What went wrong with each is in ``placing.words()``. Raises ``OSError`` where ``chunk`` does.
         """
         running: dict[asyncio.Task[None], Contact] = {}
         try:
@@ -268,8 +268,10 @@ class Hauler:
                     contact, error = running.pop(task), task.exception()
                     if error is None:
                         placing.kept(contact.id)
+                    elif isinstance(error, Unreachable):
+                        placing.silent(contact.id)
                     elif isinstance(error, P2pcpnError):
-                        placing.failed(contact.id, f"peer {contact.id.hex()[:8]}: {error}")
+                        placing.failed(contact.id, str(error))
                     else:
                         raise error
         finally:

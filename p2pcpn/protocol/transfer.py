@@ -22,6 +22,8 @@ LATE_S, LATE_S_MIN = 2.0, 0.25
 # A chunk has at most two askers at a time, and a holder that sends nothing for so long is given up.
 HEDGES = 2
 SILENT_S = 10.0
+# Addresses in one line for people.
+NAMED_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +270,7 @@ class Placing:
             self._under_way[contact.id] = _Delivery(contact, done=True)
             self._tried.add(contact.id)
         self.refusals: list[str] = []
+        self.unanswered: list[Contact] = []
 
     @property
     def holders(self) -> list[Contact]:
@@ -297,6 +300,24 @@ class Placing:
         self._under_way[node].done = True
 
     def failed(self, node: bytes, why: str) -> None:
-        """A peer does not take it, or is gone."""
+        """A peer does not take it, and says why."""
         del self._under_way[node]
-        self.refusals.append(why)
+        self.refusals.append(f"peer {node.hex()[:8]}: {why}")
+
+    def silent(self, node: bytes) -> None:
+        """A peer does not answer, or is gone."""
+        self.unanswered.append(self._under_way.pop(node).contact)
+
+    def words(self) -> list[str]:
+        """What went wrong, for people: each refusal once, and one line on all who do not answer."""
+        said = list(dict.fromkeys(self.refusals))
+        if self.unanswered:
+            named = ", ".join(_spelt(each) for each in self.unanswered[:NAMED_MAX])
+            more = len(self.unanswered) - NAMED_MAX
+            said.append(f"no answer from {named}" + (f" and {more} more" if more > 0 else ""))
+        return said
+
+
+def _spelt(contact: Contact) -> str:
+    host, port = contact.address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

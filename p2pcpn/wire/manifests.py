@@ -2,7 +2,7 @@
 
 ::
 
-    name        digest of the root manifest, and the blob's key
+    name        digest of the root manifest, the blob's key, and a checksum for those who type it
     root        level 0: the manifest of all chunks, where they fit one
                 level 1: the manifest of a list of sections, each a manifest of level 0
     manifest    its section's number, sizes, and the BLAKE3 of each chunk as it is kept (sealed)
@@ -31,6 +31,9 @@ from p2pcpn.wire.sealing import digest
 DIGEST_BYTES: Final = 32
 CONTENT, LIST = 0, 1
 PREFIX: Final = "blob"
+# Of 2^32 wrong names one passes; a blob that nobody has is looked for in vain for a quarter of a minute.
+_CHECK_BYTES: Final = 4
+_NAME_CHARS: Final = -(-8 * (2 * DIGEST_BYTES + _CHECK_BYTES) // 5)
 # A section in the list: its digest, and how many bytes of the blob are in it.
 _ENTRY_BYTES: Final = DIGEST_BYTES + 8
 
@@ -109,22 +112,30 @@ class BlobName:
     key: bytes
 
     def __str__(self) -> str:
-        return PREFIX + base64.b32encode(self.digest + self.key).decode().rstrip("=").lower()
+        packed = self.digest + self.key
+        return PREFIX + base64.b32encode(packed + _check(packed)).decode().rstrip("=").lower()
 
     def __repr__(self) -> str:  # the key never reaches a log
         return f"BlobName({self.digest.hex()[:8]})"
 
 
 def parse_name(text: str) -> BlobName:
-    """The name that ``text`` spells. Raises :class:`UsageError`."""
+    """The name that ``text`` spells. Raises :class:`UsageError`, for a wrong character, too."""
     body = text.strip().lower()
+    if not body.startswith(PREFIX) or len(body) != len(PREFIX) + _NAME_CHARS:
+        raise UsageError(
+            f"{text[:24]!r} is no name of a blob; p2pcpn blob put prints it: {PREFIX} and {_NAME_CHARS} more"
+        )
+    packed = body.removeprefix(PREFIX).upper()
     try:
-        if not body.startswith(PREFIX):
-            raise ValueError
-        packed = body.removeprefix(PREFIX).upper()
         data = base64.b32decode(packed + "=" * (-len(packed) % 8))
-        if len(data) != 2 * DIGEST_BYTES:
-            raise ValueError
-    except (ValueError, binascii.Error):
-        raise UsageError(f"{text[:24]!r} is no name of a blob; p2pcpn blob put prints it: blob and 103 more") from None
-    return BlobName(data[:DIGEST_BYTES], data[DIGEST_BYTES:])
+    except binascii.Error:
+        data = b""
+    name = BlobName(data[:DIGEST_BYTES], data[DIGEST_BYTES : 2 * DIGEST_BYTES])
+    if str(name) != body:  # the checksum, and the bits that no byte needs
+        raise UsageError(f"the name {text.strip()[:24]}… has a wrong character; copy it again, all {len(body)} of them")
+    return name
+
+
+def _check(packed: bytes) -> bytes:
+    return digest(PREFIX.encode() + packed)[:_CHECK_BYTES]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from p2pcpn.client.swarm import Swarm
+from p2pcpn.wire.manifests import BlobName
 
 Command = Callable[..., Any]
 
@@ -53,5 +54,8 @@ def test_mistakes_are_one_line(p2pcpn: Command, named: list[str], tmp_path: Path
     assert wrong.code == 2 and "is no name of a blob" in wrong.err
     absent = p2pcpn("blob", "put", "/nowhere", *named)
     assert absent.code == 2 and "no such file" in absent.err
-    lost = p2pcpn("blob", "get", "blob" + "a" * 103, "-o", str(tmp_path / "never"), *named)
+    spelt = p2pcpn("blob", "get", "blob" + "a" * 109, "-o", "x", *named)
+    assert spelt.code == 2 and "has a wrong character" in spelt.err and len(spelt.err.splitlines()) == 1
+    nobodys = str(BlobName(bytes(32), bytes(32)))
+    lost = p2pcpn("blob", "get", nobodys, "-o", str(tmp_path / "never"), *named)
     assert lost.code == 1 and "no peer that answers has" in lost.err

@@ -51,7 +51,7 @@ async def test_names_that_lead_nowhere_are_told(peer: Start, tmp_path: Path, mon
     name = parse_name((await put_blob(client, OWNER, b"x", replicas=1)).name)
     with pytest.raises(PeerError, match="no peer that answers has"):
         await read_blob(client, BlobName(bytes(32), name.key))
-    with pytest.raises(PeerError):
+    with pytest.raises(UsageError, match="the key of another blob"):
         await read_blob(client, BlobName(name.digest, bytes(32)))
     with pytest.raises(UsageError, match="no name"):
         await get_blob(client, "nonsense", tmp_path / "out")

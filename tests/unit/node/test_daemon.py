@@ -20,6 +20,7 @@ from p2pcpn.errors import StoreError, Unreachable, UsageError
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.node import daemon
 from p2pcpn.node.daemon import LOG_NAME, end_with, limit_end, obey_signals, report_to, run_peer, serve
+from p2pcpn.node.upkeep import HAND_OVER_S
 from p2pcpn.wire.addresses import contact
 
 ME = Keypair(b"\1" * 32)
@@ -42,7 +43,7 @@ class Overlay:
         self.upkeep = SimpleNamespace(hand_over=self._hand_over)
         Overlay.made.append(self)
 
-    async def _hand_over(self) -> None:
+    async def _hand_over(self, wait_s: float) -> None:
         self.calls.append("hand over")
 
     async def start(self) -> None:
@@ -89,9 +90,12 @@ async def test_a_peer_is_started_reported_and_closed(limited: list[float]) -> No
     reports: list[Mapping[str, Any]] = []
     control = Control(overlay, Path("control.sock"), stop)
     await serve(
-        overlay, stop=stop, control=control, report=reports.append, ending=lambda: overlay.calls.append("ending")
-    )  # type: ignore[arg-type]
-    assert overlay.calls == ["start", "control control.sock", "hand over", "ending", "control closed", "close"]
+        overlay, stop=stop, control=control, report=reports.append,
+        ending=lambda end_s: overlay.calls.append(f"ends in {end_s:g} s"),
+    )  # type: ignore[arg-type]  # fmt: skip
+    assert overlay.calls == [
+        "start", "control control.sock", "ends in 35 s", "hand over", "ends in 5 s", "control closed", "close"
+    ]  # fmt: skip
     assert reports == [{"address": "127.0.0.1:4000", "id": ME.id.hex(), "pid": os.getpid()}]
 
 
@@ -102,7 +106,7 @@ def test_run_peer_listens_on_the_control_socket_of_its_data_directory(tmp_path: 
     assert overlay.options["owner_pids"] == (7,)
     assert "control control.sock" in overlay.calls
     assert reports[0]["pid"] == os.getpid()
-    assert limited == [daemon.POLITE_S]
+    assert limited == [HAND_OVER_S + daemon.POLITE_S, daemon.POLITE_S]
     log = (tmp_path / LOG_NAME).read_text()
     assert "listens at 127.0.0.1:4000" in log
 

@@ -24,7 +24,7 @@ from p2pcpn.wire import messages as m
 from p2pcpn.wire.addresses import contact
 from p2pcpn.wire.messages import AnswerCode
 from p2pcpn.wire.sealing import digest
-from tests.unit.node.sections import OWNER, SWARM_KEY, Made
+from tests.unit.node.section_world import OWNER, SWARM_KEY, Made
 
 ME, PEER = Keypair(b"\1" * 32), Keypair(b"\2" * 32)
 RULES = Rules(("function",), "3.11", 1 << 30, swarm_key=SWARM_KEY)

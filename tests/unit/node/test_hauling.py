@@ -17,7 +17,7 @@ from p2pcpn.node.overlay import Overlay
 from p2pcpn.protocol.transfer import Placing
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.sealing import digest
-from tests.unit.node.sections import Made
+from tests.unit.node.section_world import Made
 
 Start = Callable[..., Awaitable[Overlay]]
 

@@ -11,7 +11,7 @@ import pytest
 from p2pcpn.errors import StoreError
 from p2pcpn.node.overlay import Overlay
 from p2pcpn.protocol import tending as t
-from tests.unit.node.sections import Made
+from tests.unit.node.section_world import Made
 
 Start = Callable[..., Awaitable[Overlay]]
 FAST = t.Pace(check_s=0.1, wait_s=0.2, hope_s=0.5)

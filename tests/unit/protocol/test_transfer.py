@@ -158,8 +158,17 @@ def test_a_section_goes_to_the_best_and_to_the_next_where_one_fails() -> None:
     placing.kept(A.id)
     placing.failed(B.id, "is full")
     assert not placing.done and placing.begin() == [C]
-    placing.failed(C.id, "is gone")
-    assert placing.done and placing.holders == [A] and placing.refusals == ["is full", "is gone"]
+    placing.silent(C.id)
+    assert placing.done and placing.holders == [A] and placing.unanswered == [C]
+    assert placing.words() == [f"peer {B.id.hex()[:8]}: is full", f"no answer from 127.0.0.1:{C.port}"]
+
+
+def test_many_who_do_not_answer_are_one_line() -> None:
+    peers = [contact(bytes([at]) * 20, ("::1", 4000 + at)) for at in range(5)]
+    placing = Placing(peers, 5)
+    for each in placing.begin():
+        placing.silent(each.id)
+    assert placing.words() == ["no answer from [::1]:4000, [::1]:4001, [::1]:4002 and 2 more"]
 
 
 def test_holders_count_and_are_not_asked_again() -> None:

@@ -76,13 +76,28 @@ def test_what_is_no_list_is_refused(data: bytes) -> None:
 def test_a_name_is_read_as_it_was_written(data: bytes) -> None:
     name = BlobName(data[:32], data[32:])
     assert parse_name(f" {str(name).upper()} ") == name
-    assert data[32:].hex() not in repr(name) and len(str(name)) == 107
+    assert data[32:].hex() not in repr(name) and len(str(name)) == 113
 
 
-@pytest.mark.parametrize("text", ["", "blob", "x" * 107, "blob" + "a" * 102, "blob" + "1" * 103])
+@pytest.mark.parametrize("text", ["", "blob", "x" * 113, "blob" + "a" * 108, "blob" + "a" * 110])
 def test_other_texts_are_no_names(text: str) -> None:
     with pytest.raises(UsageError, match="is no name of a blob"):
         parse_name(text)
+
+
+@given(
+    st.binary(min_size=64, max_size=64), st.integers(4, 112), st.sampled_from("abcdefghijklmnopqrstuvwxyz234567189ß")
+)
+def test_a_wrong_character_is_seen_at_once(data: bytes, at: int, other: str) -> None:
+    name = str(BlobName(data[:32], data[32:]))
+    wrong = name[:at] + other + name[at + 1 :]
+    if wrong == name:
+        assert parse_name(wrong).key == data[32:]
+    else:
+        with pytest.raises(UsageError, match="a wrong character"):
+            parse_name(wrong)
+    with pytest.raises(UsageError, match="a wrong character"):
+        parse_name(name[:5] + name[6] + name[5] + name[7:] if name[5] != name[6] else "blob" + "a" * 109)
 
 
 def test_bytes_are_cut_into_as_many_chunks_as_it_takes() -> None:

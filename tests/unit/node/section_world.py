@@ -1,4 +1,4 @@
-"""A section made for tests, and its deposit."""
+"""A section of a blob, made for tests, and its deposit."""
 
 from __future__ import annotations
 
