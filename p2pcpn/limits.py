@@ -429,6 +429,8 @@ DEPOSIT_DISK_SHARE: Final = 0.6
 DEPOSIT_OWNER_SHARE: Final = 0.5
 # Who keeps a section, as told in one message: 48 bytes each.
 HOLDERS_MAX: Final = 32
+# Peers that others named as holders and that have not said so themselves: each is dialled once, within a minute.
+NAMED_HOLDERS_MAX: Final = 1024
 # Sections compared in one message between two who keep some: 32 bytes each.
 COMPARED_MAX: Final = 1024
 

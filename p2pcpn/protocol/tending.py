@@ -100,6 +100,7 @@ class Tending:
         self._pace = pace
         self._sections: dict[bytes, _Section] = {}
         self._peers: dict[bytes, _Peer] = {}
+        self._unheard: set[bytes] = set()  # peers that others named, and that have not said themselves what they keep
         self._looks = Timetable()
         self._checks = Timetable()
 
@@ -141,13 +142,17 @@ class Tending:
             self._part(node, name)
 
     def learned(self, name: bytes, contacts: Iterable[Contact], now: float) -> None:
-        """Somebody says that these keep a section, or are about to."""
+        """Somebody says that these keep a section, or are about to: who does not answer then is asked once."""
         section = self._sections.get(name)
         if section is None:
             return
         for contact in contacts:
             if contact.id == self._own or contact.id in section.others or len(section.others) >= limits.HOLDERS_MAX:
                 continue
+            if contact.id not in self._peers:
+                if len(self._unheard) >= limits.NAMED_HOLDERS_MAX:
+                    continue
+                self._unheard.add(contact.id)
             self._meet(section, name, contact, now)
             self._peers[contact.id].hoped[name] = now + self._pace.hope_s
 
@@ -162,6 +167,7 @@ class Tending:
                     continue
                 self._meet(section, name, contact, now)
             peer = self._peers[contact.id]
+            self._unheard.discard(contact.id)
             peer.hoped.pop(name, None)
             if not peer.names[name] or peer.missing:
                 peer.names[name] = True
@@ -185,12 +191,15 @@ class Tending:
             self._looks.set(name, now)
 
     def unreachable(self, node: bytes, now: float) -> None:
-        """A peer does not answer, or is known to be dead."""
+        """A peer does not answer, or is known to be dead. What it only was said to keep, it keeps no longer."""
         peer = self._peers.get(node)
         if peer is None or peer.missing:
             return
         peer.missing = True
-        for name in peer.names:
+        for name, said in list(peer.names.items()):
+            if not said:
+                self._sections[name].others.pop(node)
+                self._part(node, name)
             self._looks.set(name, now)
 
     def lost(self, node: bytes, now: float) -> None:
@@ -318,6 +327,7 @@ class Tending:
         peer.hoped.pop(name, None)
         if not peer.names:
             del self._peers[node]
+            self._unheard.discard(node)
             self._checks.drop(node)
 
     def _there(self, peer: _Peer, now: float) -> None:

@@ -87,6 +87,29 @@ def test_a_named_holder_is_hoped_for_and_not_for_ever() -> None:
     assert SeekHolders(NAME) in tending.expire(51.0) + tending.expire(71.0)
 
 
+def test_who_was_only_named_and_does_not_answer_is_asked_once() -> None:
+    tending = holder(FIRST, SECOND)
+    tending.learned(NAME, [THIRD], 1.0)
+    assert Check(THIRD, (NAME,)) in tending.expire(11.0)
+    tending.unreachable(THIRD.id, 12.0)
+    assert tending.holders(NAME) == [SECOND]
+    assert {effect.peer for effect in tending.expire(500.0) if isinstance(effect, Check)} == {SECOND}
+
+
+def test_those_who_are_only_named_are_bounded_over_all_sections() -> None:
+    tending = Tending(FIRST.id, PACE)
+    names = [bytes([number]) * 32 for number in range(1, 2 + limits.NAMED_HOLDERS_MAX // limits.HOLDERS_MAX)]
+    for at, name in enumerate(names):
+        tending.kept(name, 2, 0.0)
+        first = 1000 + at * limits.HOLDERS_MAX
+        named = [contact(n.to_bytes(20, "big"), ("10.0.0.1", 22)) for n in range(first, first + limits.HOLDERS_MAX)]
+        tending.learned(name, named, 0.0)
+    assert sum(len(tending.holders(name)) for name in names) == limits.NAMED_HOLDERS_MAX
+    tending.dropped(names[0])  # that makes room
+    tending.learned(names[-1], [SECOND], 0.0)
+    assert tending.holders(names[-1]) == [SECOND]
+
+
 def test_the_farthest_lets_go_after_a_while_and_the_nearest_never() -> None:
     near = holder(SECOND, FIRST, THIRD)
     assert Release not in [type(effect) for effect in near.expire(500.0)]
