@@ -11,16 +11,18 @@ import random
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError, UsageError
+from p2pcpn.protocol.acquaintance import Acquaintance
 from p2pcpn.protocol.effects import Commit, Effect, Heard, Notify, Send
-from p2pcpn.protocol.gathering import Gathering, ProvidersDone
+from p2pcpn.protocol.gathering import Gathering
 from p2pcpn.protocol.handing_over import Handed, HandingOver
 from p2pcpn.protocol.holding import Row
 from p2pcpn.protocol.items import ContentItem, Item, ProvidersItem, RecordItem
 from p2pcpn.protocol.lookup import Lookup
-from p2pcpn.protocol.operations import ContentDone, Fetching, Finding, GetDone, Getting, LookupDone, PutDone, Putting
+from p2pcpn.protocol.operations import Fetching, Finding, GetDone, Getting, LookupDone, PutDone, Putting
 from p2pcpn.protocol.providers import check_provider
 from p2pcpn.protocol.published import Published
 from p2pcpn.protocol.records import check
@@ -36,6 +38,7 @@ from p2pcpn.wire.datagrams import Find, Get, Nodes, Put, StoreCode, Stored, Valu
 from p2pcpn.wire.statements import Record, Signed, read
 
 Question = Find | Get | d.GetProviders | d.GetContent | Put | d.PutProviders | d.PutContent
+T = TypeVar("T")
 DhtMessage = Question | Nodes | Value | d.Providers | d.Content | Stored
 # How many of its neighbours a peer that joins greets at once; they name it to the others, who greet it.
 NEIGHBOURS = 14
@@ -100,7 +103,7 @@ class Dht:
             own, self.table, self.storage, rng, now, self._is_refuser, lambda it: network_group(it.address)
         )
         self._handing_over: HandingOver | None = None
-        self._strangers_until_s = now  # until then somebody is about who found no place in the table
+        self._acquaintance = Acquaintance(own, self.table, k, now)
         self._refusers = Refusers()
         self._liars = 0
         self.bootstraps: tuple[Contact, ...] = ()  # whom to ask for the way into the swarm; ids may be zero
@@ -119,9 +122,8 @@ class Dht:
         effects: list[Effect] = []
         known = sender.id in self.table
         silent = self.table.heard(sender, now)
-        if sender.id not in self.table:
-            self._strangers_until_s = now + limits.REFRESH_S
-        elif not known:
+        self._acquaintance.heard(sender, now)
+        if not known and sender.id in self.table:
             self._repair.joined(sender.id, now)
         if silent is not None:
             effects += self._ask_aside(silent, lambda nonce: Find(nonce, self.own), _VERIFY)
@@ -193,10 +195,7 @@ class Dht:
         Raises :class:`UsageError` where no peer would accept it.
         """
         self._tick(now, wall)
-        try:
-            check(signed, wall)
-        except PeerError as error:
-            raise UsageError(f"no peer would keep this record: {error}") from error
+        _valid(check, signed, wall)
         return self._put(RecordItem(signed, cas), copies, ticket)
 
     def put_content(
@@ -234,10 +233,7 @@ class Dht:
         Raises :class:`UsageError` where no peer would accept it.
         """
         self._tick(now, wall)
-        try:
-            record = check_provider(signed, wall)
-        except PeerError as error:
-            raise UsageError(f"no peer would keep this record: {error}") from error
+        record = _valid(check_provider, signed, wall)
         return self._begin(Putting(ProvidersItem(record.key, (signed,)), copies, wall, ticket))
 
     def get_providers(
@@ -261,17 +257,11 @@ class Dht:
         """Hold again what the disk held. Returns how many records came."""
         return self.storage.restore(rows, now, wall)
 
-    def failed(self, contact: Contact, now: float) -> list[Effect]:
-        """The pair with ``contact`` could not be made: it is gone, or we are cut off."""
+    def failed(self, contact: Contact, now: float, *, certain: bool = False) -> list[Effect]:
+        """``contact`` is gone, or we are cut off, unless ``certain``: membership found it dead, or it said goodbye."""
         self._tick(now)
         self._failed(contact)
-        return self._rejoin()
-
-    def gone(self, contact: Contact, now: float) -> list[Effect]:
-        """Membership found ``contact`` dead, or it said goodbye: no silence of ours is to blame."""
-        self._tick(now)
-        self._failed(contact)
-        if contact.id in self.table:
+        if certain and contact.id in self.table:
             self.table.remove(contact.id)
             self._repair.died(contact.id, now)
         return self._rejoin()
@@ -387,6 +377,7 @@ class Dht:
     def _failed(self, contact: Contact) -> None:
         known = contact.id in self.table
         self.table.failed(contact, self._now)
+        self._acquaintance.failed(contact)
         if known and contact.id not in self.table:
             self._repair.died(contact.id, self._now)
 
@@ -399,9 +390,8 @@ class Dht:
         return effects
 
     def _hand_over(self) -> list[Effect]:
+        assert self._handing_over is not None
         effects: list[Effect] = []
-        if self._handing_over is None:
-            return effects
         while asks := self._handing_over.asks():
             for heir, put in asks:
                 for effect in self.requests.ask(heir, put.make, put, self._now):
@@ -438,15 +428,13 @@ class Dht:
                 group=lambda it: self._network_group(it.address),
             )
         )
-        if isinstance(operation, Putting) and operation.ticket is not None and self._knows_all:
+        if (
+            isinstance(operation, Putting)
+            and operation.ticket is not None
+            and self._acquaintance.is_complete(self._now)
+        ):
             operation.know([it for it in start if not self.table.dead.is_silent(it, self._now)])
         return self._advance(self._number)
-
-    @property
-    def _knows_all(self) -> bool:
-        """Whether everybody is in the table: a put goes to the nearest at once then. Whoever we never heard of is found
-        by the hourly republishing."""
-        return self._joined and len(self.table) < self._k and self._now >= self._strangers_until_s
 
     def _advance(self, number: int) -> list[Effect]:
         """Send what the operation asks now; finish it when it is done."""
@@ -494,6 +482,7 @@ class Dht:
                 self.table.dead.late(outcome.asked, self._now)
             if isinstance(outcome, Answered):
                 self._refusers.heard(outcome.peer, outcome.reply, self._now)
+                self._acquaintance.named(getattr(outcome.reply, "contacts", ()), self._now)
             if isinstance(outcome.purpose, Handed) and self._handing_over is not None:
                 self._handing_over.settled(outcome.purpose, outcome, self._now)
                 effects += self._hand_over()
@@ -532,13 +521,8 @@ class Dht:
             return self._finish_republish(operation) if operation.ticket is None else self._finish_put(operation)
         if isinstance(operation, Getting):
             return self._finish_get(operation)
-        if isinstance(operation, Gathering):
-            assert operation.ticket is not None
-            records, holders = operation.providers()
-            return [Notify(ProvidersDone(operation.ticket, operation.target, records, holders))]
-        if isinstance(operation, Fetching):
-            assert operation.ticket is not None
-            return [Notify(ContentDone(operation.ticket, operation.target, operation.content))]
+        if isinstance(operation, Gathering | Fetching):
+            return [Notify(operation.result())]
         if operation is self._joining:
             self._joining, self._joined = None, True
             effects: list[Effect] = [Notify(Joined(len(self.table)))]
@@ -576,7 +560,7 @@ class Dht:
         effects: list[Effect] = [Commit(operation.own_writes)] if operation.own_writes else []
         if operation.own_code is not None:
             self._repair.is_needed(key)
-        elif operation.settled >= limits.RECORD_COPIES and key in self.storage:
+        elif operation.settled >= (1 if self.storage.clearing else limits.RECORD_COPIES) and key in self.storage:
             effects += self._rest_or_drop(operation)
         held = self._held(key)
         if operation.code == StoreCode.OLDER and held is not None and operation.seq > held[1].seq:
@@ -586,7 +570,7 @@ class Dht:
     def _rest_or_drop(self, operation: Putting) -> list[Effect]:
         """Nearer peers hold what we hold: pass it on more rarely, and no more at all when that stays so."""
         key = operation.target
-        if self._repair.is_surplus(key, operation.holders, self._now):
+        if self.storage.clearing or self._repair.is_surplus(key, operation.holders, self._now):
             return [Commit(self.storage.drop(key))]
         hours = limits.SURPLUS_S / limits.REFRESH_S * 1.25 if self._repair.watches(key) else REST_HOURS
         self.storage.rest(key, self._now, hours)
@@ -607,3 +591,10 @@ class Dht:
         if operation.ticket is not None:
             effects.append(Notify(GetDone(operation.ticket, key, signed, record)))
         return effects
+
+
+def _valid(checked: Callable[[Signed, float], T], signed: Signed, wall: float) -> T:
+    try:
+        return checked(signed, wall)
+    except PeerError as error:
+        raise UsageError(f"no peer would keep this record: {error}") from error

@@ -182,6 +182,11 @@ class Fetching(Finding):
     def done(self) -> bool:
         return self.content is not None or self.lookup.done
 
+    def result(self) -> ContentDone:
+        """What came of it, for whoever asked."""
+        assert self.ticket is not None
+        return ContentDone(self.ticket, self.target, self.content)
+
     def _query(self, nonce: int) -> Request:
         return GetContent(nonce, self.target)
 

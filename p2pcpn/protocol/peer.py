@@ -498,7 +498,7 @@ class Peer:
         self.reunion.lost(peer, now)
         self.neighbourhood.gone(node)
         self.directory.gone(node)
-        return self.dht.gone(peer, now) + self.jobs.peer_dead(node, now)
+        return self.dht.failed(peer, now, certain=True) + self.jobs.peer_dead(node, now)
 
     def _pair_made(self, peer: Contact, now: float) -> list[Effect]:
         """Greet a new pair: it gets our advert at once, and each tells the other the rumors it lacks.

@@ -159,11 +159,12 @@ def test_of_two_values_under_one_version_every_reader_takes_the_same() -> None:
         assert operation.best[0] == other
 
 
-def test_once_a_value_is_known_nobody_waits_for_the_late() -> None:
+def test_while_few_have_answered_only_who_is_late_twice_is_given_up() -> None:
     operation = Getting(KEY, None, 1)
     begun(operation, 2)
     operation.asks()
     operation.answered(peer(1), Value(1, record(3), []), WALL)
+    operation.late(peer(2))
     assert not operation.done
     operation.late(peer(2))
     assert operation.done
