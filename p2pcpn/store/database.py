@@ -103,6 +103,8 @@ class Database:
         self._closing = False
         self._commits = self._transactions = self._failed = 0
         self._corrupt: list[Path] = []
+        self._aside: Path | None = None  # the corrupt file, while there is no fresh one yet
+        self._lost: BaseException | None = None  # what was wrong with it, as long
         self._refused_s: float | None = None  # when a write was refused last, until all is well again
         self._reading = threading.Lock()
         try:
@@ -310,7 +312,7 @@ class Database:
             log.warning("%s: writes succeed again", self.path)
 
     def _write(self, commits: tuple[_Commit, ...]) -> None:
-        cause = next((commit.error for commit in commits if commit.broken is self._reader), None)
+        cause = self._lost or next((commit.error for commit in commits if commit.broken is self._reader), None)
         if cause is None:
             cause = self._transact(commits)
         if cause is not None and is_corrupt(cause):
@@ -363,28 +365,38 @@ class Database:
             except sqlite3.DatabaseError as error:
                 if not is_corrupt(error):
                     raise
-                writer = self._fresh(error)
+                aside = self._set_aside(error)
+                writer = connect(self.path, self._durable, self._bytes_max)
+                self._aside = None
+                save_rows(self.path, aside, error, writer)
             return writer, connect(self.path, self._durable, self._bytes_max)
         except sqlite3.Error as error:
             raise refused(self.path, error) from error
 
-    def _fresh(self, cause: BaseException) -> sqlite3.Connection:
-        """Set the corrupt file aside, which nobody has open, and begin another one with what can be read of it."""
-        aside = set_aside(self.path, cause)
-        self._corrupt.append(aside)
-        writer = connect(self.path, self._durable, self._bytes_max)
-        save_rows(self.path, aside, cause, writer)
-        return writer
+    def _set_aside(self, cause: BaseException) -> Path:
+        """Where the corrupt file is from now on, which nobody has open."""
+        if self._aside is None:
+            self._aside = set_aside(self.path, cause)
+            self._corrupt.append(self._aside)
+        return self._aside
 
     def _begin_fresh(self, cause: BaseException) -> None:
+        """Another file instead of the corrupt one. Where the disk refuses that, the next commit is another attempt.
+
+        What can be read of the old one is saved when others can read again: they are not to wait so long.
+        """
         with self._reading:
+            self._lost = cause
             self._reader.close()
             self._writer.close()
+            aside = self._set_aside(cause)
             try:
-                self._writer = self._fresh(cause)
+                self._writer = connect(self.path, self._durable, self._bytes_max)
                 self._reader = connect(self.path, self._durable, self._bytes_max)
             except sqlite3.Error as error:
                 raise refused(self.path, error) from error
+            self._lost = self._aside = None
+        save_rows(self.path, aside, cause, self._writer)
 
 
 def _apply(connection: sqlite3.Connection, writes: tuple[Write, ...]) -> None:

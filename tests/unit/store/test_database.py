@@ -364,6 +364,40 @@ def test_a_corrupt_file_that_cannot_be_set_aside_fails_commits_and_nothing_else(
     database.close()
 
 
+def test_where_no_fresh_file_can_be_begun_a_later_commit_begins_it(tmp_path, monkeypatch, caplog):
+    database = damaged(tmp_path)
+
+    def full(path, durable, bytes_max):
+        raise DiskFull(f"{path}: no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("p2pcpn.store.database.connect", full)
+        with pytest.raises(StoreError):
+            list(database.scan("blobs"))
+        assert "no room" in str(put(database, blob(b"a")))
+    assert put(database, blob(b"b")) is None
+    assert (b"b",) in [key for key, _ in database.scan("blobs")]
+    assert len(database.statistics().corrupt) == 1 and "rows of it saved" in caplog.text
+    database.close()
+
+
+def test_nobody_waits_to_read_while_rows_of_a_corrupt_file_are_saved(tmp_path, monkeypatch):
+    database = damaged(tmp_path)
+    read = []
+
+    def saving(path, aside, cause, fresh):
+        reader = threading.Thread(target=lambda: read.append(database.get("blobs", (b"a",))), daemon=True)
+        reader.start()
+        reader.join(5.0)
+
+    monkeypatch.setattr("p2pcpn.store.database.save_rows", saving)
+    with pytest.raises(StoreError):
+        list(database.scan("blobs"))
+    assert put(database, blob(b"a")) is None
+    assert read == [None]
+    database.close()
+
+
 def test_two_peers_cannot_open_one_file(database):
     with pytest.raises(StoreError, match="in use by another peer"):
         Database(database.path)
