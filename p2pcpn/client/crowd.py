@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.node.lightweight import LightweightPeer
 
-JOINING_AT_A_TIME = 16
+JOINING_AT_A_TIME = 4
 WELL_KNOWN = 4
 JOIN_S = 120.0
 LOOK_S = 0.02

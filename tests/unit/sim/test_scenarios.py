@@ -41,8 +41,21 @@ def test_lengths_are_a_scenario_of_their_own(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_what_cannot_be_played_is_refused() -> None:
-    assert names() == ["churn", "durable", "lengths", "loss", "parting", "partition", "quiet"]
-    with pytest.raises(UsageError, match="churn, durable, lengths, loss, parting, partition, quiet"):
+    known = [
+        "churn",
+        "durable",
+        "hostile",
+        "lengths",
+        "loss",
+        "loss-10",
+        "loss-5",
+        "parting",
+        "partition",
+        "quiet",
+        "silent",
+    ]
+    assert names() == known
+    with pytest.raises(UsageError, match=", ".join(known)):
         run("calm")
     with pytest.raises(UsageError, match="2 to 100000 peers"):
         run("quiet", peers=1)
