@@ -478,3 +478,29 @@ SURPLUS_S: Final = 600.0
 HANDOVER_S: Final = 3.0
 HANDOVER_SILENT_S: Final = 0.5
 HANDOVER_PUTS_MAX: Final = 64
+
+# --- Whether strangers reach us -----------------------------------------------------------------------------------------
+# Three are asked and two that agree decide: one liar, or one whose own way out is blocked, decides nothing.
+REACH_HELPERS: Final = 3
+REACH_AGREE: Final = 2
+# By then a peer that joins has met some others; where there are too few to ask, it looks again so much later.
+REACH_FIRST_S: Final = 5.0
+REACH_FEW_S: Final = 30.0
+# What others said did not decide: once more within two minutes, for a helper dials the same peer once a minute only.
+REACH_AGAIN_S: Final = 60.0
+REACH_AGAIN_S_MAX: Final = 120.0
+# Nobody's firewall changes more often; who is found unreachable wants its role back sooner. 1 KB a check.
+REACH_EVERY_S: Final = 900.0
+REACH_EVERY_S_MAX: Final = 3600.0
+REACH_HIDDEN_S: Final = 300.0
+REACH_HIDDEN_S_MAX: Final = 900.0
+# A connection takes one round trip, and a lost first packet a second more; what is asked is repeated after more than that.
+DIAL_BACK_S: Final = 3.0
+REACH_REPEAT_S: Final = 4.0
+REACH_ROUND_S: Final = 9.0
+# What a helper does for others: one dial a minute for each, a burst of eight and one a second for all.
+DIAL_BACK_WAIT_S: Final = 60.0
+DIAL_BACKS_PER_S: Final = 1.0
+DIAL_BACKS_MAX: Final = 8
+# Datagrams from another port, in case one is lost.
+KNOCKS: Final = 2

@@ -7,8 +7,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from p2pcpn import limits
 from p2pcpn.errors import P2pcpnError, PeerError, StoreError, Unreachable
 from p2pcpn.identity.keys import NodeId
+from p2pcpn.net import aside
 from p2pcpn.node import restoring
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
@@ -33,6 +35,8 @@ class Performer:
         self._ended: deque[tuple[fx.Commit, StoreError | None]] = deque()  # commits that something follows from
         self._verbs: dict[type[fx.Effect], Callable[[Any], None]] = {
             fx.SendBytes: self._send_bytes,
+            fx.SendAside: self._send_aside,
+            fx.Connect: self._connect,
             fx.Transmit: self._transmit,
             fx.TransmitBlob: self._transmit_blob,
             fx.TransmitLog: self._transmit_log,
@@ -61,6 +65,16 @@ class Performer:
 
     def _send_bytes(self, effect: fx.SendBytes) -> None:
         self._overlay.udp.send(effect.data, effect.address)
+
+    def _send_aside(self, effect: fx.SendAside) -> None:
+        aside.send(effect.data, effect.address)
+
+    def _connect(self, effect: fx.Connect) -> None:
+        self._overlay.spawn(self._connecting(effect))
+
+    async def _connecting(self, effect: fx.Connect) -> None:
+        reached = await aside.takes_connections(effect.to.address, limits.DIAL_BACK_S)
+        self._overlay.follow(self._overlay.peer.dial_backs.connected(effect.to, effect.nonce, reached))
 
     def _transmit(self, effect: fx.Transmit) -> None:
         box = self._overlay.sessions.outbox(effect.peer)
@@ -91,7 +105,6 @@ class Performer:
             overlay.counters["dials failed"] += 1
             if node not in overlay.sessions:
                 overlay.questions.gone(node, str(error))
-                overlay.hauler.gone(node)
                 overlay.hauler.gone(node)
                 self.perform(overlay.peer.session_closed(node, overlay.loop.time()))
                 overlay.timer.arm()

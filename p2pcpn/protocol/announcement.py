@@ -51,6 +51,7 @@ class Announcement:
         self._slots_free = slots_free
         self._rtt_s = rtt_s
         self._known = known
+        self._roles = setup.roles
         self._sample: Advert | None = None
         self._at: float | None = None
         self._version = 0
@@ -67,6 +68,13 @@ class Announcement:
             self._at = due if self._at is None else min(self._at, due)
         return self.expire(now)
 
+    def restated(self, roles: int, now: float) -> Said | None:
+        """This peer has other roles from now on, which is said at once."""
+        self._roles = roles
+        if self._sample is not None:
+            self._at = now
+        return self.expire(now)
+
     def deadline(self) -> float | None:
         """When the next version is due."""
         return self._at
@@ -79,7 +87,7 @@ class Announcement:
         self._version += 1
         advert = msgspec.structs.replace(
             self._sample, version=self._version, contact=self._contact, boot=setup.boot, ttl_s=ADVERT_TTL_S,
-            roles=setup.roles, slots=setup.slots, slots_free=self._slots_free(), rtt_ms=(self._rtt_s() or 0.0) * 1e3,
+            roles=self._roles, slots=setup.slots, slots_free=self._slots_free(), rtt_ms=(self._rtt_s() or 0.0) * 1e3,
         )  # fmt: skip
         self.signed = signed(advert, setup.keypair)
         self._at = now + ADVERT_AGAIN_S

@@ -44,6 +44,22 @@ class SendBytes(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class SendAside(Effect):
+    """Put these bytes on a UDP socket of their own, whose port nobody knows."""
+
+    data: bytes
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Connect(Effect):
+    """See within ``limits.DIAL_BACK_S`` whether ``to`` takes a TCP connection; then ``DialBacks.connected``."""
+
+    to: Contact
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True)
 class Dial(Effect):
     """Open a session to ``to``; answered by ``session_opened`` or ``dial_failed``."""
 

@@ -93,6 +93,14 @@ class Advertised:
 
 
 @dataclass(frozen=True, slots=True)
+class Exposed:
+    """Strangers reach this peer again, or (``hidden``) do not; whether it is ``storing`` for others from now on."""
+
+    hidden: bool
+    storing: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Explained:
     """A peer's signed words on a job (or its silence), for the question ``ticket``."""
 

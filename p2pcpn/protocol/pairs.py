@@ -19,7 +19,7 @@ from hashlib import blake2b
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair
-from p2pcpn.protocol.effects import Effect, Heard, SendBytes
+from p2pcpn.protocol.effects import Effect, Heard, SendAside, SendBytes
 from p2pcpn.protocol.greeting import GREETINGS, Greeted, Greeter, PairFailed, PairMade, Profile, Refused
 from p2pcpn.protocol.hellos import Cookies
 from p2pcpn.protocol.pair_table import Pair, PairTable
@@ -27,6 +27,7 @@ from p2pcpn.protocol.rates import Bucket, group_of
 from p2pcpn.wire.addresses import Address, Contact, contact
 from p2pcpn.wire.datagrams import CODEC, Datagram, Retry
 from p2pcpn.wire.envelope import NOBODY, OPEN_SWARM_KEY, TRAFFIC, VERSION, Header, header_of, seal, unseal
+from p2pcpn.wire.statements import Role
 
 __all__ = ("Pairs", "PairFailed", "PairMade")
 
@@ -107,11 +108,19 @@ class Pairs:
         return pair is not None and pair.port not in (None, pair.contact.port)
 
     def routable(self, peer: bytes) -> bool:
-        """Whether others can reach a pair and may look for something there: it has a role, and no NAT stands before it.
+        """Whether others can reach a pair and may look for something there: it has a role, does not say that strangers
+        fail to reach it, and is not seen to stand behind a NAT.
 
-        Who is behind one answers those it spoke to lately; to anybody else who is told of it, it is a dead end.
+        Who does answers those it spoke to lately; to anybody else who is told of it, it is a dead end.
         """
-        return bool(self.roles_of(peer)) and not self.translated(peer)
+        roles = self.roles_of(peer) or 0
+        return bool(roles) and not roles & Role.HIDDEN and not self.translated(peer)
+
+    def restated(self, peer: bytes, boot: int, roles: int) -> None:
+        """A pair, in this boot, states other roles than when it greeted."""
+        pair = self._pairs.get(peer)
+        if pair is not None and pair.boot == boot:
+            pair.roles = roles
 
     def forget(self, peer: bytes) -> None:
         """End the pair with ``peer``: the next word to it or from it takes a greeting."""
@@ -148,6 +157,14 @@ class Pairs:
         except Refused as refused:
             self._counts["refused"] += 1
             return [Heard(PairFailed(refused.reason, (message,)), to)]
+
+    def aside(self, to: Contact, message: Datagram) -> list[Effect]:
+        """Say ``message`` to a pair from a port that it does not know. To anybody else: nothing."""
+        pair = self._pairs.get(to.id)
+        if pair is None:
+            return []
+        said = self._sealed(pair, message)
+        return [SendAside(said.data, said.address)]
 
     def receive(self, data: bytes, address: Address, now: float) -> list[Effect]:
         """One datagram as it came from ``address`` (numeric host, port). Whatever it holds, nothing is raised.

@@ -24,26 +24,13 @@ import msgspec
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair, NodeId, node_id
+from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
 from p2pcpn.protocol.admission import OPEN_SWARM
 from p2pcpn.protocol.announcement import ADVERT_SALT, ADVERT_TTL_S, Announcement, Said
 from p2pcpn.protocol.dht import Dht
+from p2pcpn.protocol.dial_backs import DialBacks
 from p2pcpn.protocol.directory import Directory, Listed
-from p2pcpn.protocol.effects import (
-    Commit,
-    Effect,
-    Hangup,
-    Heard,
-    Load,
-    Notify,
-    Probe,
-    Publish,
-    Send,
-    Spread,
-    Tell,
-    TellBlob,
-    TellLog,
-)  # fmt: skip
 from p2pcpn.protocol.explaining import Explaining
 from p2pcpn.protocol.gossip import Gossip, Rumor
 from p2pcpn.protocol.grantor import UNKNOWN, UNWANTED, Grantor
@@ -55,6 +42,7 @@ from p2pcpn.protocol.neighbourhood import Neighbourhood
 from p2pcpn.protocol.offers import Capacity, Offers
 from p2pcpn.protocol.pairs import PairFailed, PairMade, Pairs
 from p2pcpn.protocol.publishing import Publishing
+from p2pcpn.protocol.reachability import Reachability, Reached
 from p2pcpn.protocol.requests import Requests
 from p2pcpn.protocol.reunion import Reunion
 from p2pcpn.protocol.roundtrip import RoundTrips
@@ -64,23 +52,9 @@ from p2pcpn.protocol.table import distance
 from p2pcpn.protocol.worker import Worker
 from p2pcpn.wire import datagrams as d
 from p2pcpn.wire import messages as m
+from p2pcpn.wire import statements as st
 from p2pcpn.wire.addresses import Address, Contact
-from p2pcpn.wire.statements import (
-    Advert,
-    Cancel,
-    Claim,
-    Close,
-    Handover,
-    MemberState,
-    Offer,
-    Receipt,
-    Role,
-    Signed,
-    Statement,
-    opened,
-    read,
-    signed,
-)  # fmt: skip
+from p2pcpn.wire.statements import opened, read, signed
 
 EXPLAIN_PEERS_MAX = 32
 RTT_UNKNOWN_S = 0.005
@@ -91,7 +65,7 @@ DHT_MESSAGES = (
 SWIM_MESSAGES = (d.Ping, d.Ack, d.PingRequest, d.Leave)
 GOSSIP_MESSAGES = (d.Gossip, d.RumorDigest, d.RumorPull)
 # Effects between the machines of one peer; all others are the driver's.
-ROUTED = frozenset({Tell, TellBlob, TellLog, Send, Heard, Spread, Probe, Publish})
+ROUTED = frozenset({fx.Tell, fx.TellBlob, fx.TellLog, fx.Send, fx.Heard, fx.Spread, fx.Probe, fx.Publish})
 # Members that send what cannot be right lose their session after this many such messages.
 BAD_MESSAGES_MAX = 64
 
@@ -115,8 +89,9 @@ class Peer:
         self.contact = setup.contact
         self.rng = rng
         self.wall = wall
-        self.storing = bool(setup.roles & Role.STORAGE)
-        self.computing = bool(setup.roles & Role.COMPUTE)
+        self.roles = setup.roles
+        self.storing = bool(setup.roles & st.Role.STORAGE)
+        self.computing = bool(setup.roles & st.Role.COMPUTE)
         self.pairs = Pairs(
             me, setup.boot, rng, swarm_key=setup.rules.swarm_key, roles=setup.roles, port=setup.contact.port,
             puzzle=setup.puzzle, difficulty=setup.difficulty, network_group=setup.network_group,
@@ -142,12 +117,14 @@ class Peer:
         )  # fmt: skip
         self.grantors = self.jobs.grantors
         self.announcement = Announcement(
-            setup,
-            self.contact,
-            slots_free=self._slots_free,
-            rtt_s=self.roundtrips.median_s,
+            setup, self.contact, slots_free=self._slots_free, rtt_s=self.roundtrips.median_s,
             known=self.directory.__len__,
-        )
+        )  # fmt: skip
+        self.reachability = Reachability(
+            self.contact, setup.network_group, self.dht.table.contacts, lambda: self.pairs.observed, rng, now,
+            watching=setup.watching and bool(setup.roles),
+        )  # fmt: skip
+        self.dial_backs = DialBacks(self.pairs.aside)
         self.explaining = Explaining(me, self.requests, self.offers.explain)
         self.counters: Counter[str] = Counter()
         self._bad: Counter[NodeId] = Counter()
@@ -157,11 +134,11 @@ class Peer:
 
     # --- what comes in ----------------------------------------------------------------------------------------------
 
-    def datagram_received(self, data: bytes, address: Address, now: float) -> list[Effect]:
+    def datagram_received(self, data: bytes, address: Address, now: float) -> list[fx.Effect]:
         """Bytes from the UDP socket."""
         return self.perform(self.pairs.receive(data, address, now), now)
 
-    def session_opened(self, contact: Contact, key: bytes, now: float) -> list[Effect]:
+    def session_opened(self, contact: Contact, key: bytes, now: float) -> list[fx.Effect]:
         """A session is there, whoever dialled it."""
         node = NodeId(contact.id)
         effects = self.lines.opened(contact, key)
@@ -170,40 +147,40 @@ class Peer:
             effects += grantor.session_opened(node, now)
         return self.perform(effects, now)
 
-    def session_closed(self, peer: NodeId, now: float) -> list[Effect]:
+    def session_closed(self, peer: NodeId, now: float) -> list[fx.Effect]:
         """A session ended, or could not be made."""
         self.lines.closed(peer)
         self.lines.failed(peer)
         self._bad.pop(peer, None)
         self.worker.session_closed(peer, now)
         self.offers.session_closed(peer)
-        effects: list[Effect] = []
+        effects: list[fx.Effect] = []
         for grantor in list(self.grantors.values()):
             effects += grantor.session_closed(peer, now)
         return self.perform(effects, now)
 
-    def message_received(self, peer: NodeId, message: m.Message, now: float) -> list[Effect]:
+    def message_received(self, peer: NodeId, message: m.Message, now: float) -> list[fx.Effect]:
         """A message over a session. What cannot be right is counted; too much of it ends the session."""
         contact, key = self.lines.open.get(peer), self.lines.keys.get(peer)
         if contact is None or key is None:
             return []
         return self.perform(self._message(contact, key, message, now), now)
 
-    def _message(self, contact: Contact, key: bytes, message: m.Message, now: float) -> list[Effect]:
+    def _message(self, contact: Contact, key: bytes, message: m.Message, now: float) -> list[fx.Effect]:
         try:
             return self._dispatch(contact, key, message, now)
         except PeerError as error:
             return self._refused(NodeId(contact.id), message, error)
 
-    def _refused(self, node: NodeId, message: m.Message, error: PeerError) -> list[Effect]:
+    def _refused(self, node: NodeId, message: m.Message, error: PeerError) -> list[fx.Effect]:
         """A message that cannot be right is counted; too many of them end the session."""
         self.counters[f"refused {type(message).__name__}"] += 1
         self._bad[node] += 1
         if self._bad[node] == BAD_MESSAGES_MAX:
-            return [Hangup(node, str(error)[: limits.REASON_CHARS_MAX])]
+            return [fx.Hangup(node, str(error)[: limits.REASON_CHARS_MAX])]
         return []
 
-    def _dispatch(self, contact: Contact, key: bytes, message: m.Message, now: float) -> list[Effect]:
+    def _dispatch(self, contact: Contact, key: bytes, message: m.Message, now: float) -> list[fx.Effect]:
         match message:
             case m.Results():
                 return self._results(contact, message, now)
@@ -249,7 +226,7 @@ class Peer:
                 self.counters[f"unexpected {type(message).__name__}"] += 1
                 return []
 
-    def _asked(self, contact: Contact, message: m.Ask) -> list[Effect]:
+    def _asked(self, contact: Contact, message: m.Ask) -> list[fx.Effect]:
         """What is held of a job; where it is granted here, our own log, too: it may lie nowhere else (any more)."""
         effects = self.steward.asked(contact, message)
         grantor = self.grantors.get(message.job)
@@ -257,33 +234,33 @@ class Peer:
             return effects
         log = (bytes(self.id), grantor.epoch, grantor.log.number)
         return [
-            Tell(
+            fx.Tell(
                 effect.to,
                 msgspec.structs.replace(effect.message, logs=[log, *effect.message.logs[1 - LOGS_SHOWN_MAX :]]),
             )
-            if isinstance(effect, Tell) and isinstance(effect.message, m.JobState)
+            if isinstance(effect, fx.Tell) and isinstance(effect.message, m.JobState)
             else effect
             for effect in effects
         ]
 
-    def _results(self, contact: Contact, message: m.Results, now: float) -> list[Effect]:
-        said = read(message.receipt, Receipt)
+    def _results(self, contact: Contact, message: m.Results, now: float) -> list[fx.Effect]:
+        said = read(message.receipt, st.Receipt)
         grantor = self.grantors.get(said.job)
         if grantor is None or not grantor.granting or said.epoch != grantor.epoch:
             return self.steward.orphan(contact, message)
         return grantor.results(contact, message, now)
 
-    def _finish(self, statement: Signed, now: float) -> list[Effect]:
+    def _finish(self, statement: st.Signed, now: float) -> list[fx.Effect]:
         """The owner closed or cancelled a job that this peer grants."""
-        if statement.kind == Close.kind:
-            close = read(statement, Close)
+        if statement.kind == st.Close.kind:
+            close = read(statement, st.Close)
             grantor = self.grantors.get(close.job)
             return grantor.close(statement, close.total, now) if grantor and grantor.owner == statement.key else []
-        grantor = self.grantors.get(read(statement, Cancel).job)
+        grantor = self.grantors.get(read(statement, st.Cancel).job)
         return grantor.cancel_job(statement, now) if grantor and grantor.owner == statement.key else []
 
-    def _take(self, contact: Contact, key: bytes, message: m.Take, now: float) -> list[Effect]:
-        job = opened(message.handover, Handover).job
+    def _take(self, contact: Contact, key: bytes, message: m.Take, now: float) -> list[fx.Effect]:
+        job = opened(message.handover, st.Handover).job
         self.worker.taken(contact, key, message.handover, job)
         if message.request == 0:
             return []
@@ -294,12 +271,12 @@ class Peer:
             return kept + self._refused(NodeId(contact.id), message, error)
         if mine and job not in self.grantors:
             # Commits are made in order: with this one all that was kept before is on disk, to be loaded.
-            effects = [replace(e, then=(*e.then, Load(job))) if isinstance(e, Commit) else e for e in effects]
+            effects = [replace(e, then=(*e.then, fx.Load(job))) if isinstance(e, fx.Commit) else e for e in effects]
         return kept + effects
 
     # --- datagrams --------------------------------------------------------------------------------------------------
 
-    def _datagram(self, sender: Contact, message: d.Datagram, now: float) -> list[Effect]:
+    def _datagram(self, sender: Contact, message: d.Datagram, now: float) -> list[fx.Effect]:
         if isinstance(message, DHT_MESSAGES):
             effects = self.dht.receive(sender, message, now, self.wall(), routable=self.pairs.routable(sender.id))
             return effects + self.reunion.receive(sender, message, now)
@@ -311,7 +288,13 @@ class Peer:
             case d.ClaimRequest():
                 return self._claim(sender, message, now)
             case d.ClaimReply():
-                return self.offers.replied(sender, message, now)
+                # Nobody can dial who is hidden: it opens the session over which it is to be leased tasks.
+                dial = self.reachability.hidden and message.verdict == 0 and sender.id not in self.lines.open
+                return self.offers.replied(sender, message, now) + ([fx.Dial(sender)] if dial else [])
+            case d.DialBack():
+                return self.dial_backs.asked(sender, message, now)
+            case d.Knock() | d.DialedBack():
+                return self.reachability.receive(sender, message, now)
             case d.Explain():
                 return self.explaining.answer(sender, message)
             case d.Explanation():
@@ -320,20 +303,20 @@ class Peer:
                 self.counters[f"unexpected {type(message).__name__}"] += 1
                 return []
 
-    def _claim(self, sender: Contact, message: d.ClaimRequest, now: float) -> list[Effect]:
-        claim = read(message.claim, Claim)
+    def _claim(self, sender: Contact, message: d.ClaimRequest, now: float) -> list[fx.Effect]:
+        claim = read(message.claim, st.Claim)
         if claim.contact.id != sender.id or sender.id != node_id(message.claim.key):
             raise PeerError("a claim comes from another peer than the one that signed it")
         grantor = self.grantors.get(claim.job)
         if grantor is None:
-            return [Send(sender, d.ClaimReply(message.nonce, UNKNOWN))]
+            return [fx.Send(sender, d.ClaimReply(message.nonce, UNKNOWN))]
         if not self._admits(message.claim.key):
-            return [Send(sender, d.ClaimReply(message.nonce, UNWANTED))]
-        opened(message.claim, Claim)  # last, because it costs a hundred times the rest
+            return [fx.Send(sender, d.ClaimReply(message.nonce, UNWANTED))]
+        opened(message.claim, st.Claim)  # last, because it costs a hundred times the rest
         # The address the pair proved, not the one the claim states.
         claim = msgspec.structs.replace(claim, contact=sender)
         verdict, effects = grantor.claimed(claim, message.claim.key, now)
-        return [Send(sender, d.ClaimReply(message.nonce, verdict)), *effects]
+        return [fx.Send(sender, d.ClaimReply(message.nonce, verdict)), *effects]
 
     def _admits(self, key: bytes) -> bool:
         """Whether that node may be leased tasks. In a keyed swarm all are members; in an open one a stranger would see
@@ -343,13 +326,13 @@ class Peer:
 
     # --- what the program asks --------------------------------------------------------------------------------------
 
-    def open_job(self, spec: Signed, job: bytes, job_key: bytes, now: float, *, granting: bool) -> list[Effect]:
+    def open_job(self, spec: st.Signed, job: bytes, job_key: bytes, now: float, *, granting: bool) -> list[fx.Effect]:
         """Begin a job of which this node is the first grantor (or, not ``granting``, only the submitter)."""
         return self.perform(self.jobs.open(spec, job, job_key, now, granting), now)
 
     def adopt(
-        self, job: bytes, segments: list[tuple[Signed, list[bytes]]], settled: list[tuple[int, int]], now: float
-    ) -> list[Effect]:
+        self, job: bytes, segments: list[tuple[st.Signed, list[bytes]]], settled: list[tuple[int, int]], now: float
+    ) -> list[fx.Effect]:
         """Become the grantor of a job that was handed over: its segments and what logs settle were read from disk.
 
         Raises :class:`PeerError`, and nothing has begun, where its owner gave us no key or one that opens nothing.
@@ -363,7 +346,7 @@ class Peer:
         self._request += 1
         return self._request
 
-    def with_grantor(self, job: bytes, act: Callable[[Grantor], list[Effect]], now: float) -> list[Effect]:
+    def with_grantor(self, job: bytes, act: Callable[[Grantor], list[fx.Effect]], now: float) -> list[fx.Effect]:
         """Let the program do something to a job that is granted here: extend, close, cancel."""
         grantor = self.grantors.get(job)
         return self.perform(act(grantor), now) if grantor is not None else []
@@ -382,15 +365,15 @@ class Peer:
 
     def put_record(
         self, salt: bytes, value: bytes, retention_s: float, keypair: Keypair, ticket: int, now: float
-    ) -> list[Effect]:
+    ) -> list[fx.Effect]:
         """Put a record under ``keypair`` and ``salt``, one version above the last this peer wrote; then ``PutDone``."""
         return self.perform(self.publishing.put_record(salt, value, retention_s, keypair, ticket, now), now)
 
-    def advertise(self, advert: Advert, now: float, *, changed: bool) -> list[Effect]:
+    def advertise(self, advert: st.Advert, now: float, *, changed: bool) -> list[fx.Effect]:
         """This peer's capacity: gossiped when a coarse value ``changed``, at most every 10 s, and before it lapses."""
         return self.perform(self._announced(self.announcement.sampled(advert, now, changed=changed)), now)
 
-    def _announced(self, said: Said | None) -> list[Effect]:
+    def _announced(self, said: Said | None) -> list[fx.Effect]:
         """A new version of our advert goes into the directory, the gossip and (with a role) the DHT."""
         if said is None:
             return []
@@ -398,9 +381,9 @@ class Peer:
         spread = self.gossip.spread(said.signed, said.now)
         if not self.setup.roles:
             return spread
-        return [*spread, Publish(ADVERT_SALT, said.signed.body, ADVERT_TTL_S)]
+        return [*spread, fx.Publish(ADVERT_SALT, said.signed.body, ADVERT_TTL_S)]
 
-    def explain(self, job: bytes, ticket: int, now: float) -> tuple[int, list[Effect]]:
+    def explain(self, job: bytes, ticket: int, now: float) -> tuple[int, list[fx.Effect]]:
         """Ask up to 32 peers why they run or do not run ``job``: (how many, effects).
 
         ``Notify(Explained)`` follows for each.
@@ -408,7 +391,7 @@ class Peer:
         contacts = (self.neighbourhood.contacts() or self.dht.table.contacts())[:EXPLAIN_PEERS_MAX]
         return len(contacts), self.perform(self.explaining.ask(contacts, job, ticket, now), now)
 
-    def leave(self, now: float) -> list[Effect]:
+    def leave(self, now: float) -> list[fx.Effect]:
         """Give back leases, hand over what is held of the DHT, say goodbye; then ``Notify(HandedOver)``."""
         self.offers.leaving = True
         goodbye = self.membership.leave(now)
@@ -416,10 +399,10 @@ class Peer:
 
     # --- routing of effects -----------------------------------------------------------------------------------------
 
-    def perform(self, effects: Iterable[Effect], now: float) -> list[Effect]:
+    def perform(self, effects: Iterable[fx.Effect], now: float) -> list[fx.Effect]:
         """Turn machines' effects into what a driver can do: bytes, sessions, disk, processes, events."""
-        done: list[Effect] = []
-        todo: deque[Effect] = deque(effects)
+        done: list[fx.Effect] = []
+        todo: deque[fx.Effect] = deque(effects)
         while todo:
             effect = todo.popleft()
             if type(effect) in ROUTED:
@@ -428,44 +411,44 @@ class Peer:
                 done.append(effect)
         return done
 
-    def _follow(self, effect: Effect, now: float) -> list[Effect]:
+    def _follow(self, effect: fx.Effect, now: float) -> list[fx.Effect]:
         """What an effect becomes within this peer."""
         match effect:
-            case Tell() | TellBlob() | TellLog():
+            case fx.Tell() | fx.TellBlob() | fx.TellLog():
                 if effect.to.id == self.id:
                     return self._to_self(effect, now)
                 return self.lines.tell(effect)
-            case Send():
+            case fx.Send():
                 if effect.to.id == self.id:
                     return self._safely(self.contact, effect.message, now)
                 return self.pairs.send(effect.to, effect.message, now)
-            case Heard():
+            case fx.Heard():
                 return self._heard(effect, now)
-            case Spread():
+            case fx.Spread():
                 statement = signed(effect.statement, self.me)
                 own = effect.statement
-                heard = self.offers.heard(own, now) if isinstance(own, Offer) and self.computing else []
+                heard = self.offers.heard(own, now) if isinstance(own, st.Offer) and self.computing else []
                 return self.gossip.spread(statement, now, effect.hops) + heard
-            case Probe():
+            case fx.Probe():
                 return self.membership.check(effect.peer, now)
-            case Publish():
+            case fx.Publish():
                 return self.publishing.put_record(effect.salt, effect.value, effect.retention_s, self.me, 0, now)
         raise AssertionError(f"{type(effect).__name__} is for the driver")
 
-    def _to_self(self, effect: Tell | TellBlob | TellLog, now: float) -> list[Effect]:
+    def _to_self(self, effect: fx.Tell | fx.TellBlob | fx.TellLog, now: float) -> list[fx.Effect]:
         """A grantor on this very node leases to its own slots: no session is needed."""
-        if isinstance(effect, Tell):
+        if isinstance(effect, fx.Tell):
             return self._message(self.contact, self.me.public, effect.message, now)
         return []
 
-    def _safely(self, sender: Contact, message: d.Datagram, now: float) -> list[Effect]:
+    def _safely(self, sender: Contact, message: d.Datagram, now: float) -> list[fx.Effect]:
         try:
             return self._datagram(sender, message, now)
         except PeerError:
             self.counters[f"refused {type(message).__name__}"] += 1
             return []
 
-    def _heard(self, effect: Heard, now: float) -> list[Effect]:
+    def _heard(self, effect: fx.Heard, now: float) -> list[fx.Effect]:
         value, sender = effect.value, effect.sender
         if isinstance(value, PairMade):
             return self._pair_made(sender, now)
@@ -477,22 +460,24 @@ class Peer:
             return self._alive(value.peer, now) if value.alive else self._gone(value.peer, now)
         if isinstance(value, (Dead, Left)):
             return self._gone(value.peer, now)
+        if isinstance(value, Reached):
+            return self._reached(value.hidden, now)
         if isinstance(value, (Alive, Suspected)):
             return self._back(value.peer, now) if isinstance(value, Alive) else []
         if self._is_member(sender):
             self.neighbourhood.heard(sender, now)
         return self.membership.heard(sender, now) + self._safely(sender, cast(d.Datagram, value), now)
 
-    def _alive(self, peer: Contact, now: float) -> list[Effect]:
+    def _alive(self, peer: Contact, now: float) -> list[fx.Effect]:
         """A peer whose session was lost lives: its grantors go on over a new one."""
         return [e for g in list(self.grantors.values()) for e in g.peer_alive(NodeId(peer.id), now)]
 
-    def _back(self, peer: Contact, now: float) -> list[Effect]:
+    def _back(self, peer: Contact, now: float) -> list[fx.Effect]:
         """A peer that was held to be dead lives: what it said of itself counts again."""
         self.directory.back(self.gossip.newest_advert(self.pairs.key_of(peer.id) or b""), now)
         return self.dht.heard(peer, now) if self.pairs.routable(peer.id) else []
 
-    def _gone(self, peer: Contact, now: float) -> list[Effect]:
+    def _gone(self, peer: Contact, now: float) -> list[fx.Effect]:
         """A peer is dead or has left: nothing is planned with it any more."""
         node = NodeId(peer.id)
         self.reunion.lost(peer, now)
@@ -500,38 +485,58 @@ class Peer:
         self.directory.gone(node)
         return self.dht.failed(peer, now, certain=True) + self.jobs.peer_dead(node, now)
 
-    def _pair_made(self, peer: Contact, now: float) -> list[Effect]:
+    def _pair_made(self, peer: Contact, now: float) -> list[fx.Effect]:
         """Greet a new pair: it gets our advert at once, and each tells the other the rumors it lacks.
 
         A member that is no neighbour gets neither. Lookups make a peer that joins meet hundreds of members, and all of
         them hold the same rumors.
         """
-        effects: list[Effect] = []
+        effects: list[fx.Effect] = []
+        self.reachability.greeted(now)
         if self._is_member(peer):
             self.neighbourhood.heard(peer, now)
             effects += self.dht.heard(peer, now) if self.pairs.routable(peer.id) else []
             if peer.id not in self.neighbourhood:
                 return effects
         if self.announcement.signed is not None:
-            effects.append(Send(peer, d.Gossip([self.announcement.signed], [0])))
+            effects.append(fx.Send(peer, d.Gossip([self.announcement.signed], [0])))
         return effects + self.gossip.pull(peer, now)
 
     def _is_member(self, peer: Contact) -> bool:
         """Whether a peer has a role. Clients have none: they come, submit and go, and nobody routes by them."""
         return peer.id == self.id or self.pairs.roles_of(peer.id) != 0
 
-    def _rumor(self, statement: Statement, envelope: Signed, sender: Contact, now: float) -> list[Effect]:
+    def _rumor(self, statement: st.Statement, envelope: st.Signed, sender: Contact, now: float) -> list[fx.Effect]:
         """A rumor that is new here, its signature and origin checked by gossip."""
-        if isinstance(statement, MemberState):
+        if isinstance(statement, st.MemberState):
             return self.membership.rumor(envelope, statement, now)
-        if isinstance(statement, Advert):
+        if isinstance(statement, st.Advert):
             if self.directory.heard(statement, envelope, now):
-                if statement.roles:
-                    self.neighbourhood.heard(statement.contact, now, direct=False)
-                return [Notify(events.Advertised(statement))]
-        elif isinstance(statement, Offer) and self.computing:
+                return [*self._restated(statement, now), fx.Notify(events.Advertised(statement))]
+        elif isinstance(statement, st.Offer) and self.computing:
             return self.offers.heard(statement, now)
         return []
+
+    def _restated(self, advert: st.Advert, now: float) -> list[fx.Effect]:
+        """A peer's newest word on its roles. Who is hidden now is looked for no more."""
+        peer, hidden = advert.contact, bool(advert.roles & st.Role.HIDDEN)
+        self.pairs.restated(peer.id, advert.boot, advert.roles)
+        if advert.roles and not hidden:
+            self.neighbourhood.heard(peer, now, direct=False)
+        return self.dht.failed(peer, now, certain=True) if hidden and peer.id in self.dht.table else []
+
+    def _reached(self, hidden: bool, now: float) -> list[fx.Effect]:
+        """Strangers reach us no more, or do again: all that may look for something here are told."""
+        if self.offers.leaving:
+            return []
+        self.roles = self.setup.roles & ~st.Role.STORAGE | st.Role.HIDDEN if hidden else self.setup.roles
+        self.storing = self.steward.storing = bool(self.roles & st.Role.STORAGE)
+        self.pairs.present(self.roles, self.contact.port)
+        self.dht.storage.stores(self.storing, now)
+        effects = self._announced(self.announcement.restated(self.roles, now))
+        if (mine := self.announcement.signed) is not None:
+            effects += [fx.Send(contact, d.Gossip([mine], [0])) for contact in self.dht.table.contacts()]
+        return [*effects, fx.Notify(events.Exposed(hidden, self.storing))]
 
     # --- small facts ------------------------------------------------------------------------------------------------
 
@@ -576,24 +581,20 @@ class Peer:
         """When :meth:`expire` is due next."""
         times = [
             self.pairs.deadline(), self.dht.deadline(), self.membership.deadline(), self.gossip.deadline(),
-            self.reunion.deadline(),
-            self.neighbourhood.deadline(), self.requests.deadline(), self.offers.deadline(), self.worker.deadline(),
-            self.announcement.deadline(), self.hearing.deadline(), self.jobs.deadline(), self.publishing.deadline(),
+            self.reunion.deadline(), self.reachability.deadline(), self.neighbourhood.deadline(),
+            self.requests.deadline(), self.offers.deadline(), self.worker.deadline(), self.announcement.deadline(),
+            self.hearing.deadline(), self.jobs.deadline(), self.publishing.deadline(),
         ]  # fmt: skip
         return min((time for time in times if time is not None), default=None)
 
-    def expire(self, now: float) -> list[Effect]:
+    def expire(self, now: float) -> list[fx.Effect]:
         """Do whatever is due."""
-        effects = self.pairs.expire(now)
-        effects += self.dht.expire(now, self.wall()) + self.publishing.expire(now)
+        effects = self.pairs.expire(now) + self.dht.expire(now, self.wall()) + self.publishing.expire(now)
         self.membership.leases_out = self.jobs.leases_out
         effects += self.membership.expire(now)
-        effects += self.gossip.expire(now) + self.reunion.expire(now)
-        effects += self.neighbourhood.expire(now)
-        effects += self.explaining.told(self.requests.expire(now))
-        effects += self.offers.expire(now)
-        effects += self.worker.expire(now)
-        effects += self.hearing.prove(now)
-        effects += self.jobs.expire(now)
+        effects += self.gossip.expire(now) + self.reunion.expire(now) + self.neighbourhood.expire(now)
+        effects += self.reachability.expire(now) + self.explaining.told(self.requests.expire(now))
+        effects += self.offers.expire(now) + self.worker.expire(now)
+        effects += self.hearing.prove(now) + self.jobs.expire(now)
         effects += self._announced(self.announcement.expire(now))
         return self.perform(effects, now)

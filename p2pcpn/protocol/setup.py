@@ -23,3 +23,4 @@ class Setup:
     network_group: Callable[[Address], Hashable]
     puzzle: int = 0
     difficulty: int = 0
+    watching: bool = False  # whether strangers reach it is found out, by the word of others

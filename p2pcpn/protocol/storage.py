@@ -25,10 +25,12 @@ REPLY_BYTES = 24
 
 
 class Storage:
-    """What the peer ``own`` holds for others; with ``storing`` off it holds nothing."""
+    """What the peer ``own`` holds for others; with ``storing`` off it holds nothing, and while ``clearing`` gives away
+    what it held."""
 
     def __init__(self, own: bytes, rng: random.Random, *, storing: bool = True) -> None:
         self.storing = storing
+        self.clearing = False
         self.records = Records(rng, storage=storing)
         self.providers = Providers(rng, storage=storing)
         self.contents = Contents(rng, storage=storing)
@@ -78,9 +80,19 @@ class Storage:
 
     def close(self) -> None:
         """Take nothing more: this peer leaves."""
+        self._open(False)
+
+    def stores(self, storing: bool, now: float) -> None:
+        """Hold for others from now on; or no more, and give what is held to those nearest to it, item after item."""
+        self._open(storing)
+        self.clearing = not storing
+        for number, key in enumerate(self.held() if self.clearing else ()):
+            self.hasten(key, now + number / limits.MOVES_PER_S)
+
+    def _open(self, storing: bool) -> None:
         for sort in self._sorts:
-            sort.storage = False
-        self.storing = False
+            sort.storage = storing
+        self.storing = storing
 
     def restore(self, rows: Iterable[Row], now: float, wall: float) -> int:
         """Hold again what the disk held, each row where it belongs. Returns how many came."""

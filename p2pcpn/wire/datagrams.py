@@ -6,7 +6,7 @@ Every message's largest instance fits :data:`p2pcpn.limits.BODY_BYTES_MAX`; a te
 
 from __future__ import annotations
 
-from typing import Annotated, Union
+from typing import Annotated, ClassVar, Union
 
 import msgspec
 from msgspec import Meta
@@ -256,10 +256,33 @@ class PutContent(msgspec.Struct, array_like=True, frozen=True, tag=27):
     retention_s: Seconds
 
 
+class DialBack(msgspec.Struct, array_like=True, frozen=True, tag=28):
+    """Can you reach me as a stranger? Knock and connect, at the address that I ask from."""
+
+    nonce: U63
+
+
+class Knock(msgspec.Struct, array_like=True, frozen=True, tag=29):
+    """Said to who asked to be dialled back, from another port than any that it knows."""
+
+    nonce: U63
+
+
+class DialedBack(msgspec.Struct, array_like=True, frozen=True, tag=30):
+    """The answer to :class:`DialBack`: whether a connection came about (0 not tried, 1 yes, 2 no)."""
+
+    BUSY: ClassVar[int] = 0
+    REACHED: ClassVar[int] = 1
+    MISSED: ClassVar[int] = 2
+
+    nonce: U63
+    code: Annotated[int, Meta(ge=0, le=2)]
+
+
 Datagram = Union[
     Hello, Retry, Welcome, Unsupported, Ping, Ack, PingRequest, Find, Nodes, Get, Value, Put, Stored,
     Gossip, RumorDigest, RumorPull, ClaimRequest, ClaimReply, Explain, Explanation, Leave, GetProviders,
-    Providers, PutProviders, GetContent, Content, PutContent,
+    Providers, PutProviders, GetContent, Content, PutContent, DialBack, Knock, DialedBack,
 ]  # fmt: skip
 CODEC: Codec[Datagram] = Codec(Datagram, limits.BODY_BYTES_MAX, "datagram")
-REPLIES = (Ack, Nodes, Value, Stored, ClaimReply, Explanation, Providers, Content)
+REPLIES = (Ack, Nodes, Value, Stored, ClaimReply, Explanation, Providers, Content, DialedBack)

@@ -77,11 +77,12 @@ class Advert(Statement, frozen=True):
 
 
 class Role:
-    """The bits of ``Advert.roles``. A client peer has none."""
+    """The bits of ``Advert.roles``. A client peer has none. ``HIDDEN`` is no role: strangers cannot reach the peer."""
 
     COMPUTE = 1
     STORAGE = 2
     RELAY = 4
+    HIDDEN = 8
 
     NAMES: ClassVar[dict[str, int]] = {"compute": COMPUTE, "storage": STORAGE, "relay": RELAY}
 

@@ -25,6 +25,7 @@ from p2pcpn.identity.keys import Keypair
 from p2pcpn.node import control
 from p2pcpn.node.control import ControlServer, ask, control_path, described, is_answered
 from p2pcpn.protocol.directory import Directory, Listed
+from p2pcpn.protocol.reachability import Reach
 from p2pcpn.wire.addresses import contact
 from p2pcpn.wire.statements import Accelerator, Advert, Role, signed
 
@@ -53,11 +54,13 @@ def overlay(swarm_key: bytes = b"\7" * 32) -> Any:
         worker=SimpleNamespace(running=1, queued=5, works=OrderedDict()),
         lines=SimpleNamespace(open={}),
         roundtrips=SimpleNamespace(srtt_s=lambda node: 0.002 if node == OTHER.id else None),
+        roles=Role.COMPUTE | Role.HIDDEN,
+        reachability=SimpleNamespace(reach=Reach.HIDDEN),
     )
     return SimpleNamespace(
         id=ME.id, peer=peer, config=SimpleNamespace(bootstrap=("127.0.0.1:5000",), profile="local"),
         swarm_key=swarm_key, loop=SimpleNamespace(time=lambda: 70.0), started_at=60.0, data_dir=Path("/data"),
-        roles=Role.COMPUTE, slots=2, statistics=lambda: {"udp": {"sent": 1}},
+        slots=2, statistics=lambda: {"udp": {"sent": 1}},
     )  # fmt: skip
 
 
@@ -105,6 +108,7 @@ async def test_status_says_who_where_and_how_busy(path: Path) -> None:
     assert found["bootstrap"] == ["127.0.0.1:4000", "127.0.0.1:5000"]
     assert found["swarm_key"] == (b"\7" * 32).hex()
     assert (found["pid"], found["uptime_s"], found["roles"]) == (os.getpid(), 10.0, ["compute"])
+    assert found["reachable"] == "hidden"
     assert (found["slots"], found["running"], found["queued"], found["known_peers"]) == (2, 1, 5, 1)
     assert found["statistics"] == {"udp": {"sent": 1}}
 
