@@ -40,8 +40,8 @@ from p2pcpn.wire.statements import Record, Signed, read
 Question = Find | Get | d.GetProviders | d.GetContent | Put | d.PutProviders | d.PutContent
 T = TypeVar("T")
 DhtMessage = Question | Nodes | Value | d.Providers | d.Content | Stored
-# How many of its neighbours a peer that joins greets at once; they name it to the others, who greet it.
-NEIGHBOURS = 14
+# Twice those who keep what lies near it: so many of its neighbours a peer that joins greets.
+NEIGHBOURS = 2 * limits.RECORD_COPIES
 # Two that join at once and are neighbours do not hear of each other. Who joins looks again so soon.
 NEIGHBOURS_AGAIN_S = 2.0
 BOOTSTRAP_S = 2.0
@@ -311,7 +311,7 @@ class Dht:
             effects += self._ask_bootstraps()
         if self._again_due_s is not None and now >= self._again_due_s:
             self._again_due_s = None
-            effects += self._begin(Finding(self.own, k=limits.RECORD_COPIES, paths=1))
+            effects += self._begin(Finding(self.own, k=NEIGHBOURS * 3 // 4, paths=1))
         if len(self.table):
             for target in self.table.refresh(now):
                 effects += self._begin(Finding(target))
