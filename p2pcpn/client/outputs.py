@@ -9,6 +9,7 @@ names are written, and no more bytes than the archive has.
 from __future__ import annotations
 
 import io
+import os
 import pickletools
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -20,6 +21,8 @@ from p2pcpn.errors import PeerError, StoreError
 _FIRST: Final = (Outputs.__module__, Outputs.__qualname__)
 _TEXT: Final = ("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8")
 _BYTES: Final = ("SHORT_BINBYTES", "BINBYTES", "BINBYTES8")
+# What leads elsewhere in a name, beside "/": on Windows alone. Elsewhere a file may well be called "12:30".
+_ELSEWHERE: Final = "\\:" if os.name == "nt" else ""
 
 
 def archive_of(pickled: bytes) -> bytes | None:
@@ -62,6 +65,6 @@ def save_files(archive: bytes, directory: Path) -> int:
 
 def _plain(name: str) -> PurePosixPath:
     path = PurePosixPath(name)
-    if path.is_absolute() or not path.parts or ".." in path.parts or "\\" in name or ":" in name:
+    if path.is_absolute() or not path.parts or ".." in path.parts or any(each in name for each in _ELSEWHERE):
         raise PeerError(f"a task's output file is called {name[:60]!r}, which is no plain name")
     return path

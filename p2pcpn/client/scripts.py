@@ -100,7 +100,7 @@ def _with_outputs(value: Any) -> Any:
 
     archive = io.BytesIO()
     archive.write(MAGIC)
-    with zipfile.ZipFile(archive, "a", zipfile.ZIP_STORED) as packed:
+    with zipfile.ZipFile(archive, "a", zipfile.ZIP_STORED, strict_timestamps=False) as packed:
         for path in paths:
             packed.write(os.path.join(OUT, path), path)
     return Outputs(archive.getvalue(), value)

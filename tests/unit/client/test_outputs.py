@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -51,10 +52,19 @@ def test_any_bytes_are_a_result_without_files(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", "c:x", "a\\b"])
-def test_a_name_that_leads_elsewhere_is_refused_and_nothing_is_written(name: str, tmp_path: Path) -> None:
+def test_a_name_that_leads_elsewhere_is_refused_and_nothing_is_written(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("p2pcpn.client.outputs._ELSEWHERE", "\\:")  # as on Windows
     with pytest.raises(PeerError, match="no plain name"):
         save_files(archive({"good": b"1", name: b"2"}), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no names of files there")
+def test_a_time_is_a_good_name_where_the_system_thinks_so(tmp_path: Path) -> None:
+    assert save_files(archive({"run 12:30": b"1", "a\\b": b"2"}), tmp_path) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a\\b", "run 12:30"]
 
 
 def test_an_archive_that_grows_when_it_is_read_is_refused(tmp_path: Path) -> None:

@@ -90,6 +90,14 @@ def test_what_a_task_leaves_in_out_travels_with_its_result() -> None:
     assert isinstance(script, Outputs) and repr(script) == "1 output file: c"
 
 
+def test_a_file_that_is_older_than_its_archives_format_travels_too() -> None:
+    def work() -> None:
+        Path("out/old").write_text("A")
+        os.utime("out/old", (0, 0))
+
+    assert repr(with_inputs({}, work)) == "1 output file: old"
+
+
 def test_too_many_output_files_and_too_large_ones_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def leave(count: int) -> None:
         for number in range(count):
