@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -62,6 +62,8 @@ class Depot:
         self.store = store
         self.ledger = ledger
         self.lane = Lane(loop)
+        self.warming = Lane(loop)  # reads that would wait for the disk
+        self._warming: Counter[bytes] = Counter()  # by who asked
         self.leaving = False
         self.changed: Callable[[bytes], None] = lambda name: None
         self.holders: Callable[[bytes], list[Contact]] = lambda name: []
@@ -111,6 +113,7 @@ class Depot:
     async def close(self) -> None:
         """The node stops."""
         await self.lane.close()
+        await self.warming.close()
         self.store.close()
 
     # --- answers -----------------------------------------------------------------------------------------------------
@@ -225,12 +228,28 @@ class Depot:
             if error is not None:
                 self._failed(session, message.request, message.name, error)
                 return
-            if not kept.whole and self.ledger.kept.get(message.name) is kept:
-                self.ledger.completed(message.name)
-                self.changed(message.name)
+            self._whole(kept)
             self._answer(session, message.request, AnswerCode.DONE)
 
         self.lane.do(finish, finished)
+
+    def _whole(self, kept: Kept) -> None:
+        name = kept.deposit.name
+        if not kept.whole and self.ledger.kept.get(name) is kept:
+            self.ledger.completed(name)
+            self.changed(name)
+
+    async def finish(self, name: bytes) -> None:
+        """All chunks of a section are here: it is whole from now on. Raises :class:`StoreError`."""
+        kept = self.ledger.kept[name]
+        await self.lane.run(lambda: self.store.finish(name))
+        self._whole(kept)
+
+    async def damaged(self, name: bytes, wrong: Sequence[int]) -> None:
+        """Chunks of a whole section are not what they were: nobody is offered them. Raises :class:`StoreError`."""
+        self.ledger.damaged(name, wrong, self._loop.time())
+        self.changed(name)
+        await self.lane.run(lambda: self.store.reopen(name))
 
     # --- giving ------------------------------------------------------------------------------------------------------
 
@@ -249,12 +268,30 @@ class Depot:
         if kept is None or not (kept.whole or message.index in kept.here) or message.index >= kept.manifest.count:
             self._answer(session, message.request, AnswerCode.UNKNOWN, "has no such chunk")
             return
-        if len(box) >= limits.OUTBOX_ANSWERS_MAX:
+        peer = session.remote.id
+        if len(box) + self._warming[peer] >= limits.OUTBOX_ANSWERS_MAX:
             raise PeerError("a peer does not read what it asked for")
-        box.stream(self._chunk(kept.manifest, message), limits.CHUNK_BYTES)
+        manifest, (start, size) = kept.manifest, kept.manifest.sealed_range(message.index)
+        if not self._warming[peer] and self.store.at_hand(message.name, start, size):
+            box.stream(self._chunk(manifest, message), limits.CHUNK_BYTES)
+            return
+
+        def warm() -> None:
+            self.store.read(message.name, start, size)
+
+        def warmed(_: None, error: Exception | None) -> None:
+            self._warming[peer] -= 1
+            if not self._warming[peer]:
+                del self._warming[peer]
+            box = self._sessions.outbox(peer)
+            if box is not None:  # what went wrong goes wrong again, and is answered
+                box.stream(self._chunk(manifest, message), limits.CHUNK_BYTES)
+
+        self._warming[peer] += 1
+        self.warming.do(warm, warmed)
 
     def _chunk(self, manifest: Manifest, message: m.GetChunk) -> Iterator[m.Message]:
-        """Read when there is room to send it."""
+        """Read when there is room to send it: it has been read from the disk by then, and holds no memory of ours."""
         start, size = manifest.sealed_range(message.index)
         try:
             data = self.store.read(message.name, start, size)
@@ -309,6 +346,7 @@ class Depot:
         if kept is None or not kept.whole:
             raise PeerError(f"the section {name.hex()[:8]} is not here")
         kept.pinned = pinned
+        self.changed(name)
         await self.lane.run(lambda: self.store.begin(name, head_of(kept)))
 
     def statistics(self) -> dict[str, int]:

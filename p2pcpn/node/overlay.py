@@ -34,6 +34,7 @@ from p2pcpn.node.hauling import Hauler
 from p2pcpn.node.inlet import Inlet
 from p2pcpn.node.library import Library
 from p2pcpn.node.making import make_peer, restore, roles_of, slots_of
+from p2pcpn.node.mending import Mender
 from p2pcpn.node.mishaps import Mishaps
 from p2pcpn.node.performing import Performer
 from p2pcpn.node.questions import Questions
@@ -65,6 +66,7 @@ from p2pcpn.wire.statements import Advert, Role
 log = logging.getLogger("p2pcpn.node")
 
 REQUEST_WAIT_S = 5.0
+HIDDEN = "strangers do not reach this peer: it keeps nothing for others; open its port for TCP and UDP"
 # What is never the library's to deal with, and comes most often.
 AT_ONCE = frozenset({m.Grant, m.Results, m.Settled, m.Append})
 
@@ -163,6 +165,7 @@ class Overlay:
         self.library = Library(
             shelf=self.shelf, database=self.database, sessions=self.sessions, questions=self.questions,
             counters=self.counters, ask=self.request, wanted=self.peer.knows_job,
+            keeps=lambda job: self.peer.storing or job in self.peer.steward.jobs or job in self.peer.grantors,
             granted=self.peer.grantors.__contains__, rush=self.rush,
         )  # fmt: skip
         self._open_depot()
@@ -186,6 +189,7 @@ class Overlay:
         self.spawn(self._meet())
         self.spawn(self.capacity.run())
         self.upkeep.begin()
+        self.spawn(self.mender.run())
         self.spawn(chores.save_peers(self.database, self.peer.dht.table.contacts))
         self.spawn(chores.sweep(self.database, self.shelf, self.counters))
         self.spawn(scrub(self._blobs, self.database, self.counters))
@@ -210,7 +214,11 @@ class Overlay:
         if quota_bytes is not None:
             quota_bytes = int(quota_bytes * limits.DEPOSIT_DISK_SHARE)
         durable = self.config.durable and self._temporary is None
-        ledger = Ledger(self.peer.setup.rules, storing=bool(self.roles & Role.STORAGE), quota_bytes=quota_bytes)
+        ledger = Ledger(
+            self.peer.setup.rules, storing=bool(self.roles & Role.STORAGE), quota_bytes=quota_bytes,
+            disk_bytes=self.config.disk_bytes, beside=lambda: self._blobs.total_bytes,
+        )  # fmt: skip
+        self._blobs.beside = lambda: ledger.total_bytes
         self.depot = Depot(
             store=SectionStore(self.data_dir / "sections", durable=durable), ledger=ledger, sessions=self.sessions,
             counters=self.counters, loop=self.loop,
@@ -220,6 +228,8 @@ class Overlay:
             self.depot.restore()
         self.hauler = Hauler(self)
         self.upkeep = Upkeep(self, LOCAL if self.config.profile == "local" else Pace())
+        self.mender = Mender(self)
+        self.upkeep.doubted = self.mender.doubted
 
     async def _start_runtime(self) -> None:
         self.runs.runtime = FunctionRuntime(
@@ -381,6 +391,9 @@ class Overlay:
             self.joined.set()
         elif isinstance(event, HandedOver):
             self.handed_over.set()
+        elif isinstance(event, events.Exposed):
+            self.depot.ledger.storing = event.storing
+            log.warning(HIDDEN if event.hidden else "strangers reach this peer again")
         elif isinstance(event, BootstrapFailed):
             log.info("no bootstrap answered; asking again in %.0f s", event.again_s)
         elif isinstance(event, events.Advertised) and event.advert.contact.id != self.id:
@@ -481,6 +494,7 @@ class Overlay:
             "sessions": self.server.statistics(),
             "dht": self.peer.dht.statistics(),
             "gossip": self.peer.gossip.statistics(),
+            "reachability": self.peer.reachability.statistics() | self.peer.dial_backs.statistics(),
             "peer": dict(sorted(self.peer.counters.items())),
             "node": dict(sorted(self.counters.items())),
             "inlet": self.inlet.statistics(),

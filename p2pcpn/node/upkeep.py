@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine, Sequence
+import time
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from p2pcpn import limits
 from p2pcpn.errors import P2pcpnError, PeerError, Unreachable
 from p2pcpn.net.session import Session
 from p2pcpn.protocol import tending as t
@@ -49,6 +51,7 @@ class Upkeep:
         depot = self._depot
         depot.changed, depot.holders = self._changed, self._machine.holders
         depot.learned, depot.compared = self._learned, self._compared
+        self.doubted: Callable[[bytes], None] = lambda name: None  # told of what cannot be read
 
     def begin(self) -> None:
         """Know what is kept, and go on for ever."""
@@ -72,7 +75,9 @@ class Upkeep:
     def _changed(self, name: bytes) -> None:
         kept = self._depot.ledger.kept.get(name)
         if kept is not None and kept.whole:
-            self._machine.kept(name, kept.deposit.replicas, self._now, pinned=kept.pinned)
+            # What is pinned beyond its retention is nobody else's to keep.
+            replicas = 1 if kept.expires_s <= time.time() else kept.deposit.replicas
+            self._machine.kept(name, replicas, self._now, pinned=kept.pinned)
         else:
             self._machine.dropped(name)
         self._overlay.spawn(self._announce(name))
@@ -102,7 +107,8 @@ class Upkeep:
                         self._overlay.withdraw(name[:20])
                 elif name not in self._provided:
                     self._provided.add(name)
-                    await self._overlay.provide(name[:20], kept.deposit.retention_s)
+                    retention_s = limits.RETENTION_S_MAX if kept.pinned else kept.deposit.retention_s
+                    await self._overlay.provide(name[:20], retention_s)
             except P2pcpnError as error:  # it is found by its place near the name all the same
                 self._overlay.counters["sections not announced"] += 1
                 log.info("section %s is not announced: %s", name.hex()[:8], error)
@@ -124,6 +130,9 @@ class Upkeep:
     async def _sweep(self) -> None:
         while True:
             self._depot.sweep()
+            for name, kept in list(self._depot.ledger.kept.items()):
+                if kept.pinned and kept.whole and kept.expires_s <= time.time():
+                    self._machine.kept(name, 1, self._now, pinned=True)
             await asyncio.sleep(SWEEP_S)
 
     def _do(self, effect: t.Effect) -> Coroutine[Any, Any, None]:
@@ -195,7 +204,7 @@ class Upkeep:
         except OSError as error:  # what cannot be read is no replica; the others will see that it is not here
             self._overlay.counters["sections damaged"] += 1
             log.error("%s", error)
-            self._depot.drop(name)
+            self.doubted(name)
             return None
         brought = len(placing.holders) - len(holders)
         self._overlay.counters["sections brought to others"] += brought

@@ -8,6 +8,7 @@ may be, what expires first of the owner that has most. What is pinned stays.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from p2pcpn import limits
@@ -71,12 +72,25 @@ class Kept:
 
 
 class Ledger:
-    """What is kept, at most ``quota_bytes`` (``None``: no bound) of ``DEPOSITS_MAX`` sections."""
+    """What is kept, at most ``quota_bytes`` (``None``: no bound) of ``DEPOSITS_MAX`` sections.
 
-    def __init__(self, rules: Rules, *, storing: bool, quota_bytes: int | None) -> None:
+    ``disk_bytes`` bounds them together with what ``beside()`` says that others take.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        *,
+        storing: bool,
+        quota_bytes: int | None,
+        disk_bytes: int | None = None,
+        beside: Callable[[], int] = lambda: 0,
+    ) -> None:
         self.kept: dict[bytes, Kept] = {}
         self.storing = storing
         self.quota_bytes = quota_bytes
+        self.disk_bytes = disk_bytes
+        self.beside = beside
         self.total_bytes = 0
         self._rules = rules
         self._bytes: Counter[bytes] = Counter()  # by owner, like the next
@@ -86,6 +100,14 @@ class Ledger:
     def owner_quota_bytes(self) -> int | None:
         """What one owner may have here."""
         return None if self.quota_bytes is None else int(self.quota_bytes * limits.DEPOSIT_OWNER_SHARE)
+
+    @property
+    def room_bytes(self) -> int | None:
+        """What all sections may take now."""
+        bounds = [] if self.quota_bytes is None else [self.quota_bytes]
+        if self.disk_bytes is not None:
+            bounds.append(max(0, self.disk_bytes - self.beside()))
+        return min(bounds, default=None)
 
     def used_bytes(self, owner: bytes) -> int:
         """What an owner has here."""
@@ -157,8 +179,9 @@ class Ledger:
             raise Refused(AnswerCode.FULL, "keeps as many sections as it may")
         if share is not None and self._bytes[owner] - mine + more_bytes > share:
             raise Refused(AnswerCode.FULL, f"gives one owner {share >> 20} MiB, and no more")
-        if self.quota_bytes is not None and self.total_bytes - freed + more_bytes > self.quota_bytes:
-            raise Refused(AnswerCode.FULL, f"gives {self.quota_bytes >> 20} MiB to blobs, and they are taken")
+        room = self.room_bytes
+        if room is not None and self.total_bytes - freed + more_bytes > room:
+            raise Refused(AnswerCode.FULL, f"gives {room >> 20} MiB to blobs, and they are taken")
         return gone
 
     def _sums(self, names: list[bytes], owner: bytes) -> tuple[int, int]:
@@ -174,12 +197,16 @@ class Ledger:
     def stale(self, now: float) -> list[bytes]:
         """Unfinished sections of which nothing came for :data:`limits.LEASE_S` × 120: whoever brought them is gone."""
         before_s = now - UNFINISHED_S
-        return sorted(name for name, kept in self.kept.items() if not kept.whole and kept.touched_s <= before_s)
+        return sorted(
+            name
+            for name, kept in self.kept.items()
+            if not kept.whole and not kept.pinned and kept.touched_s <= before_s
+        )
 
     def surplus(self, wall: float) -> list[bytes]:
         """What has to go because more is kept than may be (the quota was made smaller), expired ones first."""
-        gone = self.expired(wall)
-        if self.quota_bytes is None:
+        gone, room = self.expired(wall), self.room_bytes
+        if room is None:
             return gone
         left = self.total_bytes - self._sums(gone, b"")[0]
         by_owner = Counter(self._bytes)
@@ -193,7 +220,7 @@ class Ledger:
         for name in reversed(first):
             if name not in gone:
                 of.setdefault(self.kept[name].owner, []).append(name)
-        while left > self.quota_bytes and of:
+        while left > room and of:
             owner = max(of, key=lambda each: (by_owner[each], each))
             name = of[owner].pop()
             gone.append(name)
@@ -225,6 +252,13 @@ class Ledger:
         kept.whole = True
         kept.here.clear()
         kept.sources.clear()
+
+    def damaged(self, name: bytes, wrong: Iterable[int], now: float) -> None:
+        """Chunks of a whole section are not what they were: it is unfinished again."""
+        kept = self.kept[name]
+        kept.whole = False
+        kept.here = set(range(kept.manifest.count)).difference(wrong)
+        kept.touched_s = now
 
     def drop(self, name: bytes) -> None:
         """A section is kept no longer."""

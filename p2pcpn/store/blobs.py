@@ -49,7 +49,8 @@ class _Unfinished:
 class BlobStore:
     """The blobs under ``directory``, at most ``quota_bytes`` of them together (``None``: no bound).
 
-    ``durable`` flushes a blob to disk before it is acknowledged. Safe to call from several threads.
+    ``durable`` flushes a blob to disk before it is acknowledged. What ``beside()`` says is taken by others under the
+    same quota. Safe to call from several threads.
     Raises :class:`StoreError` where the disk refuses, :class:`PeerError` where the sender is at fault.
     """
 
@@ -60,10 +61,12 @@ class BlobStore:
         quota_bytes: int | None = limits.DISK_BYTES,
         durable: bool = True,
         clock: Callable[[], float] = time.monotonic,
+        beside: Callable[[], int] = lambda: 0,
     ) -> None:
         self.directory = Path(directory)
         self._place = os.fspath(self.directory)  # asked for a blob a thousand times a second, paths cost more than stat
         self.quota_bytes = quota_bytes
+        self.beside = beside
         self._durable = durable
         self._clock = clock
         self._lock = threading.RLock()
@@ -216,9 +219,8 @@ class BlobStore:
 
     @property
     def total_bytes(self) -> int:
-        """Bytes of all blobs, the unfinished ones included."""
-        with self._lock:
-            return self._used_bytes()
+        """Bytes of all blobs, the unfinished ones included. It never waits for a thread that writes."""
+        return self._used_bytes()
 
     # --- Inside ----------------------------------------------------------------------------------------------------
 
@@ -313,11 +315,11 @@ class BlobStore:
         return True
 
     def _used_bytes(self) -> int:
-        return self._total_bytes + sum(blob.written for blob in self._unfinished.values())
+        return self._total_bytes + sum(blob.written for blob in list(self._unfinished.values()))
 
     def _make_room(self, more_bytes: int) -> None:
         # What is promised but has not come takes no room: a stranger cannot fill the quota with one part.
-        if self.quota_bytes is not None and self._used_bytes() + more_bytes > self.quota_bytes:
+        if self.quota_bytes is not None and self._used_bytes() + self.beside() + more_bytes > self.quota_bytes:
             raise DiskFull(f"{self.directory}: {more_bytes} bytes more than its quota of {self.quota_bytes}")
 
     def _forget(self, key: tuple[bytes, bytes]) -> None:

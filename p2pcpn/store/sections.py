@@ -47,7 +47,10 @@ class SectionStore:
                         path.unlink()
                 for stem in sorted(heads):
                     name = bytes.fromhex(folder.name + stem)
-                    yield name, self._path(name, HEAD).read_bytes(), self._path(name, DATA).exists()
+                    whole = self._path(name, DATA).exists()
+                    if whole:
+                        self._path(name, PART).unlink(missing_ok=True)
+                    yield name, self._path(name, HEAD).read_bytes(), whole
         except (OSError, ValueError) as error:
             raise self._refused(error) from error
 
@@ -84,9 +87,11 @@ class SectionStore:
         return found
 
     def write(self, name: bytes, offset: int, data: Buffer) -> None:
-        """Put bytes at their place in an unfinished section."""
+        """Put bytes at their place in an unfinished section; one that is whole stays as it is."""
         try:
             handle = self._open(name)
+            if handle is None:
+                return
             view = memoryview(data)
             while view:
                 written = os.pwrite(handle, view, offset)
@@ -102,12 +107,13 @@ class SectionStore:
             raise self._refused(error) from error
 
     def finish(self, name: bytes) -> None:
-        """All chunks are here: durable on return, and after a crash, too."""
+        """All chunks are here: durable on return, and after a crash, too. Nothing where it is whole already."""
         try:
+            handle = self._open(name)  # a section without a chunk has a file, too
+            if handle is None:
+                return
             if self._durable:
-                os.fsync(self._open(name))
-            else:
-                self._open(name)  # a section without a chunk has a file, too
+                os.fsync(handle)
             self.let_go(name)
             self._path(name, PART).replace(self._path(name, DATA))
             self._flush_folder(self._path(name, DATA).parent)
@@ -125,6 +131,49 @@ class SectionStore:
             except OSError as error:
                 raise self._refused(error) from error
         raise StoreError(f"{self.directory}: the section {name.hex()[:8]} is not here")
+
+    def wrong(self, name: bytes, manifest: Manifest, first: int, count: int) -> list[int]:
+        """Those of ``count`` chunks from ``first`` on of a whole section that are not what the manifest names, or
+        cannot be read.
+        """
+        found = []
+        for index in range(first, min(first + count, manifest.count)):
+            start, size = manifest.sealed_range(index)
+            try:
+                right = digest(self.read(name, start, size)) == manifest.chunk(index)
+            except StoreError:
+                right = False
+            if not right:
+                found.append(index)
+        return found
+
+    def reopen(self, name: bytes) -> None:
+        """A whole section lacks chunks: it is unfinished again, and takes them."""
+        try:
+            if self._path(name, DATA).exists():
+                self._path(name, DATA).replace(self._path(name, PART))
+                self._flush_folder(self._path(name, PART).parent)
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def at_hand(self, name: bytes, offset: int, size: int) -> bool:
+        """Whether :meth:`read` will likely not wait for the disk, as far as the system tells (Linux)."""
+        if not hasattr(os, "RWF_NOWAIT"):
+            return True
+        byte = bytearray(1)
+        for suffix in (DATA, PART):
+            try:
+                with open(self._path(name, suffix), "rb", buffering=0) as file:
+                    for at in (offset, offset + size - 1):
+                        os.preadv(file.fileno(), [byte], at, os.RWF_NOWAIT)
+                return True
+            except FileNotFoundError:
+                continue
+            except BlockingIOError:
+                return False
+            except OSError:
+                return True  # a file system that cannot tell
+        return True
 
     def delete(self, name: bytes) -> None:
         """Remove a section, whole or not. The head goes last: what is left without one is removed at the next start."""
@@ -147,9 +196,12 @@ class SectionStore:
         for name in list(self._files):
             self.let_go(name)
 
-    def _open(self, name: bytes) -> int:
+    def _open(self, name: bytes) -> int | None:
+        """Open for writing; ``None`` where the section is whole: of two that bring it, one may be too late."""
         handle = self._files.get(name)
         if handle is None:
+            if self._path(name, DATA).exists():
+                return None
             while len(self._files) >= OPEN_FILES_MAX:
                 oldest = next(iter(self._files))
                 if self._durable:

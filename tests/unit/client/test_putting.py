@@ -55,7 +55,7 @@ async def test_too_few_peers_are_told_and_none_is_an_error(peer: Start) -> None:
     placed = await put_blob(client, OWNER, b"x", replicas=2)
     assert (placed.replicas, placed.wanted, placed.complete) == (1, 2, False) and "is leaving" in placed.refusals[0]
     peers[1].depot.leaving = True
-    with pytest.raises(Unreachable, match="no peer keeps it: peer .{8}: is leaving; peer .{8}: is leaving"):
+    with pytest.raises(Unreachable, match=r"no peer keeps it: peer .{8}: is leaving; peer .{8}: is leaving"):
         await put_blob(client, OWNER, b"y")
     for each in peers:
         await each.close(polite=False)

@@ -228,3 +228,43 @@ async def test_a_peer_that_reads_nothing_is_not_answered_for_ever(
     with pytest.raises(PeerError, match="does not read"):
         there.depot.take(there.session, m.GetChunk(9, made.name, 0))
     there.depot.gone(PEER.id)
+
+
+@pytest.mark.asyncio
+async def test_what_would_wait_for_the_disk_is_read_in_a_thread_first(
+    place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, made = place(), Made()
+    await there.whole(made)
+    monkeypatch.setattr(there.store, "at_hand", lambda *_: False)
+    before = len(there.session.sent)
+    for index in (1, 3):
+        assert there.depot.take(there.session, m.GetChunk(index, made.name, index))
+    assert len(there.session.sent) == before
+    await there.depot.warming.run(lambda: None)
+    assert [(each.request, bytes(each.data)) for each in there.session.sent[before:]] == [
+        (1, made.chunks[1]), (3, made.chunks[3])
+    ]  # fmt: skip
+    there.store.delete(made.name)
+    assert there.depot.take(there.session, m.GetChunk(9, made.name, 0))
+    monkeypatch.setattr(limits, "OUTBOX_ANSWERS_MAX", 1)
+    with pytest.raises(PeerError, match="does not read"):
+        there.depot.take(there.session, m.GetChunk(9, made.name, 0))
+    await there.depot.warming.run(lambda: None)
+    assert there.session.sent[-1].code == AnswerCode.FAILED
+
+
+@pytest.mark.asyncio
+async def test_a_damaged_section_is_offered_without_what_it_lacks_and_completed_again(
+    place: Callable[..., Place],
+) -> None:
+    there, made = place(), Made()
+    await there.whole(made)
+    await there.depot.damaged(made.name, [2])
+    (holding,) = await there.say(m.Seek(3, made.name, False))
+    assert (holding.whole, holding.have) == (False, bytes([0b11011]))
+    (refusal,) = await there.say(m.GetChunk(4, made.name, 2))
+    assert refusal.code == AnswerCode.UNKNOWN
+    await there.say(m.Keep(5, made.deposit(), made.data, []), made.put(2), m.Complete(6, made.name))
+    assert there.session.sent[-1] == m.Answer(6, AnswerCode.DONE, "")
+    assert there.changed == [made.name] * 3 and there.ledger.kept[made.name].whole

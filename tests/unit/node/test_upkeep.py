@@ -92,7 +92,9 @@ async def test_who_only_says_that_it_has_the_bytes_is_not_believed(
 
 
 @pytest.mark.asyncio
-async def test_a_damaged_section_is_brought_to_nobody_and_dropped(peer: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_damaged_section_is_brought_to_nobody_and_whole_no_more(
+    peer: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one, two = await world(peer, 2)
     made = Made()
     monkeypatch.setattr(one.depot.store, "read", lambda name, start, size: bytes(size))

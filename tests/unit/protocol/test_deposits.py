@@ -184,3 +184,31 @@ def test_what_nobody_brings_any_more_is_stale_and_lists_have_pages() -> None:
     assert more and [each.body for each in page] == [kept_by.kept[name].signed.body for name in names[:2]]
     page, more = kept_by.of_owner(ALICE.public, names[1], 2)
     assert not more and len(page) == 1
+
+
+def test_sections_and_what_lies_beside_them_share_the_disk() -> None:
+    beside = [COST]
+    kept_by = Ledger(RULES, storing=True, quota_bytes=8 * COST, disk_bytes=4 * COST, beside=lambda: beside[0])
+    first, second, third = (keep(kept_by, at, BOB if at == 3 else ALICE) for at in (1, 2, 3))
+    assert kept_by.room_bytes == 3 * COST and kept_by.surplus(WALL) == []
+    with pytest.raises(Refused, match="and they are taken"):
+        offer(kept_by, 4, BOB)
+    beside[0] = 2 * COST  # of whoever has most goes what expires first
+    assert kept_by.surplus(WALL) == [first]
+    beside[0] = 9 * COST
+    assert kept_by.room_bytes == 0 and set(kept_by.surplus(WALL)) == {first, second, third}
+    kept_by.kept[first].pinned = True
+    assert first not in kept_by.surplus(WALL) and first not in kept_by.surplus(WALL + 1e9)
+
+
+def test_a_damaged_section_is_unfinished_and_a_pinned_one_waits_for_ever() -> None:
+    kept_by = ledger()
+    name, other = keep(kept_by, 1), keep(kept_by, 2)
+    for each in (name, other):
+        kept_by.damaged(each, [0], 5.0)
+    kept_by.kept[other].pinned = True
+    assert not kept_by.kept[name].whole and kept_by.kept[name].here == set()
+    assert kept_by.stale(5.0 + UNFINISHED_S) == [name]
+    kept_by.came(name, 0, 6.0)
+    kept_by.completed(name)
+    assert kept_by.kept[name].whole

@@ -385,3 +385,14 @@ def test_more_whole_blobs_than_are_kept_are_refused(store, monkeypatch):
     monkeypatch.setattr(limits, "BLOBS_MAX", 1)
     ends = store.put_all([(digest_of(data), data) for data in (b"abc", b"def")])
     assert [type(end) for end in ends] == [type(None), DiskFull]
+
+
+def test_what_others_take_under_the_same_quota_counts(tmp_path: Path) -> None:
+    taken = [0]
+    store = BlobStore(tmp_path, quota_bytes=10, durable=False, beside=lambda: taken[0])
+    put(store, b"12345")
+    taken[0] = 5
+    with pytest.raises(DiskFull):
+        put(store, b"6")
+    taken[0] = 4
+    put(store, b"6")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,55 @@ def test_a_disk_that_refuses_is_told(store: SectionStore, tmp_path: Path) -> Non
     ):  # fmt: skip
         with pytest.raises(StoreError):
             refused()
+
+
+def test_who_comes_too_late_with_a_section_spoils_nothing(store: SectionStore) -> None:
+    list(store.scan())
+    store.begin(NAME, b"head")
+    put(store, 0, 1, 2, 3)
+    store.finish(NAME)
+    store.write(NAME, 0, b"of another who brought it, too")
+    store.finish(NAME)
+    assert store.wrong(NAME, MANIFEST, 0, 4) == []
+    store._path(NAME, sections.PART).write_bytes(b"left by a process that died")
+    assert list(store.scan()) == [(NAME, b"head", True)] and not store._path(NAME, sections.PART).exists()
+
+
+def test_a_damaged_section_is_unfinished_again_and_takes_what_it_lacks(store: SectionStore) -> None:
+    list(store.scan())
+    store.begin(NAME, b"head")
+    put(store, 0, 1, 2, 3)
+    store.finish(NAME)
+    data = store._path(NAME, sections.DATA)
+    spoilt = bytearray(data.read_bytes())
+    spoilt[5000] ^= 1
+    data.write_bytes(spoilt[:-1])  # and its end is gone
+    assert store.wrong(NAME, MANIFEST, 0, 2) == [1] and store.wrong(NAME, MANIFEST, 2, 9) == [3]
+    store.reopen(NAME)
+    store.reopen(NAME)
+    assert list(store.scan()) == [(NAME, b"head", False)]
+    put(store, 1, 3)
+    store.finish(NAME)
+    assert store.wrong(NAME, MANIFEST, 0, 4) == []
+    store.delete(NAME)
+    assert store.wrong(NAME, MANIFEST, 0, 4) == [0, 1, 2, 3]
+
+
+def test_it_is_known_whether_a_read_would_wait_for_the_disk(
+    store: SectionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert store.at_hand(NAME, 0, 4)  # there is nothing to wait for
+    list(store.scan())
+    store.begin(NAME, b"head")
+    put(store, 0)
+    assert store.at_hand(NAME, 0, len(CHUNKS[0]))
+
+    errors: list[OSError] = [BlockingIOError(), OSError(), BlockingIOError()]
+
+    def refuse(*_: object) -> int:
+        raise errors.pop(0)
+
+    monkeypatch.setattr(os, "preadv", refuse)
+    assert not store.at_hand(NAME, 0, 4) and store.at_hand(NAME, 0, 4)
+    monkeypatch.delattr(os, "RWF_NOWAIT")
+    assert store.at_hand(NAME, 0, 4) and len(errors) == 1
