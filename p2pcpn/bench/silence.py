@@ -1,4 +1,4 @@
-"""Silence: half of a hundred peers stop without a word, and others store and get at once, as if nothing had happened."""
+"""Silence: half of a hundred peers stop without a word; others store and get at once, as if nothing had happened."""
 
 from __future__ import annotations
 

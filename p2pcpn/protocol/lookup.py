@@ -15,10 +15,10 @@ all together have answered; each did so under its proven id, so that a lie can h
 hide one it takes a lie on every path.
 
 No time is spent on the silent. Each path asks a few at a time. A late peer is still waited for, but the next is asked
-beside it (a hedged query) and one more at a time from then on; a peer late for the second time holds up nobody, nor one that is
-late at all and that only one peer named. Once a value is known, being late once is enough, and only as many of the
-nearest matter as records have copies. Who was silent lately is asked and never waited for; who is dead only where
-nobody else answers at all.
+beside it (a hedged query) and one more at a time from then on; a peer late for the second time holds up nobody, nor one
+that is late at all and that only one peer named. Once a value is known, being late once is enough, and fewer of the
+nearest matter. Who was silent lately is asked and never waited for; who is dead only where nobody else answers at
+all.
 
 Two limits keep one hand from filling a shortlist. Of one network group only a few are asked, as long as others can
 be. And who names peers has credit: when too many of those it named are silent, the rest of them is passed over unless

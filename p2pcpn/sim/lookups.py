@@ -2,12 +2,13 @@
 
 ::
 
-    join ──> put, and put anew ──> half fall silent (silent) ──> get · find (hostile) · put, from all sides
+    join ──> put, and put anew ──> half fall silent (silent) ──> get · find (hostile) · put
 
 ``hostile``: a fifth of the peers are a gang (:mod:`p2pcpn.sim.gang`). A get is right that finds the newest version, a
 find when every honest peer among the nearest eight of the swarm is named. ``silent``: half of the peers stop without
 a word, and nobody has time to notice. ``loss-5``, ``loss-10``: so many datagrams in a hundred are lost. In all but the
-first every record has to be found that a living peer holds. Times are those of a virtual network with up to 150 ms round trips.
+first every record has to be found that a living peer holds. Times are those of a virtual network with round trips of
+up to 150 ms.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from functools import partial
 
 from p2pcpn import limits
 from p2pcpn.identity.keys import Keypair
-from p2pcpn.protocol.operations import GetDone, LookupDone, PutDone
 from p2pcpn.protocol.items import record_key
+from p2pcpn.protocol.operations import GetDone, LookupDone, PutDone
 from p2pcpn.protocol.table import distance
 from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.gang import Gang, turn_hostile

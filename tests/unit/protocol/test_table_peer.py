@@ -78,7 +78,7 @@ def test_peers_join_by_a_bare_address_and_find_each_others_records() -> None:
 
 def test_a_probe_is_answered_and_what_is_none_of_its_business_is_not() -> None:
     wire = Wire(2)
-    (first, one), (second, other) = wire.peers.items()
+    (_, one), (second, other) = wire.peers.items()
     wire.perform(second, [Send(one.contact, Ping(7, 0))])
     assert other.pairs.established(one.contact.id)
     [sent] = one.perform([Heard(Ping(7, 0), other.contact)], 0.0)

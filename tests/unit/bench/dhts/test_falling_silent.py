@@ -49,7 +49,7 @@ class Server:
 
     async def get(self, key: str) -> bytes:
         if Server.silent:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(0.2)
         return b"value"
 
     def stop(self) -> None:
@@ -62,7 +62,7 @@ def test_silent_servers_throw_away_what_comes_and_what_takes_too_long_has_failed
     package = ModuleType("kademlia.network")
     package.Server = Server  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "kademlia.network", package)
-    monkeypatch.setattr(module, "WAIT_S", 0.1)
+    monkeypatch.setattr(module, "WAIT_S", 0.05)
     table = SilentKademlia()
     table.start(ASKERS + 3)
     try:
@@ -76,4 +76,5 @@ def test_silent_servers_throw_away_what_comes_and_what_takes_too_long_has_failed
         assert table.get(0, "key") is None
     finally:
         Server.silent = 0
+        time.sleep(0.3)  # what was given up has ended
         table.stop()
