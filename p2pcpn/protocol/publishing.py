@@ -1,8 +1,9 @@
 """Publishing: what this peer says of its own in the DHT: records under a key of its program, and what it provides.
 
-Versions follow the wall clock, in milliseconds, and never stand still: so they grow over restarts, too. What is
-provided is signed anew each hour, for three: others forget within three hours that a peer which died provided
-anything. Nothing here outlives the process; who keeps blobs on disk says so again when it starts.
+Versions follow the wall clock, in milliseconds, and never stand still: so they grow over restarts, too. No version of
+a record ends before the one that it replaces, which anybody could bring back then. What is provided is signed anew
+each hour, for three: others forget within three hours that a peer which died provided anything. Nothing here outlives
+the process; who keeps blobs on disk says so again when it starts.
 
 The API of provider records, for whoever keeps or seeks what is large (``name`` is a blob's digest or a job's id):
 
@@ -55,7 +56,7 @@ class Publishing:
         self._dht = dht
         self._wall = wall
         self._rng = rng
-        self._seqs: OrderedDict[bytes, int] = OrderedDict()
+        self._said: OrderedDict[bytes, tuple[int, float]] = OrderedDict()  # by name: the last version, and its end
         self._provided: dict[bytes, _Provided] = {}
         self._turns = Timetable()
 
@@ -74,11 +75,14 @@ class Publishing:
     ) -> list[Effect]:
         """Put a record under ``keypair`` and ``salt``, one version above the last of this peer; then ``PutDone``.
 
+        It is kept for ``retention_s``, and no shorter than the last version is.
         Fewer ``copies`` than usual come sooner; within the hour there are as many as of others.
         """
         wall = self._wall()
-        seq = self._next(keypair.public + salt, wall)
-        record = Record(salt, seq, wall, min(retention_s, limits.RECORD_RETENTION_S_MAX), value)
+        name = keypair.public + salt
+        _, before_s = self._said.get(name, (0, 0.0))
+        retention_s = min(max(retention_s, before_s - wall), limits.RECORD_RETENTION_S_MAX)
+        record = Record(salt, self._next(name, wall, retention_s), wall, retention_s, value)
         said = signed(record, keypair)
         vouch(said)
         return self._dht.put(said, ticket, now, wall, copies)
@@ -139,15 +143,16 @@ class Publishing:
         self, name: bytes, where: Contact, retention_s: float, value: bytes, ticket: int | None, now: float
     ) -> list[Effect]:
         wall, key = self._wall(), provider_key(name)
-        record = ProviderRecord(key, self._next(key, wall), wall, retention_s, where, value)
+        record = ProviderRecord(key, self._next(key, wall, retention_s), wall, retention_s, where, value)
         said = signed(record, self._me)
         vouch(said)
         return self._dht.provide(said, ticket, now, wall)
 
-    def _next(self, name: bytes, wall: float) -> int:
+    def _next(self, name: bytes, wall: float, retention_s: float) -> int:
         """The next version of what is published under ``name``."""
-        seq = max(int(wall * 1000), self._seqs.pop(name, 0) + 1)
-        self._seqs[name] = seq
-        if len(self._seqs) > limits.PUBLISHED_RECORDS_MAX + limits.PROVIDED_MAX:
-            self._seqs.popitem(last=False)  # put so long ago that the clock has gone on
+        before, _ = self._said.pop(name, (0, 0.0))
+        seq = max(int(wall * 1000), before + 1)
+        self._said[name] = (seq, wall + retention_s)
+        if len(self._said) > limits.PUBLISHED_RECORDS_MAX + limits.PROVIDED_MAX:
+            self._said.popitem(last=False)  # put so long ago that the clock has gone on
         return seq

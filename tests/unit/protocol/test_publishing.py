@@ -10,11 +10,11 @@ from p2pcpn import limits
 from p2pcpn.errors import UsageError
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol.gathering import ProvidersDone
-from p2pcpn.protocol.items import provider_key, record_key
+from p2pcpn.protocol.items import expires_s, provider_key, record_key
 from p2pcpn.protocol.operations import PutDone
 from p2pcpn.protocol.publishing import Publishing
 from p2pcpn.wire.addresses import Contact, contact
-from p2pcpn.wire.statements import ProviderRecord
+from p2pcpn.wire.statements import ProviderRecord, Record, read
 from tests.unit.protocol.dhts import WALL, Network, swarm
 
 ME = Keypair(bytes(31) + b"\x07")
@@ -48,6 +48,21 @@ def test_versions_follow_the_clock_and_never_stand_still() -> None:
         seqs.append(done.seq)
         net.now -= 10.0  # the wall clock is put back
     assert seqs[0] >= int(WALL * 1000) and seqs == [seqs[0], seqs[0] + 1, seqs[0] + 2]
+
+
+def test_no_version_ends_before_the_one_that_it_replaces_and_could_come_back_then() -> None:
+    net, contacts, ours = publishing()
+    key = record_key(ME.public, b"salt")
+    ends = []
+    for value, retention_s in ((b"long", 3000.0), (b"short", 60.0), (b"longer", 9000.0)):
+        net.perform(contacts[1], ours.put_record(b"salt", value, retention_s, ME, 1, net.now))
+        net.wait(contacts[1], PutDone)
+        signed = net.peers[contacts[1].address].records.get(key, net.wall())
+        assert signed is not None
+        record = read(signed, Record)
+        assert record.value == value
+        ends.append(expires_s(record) - WALL)
+    assert 3000.0 <= ends[0] < 3100.0 and ends[1] == pytest.approx(ends[0]) and ends[2] >= 9000.0
 
 
 def test_who_provides_is_found_with_its_value_until_it_withdraws() -> None:
@@ -105,5 +120,5 @@ def test_versions_of_long_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> 
     net, _, ours = publishing()
     for number in range(5):
         ours.put_record(bytes([number]), b"", 60.0, ME, 1, net.now)
-    assert len(ours._seqs) == 2
+    assert len(ours._said) == 2
     assert ours.find(NAME, 1, net.now)
