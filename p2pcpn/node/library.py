@@ -50,8 +50,8 @@ class Ask(Protocol):
 class Library:
     """Answers reading requests and receives blobs, for one node.
 
-    ``ask`` asks another peer; ``wanted(job)`` tells whether blobs of a job are taken, ``granted(job)`` whether
-    this node grants it, and keeps its results.
+    ``ask`` asks another peer; ``wanted(job)`` tells whether blobs of a job are taken, ``keeps(job)`` whether they are
+    kept for others, and not only used, ``granted(job)`` whether this node grants it, and keeps its results.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Library:
         counters: Counter[str],
         ask: Ask,
         wanted: Callable[[bytes], bool],
+        keeps: Callable[[bytes], bool],
         granted: Callable[[bytes], bool],
         rush: Rush,
     ) -> None:
@@ -74,6 +75,7 @@ class Library:
         self._counters = counters
         self._ask = ask
         self._wanted = wanted
+        self._keeps = keeps
         self._granted = granted
         self._rush = rush
 
@@ -133,8 +135,12 @@ class Library:
             self._counters["blobs of unknown jobs"] += 1
             self._answer(session, message.request, AnswerCode.UNKNOWN, "knows no such job")
             return
-        held = len(message.data)
         keep = bool(message.request)
+        if keep and not self._keeps(message.job):
+            self._counters["blobs refused"] += 1
+            self._answer(session, message.request, AnswerCode.REFUSED, "keeps nothing for others")
+            return
+        held = len(message.data)
         if not keep:
             self._rush.note()  # a lease or a program waits for it
 

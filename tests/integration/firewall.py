@@ -36,9 +36,10 @@ def main() -> None:
     known: set[tuple[int, bytes, bytes, bytes, bytes]] = set()
     print("ready", flush=True)
     while True:
-        for sock in select.select([lan, wan, sys.stdin], [], [])[0]:
-            if sock is sys.stdin:
-                return
+        ready = select.select([lan, wan, sys.stdin], [], [])[0]
+        if sys.stdin in ready:
+            return
+        for sock in (each for each in (lan, wan) if each in ready):
             frame, where = sock.recvfrom(65600)
             if where[2] == socket.PACKET_OUTGOING:
                 continue

@@ -50,10 +50,11 @@ class Bench:
         self.sessions.opened(session)
         self.asked: list[tuple[bytes, m.Message, float, int]] = []
         self.answers: dict[bytes, Any] = {}
+        self.storing = True
         self.library = Library(
             shelf=self.shelf, database=self.database, sessions=self.sessions, questions=self.questions,
-            counters=self.counters, ask=self.ask, wanted=lambda job: job == JOB, granted=lambda job: False,
-            rush=self.rush,
+            counters=self.counters, ask=self.ask, wanted=lambda job: job == JOB,
+            keeps=lambda job: self.storing, granted=lambda job: False, rush=self.rush,
         )  # fmt: skip
 
     async def ask(
@@ -125,6 +126,18 @@ async def test_a_blob_is_taken_part_by_part_and_acknowledged_when_it_is_on_disk(
     assert await answers(bench, 1) == [m.Answer(5, AnswerCode.DONE, "")]
     assert bench.session.held_bytes == 0
     assert bench.shelf.get(digest(b"abcdef")) == b"abcdef"
+
+
+@pytest.mark.asyncio
+async def test_who_stores_nothing_for_others_takes_what_it_runs_and_keeps_no_copies(bench: Bench) -> None:
+    bench.storing = False
+    [answer] = bench.take(put(b"copy", 0, b"copy"))
+    assert (answer.code, answer.text) == (AnswerCode.REFUSED, "keeps nothing for others")
+    assert bench.counters["blobs refused"] == 1
+    assert bench.take(put(b"argument", 0, b"argument", request=0)) == []
+    await bench.shelf.flush()
+    assert bench.shelf.size(digest(b"argument")) == 8
+    assert bench.shelf.size(digest(b"copy")) is None
 
 
 @pytest.mark.asyncio

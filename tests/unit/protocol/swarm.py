@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
+from p2pcpn import limits
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol.admission import Rules
@@ -42,7 +43,9 @@ class Line:
 class Member:
     """One peer and the computer it runs on."""
 
-    def __init__(self, swarm: Swarm, number: int, *, slots: int, roles: int, rules: Rules) -> None:
+    def __init__(
+        self, swarm: Swarm, number: int, *, slots: int, roles: int, rules: Rules, watching: bool = False
+    ) -> None:
         self.swarm = swarm
         self.number = number
         self.key = keypair(100 + number)
@@ -50,6 +53,7 @@ class Member:
         self.address: Address = (f"192.0.2.{number}", 4000)
         self.contact = contact(self.id, self.address)
         self.alive = True
+        self.firewall: set[Address] | None = None  # whom it spoke to, where nobody else gets through
         self.lines: dict[NodeId, Line] = {}
         self.disk = Disk(swarm.clock, random.Random(number))
         self.blobs: dict[bytes, bytes] = {}
@@ -64,7 +68,7 @@ class Member:
         self._rung = (-1.0, 0)  # the last ring's time, and how many there were at it
         setup = Setup(
             keypair=self.key, boot=1, contact=self.contact, rules=rules, slots=slots, roles=roles,
-            network_group=lambda address: address,
+            network_group=lambda address: address[0], watching=watching,
         )  # fmt: skip
         self.peer = Peer(
             setup, rng=random.Random(1000 + number), now=swarm.now, wall=swarm.wall,
@@ -117,7 +121,16 @@ class Member:
         swarm = self.swarm
         match effect:
             case fx.SendBytes():
-                swarm.clock.after(WAY_S, partial(swarm.datagram, self, effect.address, effect.data))
+                if self.firewall is not None:
+                    self.firewall.add(effect.address)
+                swarm.clock.after(WAY_S, partial(swarm.datagram, self.address, effect.address, effect.data))
+            case fx.SendAside():
+                aside = (self.address[0], 50000)
+                swarm.clock.after(WAY_S, partial(swarm.datagram, aside, effect.address, effect.data))
+            case fx.Connect():
+                reached = swarm.member(effect.to.id).firewall is None
+                ended = partial(self.peer.dial_backs.connected, effect.to, effect.nonce, reached)
+                swarm.clock.after(2 * WAY_S if reached else limits.DIAL_BACK_S, lambda: self.follow(ended()))
             case fx.Dial():
                 swarm.clock.after(WAY_S, partial(swarm.connect, self, effect.to))
             case fx.Transmit():
@@ -195,9 +208,10 @@ class Swarm:
         """The wall clock of all of them."""
         return self.clock.wall()
 
-    def add(self, *, slots: int = 2, roles: int = BOTH, rules: Rules | None = None) -> Member:
+    def add(self, *, slots: int = 2, roles: int = BOTH, rules: Rules | None = None, watching: bool = False) -> Member:
         """One more, not started yet."""
-        member = Member(self, len(self.members) + 1, slots=slots, roles=roles, rules=rules or _RULES)
+        number = len(self.members) + 1
+        member = Member(self, number, slots=slots, roles=roles, rules=rules or _RULES, watching=watching)
         self.members.append(member)
         return member
 
@@ -218,11 +232,12 @@ class Swarm:
         """Let time pass; whether ``reached()`` came true (the time ends then)."""
         return self.clock.run(self.now + seconds, reached)
 
-    def datagram(self, source: Member, address: Address, data: bytes) -> None:
-        """A datagram arrives, where somebody is there."""
+    def datagram(self, source: Address, address: Address, data: bytes) -> None:
+        """A datagram arrives, where somebody is there and lets it in."""
         for member in self.members:
-            if member.alive and member.address == address:
-                member.do(member.peer.datagram_received(data, source.address, self.now))
+            open_ = member.firewall is None or source in member.firewall
+            if member.alive and member.address == address and open_:
+                member.do(member.peer.datagram_received(data, source, self.now))
 
     def kill(self, member: Member) -> None:
         """Its process is gone; who had a session with it sees that end."""
@@ -241,7 +256,7 @@ class Swarm:
         if not one.alive:
             return
         other = self.member(to.id)
-        if not other.alive:
+        if not other.alive or (other.firewall is not None and other.id not in one.lines):
             one.do(one.peer.session_closed(other.id, self.now))
         elif other.id not in one.lines:
             one.lines[other.id] = other.lines[one.id] = Line()

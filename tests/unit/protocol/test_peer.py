@@ -27,12 +27,13 @@ from p2pcpn.protocol.effects import (
     Tell,
     TellBlob,
 )  # fmt: skip
+from p2pcpn.protocol.items import record_key
 from p2pcpn.protocol.membership import Alive, Dead, Suspected, Verdict
 from p2pcpn.protocol.operations import GetDone, PutDone
 from p2pcpn.protocol.pairs import PairFailed
 from p2pcpn.protocol.peer import BAD_MESSAGES_MAX
 from p2pcpn.protocol.proving import PUT_OFF_MAX, PUT_OFF_S
-from p2pcpn.protocol.items import record_key
+from p2pcpn.protocol.reachability import Reached
 from p2pcpn.wire import datagrams as d
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.addresses import contact
@@ -54,7 +55,7 @@ from p2pcpn.wire.statements import (
     signed,
 )  # fmt: skip
 from tests.unit.protocol.leased import OWNER, PYTHON, STRANGER, SWARM_KEY, Made, rules
-from tests.unit.protocol.swarm import WAY_S, Job, Member, Swarm
+from tests.unit.protocol.swarm import BOTH, WAY_S, Job, Member, Swarm
 
 ADVERT_SALT = b"advert"
 
@@ -856,3 +857,53 @@ def test_the_same_seeds_and_calls_give_the_same_effects() -> None:
     first, second = run(), run()
     assert [type(effect) for effect in first] == [type(effect) for effect in second]
     assert first == second
+
+
+# --- whom strangers do not reach -----------------------------------------------------------------------------------
+
+
+def test_a_peer_that_strangers_do_not_reach_computes_keeps_nothing_for_others_and_takes_its_role_back() -> None:
+    swarm = Swarm()
+    public = swarm.grown(4, roles=Role.STORAGE, slots=0)
+    home = swarm.add(watching=True).start(public[0])
+    assert swarm.run(4, lambda: all(member.peer.directory.get(home.id) for member in public))
+    for number in range(5):
+        public[0].follow(public[0].peer.put_record(b"%d" % number, b"v", 3600.0, public[0].key, 0, swarm.now))
+    keys = [record_key(public[0].key.public, b"%d" % number) for number in range(5)]
+    assert swarm.run(4, lambda: all(key in home.peer.dht.storage for key in keys)), "nobody knows better yet"
+
+    home.firewall = {member.address for member in public}
+    assert swarm.run(20, lambda: bool(home.seen(events.Exposed)))
+    assert home.seen(events.Exposed) == [events.Exposed(hidden=True, storing=False)]
+    assert not home.peer.storing and not home.peer.steward.storing
+    assert swarm.run(2, lambda: not any(home.id in member.peer.dht.table for member in public))
+    for member in public:
+        listed = member.peer.directory.get(home.id)
+        assert listed is not None and listed.advert.roles == Role.COMPUTE | Role.HIDDEN
+        assert not member.peer.pairs.routable(home.id)
+    assert swarm.run(10, lambda: not len(home.peer.dht.storage)), "what it held is with others, and here no more"
+    assert all(key in member.peer.dht.storage for key in keys for member in public)
+    public[1].follow(public[1].peer.put_record(b"more", b"v", 3600.0, public[1].key, 0, swarm.now))
+    home.follow(home.peer.put_record(b"own", b"v", 3600.0, home.key, 7, swarm.now))
+    assert swarm.run(10, lambda: bool([done for done in home.seen(PutDone) if done.ticket == 7]))
+    [done] = [done for done in home.seen(PutDone) if done.ticket == 7]
+    assert len(done.holders) == 4 and not done.own_copy
+    assert not len(home.peer.dht.storage)
+
+    job = Job(public[0]).extend(3)
+    assert swarm.run(10, lambda: bool(job.grantor.ledger.total) and job.grantor.ledger.open == 0), "it dials who grants"
+
+    home.firewall = None
+    assert swarm.run(limits.REACH_HIDDEN_S_MAX + 20, lambda: len(home.seen(events.Exposed)) == 2)
+    assert home.seen(events.Exposed)[1] == events.Exposed(hidden=False, storing=True)
+    assert swarm.run(2, lambda: all(member.peer.pairs.routable(home.id) for member in public))
+    assert home.peer.storing and home.peer.roles == BOTH
+
+
+def test_a_peer_that_leaves_says_nothing_more_of_its_roles() -> None:
+    swarm = Swarm()
+    one, _ = swarm.grown(2)
+    one.do(one.peer.leave(swarm.now))
+    one.follow([Heard(Reached(hidden=True), one.contact)])
+    assert one.seen(events.Exposed) == []
+    assert one.peer.roles == BOTH
