@@ -37,7 +37,7 @@ MISTAKES = [
     (("submit", "f.py:f"), 3, "there is no peer to talk to"),
     (("submit", "f.py:f", "--bootstrap", "nowhere"), 2, "HOST:PORT"),
     (("submit", "f.py:f", "--bootstrap", "127.0.0.1:1", "--swarm-key", "short"), 2, "64 hexadecimal digits"),
-    (("peers", "--bootstrap", "127.0.0.1:1"), 3, "no peer answered at 127.0.0.1:1"),
+    (("peers", "--bootstrap", "127.0.0.1:1"), 3, "nobody listens at 127.0.0.1:1"),
     (("job", "show", "xyz"), 2, "is no job id"),
     (("job", "show", ZEROS), 3, "there is no peer to talk to"),
     (("job", "result", ZEROS, "--key", "none.key"), 2, "no such file"),
