@@ -70,3 +70,12 @@ def test_it_ends_half_a_second_after_the_last_answer_and_after_three_in_any_case
         leaving.settled(puts[number], answered(puts[number], StoreCode.KEPT), 5.3 + 0.3 * number)
     assert leaving.deadline() == 5.0 + limits.HANDOVER_S
     assert leaving.expire(5.0 + limits.HANDOVER_S) == end(10, 90)
+
+
+def test_who_was_busy_itself_gives_the_others_another_half_second() -> None:
+    one = put(FIRST)
+    leaving = HandingOver([one], (GOODBYE,), 5.0)
+    leaving.asks()
+    assert leaving.expire(6.5) == [] and leaving.deadline() == 6.5 + limits.HANDOVER_SILENT_S
+    assert leaving.expire(leaving.deadline()) == end(0, 1)
+    assert HandingOver([put(FIRST)], (GOODBYE,), 5.0).expire(9.0) == end(0, 1)
