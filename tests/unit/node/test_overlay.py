@@ -360,3 +360,23 @@ async def test_a_deadline_that_meets_a_mistake_is_counted_and_the_peer_goes_on(
         first.timer.arm()
         await turns(lambda: first.counters["mishap a deadline"] == 1)
     assert await talk(second, first)
+
+
+@pytest.mark.asyncio
+async def test_a_peer_that_strangers_do_not_reach_takes_no_sections_and_says_what_to_do(
+    peer: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = await peer()
+    one.tell(events.Exposed(hidden=True, storing=False))
+    assert not one.depot.ledger.storing
+    assert "open its port for TCP and UDP" in caplog.text
+    one.tell(events.Exposed(hidden=False, storing=True))
+    assert one.depot.ledger.storing
+
+
+@pytest.mark.asyncio
+async def test_only_public_peers_with_a_role_ask_whether_strangers_reach_them(peer: Start) -> None:
+    local, client = await peer(), await peer(profile="public", roles=())
+    public = await peer(profile="public", listen="127.0.0.1:0")
+    due = [one.peer.reachability.deadline() for one in (local, client, public)]
+    assert due[:2] == [None, None] and due[2] is not None

@@ -22,6 +22,7 @@ from p2pcpn.protocol import events
 from p2pcpn.protocol.effects import Write
 from p2pcpn.protocol.peer import ROUTED
 from p2pcpn.store.blobs import BlobStore
+from p2pcpn.wire import datagrams as d
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact, contact
@@ -105,6 +106,25 @@ async def test_bytes_leave_over_the_udp_socket(peer: Start) -> None:
         one.performer.perform([fx.SendBytes(b"hello", heard.getsockname())])
         data = await asyncio.wait_for(one.loop.sock_recv(heard, 100), 10)
     assert data == b"hello"
+
+
+@pytest.mark.asyncio
+async def test_a_peer_is_knocked_at_from_another_port_and_told_whether_it_takes_connections(peer: Start) -> None:
+    one = await peer()
+    two = await peer(one)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as heard:
+        heard.bind(("127.0.0.1", 0))
+        heard.setblocking(False)
+        one.performer.perform([fx.SendAside(b"knock", heard.getsockname())])
+        data, source = await asyncio.wait_for(one.loop.sock_recvfrom(heard, 100), 10)
+    assert data == b"knock" and source != one.address
+    told: asyncio.Queue[object] = asyncio.Queue()
+    two.peer.reachability.receive = lambda sender, message, now: told.put_nowait(message) or []  # type: ignore[assignment, func-returns-value, method-assign]
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        for nonce, address in ((1, two.address), (2, taken.getsockname())):
+            one.performer.perform([fx.Connect(contact(two.id, address), nonce)])
+            assert await asyncio.wait_for(told.get(), 10) == d.DialedBack(nonce, nonce)
 
 
 @pytest.mark.asyncio

@@ -122,3 +122,15 @@ def test_an_advert_is_said_again_long_before_it_lapses() -> None:
     assert said is not None
     assert said.advert.version == 2
     assert 2 * ADVERT_AGAIN_S < ADVERT_TTL_S, "one that gets lost is made good by the next"
+
+
+def test_other_roles_are_said_at_once_and_from_then_on() -> None:
+    peer = Peer()
+    assert peer.announcement.restated(Role.HIDDEN, 0.0) is None, "nothing was sampled yet"
+    said = peer.say(1.0, changed=True)
+    assert said is not None and said.advert.roles == Role.HIDDEN
+    said = peer.announcement.restated(Role.COMPUTE | Role.HIDDEN, 2.0)
+    assert said is not None
+    assert (said.advert.version, said.advert.roles) == (2, Role.COMPUTE | Role.HIDDEN)
+    said = peer.announcement.expire(2.0 + ADVERT_AGAIN_S)
+    assert said is not None and said.advert.roles == Role.COMPUTE | Role.HIDDEN

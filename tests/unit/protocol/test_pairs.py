@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from p2pcpn import limits
 from p2pcpn.identity.keys import Keypair
-from p2pcpn.protocol.effects import Heard, SendBytes
+from p2pcpn.protocol.effects import Heard, SendAside, SendBytes
 from p2pcpn.protocol.pairs import PairFailed, PairMade, Pairs
 from p2pcpn.wire.addresses import Address, Contact, contact
-from p2pcpn.wire.datagrams import CODEC, Nodes, Ping, Retry
+from p2pcpn.wire.datagrams import CODEC, Knock, Nodes, Ping, Retry
 from p2pcpn.wire.envelope import GREETING, NOBODY, OPEN_SWARM_KEY, TRAFFIC, Header, Mac, header_of, seal, unseal
+from p2pcpn.wire.statements import Role
 
 BIG = 1 << 60  # nonces of real requests have 63 random bits
 ELSEWHERE = ("203.0.113.9", 9)
@@ -53,6 +54,31 @@ def test_a_peer_presents_new_roles_in_its_next_greeting(wire: Any) -> None:
     wire.run()
     assert wire.peers[b].roles_of(wire.peers[a].id) == 3
     assert wire.peers[b].translated(wire.peers[a].id)
+
+
+def test_who_is_hidden_or_has_no_role_is_not_routable_and_may_say_so_later(wire: Any) -> None:
+    a, b = wire.add(1), wire.add(2, boot=9, roles=3)
+    wire.meet(a, b)
+    pairs, peer = wire.peers[a], wire.peers[b].id
+    assert pairs.routable(peer)
+    pairs.restated(peer, 8, 1 | Role.HIDDEN)
+    assert pairs.routable(peer), "that was said in another life"
+    pairs.restated(peer, 9, 1 | Role.HIDDEN)
+    assert not pairs.routable(peer) and pairs.roles_of(peer) == 1 | Role.HIDDEN
+    pairs.restated(peer, 9, 0)
+    assert not pairs.routable(peer)
+    pairs.restated(IDS[3], 9, 3)
+    assert not pairs.routable(IDS[3]), "nobody we know"
+
+
+def test_what_is_said_aside_is_heard_from_wherever_it_comes_and_moves_nobody(wire: Any) -> None:
+    a, b = wire.add(1), wire.add(2)
+    wire.meet(a, b)
+    (effect,) = wire.peers[a].aside(wire.contact(b), Knock(7))
+    assert isinstance(effect, SendAside) and effect.address == b
+    assert wire.peers[b].receive(effect.data, ELSEWHERE, wire.now) == [Heard(Knock(7), wire.contact(a))]
+    assert wire.peers[b].contact_of(wire.peers[a].id) == wire.contact(a)
+    assert wire.peers[a].aside(contact(IDS[3], b), Knock(7)) == [], "to a pair alone"
 
 
 def test_a_datagram_that_comes_twice_is_heard_once(wire: Any) -> None:

@@ -131,3 +131,16 @@ def test_contacts_are_cut_where_the_room_ends() -> None:
     some: list[Contact] = CONTACTS[:3]
     assert fitting(some, 44 * 2) == some[:2]
     assert fitting(some, 43) == []
+
+
+def test_who_stores_no_more_gives_away_what_it_holds_bit_by_bit_and_takes_the_role_back() -> None:
+    storage, _ = filled()
+    storage.stores(False, 100.0)
+    assert storage.clearing and not storage.storing
+    assert {storage.keep(item, 100.0, WALL)[0] for item in ITEMS} == {d.StoreCode.REFUSED}
+    assert storage.turn(100.0, WALL) == ITEMS[0]
+    assert storage.turn(100.0, WALL) is None
+    assert [storage.turn(100.0 + 2 / limits.MOVES_PER_S, WALL) for _ in range(3)] == [*ITEMS[1:], None]
+    storage.stores(True, 200.0)
+    assert storage.storing and not storage.clearing
+    assert storage.keep(RecordItem(record(seq=2)), 200.0, WALL)[0] == d.StoreCode.KEPT
