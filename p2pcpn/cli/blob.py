@@ -113,6 +113,24 @@ def get(name: str, output: str | None, bootstrap: tuple[str, ...], swarm_key: st
     sys.stdout.flush()
 
 
+@blob.command(short_help="Have the node on this machine keep it.")
+@click.argument("name", metavar="NAME")
+def pin(name: str) -> None:
+    """Have your node on this machine bring a blob and keep it, whatever its retention says, until unpin."""
+    from p2pcpn.client.pinning import pin_blob
+
+    pin_blob(name, os.environ)
+
+
+@blob.command(short_help="Let that node drop it again.")
+@click.argument("name", metavar="NAME")
+def unpin(name: str) -> None:
+    """Let your node on this machine drop a blob when its retention has ended, or at once where it was kept for you."""
+    from p2pcpn.client.pinning import pin_blob
+
+    pin_blob(name, os.environ, pinned=False)
+
+
 @blob.command(short_help="List yours.")
 @swarm_options
 @json_option

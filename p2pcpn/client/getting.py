@@ -166,6 +166,9 @@ class _Getting:
                 await asyncio.gather(coming, return_exceptions=True)
 
     async def _find(self, name: bytes) -> _Found:
+        kept = self._overlay.depot.ledger.kept.get(name)
+        if kept is not None and kept.whole:  # it is kept here
+            return _Found(name, kept.manifest, [])
         found = await self._overlay.hauler.find(name)
         if found is None:
             raise PeerError(f"no peer that answers has the section {name.hex()[:8]}")
@@ -197,7 +200,20 @@ class _Getting:
                 raise UsageError("that name has the key of another blob; copy it again") from None
             write_at(file, memoryview(data), start + manifest.open_range(index)[0])
 
-        had = await self._lane.run(here)
+        def kept_here(had: list[int]) -> list[int]:
+            """What this node itself keeps of it, for others or pinned."""
+            depot = self._overlay.depot
+            if found.name not in depot.ledger.kept:
+                return had
+            for index in sorted(set(range(manifest.count)).difference(had)):
+                try:
+                    take(index, depot.store.read(found.name, *manifest.sealed_range(index)))
+                except (PeerError, StoreError):
+                    continue  # not here, or damaged: from others, then
+                had.append(index)
+            return had
+
+        had = await self._lane.run(lambda: kept_here(here()))
         for index in had:
             self._came(manifest, index)
         await self._overlay.hauler.bring(

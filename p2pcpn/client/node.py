@@ -142,6 +142,16 @@ class Node:
         await blobs.get_blob(self.overlay, name, path, on_progress=on_progress)
         return b""
 
+    async def pin_blob(self, name: str, *, pinned: bool = True) -> None:
+        """Have a blob here and keep it, whatever its retention says; or, not ``pinned``, no longer so.
+
+        Raises :class:`PeerError` where no peer that answers has all of it, :class:`DiskFull` where there is no room,
+        :class:`UsageError` where what is to be unpinned is not pinned.
+        """
+        self._require_running()
+        pins, wanted = self.overlay.pins, blobs.parse_name(name)
+        await (pins.pin(wanted) if pinned else pins.unpin(wanted))
+
     async def list_blobs(self) -> list[blobs.Owned]:
         """This owner's blobs that peers keep, newest first."""
         self._require_running()

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from p2pcpn import limits
 from p2pcpn.errors import Unreachable, UsageError
 from p2pcpn.protocol.directory import TTL_S_MAX, Listed
+from p2pcpn.wire.manifests import BlobName, parse_name
 from p2pcpn.wire.statements import Role
 
 if TYPE_CHECKING:
@@ -61,6 +62,10 @@ class ControlServer:
             "status": self._status,
             "peers": self._peers,
             "stop": self._end,
+        }
+        self._about: dict[str, Callable[[BlobName], dict[str, Any]]] = {
+            "pin": lambda name: overlay.pins.asked(name, pinned=True),
+            "unpin": lambda name: overlay.pins.asked(name, pinned=False),
         }
 
     async def open(self) -> None:
@@ -146,8 +151,13 @@ class ControlServer:
         except (ValueError, RecursionError):
             return _refusal("a request is one JSON object on one line")
         operation = request.get("op") if isinstance(request, dict) else None
+        if isinstance(operation, str) and operation in self._about:
+            try:
+                return {"ok": self._about[operation](parse_name(str(request.get("name"))))}
+            except UsageError as error:
+                return _refusal(str(error))
         if not isinstance(operation, str) or operation not in self._operations:
-            return _refusal(f'"op" is one of {", ".join(self._operations)}')
+            return _refusal(f'"op" is one of {", ".join([*self._operations, *self._about])}')
         return {"ok": self._operations[operation]()}
 
     # --- operations ------------------------------------------------------------------------------------------------
@@ -284,8 +294,10 @@ def is_answered(path: Path) -> bool:
 # --- The asking side -----------------------------------------------------------------------------------------------
 
 
-def ask(path: Path, op: str, *, timeout_s: float = ANSWER_S) -> dict[str, Any]:
+def ask(path: Path, op: str, *, timeout_s: float = ANSWER_S, **words: str) -> dict[str, Any]:
     """Ask the peer whose control socket is ``path`` and return its answer, within ``timeout_s`` in all.
+
+    ``words`` go with the question.
 
     Raises :class:`Unreachable` where no peer listens or answers in time, :class:`UsageError` where it refuses.
     """
@@ -294,7 +306,7 @@ def ask(path: Path, op: str, *, timeout_s: float = ANSWER_S) -> dict[str, Any]:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.settimeout(timeout_s)
             sock.connect(os.fspath(path))
-            sock.sendall(json.dumps({"op": op}).encode() + b"\n")
+            sock.sendall(json.dumps({"op": op, **words}).encode() + b"\n")
             answer = json.loads(_line(sock, until))
     except TimeoutError:
         raise Unreachable(f"the peer at {path} did not answer within {timeout_s:g} s") from None

@@ -37,6 +37,7 @@ from p2pcpn.node.making import make_peer, restore, roles_of, slots_of
 from p2pcpn.node.mending import Mender
 from p2pcpn.node.mishaps import Mishaps
 from p2pcpn.node.performing import Performer
+from p2pcpn.node.pinning import Pins
 from p2pcpn.node.questions import Questions
 from p2pcpn.node.runs import Runs
 from p2pcpn.node.rush import Rush
@@ -230,6 +231,7 @@ class Overlay:
         self.upkeep = Upkeep(self, LOCAL if self.config.profile == "local" else Pace())
         self.mender = Mender(self)
         self.upkeep.doubted = self.mender.doubted
+        self.pins = Pins(self)
 
     async def _start_runtime(self) -> None:
         self.runs.runtime = FunctionRuntime(

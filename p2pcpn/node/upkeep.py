@@ -129,11 +129,15 @@ class Upkeep:
 
     async def _sweep(self) -> None:
         while True:
-            self._depot.sweep()
-            for name, kept in list(self._depot.ledger.kept.items()):
-                if kept.pinned and kept.whole and kept.expires_s <= time.time():
-                    self._machine.kept(name, 1, self._now, pinned=True)
+            self.sweep()
             await asyncio.sleep(SWEEP_S)
+
+    def sweep(self) -> None:
+        """Drop what has to go; what is pinned beyond its retention is wanted here alone from then on."""
+        self._depot.sweep()
+        for name, kept in self._depot.ledger.kept.items():
+            if kept.pinned and kept.whole and kept.expires_s <= time.time():
+                self._machine.kept(name, 1, self._now, pinned=True)
 
     def _do(self, effect: t.Effect) -> Coroutine[Any, Any, None]:
         match effect:
@@ -230,10 +234,15 @@ class Upkeep:
                 self._machine.kept_on(effect.name, self._now)
             self._wake.set()
 
+    def _is_others(self, name: bytes) -> bool:
+        """Whether somebody else wants a section kept: what is pinned for ourselves alone ends with us."""
+        kept = self._depot.ledger.kept.get(name)
+        return kept is not None and kept.owner != self._overlay.keypair.public and kept.expires_s > time.time()
+
     async def hand_over(self, wait_s: float = HAND_OVER_S) -> None:
         """We are about to leave: take nothing more, and bring to others what would be short without us."""
         self._depot.leaving = True
-        short = self._machine.short()
+        short = [(name, count) for name, count in self._machine.short() if self._is_others(name)]
 
         async def bring(name: bytes, count: int) -> None:
             async with self._gate:

@@ -248,3 +248,17 @@ async def test_a_join_moves_no_blobs(swarm: Swarm) -> None:
         while time.monotonic() < until:
             assert sorted(await holders_of(node, placed.name)) == before
             await asyncio.sleep(0.5)
+
+
+@pytest.mark.asyncio
+async def test_what_is_pinned_is_read_where_it_is_when_all_others_are_gone(swarm: Swarm) -> None:
+    data = content(MB)
+    async with node_of(swarm) as node:
+        await knows(node, 3)
+        placed = await node.put_blob(data)
+        await node.pin_blob(placed.name)
+        for peer in swarm.peers:
+            swarm.kill(peer.index)
+        assert await node.get_blob(placed.name) == data
+        await node.pin_blob(placed.name, pinned=False)
+        assert node.overlay.depot.statistics()["sections"] == 0

@@ -59,3 +59,16 @@ def test_mistakes_are_one_line(p2pcpn: Command, named: list[str], tmp_path: Path
     nobodys = str(BlobName(bytes(32), bytes(32)))
     lost = p2pcpn("blob", "get", nobodys, "-o", str(tmp_path / "never"), *named)
     assert lost.code == 1 and "no peer that answers has" in lost.err
+
+
+def test_pinning_where_no_node_runs_is_one_line(p2pcpn: Command) -> None:
+    for verb in ("pin", "unpin"):
+        said = p2pcpn("blob", verb, str(BlobName(bytes(32), bytes(32))))
+        assert said.code == 3 and said.err == "p2pcpn: no node of yours runs on this machine; p2pcpn node starts one\n"
+
+
+def test_a_node_that_runs_here_pins(p2pcpn: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, bool]] = []
+    monkeypatch.setattr("p2pcpn.client.pinning.pin_blob", lambda name, env, pinned=True: asked.append((name, pinned)))
+    assert p2pcpn("blob", "pin", "x").code == p2pcpn("blob", "unpin", "x").code == 0
+    assert asked == [("x", True), ("x", False)]

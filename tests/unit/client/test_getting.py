@@ -11,6 +11,7 @@ from p2pcpn.client import putting
 from p2pcpn.client.getting import get_blob, read_blob, stream_blob
 from p2pcpn.client.putting import put_blob
 from p2pcpn.errors import PeerError, StoreError, UsageError
+from p2pcpn.protocol.transfer import HEDGES
 from p2pcpn.wire.manifests import BlobName, parse_name
 from tests.unit.client.blob_world import MB, OWNER, Start, content, world
 
@@ -24,7 +25,7 @@ async def test_what_lies_in_the_partial_file_is_not_asked_for_again(peer: Start,
     progress: list[int] = []
     assert await get_blob(client, placed.name, path, on_progress=lambda done, _: progress.append(done)) == len(data)
     assert path.read_bytes() == data and not partial.exists()
-    assert client.hauler.chunks_in == 3 and progress[-1] == len(data)
+    assert 3 <= client.hauler.chunks_in <= 3 * HEDGES and progress[-1] == len(data)
 
 
 @pytest.mark.asyncio
