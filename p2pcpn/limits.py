@@ -443,8 +443,8 @@ GROUP_PEERS_IN_LOOKUP_MAX: Final = GROUP_PEERS_IN_BUCKET_MAX
 RTO_STRANGER_S_MAX: Final = 1.0
 # A peer that computes may be deaf for half a second; what is held against it for half a minute takes twice that.
 VERDICT_S_MIN: Final = 1.0
-# So many of the nearest to a record's key have to answer where one of them gave it. Any 6 of the 8 nearest share most of
-# the holders with any other; that all of them lie where a fifth of a swarm does is one chance in 15,000.
+# So many of the nearest to a record's key have to answer where one of them gave it: most of the eight that keep it. That
+# all six lie where a fifth of a swarm does is one chance in 15,000.
 READ_PEERS: Final = 6
 # A timer that rings so late was held up by a busy event loop, and so was whatever came meanwhile.
 STALL_S: Final = 0.01
@@ -489,7 +489,7 @@ REACH_FEW_S: Final = 30.0
 # What others said did not decide: once more within two minutes, for a helper dials the same peer once a minute only.
 REACH_AGAIN_S: Final = 60.0
 REACH_AGAIN_S_MAX: Final = 120.0
-# Nobody's firewall changes more often; who is found unreachable wants its role back sooner. 1 KB a check.
+# Nobody's firewall changes more often; who is found unreachable wants its role back sooner. A dozen datagrams a check.
 REACH_EVERY_S: Final = 900.0
 REACH_EVERY_S_MAX: Final = 3600.0
 REACH_HIDDEN_S: Final = 300.0

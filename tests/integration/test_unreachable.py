@@ -25,12 +25,11 @@ def internet() -> Iterator[Internet]:
         yield internet
 
 
-def wait(what: Callable[[], bool], wait_s: float = FOUND_S) -> float:
+def wait(what: Callable[[], bool], wait_s: float = FOUND_S) -> None:
     began = time.monotonic()
     while not what():
         assert time.monotonic() - began < wait_s
         time.sleep(0.25)
-    return time.monotonic() - began
 
 
 def test_a_peer_behind_a_firewall_computes_and_holds_no_keys_of_others(internet: Internet) -> None:
