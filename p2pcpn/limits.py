@@ -504,3 +504,8 @@ DIAL_BACKS_PER_S: Final = 1.0
 DIAL_BACKS_MAX: Final = 8
 # Datagrams from another port, in case one is lost.
 KNOCKS: Final = 2
+
+# --- what a peer says of itself ------------------------------------------------------------------------------------
+
+# An advert of 300 bytes is told again so often, to a neighbourhood's neighbours: 12 datagrams from each of 32.
+ADVERT_AGAIN_S: Final = 300.0

@@ -16,12 +16,12 @@ from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.statements import Advert, Signed, signed
 
 ADVERT_SALT = b"advert"
-ADVERT_TTL_S = 900.0
+# An advert is forgotten after so many of the times between two.
+ADVERT_LIVES = 3
 ADVERT_WAIT_S = 10.0
 # Where many peers are known each tells of a change more rarely: a rumor costs every peer that it reaches a kilobyte, so
 # this bounds what adverts cost one peer to 500 B/s, however many there are and however restless their machines.
 ADVERT_WAIT_S_PER_PEER = 2.0
-ADVERT_AGAIN_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +86,10 @@ class Announcement:
         setup = self._setup
         self._version += 1
         advert = msgspec.structs.replace(
-            self._sample, version=self._version, contact=self._contact, boot=setup.boot, ttl_s=ADVERT_TTL_S,
-            roles=self._roles, slots=setup.slots, slots_free=self._slots_free(), rtt_ms=(self._rtt_s() or 0.0) * 1e3,
+            self._sample, version=self._version, contact=self._contact, boot=setup.boot, roles=self._roles,
+            ttl_s=ADVERT_LIVES * setup.pulse.advert_s, slots=setup.slots, slots_free=self._slots_free(),
+            rtt_ms=(self._rtt_s() or 0.0) * 1e3,
         )  # fmt: skip
         self.signed = signed(advert, setup.keypair)
-        self._at = now + ADVERT_AGAIN_S
+        self._at = now + setup.pulse.advert_s
         return Said(advert, self.signed, now)

@@ -82,11 +82,12 @@ class Dht:
         now: float,
         *,
         storage: bool = True,
+        copies: int = limits.RECORD_COPIES,
         k: int = limits.BUCKET_PEERS,
     ) -> None:
         self.own = own
         self.table = RoutingTable(own, network_group, rng, now, k)
-        self.storage = Storage(own, rng, storing=storage)
+        self.storage = Storage(own, rng, storing=storage, copies=copies)
         self.records = self.storage.records
         self.requests = Requests(roundtrips, rng, stall_s=limits.STALL_S)
         self._rng = rng
@@ -187,7 +188,7 @@ class Dht:
         ticket: int,
         now: float,
         wall: float,
-        copies: int = limits.RECORD_COPIES,
+        copies: int | None = None,
         cas: int | None = None,
     ) -> list[Effect]:
         """Have ``signed`` kept by the nearest ``copies`` peers, and again each hour; ``Notify(PutDone)`` follows.
@@ -199,13 +200,7 @@ class Dht:
         return self._put(RecordItem(signed, cas), copies, ticket)
 
     def put_content(
-        self,
-        content: bytes,
-        retention_s: float,
-        ticket: int,
-        now: float,
-        wall: float,
-        copies: int = limits.RECORD_COPIES,
+        self, content: bytes, retention_s: float, ticket: int, now: float, wall: float, copies: int | None = None
     ) -> list[Effect]:
         """Have ``content`` kept under its hash (:func:`~p2pcpn.protocol.items.content_key`) for ``retention_s``, by the
         nearest ``copies`` peers, and again each hour; ``Notify(PutDone)`` follows.
@@ -225,7 +220,7 @@ class Dht:
         return self._begin(Fetching(key, self.storage.contents.get(key, wall), ticket))
 
     def provide(
-        self, signed: Signed, ticket: int | None, now: float, wall: float, copies: int = limits.RECORD_COPIES
+        self, signed: Signed, ticket: int | None, now: float, wall: float, copies: int | None = None
     ) -> list[Effect]:
         """Have the provider record ``signed`` kept by the peers nearest to its key; ``Notify(PutDone)`` follows where
         ``ticket`` is a number. Once: whoever provides for long signs it anew each hour.
@@ -234,7 +229,7 @@ class Dht:
         """
         self._tick(now, wall)
         record = _valid(check_provider, signed, wall)
-        return self._begin(Putting(ProvidersItem(record.key, (signed,)), copies, wall, ticket))
+        return self._begin(Putting(ProvidersItem(record.key, (signed,)), copies or self.storage.copies, wall, ticket))
 
     def get_providers(
         self, key: bytes, ticket: int, now: float, wall: float, wanted: int = limits.PROVIDERS_WANTED
@@ -245,7 +240,8 @@ class Dht:
         wanted = max(1, min(wanted, limits.PROVIDERS_WANTED_MAX))
         return self._begin(Gathering(key, held, wanted, wall, ticket, self._network_group))
 
-    def _put(self, item: Item, copies: int, ticket: int) -> list[Effect]:
+    def _put(self, item: Item, copies: int | None, ticket: int) -> list[Effect]:
+        copies = copies or self.storage.copies
         operation = Putting(item, copies, self._wall, ticket)
         effects = self._begin(operation)
         self._published.add(operation.target, item, copies, self._now)
@@ -294,7 +290,7 @@ class Dht:
             self._handing_over.deadline() if self._handing_over is not None else None,
             self.table.deadline() if len(self.table) else None,
         ]
-        return min((due_s for due_s in times if due_s is not None), default=None)
+        return min([due_s for due_s in times if due_s is not None], default=None)
 
     def expire(self, now: float, wall: float) -> list[Effect]:
         """Do what is due: repeats, refreshes, republishing, the bootstraps."""
@@ -364,7 +360,7 @@ class Dht:
     def _republish(self) -> list[Effect]:
         effects: list[Effect] = []
         while self._republishing < limits.REPUBLISHES_MAX:
-            item, copies = self.storage.turn(self._now, self._wall), limits.RECORD_COPIES
+            item, copies = self.storage.turn(self._now, self._wall), self.storage.copies
             if item is None:
                 published = self._published.turn(self._now, self._wall)
                 if published is None:
@@ -560,7 +556,7 @@ class Dht:
         effects: list[Effect] = [Commit(operation.own_writes)] if operation.own_writes else []
         if operation.own_code is not None:
             self._repair.is_needed(key)
-        elif operation.settled >= (1 if self.storage.clearing else limits.RECORD_COPIES) and key in self.storage:
+        elif operation.settled >= (1 if self.storage.clearing else self.storage.copies) and key in self.storage:
             effects += self._rest_or_drop(operation)
         held = self._held(key)
         if operation.code == StoreCode.OLDER and held is not None and operation.seq > held[1].seq:
@@ -582,7 +578,7 @@ class Dht:
         signed, record = operation.best if operation.best is not None else (None, None)
         if signed is not None:
             best = signed
-            for contact in operation.behind(limits.RECORD_COPIES):
+            for contact in operation.behind(self.storage.copies):
                 if not self._is_refuser(contact.id):
                     effects += self._ask_aside(contact, lambda nonce: Put(nonce, best, None), _REPAIR)
             if key in self.records and self.records.get(key, self._wall) is not best:

@@ -85,7 +85,9 @@ def _is_authorised(signed: Signed, statement: Gossiped) -> bool:
 class Gossip:
     """The rumors of one peer. New ones come as ``Heard(Rumor, sender)``, each once."""
 
-    def __init__(self, neighbourhood: Neighbourhood, rng: random.Random, now: float) -> None:
+    def __init__(
+        self, neighbourhood: Neighbourhood, rng: random.Random, now: float, compare_s: float = limits.PUSH_PULL_S
+    ) -> None:
         self._neighbourhood = neighbourhood
         self._rng = rng
         self._held: OrderedDict[bytes, _Held] = OrderedDict()
@@ -96,6 +98,7 @@ class Gossip:
         self._offers: OrderedDict[tuple[bytes, bytes], Bucket] = OrderedDict()
         self._round_due_s = now
         self._lonely = False  # the last round found nobody to tell: the next needs not wait
+        self._compare_s = compare_s
         self._push_pull_due_s = now
         self._refused = 0
         self._delivered = 0
@@ -153,7 +156,7 @@ class Gossip:
         effects = self._round(now)
         if now < self._push_pull_due_s:
             return effects
-        self._push_pull_due_s = now + limits.PUSH_PULL_S * self._rng.uniform(0.8, 1.2)
+        self._push_pull_due_s = now + self._compare_s * self._rng.uniform(0.8, 1.2)
         for held in [held for held in self._held.values() if held.expires_s <= now]:
             self._drop(held.id)
         while self._seen and next(iter(self._seen.values())) + limits.RUMOR_SEEN_S <= now:

@@ -85,8 +85,11 @@ class Holding(ABC):
 
     def deadline(self) -> float | None:
         """When something is to be passed on, or what has expired is to be dropped."""
-        times = [due_s for due_s in (self._turns.deadline(), self._sweep_due_s) if due_s is not None]
-        return min(times) if times else None
+        sweep_s = self._sweep_due_s
+        turn_s = self._turns.deadline()
+        if turn_s is None or sweep_s is None:
+            return sweep_s if turn_s is None else turn_s
+        return turn_s if turn_s < sweep_s else sweep_s
 
     def expire(self, now: float, wall: float) -> list[Effect]:
         """Drop what has expired, here and on the disk."""

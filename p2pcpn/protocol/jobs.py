@@ -96,6 +96,8 @@ class Jobs:
 
     def deadline(self) -> float | None:
         """The earliest of all jobs."""
+        if not self.grantors:
+            return None
         times = [grantor.deadline() for grantor in self.grantors.values()]
         return min((time for time in times if time is not None), default=None)
 

@@ -135,7 +135,9 @@ class Membership:
         roundtrips: RoundTrips,
         rng: random.Random,
         now: float,
+        idle_s: float = limits.PROBE_IDLE_S,
     ) -> None:
+        self._idle_s = idle_s
         self.contact = contact
         self.leases_out = False
         self.incarnation = 0
@@ -264,7 +266,7 @@ class Membership:
 
     @property
     def _interval_s(self) -> float:
-        return limits.PROBE_BUSY_S if self.leases_out else limits.PROBE_IDLE_S
+        return limits.PROBE_BUSY_S if self.leases_out else self._idle_s
 
     # --- probes ------------------------------------------------------------------------------------------------
 

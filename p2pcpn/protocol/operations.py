@@ -138,14 +138,14 @@ class Getting(Finding):
 
     def behind(self, count: int) -> list[Contact]:
         """Those of the nearest ``count`` that are to be repaired by the reader: who answered with an older version, and
-        where fewer than ``limits.RECORD_COPIES_MIN`` hold the best one, who answered without any."""
+        where fewer than ``limits.RECORD_COPIES_MIN`` (or ``count``) hold the best one, who answered without any."""
         if self.best is None:
             return []
         body = self.best[0].body
         nearest = self.lookup.nearest(count)
         older = [contact for contact in nearest if self._versions.get(contact.id, b"") not in (b"", body)]
         without = [contact for contact in nearest if not self._versions.get(contact.id)]
-        return older if len(nearest) - len(without) >= limits.RECORD_COPIES_MIN else older + without
+        return older if len(nearest) - len(without) >= min(count, limits.RECORD_COPIES_MIN) else older + without
 
     def _take(self, asked: Contact, signed: Signed, wall: float) -> None:
         if self.best is None or signed.body != self.best[0].body or signed.key != self.best[0].key:

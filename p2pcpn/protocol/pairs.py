@@ -191,8 +191,10 @@ class Pairs:
 
     def deadline(self) -> float | None:
         """When :meth:`expire` is due next."""
-        times = (self._greeter.deadline(), self._table.deadline())
-        return min((time for time in times if time is not None), default=None)
+        greeted, forgotten = self._greeter.deadline(), self._table.deadline()
+        if greeted is None or forgotten is None:
+            return forgotten if greeted is None else greeted
+        return min(greeted, forgotten)
 
     def expire(self, now: float) -> list[Effect]:
         """Send unanswered hellos again, give up the last ones, forget silent pairs."""

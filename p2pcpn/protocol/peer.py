@@ -27,7 +27,7 @@ from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
 from p2pcpn.protocol.admission import OPEN_SWARM
-from p2pcpn.protocol.announcement import ADVERT_SALT, ADVERT_TTL_S, Announcement, Said
+from p2pcpn.protocol.announcement import ADVERT_SALT, Announcement, Said
 from p2pcpn.protocol.dht import Dht
 from p2pcpn.protocol.dial_backs import DialBacks
 from p2pcpn.protocol.directory import Directory, Listed
@@ -97,12 +97,12 @@ class Peer:
             puzzle=setup.puzzle, difficulty=setup.difficulty, network_group=setup.network_group,
         )  # fmt: skip
         self.lines = Lines()
-        self.roundtrips = RoundTrips()
-        self.dht = Dht(self.id, rng, setup.network_group, self.roundtrips, now, storage=self.storing)
-        self.neighbourhood = Neighbourhood(self.id, self.roundtrips, rng)
-        self.membership = Membership(me, setup.boot, self.contact, self.neighbourhood, self.roundtrips, rng, now)
-        self.gossip = Gossip(self.neighbourhood, rng, now)
-        self.reunion = Reunion(self.dht, self.neighbourhood, self.roundtrips, rng, now)
+        trips = self.roundtrips = RoundTrips()
+        self.dht = Dht(self.id, rng, setup.network_group, trips, now, storage=self.storing, copies=setup.record_copies)
+        hood = self.neighbourhood = Neighbourhood(self.id, trips, rng)
+        self.membership = Membership(me, setup.boot, self.contact, hood, trips, rng, now, setup.pulse.probe_s)
+        self.gossip = Gossip(hood, rng, now, setup.pulse.compare_s)
+        self.reunion = Reunion(self.dht, hood, trips, rng, now)
         self.requests = Requests(self.roundtrips, rng)
         self.directory = Directory()
         self.worker = Worker(me=me, rules=setup.rules, slots=setup.slots, running=running)
@@ -381,7 +381,7 @@ class Peer:
         spread = self.gossip.spread(said.signed, said.now)
         if not self.setup.roles:
             return spread
-        return [*spread, fx.Publish(ADVERT_SALT, said.signed.body, ADVERT_TTL_S)]
+        return [*spread, fx.Publish(ADVERT_SALT, said.signed.body, said.advert.ttl_s)]
 
     def explain(self, job: bytes, ticket: int, now: float) -> tuple[int, list[fx.Effect]]:
         """Ask up to 32 peers why they run or do not run ``job``: (how many, effects).
@@ -585,7 +585,7 @@ class Peer:
             self.requests.deadline(), self.offers.deadline(), self.worker.deadline(), self.announcement.deadline(),
             self.hearing.deadline(), self.jobs.deadline(), self.publishing.deadline(),
         ]  # fmt: skip
-        return min((time for time in times if time is not None), default=None)
+        return min([time for time in times if time is not None], default=None)
 
     def expire(self, now: float) -> list[fx.Effect]:
         """Do whatever is due."""

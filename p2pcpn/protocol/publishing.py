@@ -71,7 +71,7 @@ class Publishing:
         keypair: Keypair,
         ticket: int,
         now: float,
-        copies: int = limits.RECORD_COPIES,
+        copies: int | None = None,
     ) -> list[Effect]:
         """Put a record under ``keypair`` and ``salt``, one version above the last of this peer; then ``PutDone``.
 

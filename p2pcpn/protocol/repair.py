@@ -33,7 +33,7 @@ HEIRS = 4
 class Repair:
     """The keys that ``storage`` of the peer ``own`` has to pass on, by what ``table`` knows of the peers near to them.
 
-    ``is_refuser(node)``: it stores nothing, so it is nobody's holder.
+    ``is_refuser(node)``: it stores nothing, so it is nobody's holder. Of each key there are to be ``storage.copies``.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Repair:
         self._own = own
         self._table = table
         self._storage = storage
+        self._copies = storage.copies
         self._rng = rng
         self._is_refuser = is_refuser
         self._group = group
@@ -76,8 +77,9 @@ class Repair:
 
     def deadline(self) -> float | None:
         """When there is something to look at, or to move."""
-        times = [due_s for due_s in (self._due_s, self._move_due_s) if due_s is not None]
-        return min(times, default=None)
+        if self._due_s is None or self._move_due_s is None:
+            return self._move_due_s if self._due_s is None else self._due_s
+        return min(self._due_s, self._move_due_s)
 
     def expire(self, now: float) -> list[tuple[bytes, Contact]]:
         """Look at some keys. Returns what is to be handed over now: keys, and to whom."""
@@ -93,7 +95,7 @@ class Repair:
     def is_surplus(self, key: bytes, holders: Sequence[Contact], now: float) -> bool:
         """``holders``, nearer to ``key`` than we are, hold it as well: whether our copy is to be dropped by now."""
         networks = {self._group(contact) for contact in holders}
-        if len(holders) < limits.RECORD_COPIES or len(networks) < limits.RECORD_COPIES_MIN:
+        if len(holders) < self._copies or len(networks) < min(self._copies, limits.RECORD_COPIES_MIN):
             self._outside.pop(key, None)
             return False
         since_s = self._outside.setdefault(key, now)
@@ -117,9 +119,9 @@ class Repair:
         lack it, then those behind."""
         found = []
         for key in self._storage.held():
-            nearest = self._nearest(key, limits.RECORD_COPIES + HEIRS - 1)
+            nearest = self._nearest(key, self._copies + HEIRS - 1)
             if nearest:
-                found.append((key, nearest[: limits.RECORD_COPIES - 2 : -1] or nearest[-1:]))
+                found.append((key, nearest[self._copies - 1 :][::-1] or nearest[-1:]))
         return found
 
     def statistics(self) -> dict[str, int]:
@@ -141,7 +143,7 @@ class Repair:
         near = len(nearest) < limits.REPAIR_NEAR_PEERS
         return near or distance(node, self._own) <= distance(nearest[-1].id, self._own)
 
-    def _nearest(self, key: bytes, count: int = limits.RECORD_COPIES) -> list[Contact]:
+    def _nearest(self, key: bytes, count: int) -> list[Contact]:
         nearest = self._table.nearest(key, limits.BUCKET_PEERS)
         return [contact for contact in nearest if not self._is_refuser(contact.id)][:count]
 
@@ -159,9 +161,9 @@ class Repair:
 
     def _look_at(self, key: bytes, now: float) -> None:
         dead, new = self._scanned
-        nearest = self._nearest(key)
+        nearest = self._nearest(key, self._copies)
         own = distance(self._own, key)
-        if any(len(nearest) < limits.RECORD_COPIES or self._is_within(node, key, nearest) for node in dead):
+        if any(len(nearest) < self._copies or self._is_within(node, key, nearest) for node in dead):
             rank = sum(distance(contact.id, key) < own for contact in nearest)
             self._storage.hasten(key, now + (rank + self._rng.random()) * limits.REPAIR_RANK_S)
         newcomers = [contact for contact in nearest if contact.id in new]
@@ -174,7 +176,7 @@ class Repair:
                     self._moves.append((key, contact))
             if self._move_due_s is None and self._moves:
                 self._move_due_s = now
-        elif len(nearest) == limits.RECORD_COPIES and own > distance(nearest[-1].id, key):
+        elif len(nearest) == self._copies and own > distance(nearest[-1].id, key):
             self._storage.hasten(key, now + limits.SURPLUS_S * self._rng.uniform(1.0, 1.2))
 
     @staticmethod

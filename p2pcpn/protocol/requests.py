@@ -175,9 +175,12 @@ class Requests:
 
     def deadline(self) -> float | None:
         """When the next request is late."""
-        while self._due and not self._is_live(self._due[0]):
-            heapq.heappop(self._due)
-        return self._due[0][0] if self._due else None
+        due = self._due
+        while due:
+            if self._is_live(due[0]):
+                return due[0][0]
+            heapq.heappop(due)
+        return None
 
     def expire(self, now: float) -> list[Effect]:
         """Repeat or give up what is late."""

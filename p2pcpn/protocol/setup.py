@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
+from p2pcpn import limits
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol.admission import Rules
 from p2pcpn.wire.addresses import Address, Contact
 
 
 @dataclass(frozen=True, slots=True)
+class Pulse:
+    """How often a peer speaks where nothing happens, in seconds: it probes a neighbour, compares rumors with one, says
+    again what it is (which others forget after three times as long). The pace of real peers where nothing is said."""
+
+    probe_s: float = limits.PROBE_IDLE_S
+    compare_s: float = limits.PUSH_PULL_S
+    advert_s: float = limits.ADVERT_AGAIN_S
+
+
+@dataclass(frozen=True, slots=True)
 class Setup:
-    """What a peer is made of."""
+    """What a peer is made of. ``record_copies``: so many peers keep what it puts, and what it holds."""
 
     keypair: Keypair
     boot: int
@@ -24,3 +35,5 @@ class Setup:
     puzzle: int = 0
     difficulty: int = 0
     watching: bool = False  # whether strangers reach it is found out, by the word of others
+    record_copies: int = limits.RECORD_COPIES
+    pulse: Pulse = Pulse()

@@ -25,10 +25,13 @@ REPLY_BYTES = 24
 
 
 class Storage:
-    """What the peer ``own`` holds for others; with ``storing`` off it holds nothing, and while ``clearing`` gives away
-    what it held."""
+    """What the peer ``own`` holds for others, each in ``copies``; with ``storing`` off it holds nothing, and while
+    ``clearing`` gives away what it held."""
 
-    def __init__(self, own: bytes, rng: random.Random, *, storing: bool = True) -> None:
+    def __init__(
+        self, own: bytes, rng: random.Random, *, storing: bool = True, copies: int = limits.RECORD_COPIES
+    ) -> None:
+        self.copies = copies
         self.storing = storing
         self.clearing = False
         self.records = Records(rng, storage=storing)
@@ -61,7 +64,7 @@ class Storage:
             return [Send(sender, d.Value(message.nonce, None, contacts))]
         room -= SIGNED_BYTES + len(signed.body)
         # With the record in hand only those who hold it, too, are of interest.
-        return [Send(sender, d.Value(message.nonce, signed, fitting(contacts[: limits.RECORD_COPIES], room)))]
+        return [Send(sender, d.Value(message.nonce, signed, fitting(contacts[: self.copies], room)))]
 
     def _providers(self, message: d.GetProviders, contacts: list[Contact], room: int, wall: float) -> d.Providers:
         named = contacts[: limits.CONTACTS_WITH_PROVIDERS_MAX] if message.skip == 0 else []
@@ -140,8 +143,12 @@ class Storage:
 
     def deadline(self) -> float | None:
         """When something is to be passed on, or what has expired is to be dropped."""
-        times = [due_s for sort in self._sorts if (due_s := sort.deadline()) is not None]
-        return min(times, default=None)
+        earliest = None
+        for sort in self._sorts:
+            due_s = sort.deadline()
+            if due_s is not None and (earliest is None or due_s < earliest):
+                earliest = due_s
+        return earliest
 
     def expire(self, now: float, wall: float) -> list[Effect]:
         """Drop what has expired, here and on the disk."""

@@ -160,7 +160,7 @@ class RoutingTable:
 
     def deadline(self) -> float:
         """When the stalest bucket is due for a lookup of a random id within it."""
-        return float(min(bucket.last_updated for bucket in self._buckets)) + limits.REFRESH_S
+        return float(min([bucket.last_updated for bucket in self._buckets])) + limits.REFRESH_S
 
     def refresh(self, now: float, thinner_than: int = 0) -> list[bytes]:
         """Ids to look up, one within each stale bucket and each of fewer peers; they count as fresh now."""

@@ -30,9 +30,13 @@ class Timetable:
 
     def deadline(self) -> float | None:
         """When the next key is due."""
-        while self._order and self._due_s.get(self._order[0][1]) != self._order[0][0]:
-            heapq.heappop(self._order)
-        return self._order[0][0] if self._order else None
+        order, due_s = self._order, self._due_s
+        while order:
+            next_s, key = order[0]
+            if due_s.get(key) == next_s:
+                return next_s
+            heapq.heappop(order)
+        return None
 
     def take(self, now: float) -> bytes | None:
         """The next key that is due, or ``None``."""

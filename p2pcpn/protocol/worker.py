@@ -357,7 +357,7 @@ class Worker:
             self._tick_at, self._leases.deadline(), self.journal.deadline(), self._works.deadline(),
             self._recalls.deadline(),
         )  # fmt: skip
-        return min((time for time in times if time is not None), default=None)
+        return min([time for time in times if time is not None], default=None)
 
     def expire(self, now: float) -> list[Effect]:
         """Renew leases, tell what has started, look after orphans, forget idle jobs."""

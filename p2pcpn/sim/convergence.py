@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from p2pcpn.identity.keys import NodeId
-from p2pcpn.protocol.operations import GetDone
 from p2pcpn.protocol.items import record_key
+from p2pcpn.protocol.operations import GetDone
 from p2pcpn.sim.host import Host
 from p2pcpn.sim.program import Program
 from p2pcpn.sim.world import World

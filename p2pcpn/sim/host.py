@@ -77,7 +77,8 @@ class Host:
         rules = Rules(("function",), PYTHON, MEMORY_BYTES, self.world.swarm_key)
         setup = Setup(
             keypair=self.keypair, boot=self.boot, contact=self.contact, rules=rules, slots=self.slots,
-            roles=self.roles, network_group=lambda address: address,
+            roles=self.roles, network_group=lambda address: address, record_copies=self.world.record_copies,
+            pulse=self.world.pulse,
         )  # fmt: skip
         peer = Peer(setup, rng=self.world.dice.stream("peer", self.name, self.boot), now=now, wall=self.wall)
         self.peer = peer
@@ -201,7 +202,9 @@ class Host:
 
     def _arm(self) -> None:
         """Set the timer where the machines want to be woken earlier; that they want it later is found when it rings."""
-        due = self.peer.deadline() if self.peer is not None else None
+        self._wake_at(self.peer.deadline() if self.peer is not None else None)
+
+    def _wake_at(self, due: float | None) -> None:
         if due is not None and due < self._timer_at:
             self._timer_at = due
             self.clock.at(due + self.port.lag_s, partial(self._rings, due, self.boot))
@@ -214,7 +217,7 @@ class Host:
         if deadline is not None and deadline <= self.clock.now:
             self._done(self.peer.expire(self.clock.now))
         else:
-            self._arm()
+            self._wake_at(deadline)
 
     # --- effects ----------------------------------------------------------------------------------------------------
 

@@ -185,7 +185,7 @@ SCENARIOS: dict[str, Plan] = {
 }
 
 
-# Scenarios with a play of their own: jobs of all lengths of tasks, without faults; a swarm in parts; half of it replaced.
+# Scenarios with a play of their own: jobs of tasks of all lengths; a swarm in parts; half of it replaced.
 LENGTHS, PARTING, DURABLE = "lengths", "parting", "durable"
 _OTHERS: dict[str, Callable[[int, int], lengths.Play | lookups.Play | parting.Play | turnover.Play]] = {
     LENGTHS: lambda peers, seed: lengths.Play(peers, seed),

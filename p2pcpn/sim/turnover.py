@@ -5,22 +5,21 @@ fresh identities and empty disks take their places, evenly, until half of all th
 the end every record is looked up from peers that were not there when it was written. Nothing but the holders' own
 repair keeps a record in between; what that costs is counted.
 
-Holders keep ``REPLICAS`` copies here instead of the eight of real peers, and everybody probes and compares rumors once
-a minute instead of each few seconds: deaths are noticed later, which makes it harder, and a thousand peers' ten hours
-are simulated in minutes.
+What differs from real peers is their setup: they keep ``REPLICAS`` copies instead of eight, and speak more rarely where
+nothing happens (``PULSE``). They probe and compare rumors once a minute instead of each five and ten seconds, so deaths
+are noticed later, which makes it harder; they say each four hours what they are, instead of each five minutes, which
+has nothing to do with records. Repair runs at its own pace.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from p2pcpn import limits
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol.items import record_key
 from p2pcpn.protocol.operations import GetDone, PutDone
+from p2pcpn.protocol.setup import Pulse
 from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.host import Host
 from p2pcpn.sim.report import Report
@@ -30,7 +29,7 @@ from p2pcpn.wire.statements import Record, signed
 HOURS = 10.0
 JOIN_S = 30.0
 SETTLE_S = 30.0
-REPLACED_SHARE = 0.5
+REPLACED_AN_HOUR = 0.05
 REPLICAS = 3
 RECORDS_PER_PEER = 10
 # So many lookups and puts at a time: a peer runs 64 of its own.
@@ -40,24 +39,14 @@ OPERATION_S = 60.0
 TRIES = 3
 WELL_KNOWN = 5
 RETENTION_S = 7 * 86_400.0
-IDLE_S = 60.0
-
-
-@contextmanager
-def _bounds(**values: float) -> Iterator[None]:
-    """Run with other bounds than real peers have."""
-    before = {name: getattr(limits, name) for name in values}
-    for name, value in values.items():
-        setattr(limits, name, value)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(limits, name, value)
+PULSE = Pulse(probe_s=60.0, compare_s=60.0, advert_s=4 * 3600.0)
 
 
 class Play:
-    """One run: ``peers`` peers, ten records for each of them, ``replicas`` copies of each record."""
+    """One run: ``peers`` peers, ten records for each of them, ``replicas`` copies of each record.
+
+    Of the first peers the share ``replaced_an_hour`` is replaced in each of the ``hours``: half of them in ten.
+    """
 
     def __init__(
         self,
@@ -65,13 +54,15 @@ class Play:
         seed: int,
         *,
         hours: float = HOURS,
+        replaced_an_hour: float = REPLACED_AN_HOUR,
         replicas: int = REPLICAS,
         records_per_peer: int = RECORDS_PER_PEER,
     ) -> None:
         self.peers = peers
         self.hours = hours
+        self.share = hours * replaced_an_hour
         self.replicas = replicas
-        self.world = World(seed, peers)
+        self.world = World(seed, peers, record_copies=replicas, pulse=PULSE)
         self.owners = [Keypair(self.world.dice.bytes("owner", number)) for number in range(max(1, peers // 10))]
         self.keys: dict[bytes, bytes] = {}  # of each record its value
         self._records = records_per_peer * peers
@@ -85,10 +76,6 @@ class Play:
 
     def run(self) -> None:
         """Play it. Raises :class:`Violation` where a record is lost."""
-        with _bounds(PROBE_IDLE_S=IDLE_S, PUSH_PULL_S=IDLE_S, RECORD_COPIES=self.replicas):
-            self._play()
-
-    def _play(self) -> None:
         self._join()
         first = list(self.world.hosts)
         self._put_all()
@@ -132,12 +119,12 @@ class Play:
         self.keys[key] = value
         envelope = signed(Record(salt, 1, host.wall(), RETENTION_S, value), owner)
         now, ticket = self.world.clock.now, self._next(host, key)
-        host.follow(host.peer.dht.put(envelope, ticket, now, host.wall(), copies=self.replicas))
+        host.follow(host.peer.dht.put(envelope, ticket, now, host.wall()))
 
     def _replace(self, first: list[Host]) -> None:
-        """Half of the peers die, one after the other, and each time another joins."""
+        """That share of the peers die, one after the other, and each time another joins."""
         world, chance = self.world, self.world.dice.stream("turnover")
-        count = int(self.peers * REPLACED_SHARE)
+        count = round(self.peers * self.share)
         victims = chance.sample(first[WELL_KNOWN:], min(count, len(first) - WELL_KNOWN))
         began, seconds = world.clock.now, self.hours * 3600.0
         for number, host in enumerate(victims):

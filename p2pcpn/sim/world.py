@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import networkx
 
+from p2pcpn import limits
+from p2pcpn.protocol.setup import Pulse
 from p2pcpn.sim.checker import Checker, Violation
 from p2pcpn.sim.clock import Clock
 from p2pcpn.sim.dice import Dice
@@ -17,20 +19,36 @@ from p2pcpn.sim.network import Network, sites
 from p2pcpn.sim.sessions import Sessions
 from p2pcpn.sim.trace import Trace
 from p2pcpn.wire.addresses import Address
-from p2pcpn.wire.statements import Role
+from p2pcpn.wire.statements import Checks, Role, sharing
 
 PEER_ROLES = Role.COMPUTE | Role.STORAGE
 SLOTS_MAX = 4
+REAL = Pulse()
+# A rumor reaches a thousand peers within a second, and a put its holders: by then nothing else was said so often.
+CHECKS_SHARED = 1 << 14
 
 
 class World:
     """See the module. ``peers`` is how many the network is laid out for; more may join.
 
+    Each of them has ``record_copies`` of a record kept and the ``pulse``, real peers' by default.
+
     ``graph`` is the network's, by default one of many sites. ``ran(host, owner, index, began)`` is called, where it is
     set, whenever a task has run.
     """
 
-    def __init__(self, seed: int, peers: int, graph: networkx.Graph | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        peers: int,
+        graph: networkx.Graph | None = None,
+        *,
+        record_copies: int = limits.RECORD_COPIES,
+        pulse: Pulse = REAL,
+    ) -> None:
+        self.record_copies = record_copies
+        self.pulse = pulse
+        self._checks = Checks(CHECKS_SHARED)
         self.dice = Dice(seed)
         self.clock = Clock()
         self.trace = Trace()
@@ -69,7 +87,8 @@ class World:
         Raises :class:`Violation`, also for whatever a machine raises: nothing may escape from one.
         """
         try:
-            return self.clock.run(until, reached)
+            with sharing(self._checks):
+                return self.clock.run(until, reached)
         except Violation:
             raise
         except Exception as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pcpn.sim import run
+from p2pcpn.sim import run, turnover
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = "import json; from p2pcpn.sim import run; print(json.dumps(run('churn', peers=12, seed={seed}).to_json()))"
@@ -61,3 +61,12 @@ def test_faults_do_happen() -> None:
 def test_a_grantor_that_settles_twice_is_found() -> None:
     report = run("churn", peers=12, seed=1, canary=True)
     assert report.verdict != "ok"
+
+
+def test_records_outlive_half_of_the_peers_that_held_them() -> None:
+    """Ten hours of turnover in an hour and a quarter, so that the hourly round of every holder is among them."""
+    play = turnover.Play(16, 1, hours=1.25, replaced_an_hour=0.4, records_per_peer=4)
+    play.run()
+    figures = play.report("durable", 1, "ok").figures
+    assert (figures["records"], figures["records lost"], figures["peers replaced"]) == (64, 0, 8)
+    assert figures["datagrams a peer and second"] < 2.0

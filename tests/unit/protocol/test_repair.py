@@ -115,10 +115,17 @@ def test_a_holder_that_comes_back_has_the_newest_and_its_stand_in_drops_the_surp
     assert (missing(net), surplus(net)) == (0, 0)
 
 
-def bare(others: int, held: int = 1) -> tuple[Repair, Storage, RoutingTable, list[Contact]]:
+def _of_networks(nearest: list[Contact], copies: int) -> list[Contact]:
+    """So many of ``nearest``, of as many networks as are asked for."""
+    wanted = min(copies, limits.RECORD_COPIES_MIN)
+    firsts = list({it.host[2] % 6: it for it in nearest}.values())[:wanted]
+    return firsts + [it for it in nearest if it not in firsts][: copies - wanted]
+
+
+def bare(others: int, held: int = 1, copies: int = COPIES) -> tuple[Repair, Storage, RoutingTable, list[Contact]]:
     rng = random.Random(5)
     own = rng.randbytes(20)
-    table, storage = RoutingTable(own, by_address, rng, 0.0), Storage(own, rng)
+    table, storage = RoutingTable(own, by_address, rng, 0.0), Storage(own, rng, copies=copies)
     contacts = [contact(rng.randbytes(20), (f"10.0.{number}.1", 4000)) for number in range(others)]
     for it in contacts:
         table.heard(it, 0.0)
@@ -181,6 +188,19 @@ def test_a_copy_is_surplus_only_when_enough_networks_hold_it_for_a_while() -> No
     repair.is_needed(key)
     assert not repair.is_surplus(key, contacts[:8], limits.SURPLUS_S)
     assert repair.is_surplus(key, contacts[:8], 2 * limits.SURPLUS_S)
+
+
+@pytest.mark.parametrize("copies", [1, 3, COPIES])
+def test_as_many_copies_are_kept_as_the_peer_is_told_to(copies: int) -> None:
+    repair, storage, table, _ = bare(14, copies=copies)
+    (key,) = storage.held()
+    nearest = table.nearest(key, 14)
+    assert not repair.is_surplus(key, nearest[: copies - 1], 0.0)
+    enough = [nearest[0]] if copies == 1 else _of_networks(nearest, copies)
+    assert not repair.is_surplus(key, enough, 0.0)
+    assert repair.is_surplus(key, enough, limits.SURPLUS_S)
+    ((_, heirs),) = repair.heirs()
+    assert heirs[-1] == nearest[copies - 1] and len(heirs) == HEIRS
 
 
 def test_each_key_has_an_heir_who_is_the_last_of_its_nearest() -> None:

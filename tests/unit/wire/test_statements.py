@@ -184,6 +184,26 @@ def test_a_wrong_signature_is_remembered_as_nothing() -> None:
             opened(envelope, Cancel)
 
 
+def test_what_one_of_many_virtual_peers_found_right_no_other_checks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    envelope = signed(CANCEL, ALICE)
+    copies = [msgspec.structs.replace(envelope) for _ in range(3)]
+    shared, other = statements.Checks(1), signed(Cancel(bytes(20), 6.0), ALICE)
+    with statements.sharing(shared):
+        opened(envelope, Cancel)
+        verified = Verified(monkeypatch)
+        assert opened(copies[0], Cancel) == CANCEL
+        assert verified.count == 0
+        for wrong in ({"signature": bytes(64)}, {"key": BOB.public}, {"body": other.body}):
+            with pytest.raises(PeerError):
+                opened(msgspec.structs.replace(envelope, **wrong), Cancel)
+        shared.add(other)  # there is room for one
+        with pytest.raises(PeerError, match="signature"):
+            opened(copies[1], Cancel)
+    shared.add(envelope)
+    with pytest.raises(PeerError, match="signature"):  # a real peer shares nothing
+        opened(copies[2], Cancel)
+
+
 def test_what_is_vouched_for_is_right_and_only_that() -> None:
     unsigned = msgspec.structs.replace(signed(CANCEL, ALICE), signature=bytes(64))
     statements.vouch(unsigned)
