@@ -22,6 +22,8 @@ from p2pcpn.wire.datagrams import Content, Find, Get, GetContent, Nodes, StoreCo
 from p2pcpn.wire.statements import Record, Signed
 
 Ask = tuple[Contact, Callable[[int], Request]]
+# Three tries of a put, of which all fail in 1 of 140 at 10 % loss each way; then another is asked beside it.
+LATE_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +194,8 @@ class Fetching(Finding):
 
 
 class Putting(Finding):
-    """A lookup, then puts to the nearest until ``copies`` are kept; who refuses is replaced by the next nearest.
+    """A lookup, then puts to the nearest until ``copies`` are kept; who refuses is replaced by the next nearest, and
+    nobody waits for who is late again and again where others do it.
 
     An item of several datagrams is kept by who answered the last of them.
     """
@@ -211,6 +214,7 @@ class Putting(Finding):
         self._puts = item.puts(wall)
         self._objections = 0
         self._asked: dict[bytes, int] = {}  # by node: the number of the put under way
+        self._late: dict[bytes, int] = {}  # by node: how often
         self._next: list[Contact] = []  # who is to be sent the next put
         self._candidates: list[Contact] | None = None
         self._known: list[Contact] | None = None
@@ -256,7 +260,7 @@ class Putting(Finding):
             return super().asks()
         asks: list[Ask] = [(contact, self._puts[self._asked[contact.id]]) for contact in self._next]
         self._next = []
-        while self._candidates and self.settled + len(self._asked) < self._copies:
+        while self._candidates and self.settled + self._awaited < self._copies:
             contact = self._candidates.pop(0)
             self._asked[contact.id] = 0
             asks.append((contact, self._puts[0]))
@@ -267,6 +271,7 @@ class Putting(Finding):
             super().answered(asked, reply, wall)
             return
         number = self._asked.pop(asked.id, None)
+        self._late.pop(asked.id, None)
         if number is None:
             return
         if number + 1 < len(self._puts) and reply.code != StoreCode.REFUSED:
@@ -277,15 +282,26 @@ class Putting(Finding):
             self.holders.append(asked)
         self._judge(reply.code, reply.seq)
 
+    def late(self, asked: Contact) -> None:
+        if asked.id in self._asked:
+            self._late[asked.id] = self._late.get(asked.id, 0) + 1
+        else:
+            super().late(asked)
+
     def failed(self, asked: Contact) -> None:
+        self._late.pop(asked.id, None)
         if self._asked.pop(asked.id, None) is None:
             super().failed(asked)
 
     @property
     def done(self) -> bool:
-        if self._candidates is None:
+        if self._candidates is None or self._awaited:
             return False
-        return not self._asked and (self.settled >= self._copies or not self._candidates)
+        return self.settled >= self._copies or not (self._candidates or self._asked)
+
+    @property
+    def _awaited(self) -> int:
+        return sum(self._late.get(node, 0) < LATE_MAX for node in self._asked)
 
     def _nearest(self, count: int) -> list[Contact]:
         return self.lookup.nearest(count) if self._known is None else self._known[:count]

@@ -42,7 +42,7 @@ def test_at_ten_percent_loss_every_record_is_found(seed: int) -> None:
     for number in range(25):
         done = net.put(contacts[number], record(salt=bytes([number])))
         assert done.code == StoreCode.KEPT
-        assert done.copies == limits.RECORD_COPIES
+        assert done.copies >= limits.RECORD_COPIES
     for number in range(25):
         key = record_key(OWNER.public, bytes([number]))
         assert net.get(contacts[39 - number], key).signed == record(salt=bytes([number]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol.items import RecordItem, record_key
 from p2pcpn.protocol.lookup import Lookup
-from p2pcpn.protocol.operations import Finding, Getting, PutDone, Putting
+from p2pcpn.protocol.operations import LATE_MAX, Finding, Getting, PutDone, Putting
 from p2pcpn.wire.addresses import Contact, contact
 from p2pcpn.wire.datagrams import Ack, Find, Get, Nodes, Put, StoreCode, Stored, Value
 from p2pcpn.wire.statements import Record, Signed, signed
@@ -182,3 +182,26 @@ def test_a_reader_that_holds_the_record_starts_with_its_own_version() -> None:
     begun(empty, 1)
     drained(empty)
     assert empty.behind(8) == []
+
+
+def test_nobody_waits_for_a_holder_that_is_late_again_and_again_where_another_does_it() -> None:
+    putting = put(3, copies=2)
+    assert [to for to, _ in putting.asks()] == [peer(1), peer(2)]
+    stored(putting, peer(2), StoreCode.KEPT)
+    for _ in range(LATE_MAX):
+        assert putting.asks() == [] and not putting.done
+        putting.late(peer(1))
+    assert [to for to, _ in putting.asks()] == [peer(3)]
+    assert not putting.done
+    stored(putting, peer(3), StoreCode.KEPT)
+    assert putting.done and putting.holders == [peer(2), peer(3)]
+
+
+def test_where_there_is_no_other_a_late_holder_is_waited_for() -> None:
+    putting = put(1, copies=2)
+    putting.asks()
+    for _ in range(LATE_MAX):
+        putting.late(peer(1))
+    assert not putting.done
+    putting.failed(peer(1))
+    assert putting.done and putting.holders == []
