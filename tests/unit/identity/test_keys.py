@@ -32,6 +32,7 @@ def test_a_signature_is_the_one_of_rfc_8032() -> None:
 
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "bep44.json").read_text())
+WYCHEPROOF = json.loads((Path(__file__).parents[2] / "vectors" / "wycheproof_ed25519.json").read_text())
 
 
 @pytest.mark.parametrize("item", VECTORS["items"])
@@ -129,3 +130,24 @@ def test_a_keypair_shows_its_id_and_hides_its_secret() -> None:
     with pytest.raises(AttributeError):
         ALICE.name = "alice"  # type: ignore[attr-defined]
     assert pickle.loads(pickle.dumps(ALICE.id)) == ALICE.id
+
+
+@pytest.mark.parametrize("result", ["valid", "invalid"])
+def test_signatures_are_judged_as_wycheproof_does(result: str) -> None:
+    tests = [(group["public_key"], test) for group in WYCHEPROOF["groups"] for test in group["tests"]]
+    chosen = [(bytes.fromhex(key), test) for key, test in tests if test[4] == result]
+    assert len(chosen) > 50
+    wrong = [
+        (number, comment)
+        for key, (number, comment, message, signature, _) in chosen
+        if verify(key, bytes.fromhex(message), bytes.fromhex(signature)) != (result == "valid")
+    ]
+    assert wrong == []
+
+
+def test_signatures_that_wycheproof_leaves_open_are_answered_all_the_same() -> None:
+    for group in WYCHEPROOF["groups"]:
+        for _, _, message, signature, result in group["tests"]:
+            if result == "acceptable":
+                answer = verify(bytes.fromhex(group["public_key"]), bytes.fromhex(message), bytes.fromhex(signature))
+                assert isinstance(answer, bool)
