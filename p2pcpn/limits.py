@@ -443,8 +443,8 @@ GROUP_PEERS_IN_LOOKUP_MAX: Final = GROUP_PEERS_IN_BUCKET_MAX
 RTO_STRANGER_S_MAX: Final = 1.0
 # A peer that computes may be deaf for half a second; what is held against it for half a minute takes twice that.
 VERDICT_S_MIN: Final = 1.0
-# So many of the nearest to a record's key have to answer where one of them gave it: most of the eight that keep it. That
-# all six lie where a fifth of a swarm does is one chance in 15,000.
+# So many of the nearest to a record's key have to answer where one of them gave it: most of the eight that keep it.
+# That all six lie where a fifth of a swarm does is one chance in 15,000.
 READ_PEERS: Final = 6
 # A timer that rings so late was held up by a busy event loop, and so was whatever came meanwhile.
 STALL_S: Final = 0.01
@@ -454,7 +454,7 @@ STALL_S: Final = 0.01
 DAMAGED_ROWS_MAX: Final = 1024
 DAMAGED_BYTES_MAX: Final = 32 << 10
 
-# --- Whom a peer looks for ---------------------------------------------------------------------------------------------
+# --- Whom a peer looks for --------------------------------------------------------------------------------------------
 # The dead of a day, 150 bytes each: both halves of a swarm that was cut in two remember enough of the other.
 LOST_PEERS_MAX: Final = 256
 
@@ -479,7 +479,7 @@ HANDOVER_S: Final = 3.0
 HANDOVER_SILENT_S: Final = 0.5
 HANDOVER_PUTS_MAX: Final = 64
 
-# --- Whether strangers reach us -----------------------------------------------------------------------------------------
+# --- Whether strangers reach us ---------------------------------------------------------------------------------------
 # Three are asked and two that agree decide: one liar, or one whose own way out is blocked, decides nothing.
 REACH_HELPERS: Final = 3
 REACH_AGREE: Final = 2
@@ -494,7 +494,7 @@ REACH_EVERY_S: Final = 900.0
 REACH_EVERY_S_MAX: Final = 3600.0
 REACH_HIDDEN_S: Final = 300.0
 REACH_HIDDEN_S_MAX: Final = 900.0
-# A connection takes one round trip, and a lost first packet a second more; what is asked is repeated after more than that.
+# A connection takes one round trip, and a lost first packet a second more; what is asked is repeated after that.
 DIAL_BACK_S: Final = 3.0
 REACH_REPEAT_S: Final = 4.0
 REACH_ROUND_S: Final = 9.0
