@@ -150,6 +150,22 @@ def test_what_the_disk_held_is_passed_on_after_a_restart() -> None:
     assert len(net.holders(KEY)) == 5
 
 
+def test_who_stores_no_more_passes_on_what_it_alone_holds_and_lets_go_of_it_only_then() -> None:
+    net, contacts = swarm(5)
+    alone = net.peers[contacts[2].address]
+    assert alone.records.keep(record(), None, OURS, net.now, net.wall())[0] == StoreCode.KEPT
+    queue = [net.peers.pop(it.address) for it in contacts if it != contacts[2]]
+    alone.storage.stores(False, net.now)
+    net.run(net.now + 20.0)
+    assert net.holders(KEY) == [contacts[2]], "there is nobody to give it to"
+    for it, back in zip([it for it in contacts if it != contacts[2]], queue, strict=True):
+        net.peers[it.address] = back
+        net.perform(contacts[2], alone.heard(it, net.now))
+    alone.storage.stores(False, net.now)
+    net.run(net.now + 20.0)
+    assert {it.id for it in net.holders(KEY)} == {it.id for it in contacts} - {contacts[2].id}
+
+
 def test_a_holder_of_an_old_version_adopts_the_newer_one_it_meets() -> None:
     net, contacts = swarm(5)
     net.put(contacts[1], record(seq=2))
