@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from p2pcpn.sim import run
+from p2pcpn.sim import world as worlds
 from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.world import SLOTS_MAX, World
 from tests.unit.sim.swarms import formed
@@ -23,6 +25,14 @@ def test_peers_that_start_find_each_other() -> None:
     assert all(host.peer is not None and len(host.peer.neighbourhood) == 3 for host in world.alive)
     world.hosts[1].crash()
     assert world.hosts[1] not in world.alive
+
+
+def test_what_virtual_peers_check_once_for_all_changes_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    traces = []
+    for shared in (1, worlds.CHECKS_SHARED):
+        monkeypatch.setattr(worlds, "CHECKS_SHARED", shared)
+        traces.append(run("churn", peers=6, seed=3).trace_hash)
+    assert traces[0] == traces[1]
 
 
 def test_whatever_a_machine_raises_is_a_violation() -> None:
