@@ -57,4 +57,8 @@ def test_a_peer_behind_a_firewall_computes_and_holds_no_keys_of_others(internet:
     assert home.ask("status")["held"] == 0
     assert min(each.ask("status")["held"] for each in public) >= len(keys)
     assert public[0].ask("map", 20) == list(range(20, 0, -1)), "it is the only one that computes"
+
+    other = peer(5, internet.computer(5), "storage")
+    wait(lambda: other.ask("status")["reach"] != "assumed")
+    assert (other.ask("status")["reach"], other.ask("status")["roles"]) == ("reachable", Role.STORAGE)
     assert {each.ask("status")["reach"] for each in public} <= {"assumed", "reachable"}
