@@ -50,8 +50,10 @@ class Node:
         self._state = "closed"
         for submission in self._submissions:
             submission.forget()
-        await self.overlay.upkeep.hand_over()
-        await self.overlay.close()
+        try:
+            await self.overlay.upkeep.hand_over()
+        finally:  # who interrupts the handing over wants its end, not a node that goes on
+            await self.overlay.close()
 
     @property
     def id(self) -> str:

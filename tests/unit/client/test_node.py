@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,20 @@ async def test_a_closed_node_takes_no_more_work_and_what_was_under_way_ends() ->
             await node.fetch(job.id)
         with pytest.raises(RuntimeError, match="runs once"):
             await node.__aenter__()
+
+
+@pytest.mark.asyncio
+async def test_a_node_whose_handing_over_is_interrupted_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Node(config())
+
+    async def interrupted() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        async with node:
+            monkeypatch.setattr(node.overlay.upkeep, "hand_over", interrupted)
+    with pytest.raises(StoreError, match="closed"):
+        node.overlay.database.next_boot()
 
 
 @pytest.mark.asyncio
