@@ -7,7 +7,7 @@ from collections import Counter
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from p2pcpn import limits
@@ -225,8 +225,14 @@ def test_what_the_disk_held_is_held_again_until_its_providers_say_it_anew() -> N
     assert [entry.group for entry in providers._held[KEY].values()] == [OURS, OURS]
 
 
+CROWD = [(5, 1, 0, False), (6, 1, 0, False), (7, 1, 1, False), (8, 1, 0, False)]
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 20), st.integers(1, 3), st.integers(0, 6), st.booleans()), max_size=50))
+@example(
+    [(1, 1, 2, False), (2, 1, 0, True), (3, 2, 0, False), (4, 1, 0, True), *CROWD, (9, 1, 0, True), (3, 1, 1, False)]
+)
 def test_whatever_comes_bounds_and_counts_hold(puts: list[tuple[int, int, int, bool]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits, "PROVIDERS_PER_KEY_MAX", 8)
@@ -243,6 +249,8 @@ def play(puts: list[tuple[int, int, int, bool]]) -> None:
         if code == StoreCode.KEPT:
             assert seq >= seqs.get(number, 0)
             seqs[number] = seq
+        # Who had to make room is forgotten, and its version with it: readers take the newest of several holders.
+        seqs = {each: held for each, held in seqs.items() if who(each).public in providers._held[KEY]}
         entries = providers._held[KEY].values()
         crowds = Counter((entry.first_hand, entry.group) for entry in entries)
         assert len(providers) == len(entries) <= limits.PROVIDERS_PER_KEY_MAX
