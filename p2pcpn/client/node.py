@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from p2pcpn import limits
 from p2pcpn.client import blobs
+from p2pcpn.client.capacity import heard
 from p2pcpn.client.job import Fetched, Job, Submitted, parse_job_id
 from p2pcpn.client.owner import owner_key
 from p2pcpn.client.project import project
@@ -18,6 +19,10 @@ from p2pcpn.config import Config
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.node.overlay import Faults, Overlay
 from p2pcpn.wire.codec import Buffer
+
+# For a first peer to answer, and for others to be heard of then.
+MEET_S: Final = 10.0
+HEARD_S: Final = 1.0
 
 
 class Node:
@@ -107,6 +112,14 @@ class Node:
         await reader.find(wait_s)
         return Job(Fetched(reader))
 
+    async def _met(self) -> None:
+        """A node that has just started hears who keeps blobs. Raises :class:`Unreachable` where nobody answers."""
+        self._require_running()
+        overlay = self.overlay
+        if self.config.bootstrap and not overlay.hauler.storage_near(bytes(32)):
+            await overlay.wait_known(MEET_S)
+            await heard(overlay, HEARD_S)
+
     async def put_blob(
         self,
         source: str | os.PathLike[str] | Buffer | IO[bytes],
@@ -120,7 +133,7 @@ class Node:
         ``.name`` of what is returned brings it back, from any peer; whoever has it can read the blob. A put that was
         cut goes on where it was. Raises :class:`Unreachable` when no peer takes it.
         """
-        self._require_running()
+        await self._met()
         return await blobs.put_blob(
             self.overlay, self.owner, source, replicas=replicas, retention_s=retention_s, on_progress=on_progress
         )
@@ -138,7 +151,7 @@ class Node:
         What a get that was cut left in ``path.part`` is not asked for again. Raises :class:`PeerError` where no peer
         that answers has all of it.
         """
-        self._require_running()
+        await self._met()
         if path is None:
             return await blobs.read_blob(self.overlay, name, bytes_max=bytes_max)
         await blobs.get_blob(self.overlay, name, path, on_progress=on_progress)
@@ -150,11 +163,11 @@ class Node:
         Raises :class:`PeerError` where no peer that answers has all of it, :class:`DiskFull` where there is no room,
         :class:`UsageError` where what is to be unpinned is not pinned.
         """
-        self._require_running()
+        await self._met()
         pins, wanted = self.overlay.pins, blobs.parse_name(name)
         await (pins.pin(wanted) if pinned else pins.unpin(wanted))
 
     async def list_blobs(self) -> list[blobs.Owned]:
         """This owner's blobs that peers keep, newest first."""
-        self._require_running()
+        await self._met()
         return await blobs.own_blobs(self.overlay, self.owner)

@@ -19,6 +19,9 @@ from p2pcpn import Executor, Swarm
 from p2pcpn.errors import P2pcpnError, Unreachable
 from p2pcpn.node.control import ask, control_path
 
+# Bounds are those of a machine that is busy with something else; each wait ends when what it waits for is there.
+pytestmark = pytest.mark.timeout(400)
+
 KEY = "ab" * 32
 
 
@@ -49,7 +52,7 @@ class Peers:
 
     def known(self, name: str) -> int:
         try:
-            return int(ask(control_path(self.folder / name), "status", timeout_s=2)["known_peers"])
+            return int(ask(control_path(self.folder / name), "status", timeout_s=5)["known_peers"])
         except P2pcpnError:
             return -1
 
@@ -80,12 +83,12 @@ def test_two_swarms_that_started_apart_from_one_list_become_one(peers: Peers) ->
     one, two = free_ports(2)
     peers.start("one", one, one, two)
     peers.start("one's", "127.0.0.1:0", one, two)
-    until(30, lambda: peers.known("one") == peers.known("one's") == 1, "the first swarm does not form")
+    until(90, lambda: peers.known("one") == peers.known("one's") == 1, "the first swarm does not form")
     for name in ("one", "one's"):  # nothing answers there while the second swarm forms
         peers.running[name].send_signal(signal.SIGSTOP)
     peers.start("two", two, one, two)
     peers.start("two's", "127.0.0.1:0", one, two)
-    until(40, lambda: peers.known("two") == peers.known("two's") == 1, "the second swarm does not form")
+    until(90, lambda: peers.known("two") == peers.known("two's") == 1, "the second swarm does not form")
     for name in ("one", "one's"):
         peers.running[name].send_signal(signal.SIGCONT)
     until(120, lambda: min(map(peers.known, peers.running)) == 3, "the swarms stay apart")
@@ -96,16 +99,16 @@ def test_a_peer_that_stood_still_for_longer_than_it_is_missed_comes_back(peers: 
     peers.start("one", address)
     for name in ("two", "three", "four"):
         peers.start(name, "127.0.0.1:0", address)
-    until(30, lambda: min(map(peers.known, peers.running)) == 3, "the swarm does not form")
+    until(90, lambda: min(map(peers.known, peers.running)) == 3, "the swarm does not form")
     peers.running["four"].send_signal(signal.SIGSTOP)
-    until(90, lambda: max(map(peers.known, ("one", "two", "three"))) == 2, "nobody misses it")
+    until(150, lambda: max(map(peers.known, ("one", "two", "three"))) == 2, "nobody misses it")
     peers.running["four"].send_signal(signal.SIGCONT)
-    until(60, lambda: min(map(peers.known, peers.running)) == 3, "it does not come back")
+    until(120, lambda: min(map(peers.known, peers.running)) == 3, "it does not come back")
 
 
 def test_peers_that_are_added_when_all_have_died_are_found_by_who_was_connected() -> None:
     with Swarm(2) as swarm, swarm.executor() as ex:
-        assert ex.submit(pow, 2, 5).result(30) == 32
+        assert ex.submit(pow, 2, 5).result(90) == 32
         before = swarm.bootstrap
         for index in (0, 1):
             swarm.kill(index)
@@ -119,7 +122,7 @@ def test_a_bootstrap_where_nobody_listens_is_said_within_seconds() -> None:
     began = time.monotonic()
     with pytest.raises(Unreachable, match=f"nobody listens at {closed}"):
         Executor(bootstrap=[closed], swarm_key=KEY)
-    assert time.monotonic() - began < 12
+    assert time.monotonic() - began < 30
 
 
 def test_a_node_whose_bootstrap_is_dead_says_so_and_goes_on(tmp_path: Path) -> None:
@@ -133,5 +136,5 @@ def test_a_node_whose_bootstrap_is_dead_says_so_and_goes_on(tmp_path: Path) -> N
         assert f"no peer answers at {closed}" in line and node.poll() is None
     finally:
         node.terminate()
-        node.communicate(timeout=10)
+        node.communicate(timeout=60)
     assert node.returncode == 0
