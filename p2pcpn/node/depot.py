@@ -11,7 +11,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -31,6 +31,10 @@ from p2pcpn.wire.sealing import digest
 from p2pcpn.wire.statements import Deposit, Signed, read
 
 log = logging.getLogger("p2pcpn.node")
+
+
+# A message that waits for the disk costs so much beside what it carries: 32 holders, and its place in the lane.
+MESSAGE_BYTES: Final = 4096
 
 
 class Head(msgspec.Struct, array_like=True, frozen=True):
@@ -153,7 +157,11 @@ class Depot:
             self.store.begin(name, head_of(kept))
             return self.store.verified(name, kept.manifest) if fresh else []
 
+        size = len(message.manifest) + MESSAGE_BYTES
+        session.hold(size)  # the disk is slower than a peer that asks again and again
+
         def begun(here: list[int], error: Exception | None) -> None:
+            session.release(size)
             if error is not None:
                 self._failed(session, message.request, name, error)
                 return
@@ -161,7 +169,7 @@ class Depot:
                 kept.here.update(here)
             self._holding(session, message.request, kept, manifest=False)
 
-        self.lane.do(begin, begun)
+        self.lane.do(begin, begun, size)
 
     def _failed(self, session: Session, request: int, name: bytes, error: Exception) -> None:
         """The disk refused: what had come of an unfinished section is kept no longer."""
@@ -207,7 +215,13 @@ class Depot:
 
     def _complete(self, session: Session, message: m.Complete) -> None:
         """After the chunks that came before it are on disk."""
-        self.lane.do(lambda: None, lambda _, error: self._look(session, message))
+        session.hold(MESSAGE_BYTES)
+
+        def there(_: None, error: Exception | None) -> None:
+            session.release(MESSAGE_BYTES)
+            self._look(session, message)
+
+        self.lane.do(lambda: None, there, MESSAGE_BYTES)
 
     def _look(self, session: Session, message: m.Complete) -> None:
         kept = self.ledger.kept.get(message.name)

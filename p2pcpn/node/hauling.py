@@ -166,6 +166,7 @@ class Hauler:
             bringing.add(holders)
             await bringing.run(more)
         finally:
+            bringing.end()
             del self._bringing[bringing]
             for key in [key for key, (each, _) in self._expected.items() if each is bringing]:
                 del self._expected[key]
@@ -348,7 +349,7 @@ class _Bringing:
         self._lane = lane
         self._kept = kept
         self._hauler = hauler
-        self._writing: dict[int, bytes] = {}  # chunks on their way to their place, and who sent each
+        self._writing: dict[int, tuple[Session, int]] = {}  # chunks on their way to their place: what each holds up
         self._wake = asyncio.Event()
         self._error: Exception | None = None
 
@@ -373,12 +374,12 @@ class _Bringing:
             self.ask()
             return
         data, size = message.data, len(message.data)
-        self._writing[index] = node
+        self._writing[index] = (session, size)
         session.hold(size)
 
         def taken(_: None, error: Exception | None) -> None:
-            session.release(size)
-            self._writing.pop(index, None)
+            if self._writing.pop(index, None) is not None:
+                session.release(size)
             if isinstance(error, PeerError):
                 self.fetching.bad(node, index)
             elif error is not None:
@@ -393,6 +394,12 @@ class _Bringing:
 
         self._lane.do(lambda: self._take(index, data), taken, size)
         self.ask()
+
+    def end(self) -> None:
+        """What the lane was to do may be done by nobody any more: the sessions go on all the same."""
+        for session, size in self._writing.values():
+            session.release(size)
+        self._writing.clear()
 
     def ask(self) -> None:
         """Ask for as much as may be asked."""

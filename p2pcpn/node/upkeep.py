@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from p2pcpn import limits
-from p2pcpn.errors import P2pcpnError, PeerError, Unreachable
+from p2pcpn.errors import P2pcpnError, PeerError, StoreError, Unreachable
 from p2pcpn.net.session import Session
 from p2pcpn.protocol import tending as t
 from p2pcpn.protocol.transfer import Placing
@@ -196,7 +196,10 @@ class Upkeep:
 
         def chunk(index: int) -> bytes:
             start, size = manifest.sealed_range(index)
-            data = store.read(name, start, size)
+            try:
+                data = store.read(name, start, size)
+            except StoreError as error:
+                raise OSError(str(error)) from error
             if digest(data) != manifest.chunk(index):
                 raise OSError(f"chunk {index} of section {name.hex()[:8]} is no longer what it was")
             return data

@@ -268,3 +268,15 @@ async def test_a_damaged_section_is_offered_without_what_it_lacks_and_completed_
     await there.say(m.Keep(5, made.deposit(), made.data, []), made.put(2), m.Complete(6, made.name))
     assert there.session.sent[-1] == m.Answer(6, AnswerCode.DONE, "")
     assert there.changed == [made.name] * 3 and there.ledger.kept[made.name].whole
+
+
+@pytest.mark.asyncio
+async def test_who_asks_faster_than_the_disk_writes_is_read_no_further(place: Callable[..., Place]) -> None:
+    there, made = place(), Made()
+    await there.whole(made)
+    for number in range(50):
+        there.depot.take(there.session, m.Keep(number, made.deposit(), bytes(33_000), []))
+        there.depot.take(there.session, m.Complete(number, made.name))
+    assert there.session.held_bytes > 49 * 33_000
+    await there.say()
+    assert there.session.held_bytes == 0

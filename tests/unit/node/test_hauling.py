@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from p2pcpn.errors import PeerError, Unreachable
+from p2pcpn.identity.keys import NodeId
 from p2pcpn.node import hauling
 from p2pcpn.node.hauling import missing_of, verified_manifest
 from p2pcpn.node.lane import Lane
@@ -136,6 +138,29 @@ async def test_a_holder_that_ends_is_left_out(world: World) -> None:
     assert await world.asker.hauler.seek(world.made.name, [world.one.peer.contact]) == []
     with pytest.raises(Unreachable):
         await world.deliver(world.one)
+
+
+@pytest.mark.asyncio
+async def test_what_was_not_written_when_a_get_is_given_up_holds_its_session_up_no_longer(world: World) -> None:
+    await world.deliver(world.one)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def take(index: int, sealed: Any) -> None:
+        begun.set()
+        go_on.wait(10.0)
+
+    world.take = take  # type: ignore[method-assign]
+    bringing = asyncio.ensure_future(world.bring())
+    assert await asyncio.to_thread(begun.wait, 10.0)
+    box = world.asker.sessions.outbox(NodeId(world.one.id))
+    assert box is not None
+    await turns(lambda: world.lane.waiting_bytes >= 8 * 4096)
+    bringing.cancel()
+    await asyncio.gather(bringing, return_exceptions=True)
+    asyncio.get_running_loop().call_later(0.05, go_on.set)
+    await world.lane.close()
+    await asyncio.sleep(0)
+    assert box.session._held_bytes == 0
 
 
 @pytest.mark.asyncio

@@ -104,6 +104,20 @@ async def test_a_damaged_section_is_brought_to_nobody_and_whole_no_more(
 
 
 @pytest.mark.asyncio
+async def test_a_section_that_cannot_be_read_holds_nothing_up(peer: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = await world(peer, 2)
+    made = Made()
+
+    def gone(name: bytes, start: int, size: int) -> bytes:
+        raise StoreError("the section is not here")
+
+    monkeypatch.setattr(one.depot.store, "read", gone)
+    await deliver(two, one, made)
+    await turns(lambda: one.counters["sections damaged"] == 1)
+    assert not keeps(two, made)
+
+
+@pytest.mark.asyncio
 async def test_who_leaves_hands_over_what_would_be_short_and_takes_nothing_more(peer: Start) -> None:
     one, two = await world(peer, 2)
     made = Made()
