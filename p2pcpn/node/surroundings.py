@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import platform
 import socket
 import sys
@@ -41,6 +42,12 @@ def by_port(address: Address) -> tuple[str, int]:
 
 
 def by_prefix(address: Address) -> bytes:
-    """The network group of any other peer: /24 of IPv4, /48 of IPv6."""
+    """The network group of any other peer: /24 of IPv4, /48 of IPv6; within a private network, each host.
+
+    A stranger has many addresses of one prefix on the Internet, and none of a private network: there a bound on each
+    prefix would only keep an office's peers out of each other's tables.
+    """
     packed = pack_host(address[0])
+    if ipaddress.ip_address(packed).is_private:
+        return packed
     return packed[:3] if len(packed) == 4 else packed[:6]

@@ -25,7 +25,7 @@ def test_the_platform_words_are_short_enough_for_an_advert(monkeypatch: pytest.M
     assert [len(word) <= most for word, most in zip(platform_words(), (16, 32), strict=True)] == [True, True]
 
 
-@pytest.mark.parametrize("host", ["192.0.2.7", "127.0.0.1", "2001:db8::1"])
+@pytest.mark.parametrize("host", ["203.12.2.7", "127.0.0.1", "2a01:4f8::1"])
 def test_an_address_that_was_chosen_is_the_own_one(host: str) -> None:
     assert own_host(host, local=False) == host
     assert own_host(host, local=True) == host
@@ -58,8 +58,14 @@ def test_peers_of_one_machine_are_told_apart_by_port() -> None:
 
 
 def test_elsewhere_a_network_is_a_group_whatever_the_port() -> None:
-    assert by_prefix(("192.0.2.7", 1)) == by_prefix(("192.0.2.200", 2))
-    assert by_prefix(("192.0.2.7", 1)) != by_prefix(("192.0.3.7", 1))
-    assert by_prefix(("2001:db8:1:2::1", 1)) == by_prefix(("2001:db8:1:3::1", 1))
-    assert by_prefix(("2001:db8:1::1", 1)) != by_prefix(("2001:db8:2::1", 1))
-    assert by_prefix(("::ffff:192.0.2.7", 1)) == by_prefix(("192.0.2.9", 1))
+    assert by_prefix(("203.12.2.7", 1)) == by_prefix(("203.12.2.200", 2))
+    assert by_prefix(("203.12.2.7", 1)) != by_prefix(("203.12.3.7", 1))
+    assert by_prefix(("2a01:4f8:1:2::1", 1)) == by_prefix(("2a01:4f8:1:3::1", 1))
+    assert by_prefix(("2a01:4f8:1::1", 1)) != by_prefix(("2a01:4f8:2::1", 1))
+    assert by_prefix(("::ffff:203.12.2.7", 1)) == by_prefix(("203.12.2.9", 1))
+
+
+def test_in_a_private_network_each_host_is_a_group_of_its_own() -> None:
+    assert by_prefix(("192.168.1.7", 1)) == by_prefix(("192.168.1.7", 2))
+    assert by_prefix(("192.168.1.7", 1)) != by_prefix(("192.168.1.8", 1))
+    assert by_prefix(("fd00::1", 1)) != by_prefix(("fd00::2", 1))
