@@ -14,8 +14,8 @@ from p2pcpn.identity.keys import Keypair
 from p2pcpn.metrics import machine as machines
 from p2pcpn.node.making import make_peer, restore, roles_of, rules_of, slots_of
 from p2pcpn.protocol.effects import Commit, Write
-from p2pcpn.protocol.peer import Peer
 from p2pcpn.protocol.items import record_key
+from p2pcpn.protocol.peer import Peer
 from p2pcpn.store.database import Database
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
