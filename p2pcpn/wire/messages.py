@@ -272,7 +272,7 @@ ManifestBytes = Annotated[bytes, Meta(max_length=limits.MANIFEST_BYTES_MAX)]
 Names = Annotated[list[Digest], Meta(max_length=limits.COMPARED_MAX)]
 
 
-class Keep(msgspec.Struct, array_like=True, frozen=True, tag=30):
+class Keep(msgspec.Struct, array_like=True, frozen=True, tag=26):
     """Keep the section of a signed :class:`Deposit`: answered by :class:`Holding` (what you have of it), or a refusal.
 
     ``holders`` keep it too, as far as the sender knows.
@@ -284,7 +284,7 @@ class Keep(msgspec.Struct, array_like=True, frozen=True, tag=30):
     holders: Annotated[list[Contact], Meta(max_length=limits.HOLDERS_MAX)]
 
 
-class PutChunk(msgspec.Struct, array_like=True, frozen=True, tag=31):
+class PutChunk(msgspec.Struct, array_like=True, frozen=True, tag=27):
     """One sealed chunk of a section that the receiver agreed to keep."""
 
     name: Digest
@@ -292,14 +292,14 @@ class PutChunk(msgspec.Struct, array_like=True, frozen=True, tag=31):
     data: SealedChunk
 
 
-class Complete(msgspec.Struct, array_like=True, frozen=True, tag=32):
+class Complete(msgspec.Struct, array_like=True, frozen=True, tag=28):
     """All chunks were sent: answered when the section is whole and durable, or with why it is not."""
 
     request: U63
     name: Digest
 
 
-class Seek(msgspec.Struct, array_like=True, frozen=True, tag=33):
+class Seek(msgspec.Struct, array_like=True, frozen=True, tag=29):
     """Do you keep this section? ``manifest``: and what does it name?"""
 
     request: U63
@@ -307,7 +307,7 @@ class Seek(msgspec.Struct, array_like=True, frozen=True, tag=33):
     manifest: bool
 
 
-class Holding(msgspec.Struct, array_like=True, frozen=True, tag=34):
+class Holding(msgspec.Struct, array_like=True, frozen=True, tag=30):
     """The answer to :class:`Keep` and :class:`Seek`. ``have`` is a bit a chunk, the first the lowest of its byte."""
 
     request: U63
@@ -317,7 +317,7 @@ class Holding(msgspec.Struct, array_like=True, frozen=True, tag=34):
     holders: Annotated[list[Contact], Meta(max_length=limits.HOLDERS_MAX)]
 
 
-class GetChunk(msgspec.Struct, array_like=True, frozen=True, tag=35):
+class GetChunk(msgspec.Struct, array_like=True, frozen=True, tag=31):
     """Send one sealed chunk: answered by :class:`ChunkData` or an :class:`Answer`."""
 
     request: U63
@@ -325,28 +325,28 @@ class GetChunk(msgspec.Struct, array_like=True, frozen=True, tag=35):
     index: U32
 
 
-class ChunkData(msgspec.Struct, array_like=True, frozen=True, tag=36):
+class ChunkData(msgspec.Struct, array_like=True, frozen=True, tag=32):
     """The answer to :class:`GetChunk`."""
 
     request: U63
     data: SealedChunk
 
 
-class Compare(msgspec.Struct, array_like=True, frozen=True, tag=37):
+class Compare(msgspec.Struct, array_like=True, frozen=True, tag=33):
     """I keep these sections whole; which of them do you? Answered by :class:`Compared`."""
 
     request: U63
     names: Names
 
 
-class Compared(msgspec.Struct, array_like=True, frozen=True, tag=38):
+class Compared(msgspec.Struct, array_like=True, frozen=True, tag=34):
     """The answer to :class:`Compare`: a bit a section, as in :class:`Holding`."""
 
     request: U63
     have: Annotated[bytes, Meta(max_length=limits.COMPARED_MAX // 8)]
 
 
-class ListDeposits(msgspec.Struct, array_like=True, frozen=True, tag=39):
+class ListDeposits(msgspec.Struct, array_like=True, frozen=True, tag=35):
     """Which sections of ``owner`` do you keep whole? In the order of their names, from behind ``after``."""
 
     request: U63
@@ -354,7 +354,7 @@ class ListDeposits(msgspec.Struct, array_like=True, frozen=True, tag=39):
     after: Annotated[bytes, Meta(max_length=32)]
 
 
-class Deposits(msgspec.Struct, array_like=True, frozen=True, tag=40):
+class Deposits(msgspec.Struct, array_like=True, frozen=True, tag=36):
     """The answer to :class:`ListDeposits`; ``more``: there are others behind the last."""
 
     request: U63

@@ -323,7 +323,7 @@ class Deposit(Statement, frozen=True):
     The blob has ``parts`` sections and a list of them, or one section (0), which ``is_root`` then.
     """
 
-    kind: ClassVar[int] = 20
+    kind: ClassVar[int] = 16
     name: Digest
     blob: Id  # what all sections of one blob share
     is_root: bool  # whether the blob's name names this manifest
