@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from p2pcpn.client.swarm import Swarm
     from p2pcpn.config import Config
     from p2pcpn.errors import (
+        DiskFull,
         JobCancelled,
         JobError,
         P2pcpnError,
@@ -50,6 +51,7 @@ __all__ = [
     "PeerError",
     "Unreachable",
     "StoreError",
+    "DiskFull",
     "JobError",
     "TaskError",
     "RemoteTraceback",

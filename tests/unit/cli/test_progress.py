@@ -10,7 +10,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 import pytest
 
 from p2pcpn.cli import progress as progress_module
-from p2pcpn.cli.progress import LINE_EVERY_S, Progress, VirtualProgress
+from p2pcpn.cli.progress import LINE_EVERY_S, BytesProgress, Progress, VirtualProgress
 
 
 class Stream(io.TextIOWrapper):
@@ -170,3 +170,27 @@ def test_virtual_time_is_told_on_a_terminal_and_wiped_away(clock: list[float], t
         progress.update(1.5, 100)
     assert "churn" in stderr.shown
     assert stdout.shown == ""
+
+
+def test_bytes_are_told_in_a_line_now_and_then(clock: list[float]) -> None:
+    with streams(out=False, err=False) as (stdout, stderr), BytesProgress("put x") as progress:
+        progress.update(1, 4 << 20)
+        clock.append(clock[-1] + LINE_EVERY_S)
+        progress.update(2 << 20, 4 << 20)
+        progress.update(3 << 20, 4 << 20)
+    assert stderr.shown == "put x: 2.0 MiB of 4.0 MiB, 410 KiB/s\n"
+    assert stdout.shown == ""
+
+
+def test_bytes_are_shown_on_a_terminal_and_wiped_away(clock: list[float], terminal: None) -> None:
+    with streams(out=True, err=True) as (stdout, stderr), BytesProgress("put x") as progress:
+        progress.update(2 << 20, 4 << 20)
+    assert "put x" in stderr.shown
+    assert stdout.shown == ""
+
+
+def test_who_wants_no_progress_of_bytes_is_told_none(clock: list[float]) -> None:
+    with streams(out=False, err=False) as (stdout, stderr), BytesProgress("put x", shown=False) as progress:
+        clock.append(clock[-1] + LINE_EVERY_S)
+        progress.update(2 << 20, 4 << 20)
+    assert (stdout.shown, stderr.shown) == ("", "")

@@ -53,6 +53,24 @@ async def test_a_closed_node_takes_no_more_work_and_what_was_under_way_ends() ->
 
 
 @pytest.mark.asyncio
+async def test_a_file_is_put_listed_pinned_and_brought_back(tmp_path: Path) -> None:
+    data = bytes(range(256)) * 2000
+    async with Node(config(roles=("storage",))) as keeper, Node(config(keeper), owner=OWNER) as node:
+        placed = await node.put_blob(data, replicas=1)
+        assert (placed.size_bytes, placed.replicas, placed.wanted) == (len(data), 1, 1)
+        assert [owned.size_bytes for owned in await node.list_blobs()] == [len(data)]
+        assert await node.get_blob(placed.name) == data
+        assert await node.get_blob(placed.name, tmp_path / "again") == b""
+        assert (tmp_path / "again").read_bytes() == data
+        await keeper.pin_blob(placed.name)
+        await keeper.pin_blob(placed.name, pinned=False)
+        with pytest.raises(UsageError, match="pinned"):
+            await keeper.pin_blob(placed.name, pinned=False)
+        with pytest.raises(UsageError, match="no name of a blob"):
+            await node.get_blob("blobxyz")
+
+
+@pytest.mark.asyncio
 async def test_a_node_whose_handing_over_is_interrupted_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     node = Node(config())
 

@@ -16,7 +16,9 @@ from p2pcpn.store.exclusive import Exclusive
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="folders are looked after by Unix's locks")
 
-LATER = time.time() + 2 * FRESH_S
+
+def later() -> float:
+    return time.time() + 2 * FRESH_S
 
 
 def a_folder(root: Path, name: str, lock: str | None = "node.db.lock") -> Path:
@@ -31,27 +33,27 @@ def a_folder(root: Path, name: str, lock: str | None = "node.db.lock") -> Path:
 
 def test_the_folder_of_a_program_that_was_killed_is_removed(tmp_path: Path) -> None:
     folder = a_folder(tmp_path, "p2pcpn-0123456789abcdef")
-    assert sweep(tmp_path, LATER) == 1
+    assert sweep(tmp_path, later()) == 1
     assert not folder.exists()
 
 
 def test_a_folder_whose_lock_is_held_stays(tmp_path: Path) -> None:
     folder = a_folder(tmp_path, "p2pcpn-0123456789abcdef")
     held = Exclusive(folder / "node.db.lock")
-    assert sweep(tmp_path, LATER) == 0
+    assert sweep(tmp_path, later()) == 0
     held.release()
-    assert sweep(tmp_path, LATER) == 1
+    assert sweep(tmp_path, later()) == 1
 
 
 def test_the_folder_of_a_swarm_stays_while_the_program_or_one_of_its_peers_lives(tmp_path: Path) -> None:
     folder = a_folder(tmp_path, "p2pcpn-swarm-ab", "peer-0/node.db.lock")
     program = Exclusive(folder / "swarm.lock")
-    assert sweep(tmp_path, LATER) == 0
+    assert sweep(tmp_path, later()) == 0
     peer = Exclusive(folder / "peer-0" / "node.db.lock")
     program.release()
-    assert sweep(tmp_path, LATER) == 0
+    assert sweep(tmp_path, later()) == 0
     peer.release()
-    assert sweep(tmp_path, LATER) == 1
+    assert sweep(tmp_path, later()) == 1
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,7 @@ def test_the_folder_of_a_swarm_stays_while_the_program_or_one_of_its_peers_lives
 )
 def test_what_may_be_somebody_elses_stays(tmp_path: Path, name: str, lock: str | None) -> None:
     folder = a_folder(tmp_path, name, lock)
-    assert sweep(tmp_path, LATER) == 0
+    assert sweep(tmp_path, later()) == 0
     assert folder.exists()
 
 
@@ -80,15 +82,15 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     elsewhere.mkdir()
     a_folder(elsewhere, "work")
     (tmp_path / "p2pcpn-0123456789abcdef").symlink_to(elsewhere / "work")
-    assert sweep(tmp_path, LATER) == 0
+    assert sweep(tmp_path, later()) == 0
     assert (elsewhere / "work" / "node.db").exists()
 
 
 def test_one_start_clears_away_so_many_at_most(tmp_path: Path) -> None:
     for number in range(FOLDERS_MAX + 2):
         a_folder(tmp_path, f"p2pcpn-{number:016x}")
-    assert sweep(tmp_path, LATER) == FOLDERS_MAX
-    assert sweep(tmp_path, LATER) == 2
+    assert sweep(tmp_path, later()) == FOLDERS_MAX
+    assert sweep(tmp_path, later()) == 2
 
 
 @pytest.fixture
@@ -105,5 +107,5 @@ def test_sockets_at_which_nobody_answers_go_and_others_stay(tmp_path: Path, list
     listener.bind(str(directory / "lives.sock"))
     listener.listen()
     (directory / "notes.sock").write_text("no socket")
-    assert sweep(tmp_path, LATER) == 1
+    assert sweep(tmp_path, later()) == 1
     assert sorted(path.name for path in directory.iterdir()) == ["lives.sock", "notes.sock"]

@@ -70,7 +70,7 @@ def test_a_peer_is_where_it_listens_and_has_its_boot_number() -> None:
 
 
 def test_peers_of_one_machine_are_told_apart_by_port_and_others_by_network() -> None:
-    one, two = ("192.0.2.7", 1), ("192.0.2.8", 2)
+    one, two = ("203.12.2.7", 1), ("203.12.2.8", 2)
     local, public = made().setup.network_group, made(profile="public").setup.network_group
     assert local(one) != local(two)
     assert public(one) == public(two)
