@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import sys
 import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from p2pcpn.cli.plain import plain
 from p2pcpn.cli.printing import size
@@ -16,22 +18,19 @@ from p2pcpn.cli.printing import size
 LINE_EVERY_S = 5.0
 
 
-class Progress:
-    """``with Progress("name", total) as progress:`` then ``progress.update(done, failed, running)``."""
+class _Shown(ABC):
+    """What all progress has: something on a terminal that goes when it is over, and elsewhere a line now and then."""
 
-    def __init__(self, title: str, total: int | None, *, shown: bool = True) -> None:
+    def __init__(self, title: str, *, shown: bool = True) -> None:
         self.title = title
-        self.total = total
         self._shown = shown
         self._bar: Any = None
-        self._task: Any = None
-        self._said_at = time.monotonic()
+        self._begun = self._said_at = time.monotonic()
         self._said = ""
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         if self._shown and sys.stderr.isatty():
-            self._bar = _bar()
-            self._task = self._bar.add_task(self.title, total=self.total, note="")
+            self._bar = self._made()
             self._bar.start()
         return self
 
@@ -42,17 +41,41 @@ class Progress:
             self._bar.stop()
             self._bar = None
 
+    @abstractmethod
+    def _made(self) -> Any:
+        """What is shown on a terminal, not started yet."""
+
+    def _line(self, words: Callable[[float], str]) -> None:
+        """Where there is no terminal: ``words(seconds since the beginning)``, unless it was said, or said just now."""
+        now = time.monotonic()
+        if not self._shown or now - self._said_at < LINE_EVERY_S:
+            return
+        line = f"{self.title}: {words(now - self._begun)}"
+        if line != self._said:
+            self._said, self._said_at = line, now
+            print(line, file=sys.stderr, flush=True)
+
+
+class Progress(_Shown):
+    """``with Progress("name", total) as progress:`` then ``progress.update(done, failed, running)``."""
+
+    def __init__(self, title: str, total: int | None, *, shown: bool = True) -> None:
+        super().__init__(title, shown=shown)
+        self.total = total
+        self._task: Any = None
+
+    def _made(self) -> Any:
+        bar = _bar()
+        self._task = bar.add_task(self.title, total=self.total, note="")
+        return bar
+
     def update(self, done: int, total: int | None, *, failed: int = 0, note: str = "") -> None:
         """So many tasks have ended, of so many."""
         words = ", ".join(filter(None, [f"{failed} failed" if failed else "", note]))
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=total, note=words)
-            return
-        now = time.monotonic()
-        line = f"{self.title}: {done}/{'?' if total is None else total}" + (f", {words}" if words else "")
-        if self._shown and line != self._said and now - self._said_at >= LINE_EVERY_S:
-            self._said, self._said_at = line, now
-            print(line, file=sys.stderr, flush=True)
+        else:
+            self._line(lambda _: f"{done}/{'?' if total is None else total}" + (f", {words}" if words else ""))
 
     def say(self, text: str) -> None:
         """A line of our own."""
@@ -73,75 +96,42 @@ class Progress:
             to.buffer.flush()
 
 
-class BytesProgress:
+class BytesProgress(_Shown):
     """``with BytesProgress("put x") as progress:`` then ``progress.update(done, total)``, in bytes."""
 
-    def __init__(self, title: str, *, shown: bool = True) -> None:
-        self.title = title
-        self._shown = shown
-        self._bar: Any = None
-        self._task: Any = None
-        self._begun = self._said_at = time.monotonic()
+    _task: Any = None
 
-    def __enter__(self) -> BytesProgress:
-        if self._shown and sys.stderr.isatty():
-            self._bar = _bytes_bar()
-            self._task = self._bar.add_task(self.title, total=None)
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+    def _made(self) -> Any:
+        bar = _bytes_bar()
+        self._task = bar.add_task(self.title, total=None)
+        return bar
 
     def update(self, done: int, total: int) -> None:
         """So many bytes of so many."""
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=total)
-            return
-        now = time.monotonic()
-        if self._shown and now - self._said_at >= LINE_EVERY_S:
-            self._said_at = now
-            rate = done / (now - self._begun)
-            print(f"{self.title}: {size(done)} of {size(total)}, {size(rate)}/s", file=sys.stderr, flush=True)
+        else:
+            self._line(lambda took_s: f"{size(done)} of {size(total)}, {size(done / took_s)}/s")
 
 
-class VirtualProgress:
+class VirtualProgress(_Shown):
     """``with VirtualProgress("churn") as progress:`` then ``progress.update(virtual_s, events)``."""
 
-    def __init__(self, title: str) -> None:
-        self.title = title
-        self._status: Any = None
-        self._begun = self._said_at = time.monotonic()
+    def _made(self) -> Any:
+        from rich.console import Console
 
-    def __enter__(self) -> VirtualProgress:
-        if sys.stderr.isatty():
-            from rich.console import Console
-
-            self._status = Console(stderr=True).status(plain(self.title))
-            self._status.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
+        return Console(stderr=True).status(plain(self.title))
 
     def update(self, virtual_s: float, events: int) -> None:
         """So much virtual time has gone by, in so many events."""
-        now = time.monotonic()
-        rate = events / max(now - self._begun, 1e-3)
-        line = f"{self.title}: {virtual_s:,.1f} virtual s, {events:,} events, {rate:,.0f}/s"
-        if self._status is not None:
-            self._status.update(plain(line))
-        elif now - self._said_at >= LINE_EVERY_S:
-            self._said_at = now
-            print(line, file=sys.stderr, flush=True)
+
+        def words(took_s: float) -> str:
+            return f"{virtual_s:,.1f} virtual s, {events:,} events, {events / max(took_s, 1e-3):,.0f}/s"
+
+        if self._bar is not None:
+            self._bar.update(plain(f"{self.title}: {words(time.monotonic() - self._begun)}"))
+        else:
+            self._line(words)
 
 
 def _bytes_bar() -> Any:

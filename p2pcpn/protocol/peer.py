@@ -402,11 +402,11 @@ class Peer:
     def perform(self, effects: Iterable[fx.Effect], now: float) -> list[fx.Effect]:
         """Turn machines' effects into what a driver can do: bytes, sessions, disk, processes, events."""
         done: list[fx.Effect] = []
-        todo: deque[fx.Effect] = deque(effects)
-        while todo:
-            effect = todo.popleft()
+        pending: deque[fx.Effect] = deque(effects)
+        while pending:
+            effect = pending.popleft()
             if type(effect) in ROUTED:
-                todo.extendleft(reversed(self._follow(effect, now)))
+                pending.extendleft(reversed(self._follow(effect, now)))
             else:
                 done.append(effect)
         return done

@@ -49,13 +49,13 @@ class TablePeer:
     def perform(self, effects: Iterable[Effect], now: float) -> list[Effect]:
         """Turn the machines' effects into what a driver can do."""
         done: list[Effect] = []
-        todo: deque[Effect] = deque(effects)
-        while todo:
-            effect = todo.popleft()
+        pending: deque[Effect] = deque(effects)
+        while pending:
+            effect = pending.popleft()
             if isinstance(effect, Send):
-                todo.extendleft(reversed(self.pairs.send(effect.to, effect.message, now)))
+                pending.extendleft(reversed(self.pairs.send(effect.to, effect.message, now)))
             elif isinstance(effect, Heard):
-                todo.extendleft(reversed(self._heard(effect.sender, effect.value, now)))
+                pending.extendleft(reversed(self._heard(effect.sender, effect.value, now)))
             else:
                 done.append(effect)
         return done

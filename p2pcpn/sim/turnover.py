@@ -101,10 +101,10 @@ class Play:
 
     def _put_all(self) -> None:
         chance = self.world.dice.stream("putting")
-        todo = [(self.owners[n % len(self.owners)], b"%d" % n) for n in range(self._records)]
-        while todo or self._waiting:
-            for _ in range(min(AT_ONCE * 4 - len(self._waiting), len(todo))):
-                owner, salt = todo.pop()
+        pending = [(self.owners[n % len(self.owners)], b"%d" % n) for n in range(self._records)]
+        while pending or self._waiting:
+            for _ in range(min(AT_ONCE * 4 - len(self._waiting), len(pending))):
+                owner, salt = pending.pop()
                 self._put(chance.choice(self.world.alive), owner, salt)
             self._go_on()
         short = sum(copies < self.replicas for copies in self._copies)
@@ -146,12 +146,12 @@ class Play:
         fresh = [host for host in self.world.alive if host.name.startswith("fresh")] or self.world.alive
         missing = list(self.keys)
         for _ in range(TRIES):
-            todo, missing = missing, []
+            pending, missing = missing, []
             self._found.clear()
-            asked = list(todo)
-            while todo or self._waiting:
-                for _ in range(min(AT_ONCE * 4 - len(self._waiting), len(todo))):
-                    self._get(chance.choice(fresh), todo.pop())
+            asked = list(pending)
+            while pending or self._waiting:
+                for _ in range(min(AT_ONCE * 4 - len(self._waiting), len(pending))):
+                    self._get(chance.choice(fresh), pending.pop())
                 self._go_on()
             missing = [key for key in asked if self._found.get(key) != self.keys[key]]
             if not missing:
