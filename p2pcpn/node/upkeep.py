@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from p2pcpn import limits
 from p2pcpn.errors import P2pcpnError, PeerError, StoreError, Unreachable
 from p2pcpn.net.session import Session
 from p2pcpn.protocol import tending as t
+from p2pcpn.protocol.deposits import Kept
 from p2pcpn.protocol.transfer import Placing
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.addresses import Contact, contact
@@ -31,6 +31,8 @@ COMPARE_WAIT_S: Final = 5.0
 SWEEP_S: Final = 60.0
 # Searches, transfers and announcements at a time.
 AT_ONCE: Final = 4
+# What could not be announced is tried again, so many in a minute.
+ANNOUNCED_AGAIN: Final = 64
 # What a peer that leaves may take to hand over what it alone would leave short.
 HAND_OVER_S: Final = 30.0
 
@@ -46,7 +48,8 @@ class Upkeep:
         self._wake = asyncio.Event()
         self._gate = asyncio.Semaphore(AT_ONCE)
         self._announcing = asyncio.Semaphore(AT_ONCE)
-        self._provided: set[bytes] = set()
+        self._proving = asyncio.Semaphore(AT_ONCE)
+        self._provided: dict[bytes, float] = {}  # what is said in the DHT, and of which retention's end
         self._dice = random.SystemRandom()
         depot = self._depot
         depot.changed, depot.holders = self._changed, self._machine.holders
@@ -75,9 +78,7 @@ class Upkeep:
     def _changed(self, name: bytes) -> None:
         kept = self._depot.ledger.kept.get(name)
         if kept is not None and kept.whole:
-            # What is pinned beyond its retention is nobody else's to keep.
-            replicas = 1 if kept.expires_s <= time.time() else kept.deposit.replicas
-            self._machine.kept(name, replicas, self._now, pinned=kept.pinned)
+            self._machine.kept(name, kept.replicas(time.time()), self._now, pinned=kept.pinned)
         else:
             self._machine.dropped(name)
         self._overlay.spawn(self._announce(name))
@@ -103,12 +104,14 @@ class Upkeep:
             try:
                 if kept is None or not kept.whole:
                     if name in self._provided:
-                        self._provided.discard(name)
+                        del self._provided[name]
                         self._overlay.withdraw(name[:20])
-                elif name not in self._provided:
-                    self._provided.add(name)
-                    retention_s = limits.RETENTION_S_MAX if kept.pinned else kept.deposit.retention_s
-                    await self._overlay.provide(name[:20], retention_s)
+                elif self._provided.get(name) != kept.expires_s:  # nor said before it was prolonged
+                    await self._overlay.provide(name[:20], kept.provided_s)
+                    self._provided[name] = kept.expires_s
+                    if self._depot.ledger.kept.get(name) is not kept or not kept.whole:  # gone meanwhile
+                        del self._provided[name]
+                        self._overlay.withdraw(name[:20])
             except P2pcpnError as error:  # it is found by its place near the name all the same
                 self._overlay.counters["sections not announced"] += 1
                 log.info("section %s is not announced: %s", name.hex()[:8], error)
@@ -136,13 +139,22 @@ class Upkeep:
         """Drop what has to go; what is pinned beyond its retention is wanted here alone from then on."""
         self._depot.sweep()
         for name, kept in self._depot.ledger.kept.items():
-            if kept.pinned and kept.whole and kept.expires_s <= time.time():
-                self._machine.kept(name, 1, self._now, pinned=True)
+            if kept.pinned and kept.whole:
+                self._machine.kept(name, kept.replicas(time.time()), self._now, pinned=True)
+        for name in self._unsaid()[:ANNOUNCED_AGAIN]:
+            self._overlay.spawn(self._announce(name))
+
+    def _unsaid(self) -> list[bytes]:
+        """What is kept here and could not be said in the DHT."""
+        kept = self._depot.ledger.kept
+        return [name for name in kept if kept[name].whole and name not in self._provided]
 
     def _do(self, effect: t.Effect) -> Coroutine[Any, Any, None]:
         match effect:
             case t.Check():
                 return self._check(effect)
+            case t.Prove():
+                return self._prove(effect)
             case t.SeekHolders():
                 return self._seek(effect)
             case t.Replicate():
@@ -164,6 +176,18 @@ class Upkeep:
             self._machine.confirmed(effect.peer, [name for name, has in named if has], self._now)
             self._machine.lacks(effect.peer.id, [name for name, has in named if not has], self._now)
         self._wake.set()
+
+    async def _prove(self, effect: t.Prove) -> None:
+        """Have a peer show one chunk of a section, chosen by chance."""
+        async with self._proving:
+            kept = self._depot.ledger.kept.get(effect.name)
+            right = kept is not None and await self._shows(effect.peer, effect.name, kept)
+            self._machine.shown(effect.name, effect.peer.id, self._now, right=right)
+            self._wake.set()
+
+    async def _shows(self, peer: Contact, name: bytes, kept: Kept) -> bool:
+        index = self._dice.randrange(max(1, kept.manifest.count))
+        return await self._hauler.proves(peer, name, kept.manifest, index)
 
     async def _seek(self, effect: t.SeekHolders) -> None:
         async with self._gate:
@@ -226,8 +250,7 @@ class Upkeep:
                 return
             shown = True
             for peer in effect.nearer:
-                index = self._dice.randrange(max(1, kept.manifest.count))
-                if not await self._hauler.proves(peer, effect.name, kept.manifest, index):
+                if not await self._shows(peer, effect.name, kept):
                     self._machine.unreachable(peer.id, self._now)
                     shown = False
             if shown and not kept.pinned:
@@ -237,15 +260,15 @@ class Upkeep:
                 self._machine.kept_on(effect.name, self._now)
             self._wake.set()
 
-    def _is_others(self, name: bytes) -> bool:
-        """Whether somebody else wants a section kept: what is pinned for ourselves alone ends with us."""
-        kept = self._depot.ledger.kept.get(name)
-        return kept is not None and kept.owner != self._overlay.keypair.public and kept.expires_s > time.time()
-
     async def hand_over(self, wait_s: float = HAND_OVER_S) -> None:
         """We are about to leave: take nothing more, and bring to others what would be short without us."""
         self._depot.leaving = True
-        short = [(name, count) for name, count in self._machine.short() if self._is_others(name)]
+        kept, mine, wall = self._depot.ledger.kept, self._overlay.keypair.public, time.time()
+        short = [
+            (name, count)
+            for name, count in self._machine.short()
+            if name in kept and kept[name].is_wanted_without(mine, wall)
+        ]
 
         async def bring(name: bytes, count: int) -> None:
             async with self._gate:

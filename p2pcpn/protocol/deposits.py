@@ -61,6 +61,19 @@ class Kept:
         """The wall-clock second at which its retention ends."""
         return self.deposit.created_s + self.deposit.retention_s
 
+    def replicas(self, wall: float) -> int:
+        """How many peers are to keep it: once it has expired it is pinned here, and nobody else's to keep."""
+        return self.deposit.replicas if wall < self.expires_s else 1
+
+    @property
+    def provided_s(self) -> float:
+        """For how long this peer says in the DHT that it keeps it."""
+        return limits.RETENTION_S_MAX if self.pinned else self.deposit.retention_s
+
+    def is_wanted_without(self, owner: bytes, wall: float) -> bool:
+        """Whether somebody else than ``owner`` wants it kept: what a peer keeps for itself alone ends with it."""
+        return self.owner != owner and wall < self.expires_s
+
     def bits(self) -> bytes:
         """A bit for each chunk that is here; empty where all are."""
         if self.whole:

@@ -1,6 +1,7 @@
 """Tending: those who keep a section watch each other, and restore its replicas or drop what is too many. Nobody leads.
 
-A holder compares with each other holder now and then, all sections they share in one message. Where fewer than the
+A holder compares with each other holder now and then, all sections they share in one message. Who says that it keeps
+a section counts once it has shown a chunk of it, chosen by chance: a word costs a liar nothing. Where fewer than the
 deposit's replicas answer it waits, then looks whether others have the section, and brings it to another peer. How long
 it waits follows from how near its id is to the section's name: the nearest living holder acts first, the next one only
 if that did not help, so that one acts and not all. A holder that has as many nearer ones as there are to be replicas
@@ -10,6 +11,7 @@ changes nothing: sections stay where they are, and provider records tell where t
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -46,6 +48,14 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Prove:
+    """See that ``peer``, which says that it keeps ``name``, has a chunk of it; ``shown`` follows."""
+
+    name: bytes
+    peer: Contact
+
+
+@dataclass(frozen=True, slots=True)
 class SeekHolders:
     """Look for holders of ``name``; ``sought`` follows."""
 
@@ -69,13 +79,15 @@ class Release:
     nearer: tuple[Contact, ...]
 
 
-Effect = Check | SeekHolders | Replicate | Release
+Effect = Check | Prove | SeekHolders | Replicate | Release
+# What is known of a peer and a section: somebody named it, it says so itself, it has shown it.
+_NAMED, _SAID, _SHOWN = range(3)
 
 
 @dataclass(slots=True)
 class _Peer:
     contact: Contact
-    names: dict[bytes, bool] = field(default_factory=dict)  # sections: whether it said that it has them
+    names: dict[bytes, int] = field(default_factory=dict)  # sections: named, said or shown
     hoped: dict[bytes, float] = field(default_factory=dict)  # not whole there yet: until when that is waited for
     missing: bool = False
     cursor: bytes = b""
@@ -86,6 +98,8 @@ class _Section:
     replicas: int
     pinned: bool
     others: dict[bytes, None] = field(default_factory=dict)
+    said: dict[bytes, None] = field(default_factory=dict)  # who is to be asked to show it
+    proving: dict[bytes, float] = field(default_factory=dict)  # who is asked, and until when that is waited for
     short_since: float | None = None
     surplus_since: float | None = None
     sought_s: float | None = None
@@ -101,6 +115,7 @@ class Tending:
         self._sections: dict[bytes, _Section] = {}
         self._peers: dict[bytes, _Peer] = {}
         self._unheard: set[bytes] = set()  # peers that others named, and that have not said themselves what they keep
+        self._refuted: OrderedDict[tuple[bytes, bytes], float] = OrderedDict()  # words not believed, and until when
         self._looks = Timetable()
         self._checks = Timetable()
 
@@ -110,12 +125,12 @@ class Tending:
         return [] if section is None else [self._peers[node].contact for node in section.others]
 
     def living(self, name: bytes) -> list[Contact]:
-        """Who else said that it keeps a section, and answers; nearest first."""
+        """Who else has shown that it keeps a section, and answers; nearest first."""
         section = self._sections.get(name)
         if section is None:
             return []
         found = [self._peers[node] for node in section.others]
-        contacts = [peer.contact for peer in found if peer.names[name] and not peer.missing]
+        contacts = [peer.contact for peer in found if peer.names[name] == _SHOWN and not peer.missing]
         return sorted(contacts, key=lambda contact: distance(contact.id, name[:20]))
 
     def short(self) -> list[tuple[bytes, int]]:
@@ -157,10 +172,28 @@ class Tending:
             self._peers[contact.id].hoped[name] = now + self._pace.hope_s
 
     def confirmed(self, contact: Contact, names: Sequence[bytes], now: float) -> None:
-        """A peer says that it keeps these whole."""
+        """A peer says that it keeps these whole. It counts when it has shown it."""
+        self._heard(contact, names, now, _SAID)
+
+    def shown(self, name: bytes, node: bytes, now: float, *, right: bool) -> None:
+        """A peer showed a chunk of a section that it says it keeps; or, not ``right``, it could not."""
+        section = self._sections.get(name)
+        if section is None or section.proving.pop(node, None) is None:
+            return
+        if right:
+            self._peers[node].names[name] = _SHOWN
+        else:
+            self._refuted[node, name] = now + self._pace.wait_s
+            while len(self._refuted) > limits.NAMED_HOLDERS_MAX:
+                self._refuted.popitem(last=False)
+            section.others.pop(node)
+            self._part(node, name)
+        self._looks.set(name, now)
+
+    def _heard(self, contact: Contact, names: Sequence[bytes], now: float, state: int) -> None:
         for name in names:
             section = self._sections.get(name)
-            if section is None or contact.id == self._own:
+            if section is None or contact.id == self._own or self._refuted.get((contact.id, name), 0.0) > now:
                 continue
             if contact.id not in section.others:
                 if len(section.others) >= limits.HOLDERS_MAX:
@@ -169,9 +202,12 @@ class Tending:
             peer = self._peers[contact.id]
             self._unheard.discard(contact.id)
             peer.hoped.pop(name, None)
-            if not peer.names[name] or peer.missing:
-                peer.names[name] = True
+            if peer.names[name] < state or peer.missing:
                 self._looks.set(name, now)
+            if peer.names[name] < state:
+                peer.names[name] = state
+                if state == _SAID:
+                    section.said[contact.id] = None
         found = self._peers.get(contact.id)
         if found is not None:
             found.contact = contact
@@ -191,13 +227,13 @@ class Tending:
             self._looks.set(name, now)
 
     def unreachable(self, node: bytes, now: float) -> None:
-        """A peer does not answer, or is known to be dead. What it only was said to keep, it keeps no longer."""
+        """A peer does not answer, or is known to be dead. What it has not shown, it keeps no longer."""
         peer = self._peers.get(node)
         if peer is None or peer.missing:
             return
         peer.missing = True
-        for name, said in list(peer.names.items()):
-            if not said:
+        for name, state in list(peer.names.items()):
+            if state != _SHOWN:
                 self._sections[name].others.pop(node)
                 self._part(node, name)
             self._looks.set(name, now)
@@ -223,8 +259,8 @@ class Tending:
         if section is None:
             return
         section.busy_until = 0.0
-        for contact in to:
-            self.confirmed(contact, [name], now)
+        for contact in to:  # they were given all of it by us
+            self._heard(contact, [name], now, _SHOWN)
         if to:
             for node in [node for node in section.others if self._peers[node].missing]:
                 section.others.pop(node)
@@ -266,6 +302,13 @@ class Tending:
         return [Check(peer.contact, tuple(after))]
 
     def _look(self, name: bytes, section: _Section, now: float) -> list[Effect]:
+        asked: list[Effect] = [Prove(name, self._peers[node].contact) for node in section.said]
+        section.proving.update(dict.fromkeys(section.said, now + DRIVER_S))
+        section.said.clear()
+        return asked + self._counted(name, section, now)
+
+    def _counted(self, name: bytes, section: _Section, now: float) -> list[Effect]:
+        """What follows from how many keep a section."""
         if section.busy_until > now:
             self._looks.set(name, section.busy_until)
             return []
@@ -301,9 +344,13 @@ class Tending:
         if now < act_s:
             self._looks.set(name, act_s)
             return []
-        self._wait(name, section, now)
         if section.sought_s is None or section.sought_s < act_s:
+            self._wait(name, section, now)
             return [SeekHolders(name)]
+        if section.proving and now < section.sought_s + self._pace.wait_s:  # no longer: some might say so for ever
+            self._looks.set(name, section.sought_s + self._pace.wait_s)
+            return []
+        self._wait(name, section, now)
         return [Replicate(name, tuple(living), count)]
 
     def _wait(self, name: bytes, section: _Section, now: float) -> None:
@@ -319,10 +366,14 @@ class Tending:
         if peer is None:
             peer = self._peers[contact.id] = _Peer(contact)
             self._checks.set(contact.id, now + self._pace.check_s)
-        peer.names.setdefault(name, False)
+        peer.names.setdefault(name, _NAMED)
 
     def _part(self, node: bytes, name: bytes) -> None:
         peer = self._peers[node]
+        section = self._sections.get(name)
+        if section is not None:
+            section.said.pop(node, None)
+            section.proving.pop(node, None)
         peer.names.pop(name, None)
         peer.hoped.pop(name, None)
         if not peer.names:

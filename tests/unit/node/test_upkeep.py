@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from p2pcpn.errors import StoreError
+from p2pcpn.errors import PeerError, StoreError
 from p2pcpn.node.overlay import Overlay
 from p2pcpn.protocol import tending as t
 from tests.unit.node.section_world import Made
@@ -89,6 +89,35 @@ async def test_who_only_says_that_it_has_the_bytes_is_not_believed(
     monkeypatch.setattr("p2pcpn.node.hauling.SEEK_WAIT_S", 0.2)
     await asyncio.sleep(1.0)
     assert keeps(far, made) and far.counters["sections released"] == 0
+
+
+@pytest.mark.asyncio
+async def test_one_that_only_says_it_has_a_section_keeps_nobody_from_restoring_its_replicas(peer: Start) -> None:
+    one, two, three = await world(peer, 3)
+    made = Made()
+    await deliver(three, one, made)
+    one.upkeep._machine.confirmed(two.peer.contact, [made.name], one.loop.time())
+    one.upkeep._wake.set()
+    await turns(lambda: one.counters["sections brought to others"] == 1)
+    await turns(lambda: sum(keeps(each, made) for each in (one, two, three)) == 2)
+
+
+@pytest.mark.asyncio
+async def test_what_could_not_be_said_in_the_dht_is_said_later(peer: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = await world(peer, 2)
+    made, provide = Made(), one.provide
+
+    async def refused(*_: object) -> None:
+        raise PeerError("nobody keeps it")
+
+    monkeypatch.setattr(one, "provide", refused)
+    await deliver(two, one, made, replicas=1)
+    await turns(lambda: one.counters["sections not announced"] == 1)
+    monkeypatch.setattr(one, "provide", provide)
+    one.upkeep.sweep()
+    await turns(lambda: made.name in one.upkeep._provided)
+    one.depot.drop(made.name)
+    await turns(lambda: made.name not in one.upkeep._provided)
 
 
 @pytest.mark.asyncio
