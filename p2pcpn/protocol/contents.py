@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from p2pcpn import limits
 from p2pcpn.protocol.effects import Effect, Write
-from p2pcpn.protocol.holding import OURS, Holding, Judged, Row, answer, one_less
+from p2pcpn.protocol.holding import OURS, Judged, KeyedHolding, Row, answer, one_less
 from p2pcpn.protocol.items import ContentItem, content_key
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.datagrams import PutContent, StoreCode
@@ -26,32 +26,22 @@ class _Held:
     group: Hashable
 
 
-class Contents(Holding):
+class Contents(KeyedHolding[_Held]):
     """The contents this peer holds for others, at most ``limits.CONTENTS_MAX``."""
 
     def __init__(self, rng: random.Random, *, storage: bool = True) -> None:
         super().__init__(rng, storage=storage)
-        self._held: dict[bytes, _Held] = {}
         self._senders: dict[bytes, int] = {}
         self._groups: dict[Hashable, int] = {}
 
-    def __len__(self) -> int:
-        return len(self._held)
-
-    def __contains__(self, key: bytes) -> bool:
-        return key in self._held
-
-    def held(self) -> list[bytes]:
-        return list(self._held)
-
     def get(self, key: bytes, wall: float) -> bytes | None:
         """The content under ``key``, if it is held and has not expired."""
-        held = self._held.get(key)
-        return held.content if held is not None and held.expires_s > wall else None
+        held = self._live(key, wall)
+        return held.content if held is not None else None
 
     def item(self, key: bytes, wall: float) -> ContentItem | None:
-        held = self._held.get(key)
-        return ContentItem(held.content, held.expires_s) if held is not None and held.expires_s > wall else None
+        held = self._live(key, wall)
+        return ContentItem(held.content, held.expires_s) if held is not None else None
 
     def put(self, sender: Contact, group: Hashable, message: PutContent, now: float, wall: float) -> list[Effect]:
         """Answer ``message``: ``Stored(KEPT)`` is said after the content is durable, any refusal at once."""
@@ -95,10 +85,6 @@ class Contents(Holding):
     def statistics(self) -> dict[str, int]:
         """How many contents are held."""
         return {"contents": len(self._held)}
-
-    def _drop_expired(self, wall: float) -> tuple[Write, ...]:
-        gone = [key for key, held in self._held.items() if held.expires_s <= wall]
-        return tuple(write for key in gone for write in self.drop(key))
 
     def _is_full(self, sender: bytes, group: Hashable) -> bool:
         return len(self._held) >= limits.CONTENTS_MAX or (

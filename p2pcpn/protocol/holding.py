@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
-from typing import TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from p2pcpn import limits
 from p2pcpn.protocol.effects import Commit, Effect, Send, Write
@@ -107,6 +107,42 @@ class Holding(ABC):
         self._began(now)
         # All at once would be a storm; spread over the hour it is what it would have been.
         self._turns.set(key, now + self._rng.uniform(0.0, limits.REFRESH_S))
+
+
+class Expiring(Protocol):
+    """Anything that ends at ``expires_s``, a second of the wall clock."""
+
+    @property
+    def expires_s(self) -> float: ...
+
+
+H = TypeVar("H", bound=Expiring)
+
+
+class KeyedHolding(Holding, Generic[H]):
+    """The same where one thing is held under a key."""
+
+    def __init__(self, rng: random.Random, *, storage: bool = True) -> None:
+        super().__init__(rng, storage=storage)
+        self._held: dict[bytes, H] = {}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._held
+
+    def held(self) -> list[bytes]:
+        return list(self._held)
+
+    def _live(self, key: bytes, wall: float) -> H | None:
+        """What is held under ``key``, unless it has expired."""
+        held = self._held.get(key)
+        return held if held is not None and held.expires_s > wall else None
+
+    def _drop_expired(self, wall: float) -> tuple[Write, ...]:
+        gone = [key for key, held in self._held.items() if held.expires_s <= wall]
+        return tuple(write for key in gone for write in self.drop(key))
 
 
 def answer(sender: Contact, nonce: int, judged: Judged) -> list[Effect]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.protocol.effects import Effect, Write
-from p2pcpn.protocol.holding import OURS, Holding, Judged, Row, answer, one_less
+from p2pcpn.protocol.holding import OURS, Judged, KeyedHolding, Row, answer, one_less
 from p2pcpn.protocol.items import RecordItem, expires_s, record_key, timely
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.datagrams import Put, StoreCode
@@ -42,7 +42,7 @@ class _Held:
     group: Hashable
 
 
-class Records(Holding):
+class Records(KeyedHolding[_Held]):
     """The records this peer holds for others, at most ``limits.RECORDS_MAX``.
 
     Quotas: a share for each owner and for each network group from which new keys came.
@@ -50,23 +50,13 @@ class Records(Holding):
 
     def __init__(self, rng: random.Random, *, storage: bool = True) -> None:
         super().__init__(rng, storage=storage)
-        self._held: dict[bytes, _Held] = {}
         self._owners: dict[bytes, int] = {}
         self._groups: dict[Hashable, int] = {}
 
-    def __len__(self) -> int:
-        return len(self._held)
-
-    def __contains__(self, key: bytes) -> bool:
-        return key in self._held
-
-    def held(self) -> list[bytes]:
-        return list(self._held)
-
     def get(self, key: bytes, wall: float) -> Signed | None:
         """The record under ``key``, if it is held and has not expired."""
-        held = self._held.get(key)
-        return held.signed if held is not None and held.expires_s > wall else None
+        held = self._live(key, wall)
+        return held.signed if held is not None else None
 
     def item(self, key: bytes, wall: float) -> RecordItem | None:
         signed = self.get(key, wall)
@@ -137,10 +127,6 @@ class Records(Holding):
     def statistics(self) -> dict[str, int]:
         """How many records are held, of how many owners."""
         return {"records": len(self._held), "owners": len(self._owners)}
-
-    def _drop_expired(self, wall: float) -> tuple[Write, ...]:
-        gone = [key for key, held in self._held.items() if held.expires_s <= wall]
-        return tuple(write for key in gone for write in self.drop(key))
 
     def _is_full(self, owner: bytes, group: Hashable) -> bool:
         return (

@@ -307,11 +307,9 @@ class Play:
     def report(self, name: str, seed: int, verdict: str) -> Report:
         """What this run came to."""
         world = self.world
-        return Report(
-            scenario=name, peers=self.peers, seed=seed, verdict=verdict, trace_hash=world.trace.hash,
-            events=world.clock.events, virtual_s=world.clock.now,
+        return Report.of(
+            world, name, self.peers, seed, verdict, world.checker.checks,
             tasks=sum(len(program.deeds) for program in self.programs),
             delivered=sum(len(program.delivered) for program in self.programs),
-            lost_tasks=sum(len(program.lost()) for program in self.programs), datagrams_sent=world.network.sent,
-            datagrams_lost=world.network.lost, messages=dict(world.trace.counts), checks=world.checker.checks,
+            lost_tasks=sum(len(program.lost()) for program in self.programs),
         )  # fmt: skip

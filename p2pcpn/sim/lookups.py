@@ -117,12 +117,10 @@ class Play:
                 times = sorted(times)
                 figures[f"{verb} p50, s"] = round(times[len(times) // 2], 3)
                 figures[f"{verb} p95, s"] = round(times[len(times) * 95 // 100], 3)
-        return Report(
-            scenario=name, peers=self.peers, seed=seed, verdict=verdict, trace_hash=swarm.trace.hash,
-            events=swarm.clock.events, virtual_s=swarm.clock.now, tasks=self.right + self.wrong, delivered=self.right,
-            datagrams_sent=swarm.network.sent, datagrams_lost=swarm.network.lost,
+        asked = self.right + self.wrong
+        return Report.of(
+            swarm, name, self.peers, seed, verdict, asked, tasks=asked, delivered=self.right, figures=figures,
             faults={"hostile": len(self.hostile), "silent": sum(not host.runs for host in swarm.hosts)},
-            checks=self.right + self.wrong, figures=figures,
         )  # fmt: skip
 
     # --- acts ---------------------------------------------------------------------------------------------------------

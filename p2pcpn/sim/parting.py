@@ -241,10 +241,8 @@ class Play:
     def report(self, name: str, seed: int, verdict: str) -> Report:
         """What this run came to."""
         world = self.world
-        return Report(
-            scenario=name, peers=self.peers, seed=seed, verdict=verdict, trace_hash=world.trace.hash,
-            events=world.clock.events, virtual_s=world.clock.now, datagrams_sent=world.network.sent,
-            datagrams_lost=world.network.lost, messages=dict(world.trace.counts), checks=world.checker.checks,
+        return Report.of(
+            world, name, self.peers, seed, verdict, world.checker.checks,
             figures={
                 **{f"reunion after {act}, s": round(took_s, 1) for act, took_s in self.took_s.items()},
                 **{f"datagrams a peer and second, {act}": round(count, 2) for act, count in self.traffic.items()},

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from p2pcpn.sim.tables import TableSwarm
+    from p2pcpn.sim.world import World
 
 
 @dataclass(slots=True)
@@ -25,6 +30,17 @@ class Report:
     faults: dict[str, int] = field(default_factory=dict)
     checks: int = 0
     figures: dict[str, float] = field(default_factory=dict)  # what a scenario measured, by words that name the unit
+
+    @classmethod
+    def of(
+        cls, world: World | TableSwarm, scenario: str, peers: int, seed: int, verdict: str, checks: int, **rest: Any
+    ) -> Report:
+        """What every run of ``world`` has to say, and the ``rest`` that this one has."""
+        return cls(
+            scenario, peers, seed, verdict, world.trace.hash, world.clock.events, world.clock.now,
+            datagrams_sent=world.network.sent, datagrams_lost=world.network.lost, messages=dict(world.trace.counts),
+            checks=checks, **rest,
+        )  # fmt: skip
 
     @property
     def ok(self) -> bool:

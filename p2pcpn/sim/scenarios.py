@@ -157,12 +157,9 @@ class Play:
     def report(self, name: str, seed: int, verdict: str) -> Report:
         """What this run came to."""
         world = self.world
-        return Report(
-            scenario=name, peers=self.peers, seed=seed, verdict=verdict, trace_hash=world.trace.hash,
-            events=world.clock.events, virtual_s=world.clock.now, tasks=len(self.program.deeds),
-            delivered=len(self.program.delivered), lost_tasks=len(self.program.lost()),
-            datagrams_sent=world.network.sent, datagrams_lost=world.network.lost, messages=dict(world.trace.counts),
-            faults=dict(self.faults.counts), checks=world.checker.checks,
+        return Report.of(
+            world, name, self.peers, seed, verdict, world.checker.checks, tasks=len(self.program.deeds),
+            delivered=len(self.program.delivered), lost_tasks=len(self.program.lost()), faults=dict(self.faults.counts),
         )  # fmt: skip
 
 

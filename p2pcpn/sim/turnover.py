@@ -196,10 +196,8 @@ class Play:
     def report(self, name: str, seed: int, verdict: str) -> Report:
         """What this run came to."""
         world = self.world
-        return Report(
-            scenario=name, peers=self.peers, seed=seed, verdict=verdict, trace_hash=world.trace.hash,
-            events=world.clock.events, virtual_s=world.clock.now, datagrams_sent=world.network.sent,
-            datagrams_lost=world.network.lost, messages=dict(world.trace.counts), checks=world.checker.checks,
+        return Report.of(
+            world, name, self.peers, seed, verdict, world.checker.checks,
             faults={"power": self._replaced, "join": self._replaced}, figures=dict(self.figures),
         )  # fmt: skip
 
