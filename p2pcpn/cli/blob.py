@@ -82,9 +82,17 @@ def put(
 
 @blob.command(short_help="Bring it back.")
 @click.argument("name", metavar="NAME")
-@click.option("-o", "--output", metavar="FILE", help="Where to (default: standard output).")
+@click.argument("file", metavar="[FILE]", required=False)
+@click.option("-o", "--output", metavar="FILE", help="The same as FILE (default: standard output).")
 @swarm_options
-def get(name: str, output: str | None, bootstrap: tuple[str, ...], swarm_key: str | None, key: str | None) -> None:
+def get(
+    name: str,
+    file: str | None,
+    output: str | None,
+    bootstrap: tuple[str, ...],
+    swarm_key: str | None,
+    key: str | None,
+) -> None:
     """Bring a blob back: into FILE, or to standard output.
 
     What a get that was cut left in FILE.part is not asked for again.
@@ -93,8 +101,11 @@ def get(name: str, output: str | None, bootstrap: tuple[str, ...], swarm_key: st
     from p2pcpn.client.connection import run
 
     wanted = parse_name(name)
+    if None not in (file, output) and file != output:
+        raise UsageError(f"two files are named, {file} and {output}; a blob is brought into one")
+    output = file if output is None else output
     if output is None and sys.stdout.isatty():
-        raise UsageError("a blob's bytes are nothing for a terminal; name a file with -o FILE")
+        raise UsageError("a blob's bytes are nothing for a terminal; name a file to bring it into")
     meeting = where(bootstrap, swarm_key)
 
     async def do() -> int:
@@ -135,21 +146,30 @@ def unpin(name: str) -> None:
 @swarm_options
 @json_option
 def ls(bootstrap: tuple[str, ...], swarm_key: str | None, key: str | None, as_json: bool) -> None:
-    """List your blobs that peers keep, newest first: size, how many replicas answer, when they expire."""
+    """List your blobs that peers keep, newest first: size, how many replicas answer, when they expire.
+
+    Where your node runs on this machine: also whether it is to keep them (p2pcpn blob pin).
+    """
+    from p2pcpn.client.blobs import parse_name
     from p2pcpn.client.connection import run
     from p2pcpn.client.owner import owner_key
+    from p2pcpn.client.pinning import pinned_here
 
     rows = run(_list(where(bootstrap, swarm_key), owner_key(key)))
+    pinned = pinned_here(os.environ)
+    for row in rows:
+        row["pinned"] = bool(row["name"] and pinned and parse_name(row["name"]).digest in pinned)
     if as_json:
         print_json(rows)
         return
     now = time.time()
     print_table(
-        ("name", "size", "replicas", "expires in", "file"),
+        ("name", "size", "replicas", "expires in", *(() if pinned is None else ("pinned",)), "file"),
         [
             (
                 row["name"], size(row["size_bytes"]), f"{row['replicas']}/{row['wanted']}",
-                duration(max(0.0, row["expires_s"] - now)), row["file"],
+                duration(max(0.0, row["expires_s"] - now)),
+                *(() if pinned is None else ("here" if row["pinned"] else "",)), row["file"],
             )
             for row in rows
         ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 from p2pcpn.client.connection import node_sockets
@@ -23,13 +24,8 @@ def pin_blob(
     this user runs here, :class:`PeerError` where it cannot have the blob.
     """
     parse_name(name)
-    for path in node_sockets(env):
-        try:
-            ask(path, "status")
-        except Unreachable:
-            continue
-        break
-    else:
+    path = _node(env)
+    if path is None:
         raise Unreachable("no node of yours runs on this machine; p2pcpn node starts one")
     while True:
         found = ask(path, "pin" if pinned else "unpin", name=name.strip())
@@ -38,3 +34,19 @@ def pin_blob(
         if found["state"] == "failed":
             raise PeerError(found["why"])
         sleep(LOOK_S)
+
+
+def pinned_here(env: Mapping[str, str]) -> frozenset[bytes] | None:
+    """The digests of the blobs that this user's node on this machine keeps pinned; none where no node runs here."""
+    path = _node(env)
+    return None if path is None else frozenset(map(bytes.fromhex, ask(path, "pins")["digests"]))
+
+
+def _node(env: Mapping[str, str]) -> Path | None:
+    for path in node_sockets(env):
+        try:
+            ask(path, "status")
+        except Unreachable:
+            continue
+        return path
+    return None

@@ -62,6 +62,7 @@ class ControlServer:
             "status": self._status,
             "peers": self._peers,
             "stop": self._end,
+            "pins": lambda: {"digests": [name.hex() for name in overlay.pins.names()]},
         }
         self._about: dict[str, Callable[[BlobName], dict[str, Any]]] = {
             "pin": lambda name: overlay.pins.asked(name, pinned=True),

@@ -65,6 +65,11 @@ class Pins:
             else:
                 await self._depot.pin(each, pinned=False)
 
+    def names(self) -> list[bytes]:
+        """The digests of the blobs that are pinned here: of their manifests, which name all of each."""
+        kept = self._depot.ledger.kept
+        return sorted(name for name, section in kept.items() if section.pinned and section.deposit.is_root)
+
     def asked(self, name: BlobName, *, pinned: bool) -> dict[str, Any]:
         """Begin to (un)pin, or say what has become of it: ``state`` is ``under way``, ``done`` or ``failed``."""
         task = self._under_way.get(name.digest)

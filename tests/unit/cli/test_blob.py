@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from p2pcpn.client.swarm import Swarm
-from p2pcpn.wire.manifests import BlobName
+from p2pcpn.wire.manifests import BlobName, parse_name
 
 Command = Callable[..., Any]
 
@@ -40,6 +40,23 @@ def test_a_file_is_put_listed_and_brought_back(p2pcpn: Command, named: list[str]
     assert listed.lines[1].startswith(name) and "2/2" in listed.lines[1] and listed.lines[1].endswith("in.bin")
     (row,) = json.loads(p2pcpn("blob", "ls", "--json", *named).out)
     assert (row["name"], row["size_bytes"], row["replicas"], row["file"]) == (name, len(data), 2, "in.bin")
+    assert not row["pinned"]
+    again = p2pcpn("blob", "get", name, str(tmp_path / "again.bin"), *named)
+    assert again.code == 0 and (tmp_path / "again.bin").read_bytes() == data
+
+
+def test_what_the_node_here_keeps_pinned_is_listed_so(
+    p2pcpn: Command, named: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = []
+    for text in ("one", "two"):
+        (tmp_path / text).write_text(text)
+        names.append(p2pcpn("blob", "put", str(tmp_path / text), *named).out.strip())
+    monkeypatch.setattr("p2pcpn.client.pinning.pinned_here", lambda env: frozenset([parse_name(names[0]).digest]))
+    rows = {row["name"]: row["pinned"] for row in json.loads(p2pcpn("blob", "ls", "--json", *named).out)}
+    assert (rows[names[0]], rows[names[1]]) == (True, False)
+    listed = {line.split()[0]: line.split() for line in p2pcpn("blob", "ls", *named).lines}
+    assert "pinned" in listed["name"] and "here" in listed[names[0]] and "here" not in listed[names[1]]
 
 
 def test_too_few_peers_are_told_on_stderr(p2pcpn: Command, named: list[str], tmp_path: Path) -> None:
@@ -50,6 +67,8 @@ def test_too_few_peers_are_told_on_stderr(p2pcpn: Command, named: list[str], tmp
 
 
 def test_mistakes_are_one_line(p2pcpn: Command, named: list[str], tmp_path: Path) -> None:
+    two = p2pcpn("blob", "get", str(BlobName(bytes(32), bytes(32))), "x", "-o", "y", *named)
+    assert two.code == 2 and "two files are named, x and y" in two.err
     wrong = p2pcpn("blob", "get", "nonsense", "-o", "x", *named)
     assert wrong.code == 2 and "is no name of a blob" in wrong.err
     absent = p2pcpn("blob", "put", "/nowhere", *named)

@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 
 from p2pcpn.client import pinning
-from p2pcpn.client.pinning import pin_blob
+from p2pcpn.client.pinning import pin_blob, pinned_here
 from p2pcpn.errors import PeerError, Unreachable, UsageError
 from p2pcpn.wire.manifests import BlobName
 
 NAME = str(BlobName(b"\1" * 32, b"\2" * 32))
 
 
-def node(monkeypatch: pytest.MonkeyPatch, *states: dict[str, str]) -> list[tuple[Any, ...]]:
+def node(monkeypatch: pytest.MonkeyPatch, *states: dict[str, Any]) -> list[tuple[Any, ...]]:
     """Answers these, one after the other; what it is asked."""
     asked: list[tuple[Any, ...]] = []
     answers = list(states)
 
-    def ask(path: Path, op: str, **words: str) -> dict[str, str]:
+    def ask(path: Path, op: str, **words: str) -> dict[str, Any]:
         if path.name == "dead":
             raise Unreachable("nobody there")
         asked.append((op, words))
@@ -50,3 +50,10 @@ def test_what_goes_wrong_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pinning, "node_sockets", lambda env: [Path("dead")])
     with pytest.raises(Unreachable, match="no node of yours runs on this machine"):
         pin_blob(NAME, {})
+
+
+def test_what_is_pinned_here_is_known_where_a_node_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = node(monkeypatch, {"digests": ["01" * 32]})
+    assert pinned_here({}) == {b"\1" * 32} and asked[-1] == ("pins", {})
+    monkeypatch.setattr(pinning, "node_sockets", lambda env: [Path("dead")])
+    assert pinned_here({}) is None

@@ -115,6 +115,7 @@ async def test_the_owner_asks_over_the_control_socket(
     try:
         assert await asked("pin", str(name)) == {"state": "done"}
         assert one.depot.ledger.kept[name.digest].pinned
+        assert await asyncio.to_thread(ask, server.path, "pins") == {"digests": [name.digest.hex()]}
         assert await asked("unpin", str(name)) == {"state": "done"}
         assert await asked("unpin", str(name)) == {"state": "failed", "why": "that blob is not pinned here"}
         with pytest.raises(UsageError, match="is no name of a blob"):
