@@ -253,6 +253,8 @@ PAGES_BYTES_PER_JOB_MAX: Final = 64 << 20
 PAGES_BYTES_MAX: Final = 256 << 20
 # One grantor has at most a quarter of the jobs that a peer works for.
 JOBS_PER_GRANTOR_MAX: Final = JOBS_PER_PEER_MAX // 4
+# Owners who have no work here now and whose use of the slots is remembered, 100 bytes each.
+OWNERS_AWAY_MAX: Final = 1024
 # A grantor leases at most slots x 4,096 tasks ahead (see pace.py); twice that is no mistake any more.
 QUEUED_TASKS_PER_SLOT_MAX: Final = 2 * BATCH_TASKS_MAX
 QUEUED_BYTES_MAX: Final = 512 << 20
@@ -509,3 +511,9 @@ KNOCKS: Final = 2
 
 # An advert of 300 bytes is told again so often, to a neighbourhood's neighbours: 12 datagrams from each of 32.
 ADVERT_AGAIN_S: Final = 300.0
+
+# --- What an owner may ask for a job ----------------------------------------------------------------------------------
+# Twenty-one steps are more than anybody tells apart.
+PRIORITY_MAX: Final = 10
+# Ten years, which is what "for ever" is for a deadline or for a job that waits for tasks.
+WAIT_S_MAX: Final = 10.0 * 365 * 86_400

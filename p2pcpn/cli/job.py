@@ -87,6 +87,9 @@ def show(id_: str, bootstrap: tuple[str, ...], swarm_key: str | None, key: str |
             "submitted": f"{duration(max(0.0, time.time() - state['created_s']))} ago, kept for "
             f"{duration(state['retention_s'])}",
             "orchestration": f"{state['orchestration']}, {state['routing']}, {number_of(state['replicas'], 'replica')}",
+            "priority": state["priority"] or None,
+            "deadline": _deadline(state),
+            "time to live": None if state["ttl_s"] is None else f"{duration(state['ttl_s'])} without a new task",
             "needs": ", ".join([f"Python {state['python']}", *state["requires"]]),
             "stewards": _places(state["stewards"]),
             "holders": _places(state["holders"]) or "none yet",
@@ -263,6 +266,13 @@ def _end(endings: list[Ending], cancelled: bool) -> int:
         say("the job was cancelled")
         return FAILED
     return DONE if all(ending.ok for ending in endings) else FAILED
+
+
+def _deadline(state: dict[str, Any]) -> str | None:
+    if state["deadline_s"] is None:
+        return None
+    left_s = state["created_s"] + state["deadline_s"] - time.time()
+    return f"{duration(state['deadline_s'])}: " + (f"{duration(left_s)} left" if left_s > 0 else "passed")
 
 
 def _places(contacts: list[dict[str, str]]) -> list[str]:

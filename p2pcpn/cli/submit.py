@@ -47,6 +47,9 @@ UNWANTED_S = 3.0
 )
 @click.option("--routing", type=click.Choice(["nearest_idle"]), default="nearest_idle", help="Who is granted first.")
 @click.option("--retention", type=Duration(), metavar="TIME", help="How long results are kept (7d).")
+@click.option("--priority", type=int, default=0, metavar="N", help="Among your own jobs: -10 (last) to 10 (first).")
+@click.option("--deadline", type=Duration(), metavar="TIME", help="What has not ended by then fails.")
+@click.option("--ttl", type=Duration(), metavar="TIME", help="How long the job stays open without a new task.")
 @click.option("--requires", metavar="PACKAGE", multiple=True, help="A package the peer must have, beside those found.")
 @click.option("--name", metavar="TEXT", help="What the job is called in listings.")
 @swarm_options
@@ -54,8 +57,8 @@ UNWANTED_S = 3.0
 def submit(
     target: str, arguments: tuple[str, ...], lines: str | None, inputs: tuple[str, ...], wait: bool,
     timeout: float | None, replicas: int, max_workers: int | None, runtime: str, orchestration: str, routing: str,
-    retention: float | None, requires: tuple[str, ...], name: str | None, bootstrap: tuple[str, ...],
-    swarm_key: str | None, key: str | None, as_json: bool,
+    retention: float | None, priority: int, deadline: float | None, ttl: float | None, requires: tuple[str, ...],
+    name: str | None, bootstrap: tuple[str, ...], swarm_key: str | None, key: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Run a script, or a function of a file, on the swarm.
 
@@ -80,7 +83,8 @@ def submit(
     calls = calls_of(target, arguments, read_lines(lines) if lines is not None else None, inputs)
     options = Options(
         name=name or calls.name, runtime=runtime, orchestration=orchestration, routing=routing, replicas=replicas,
-        max_workers=max_workers, requires=requires, render=True, **settings,
+        max_workers=max_workers, requires=requires, render=True, priority=priority, deadline_s=deadline, ttl_s=ttl,
+        **settings,
     )  # fmt: skip
     request = Request(calls, options, where(bootstrap, swarm_key), key)
     if wait:

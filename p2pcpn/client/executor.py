@@ -65,6 +65,10 @@ class Executor(FuturesExecutor):
     captures nor shows what tasks print. While ``queue_bytes`` (of pickled arguments, and 320 a task) wait or run,
     :meth:`submit` makes its caller wait. A function is pickled once: what it closes over is as it was then.
 
+    ``priority`` (-10 to 10) orders this owner's jobs and never counts against another's. ``deadline_s`` seconds after
+    the first call whatever has not ended fails with :class:`JobError`. An executor may stay open for ever; with
+    ``ttl_s`` its job is closed after so long without a new call, and further calls raise ``RuntimeError``.
+
     Left by ``KeyboardInterrupt``, a ``with`` block ends what runs; otherwise it waits, as the standard library does.
     Raises :class:`UsageError` for options that cannot be and :class:`Unreachable` when no peer answers.
     """
@@ -84,6 +88,9 @@ class Executor(FuturesExecutor):
         quorum: int = 1,
         requires: Iterable[str] = (),
         output: bool = True,
+        priority: int = 0,
+        deadline_s: float | None = None,
+        ttl_s: float | None = None,
         queue_bytes: int = limits.QUEUE_BYTES,
         name: str = "",
         trust: Iterable[str] = (),
@@ -91,7 +98,7 @@ class Executor(FuturesExecutor):
         self._options = Options(
             name=name, runtime=runtime, orchestration=orchestration, routing=routing, privacy=privacy,
             replicas=replicas, quorum=quorum, max_workers=max_workers, output=output,
-            queue_bytes=queue_bytes,
+            queue_bytes=queue_bytes, priority=priority, deadline_s=deadline_s, ttl_s=ttl_s,
             requires=requires if isinstance(requires, str) else tuple(requires),  # type: ignore[arg-type]
         )  # fmt: skip
         self._lock = threading.Lock()

@@ -117,6 +117,8 @@ class Fetched:
         why: JobError = JobError("the task was given up: its peers were lost too often, or died of it")
         if self._reader.cancelled:
             why = JobCancelled("the job was cancelled before the task had run")
+        elif self._reader.overdue:
+            why = JobError("deadline passed before the task had ended")
         for index in self._reader.missing():
             yield Result(index, error=why)
 

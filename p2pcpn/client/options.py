@@ -35,6 +35,9 @@ class Options:
     requires: tuple[str, ...] = ()
     retention_s: float = limits.RETENTION_S
     retries: int = 10
+    priority: int = 0  # among this owner's jobs
+    deadline_s: float | None = None  # from the job's opening on
+    ttl_s: float | None = None  # how long it stays open without a new task
     queue_bytes: int = limits.QUEUE_BYTES
     output: bool = True
     render: bool = False  # workers send a short text of each result, for those who do not unpickle it
@@ -51,6 +54,9 @@ class Options:
         _check_number("memory_bytes", self.memory_bytes, 0, _MEMORY_BYTES_MAX)
         _check_number("retries", self.retries, 0, _RETRIES_MAX)
         _check_number("queue_bytes", self.queue_bytes, 1, _MEMORY_BYTES_MAX)
+        _check_number("priority", self.priority, -limits.PRIORITY_MAX, limits.PRIORITY_MAX)
+        _check_wait("deadline_s", self.deadline_s)
+        _check_wait("ttl_s", self.ttl_s)
         if self.max_workers is not None:
             _check_number("max_workers", self.max_workers, 1, _WORKERS_MAX)
         if not 1 <= self.retention_s <= limits.RETENTION_S_MAX:
@@ -81,6 +87,13 @@ def _check_number(name: str, value: object, least: int, most: int) -> None:
         raise UsageError(f"{name} must be a whole number, at least {least}, not {value!r}")
     if value > most:
         raise UsageError(f"{name} is at most {most}, not {value}")
+
+
+def _check_wait(name: str, value: object) -> None:
+    if value is None:
+        return
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= limits.WAIT_S_MAX:
+        raise UsageError(f"{name} is more than 0 and at most {limits.WAIT_S_MAX:g} seconds, not {value!r}")
 
 
 def _check_text(name: str, value: object) -> None:

@@ -9,6 +9,7 @@ twice, the least (epoch, digest) is the canonical result, for every reader alike
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -39,6 +40,8 @@ REFUSED_WAIT_S = 2.0
 # How long the last segment of a log may take after its grantor says that all tasks have ended.
 GIVEN_UP_WAIT_S = 1.0
 REFUSED_MAX = 64
+# What is settled in the last moment before a deadline is in the log soon after it.
+OVERDUE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,10 +306,18 @@ class Reader:
         return [index for index in range(total) if index not in self.results]
 
     @property
+    def overdue(self) -> bool:
+        """Whether the job's deadline has passed, by this clock and with room for a task that just ended in time."""
+        if self.authority is None or not self.authority.spec.deadline_s:
+            return False
+        spec = self.authority.spec
+        return time.time() > spec.created_s + spec.deadline_s + OVERDUE_S
+
+    @property
     def over(self) -> bool:
-        """Whether nothing more will come: complete, cancelled, or its grantor says that all tasks have ended, and what
-        has no result was given up."""
-        if self.complete or self.cancelled:
+        """Whether nothing more will come: complete, cancelled, its deadline is over, or its grantor says that all tasks
+        have ended, and what has no result was given up."""
+        if self.complete or self.cancelled or (self.overdue and self.total is not None):
             return True
         state = self.state
         if self.total is None or state is None or not state.granting or state.waiting or state.running:

@@ -48,6 +48,9 @@ def standing(reader: Reader) -> dict[str, Any]:
         "routing": spec.routing,
         "privacy": spec.privacy,
         "retention_s": spec.retention_s,
+        "priority": spec.priority,
+        "deadline_s": spec.deadline_s or None,
+        "ttl_s": spec.ttl_s or None,
         "stewards": [_contact(steward.contact) for steward in spec.stewards],
         "holders": [_contact(contact) for contact in holders(reader)],
         "handed_over": reader.authority.handover is not None,
@@ -61,6 +64,8 @@ def _state(reader: Reader, settled: int) -> str:
     if reader.total is not None and settled >= reader.total:
         return "done"
     assert reader.state is not None
+    if reader.overdue:
+        return "deadline passed"
     if reader.state.granting:
         return "running" if reader.state.running else "waiting"
     return "with its submitter" if reader.authority and reader.authority.handover is None else "no grantor answers"

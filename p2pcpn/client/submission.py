@@ -97,6 +97,7 @@ class Submission:
         self._keep: object = None
         self._cutter = Cutter(owner, self.job, self.keys, self._keep_blob)
         self._closed = False
+        self._why_closed = "cannot schedule new futures after shutdown"
         self._idle = asyncio.Event()
         self._pointer: asyncio.Task[Any] | None = None
 
@@ -164,7 +165,7 @@ class Submission:
             if self._room.full:
                 self._room.wait()
             if self._closed:
-                raise RuntimeError("cannot schedule new futures after shutdown")
+                raise RuntimeError(self._why_closed)
             self._room.used_bytes += size
             self._add(future, call)
             self._keep = keep
@@ -193,14 +194,14 @@ class Submission:
         found = Map(self, self._lock, self._room, callee, alone, keep)
         with self._lock:
             if self._closed:
-                raise RuntimeError("cannot schedule new futures after shutdown")
+                raise RuntimeError(self._why_closed)
             self._maps.maps.append(found)
         found.take_in(iterables)
         return found.results(end)
 
     def _failed(self, error: BaseException) -> TaskFuture:
         if self._closed:
-            raise RuntimeError("cannot schedule new futures after shutdown")
+            raise RuntimeError(self._why_closed)
         future = TaskFuture()
         future.fail(error)
         return future
@@ -382,6 +383,9 @@ class Submission:
                 error = WorkerDied(event.text, event.signal, event.exit_code) if event.died else JobError(event.text)
                 self._fail(index, error)
             self._task_ended(0)
+        elif isinstance(event, events.Lapsed):
+            self._why_closed = "cannot schedule new futures: there was none for the job's time to live (see ttl_s=)"
+            self.overlay.spawn(self.close())
         elif isinstance(event, events.Stalled):
             self.stalled = dict(event.reasons)
             self._say_stalled(self.stalled)

@@ -56,6 +56,13 @@ class GaveUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Lapsed:
+    """Nobody closed the job, and no task was added for its time to live: it takes no more."""
+
+    job: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Stalled:
     """Tasks wait and nobody may run them; ``reasons`` are peers' words."""
 

@@ -35,6 +35,7 @@ from p2pcpn.protocol.settlement import LogWriter
 from p2pcpn.protocol.spans import Span, covers, joined, overlap
 from p2pcpn.protocol.stock import Page
 from p2pcpn.protocol.supply import Supply
+from p2pcpn.protocol.term import Term
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Answer, Output, Progress, Results, Return, Revoke
@@ -68,6 +69,7 @@ class Grantor:
         custody: Custody,
         now: float,
         granting: bool = True,
+        age_s: float = 0.0,
     ) -> None:
         self.job = job
         self.spec = read(spec, Spec)
@@ -80,6 +82,9 @@ class Grantor:
         self.granting = granting
         self.total: int | None = None
         self.cancelled = False
+        self.overdue = False
+        self.lapsed = False
+        self.term = Term(self.spec, age_s, now, owners=epoch == 0)
         self.book = Book(self.spec.retries, self.spec.max_workers)
         self.ledger = self.book.ledger
         self.log = LogWriter(job, epoch, me)
@@ -87,7 +92,7 @@ class Grantor:
             job=job, epoch=epoch, me=me.id, keys=keys, trusted=trusted, book=self.book, log=self.log, custody=custody
         )
         self._hardship = Hardship(job, self.book)
-        self._supply = Supply(job, spec, self.spec, custody, self.book.stock)
+        self._supply = Supply(job, spec, self.spec, custody, self.book.stock, self.term)
         self._leasing = Leasing(
             job=job, epoch=epoch, me=me, contact=contact, owner=spec.key, spec=self.spec, keys=keys, book=self.book,
             supply=self._supply,
@@ -135,8 +140,12 @@ class Grantor:
 
     def extend(self, segment: Signed, sealed: list[bytes], blobs: list[list[bytes]], now: float) -> list[Effect]:
         """A new segment of tasks, its sealed pages, and the blobs each page names."""
+        self.term.extended(now)
+        if self.lapsed:  # the owner goes on all the same
+            self.lapsed, self.total = False, None
         self.restore(segment, sealed, blobs)
-        return self.custody.extend(segment, sealed) + self._work(now)
+        effects = self.custody.extend(segment, sealed)
+        return effects + (self._too_late(now) if self.overdue else self._work(now))
 
     def restore(self, segment: Signed, sealed: list[bytes], blobs: list[list[bytes]]) -> None:
         """A segment that the stewards hold already: of a job that this node takes over. :meth:`begin` follows."""
@@ -188,6 +197,7 @@ class Grantor:
 
     def _work(self, now: float, spoke: Participant | None = None, *, recalled: bool = False) -> list[Effect]:
         """Lease what waits, where there is anything to lease; see :meth:`Leasing.work`."""
+        self.term.passes(now)
         return [] if self.finished or not self.granting else self._leasing.work(now, spoke, recalled=recalled)
 
     # --- what workers say --------------------------------------------------------------------------------------
@@ -306,8 +316,10 @@ class Grantor:
 
     @property
     def finished(self) -> bool:
-        """Nothing is left to grant: cancelled, or closed and every index ended."""
-        return self.cancelled or (self.total is not None and self.ledger.total >= self.total and not self.ledger.open)
+        """Nothing is left to grant: cancelled, too late, or closed and every index ended."""
+        if self.cancelled or self.overdue:
+            return True
+        return self.total is not None and self.ledger.total >= self.total and not self.ledger.open
 
     def deadline(self) -> float | None:
         """When :meth:`expire` is due."""
@@ -315,15 +327,40 @@ class Grantor:
             self.book.leases.deadline(), self.log.deadline(), self._hardship.deadline(), self.custody.deadline(),
             # Who has nothing left to grant makes no offer: a deadline that nobody meets would be due for ever.
             None if self.finished or not self.granting else self._leasing.deadline(),
+            self.term.due if self.granting and self.term.due < math.inf and not self.finished else None,
+            self.term.lapses if self.total is None and self.term.lapses < math.inf and not self.finished else None,
         )  # fmt: skip
         return min((time for time in times if time is not None), default=None)
 
     def expire(self, now: float) -> list[Effect]:
         """Act on every deadline that has passed."""
-        effects = self._attendance.expire(now) + self._hardship.expire(now) + self._log_due(now)
+        effects = self._attendance.expire(now) + self._hardship.expire(now) + self._ended_by_itself(now)
+        effects += self._log_due(now)
         if not self.finished and self.granting:
             effects += self._leasing.expire(now)
         return effects + self.custody.expire(now, self.log) + self._work(now)
+
+    def _ended_by_itself(self, now: float) -> list[Effect]:
+        """The deadline has passed, or nobody closed the job and nobody added to it for so long as its owner said."""
+        effects: list[Effect] = []
+        if now >= self.term.lapses and self.total is None and not self.finished:
+            self.lapsed, self.total = True, self.ledger.total
+            effects.append(Notify(events.Lapsed(self.job)))
+        if now >= self.term.due and self.granting and not self.finished:
+            effects += self._too_late(now)
+        return effects
+
+    def _too_late(self, now: float) -> list[Effect]:
+        """What is open fails: nobody wants its results any more."""
+        self.overdue = True
+        opened = self.ledger.open_spans()
+        effects: list[Effect] = [
+            Tell(peer.contact, Revoke(self.job, held, True)) for peer, held in self.book.cancel(opened)
+        ]
+        if opened:
+            text = f"deadline passed: the job had {self.spec.deadline_s:g} s (see deadline_s=)"
+            effects.append(Notify(events.GaveUp(self.job, pages.cut(opened), text)))
+        return effects + self._log_due(now)
 
     def _log_due(self, now: float, *, force: bool = False) -> list[Effect]:
         """Close a log segment when it is time, and give it to the holders."""

@@ -17,7 +17,8 @@ from p2pcpn.wire.statements import Segment, Signed, opened, read
 
 
 class Jobs:
-    """Grantors by job. ``near(job, now)`` lists storage peers for a job, ``rank`` orders claims."""
+    """Grantors by job. ``near(job, now)`` lists storage peers for a job, ``rank`` orders claims, ``age_s(job)`` says how
+    old a job is that this node has kept."""
 
     def __init__(
         self,
@@ -30,6 +31,7 @@ class Jobs:
         rank: Callable[[Contact, float], tuple[float, bytes]],
         near: Callable[[bytes, float], list[Listed]],
         now: float,
+        age_s: Callable[[bytes], float] = lambda job: 0.0,
     ) -> None:
         self._me = me
         self._contact = contact
@@ -39,6 +41,7 @@ class Jobs:
         self._rank = rank
         self._near = near
         self._now = now
+        self._age_s = age_s
         self.grantors: dict[bytes, Grantor] = {}
 
     def open(self, spec: Signed, job: bytes, job_key: bytes, now: float, granting: bool) -> list[Effect]:
@@ -76,7 +79,7 @@ class Jobs:
         grantor = Grantor(
             job=job, spec=spec, keys=JobKeys(job_key), epoch=epoch, me=self._me, contact=self._contact(),
             trusted=lambda key, proof: trusts(self._rules, key, proof) or key == self._me.public,
-            rank=self._rank, custody=custody, now=now, granting=granting,
+            rank=self._rank, custody=custody, now=now, granting=granting, age_s=self._age_s(job) if epoch else 0.0,
         )  # fmt: skip
         self.grantors[job] = grantor
         return grantor

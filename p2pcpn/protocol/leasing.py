@@ -130,7 +130,7 @@ class Leasing:
         wanted = max(1, min(self._book.participants.wanted(waiting), SLOTS_WANTED_MAX))
         offer = Offer(
             self._job, self._owner, self._epoch, self._contact, self._calling.number, said.runtime, said.python,
-            list(said.requires), said.memory_bytes, waiting, wanted, OFFER_TTL_S,
+            list(said.requires), said.memory_bytes, waiting, wanted, OFFER_TTL_S, said.priority,
         )  # fmt: skip
         return Spread(offer, self._calling.hops)
 

@@ -246,6 +246,11 @@ class Ledger:
 
     # --- runs ----------------------------------------------------------------------------------------------------
 
+    def open_spans(self) -> list[Span]:
+        """All that is open, in order."""
+        found = self._runs(0, len(self.states), WAITING) + self._runs(0, len(self.states), LEASED)
+        return joined(sorted(found))
+
     def waiting_of(self, spans: Sequence[Span]) -> list[Span]:
         """What waits among ``spans``, in their order."""
         return [run for first, count in spans for run in self._runs(first, count, WAITING)]

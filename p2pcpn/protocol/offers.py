@@ -69,7 +69,11 @@ class Interest:
 
 
 class Offers:
-    """See the module. ``capacity()`` and ``rtt_s(node)`` tell this peer's load and its distance to a grantor."""
+    """See the module. ``capacity()`` and ``rtt_s(node)`` tell this peer's load and its distance to a grantor.
+
+    ``sated(owner, priority)``: whether more work of that owner would get nothing more of a busy peer. Who is not is not
+    kept waiting until others have no work left.
+    """
 
     def __init__(
         self,
@@ -81,6 +85,7 @@ class Offers:
         capacity: Callable[[], Capacity],
         rtt_s: Callable[[bytes], float],
         rng: random.Random,
+        sated: Callable[[bytes, int], bool] = lambda owner, priority: True,
     ) -> None:
         self.me = me
         self.contact = contact
@@ -89,6 +94,7 @@ class Offers:
         self.capacity = capacity
         self.rtt_s = rtt_s
         self.rng = rng
+        self.sated = sated
         self.interests: OrderedDict[Key, Interest] = OrderedDict()
         self._nonces: dict[int, Key] = {}
         self._timers: list[tuple[float, int, Interest]] = []
@@ -206,7 +212,8 @@ class Offers:
         if self.leaving or capacity.slots < 1:
             self._end(known, "is leaving the swarm" if self.leaving else "gives no slots now")
             return []
-        if known.state == "waiting" and capacity.running >= capacity.slots and capacity.queued >= capacity.slots:
+        busy = capacity.running >= capacity.slots and capacity.queued >= capacity.slots
+        if known.state == "waiting" and busy and self.sated(known.offer.owner, known.offer.priority):
             if now > known.until:
                 self._end(known, "was busy until the offer lapsed")
             else:

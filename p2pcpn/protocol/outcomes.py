@@ -49,7 +49,7 @@ class Outcomes:
             if outcome == DROPPED and begin + i not in batch.revoked
         ]
         revoked = len(outcomes) - len(ran) - len(back)
-        self._turns.ran(batch, len(ran), ran_s, end)
+        self._turns.ran(batch, len(ran), ran_s, end, now)
         effects = self._leases.give_back(batch.work, batch.lease, spans_of(back), "was dropped unrun", now)
         self._leases.ended(batch.work, batch.lease, revoked, now)
         prints = receipts.taken_prints(batch, batch.first + end)
@@ -70,6 +70,7 @@ class Outcomes:
         """The process died at ``position``. All that has no result goes back uncharged, but for the task to blame."""
         position = min(max(position, batch.done), batch.count - 1)
         blamed = position not in batch.revoked and not (batch.killed and signal == SIGKILL)
+        self._turns.lost(batch, now)
         effects = self._back(batch, "its worker process died", now, but=position if blamed else None)
         if not blamed:
             return effects

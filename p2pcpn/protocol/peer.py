@@ -108,12 +108,12 @@ class Peer:
         self.worker = Worker(me=me, rules=setup.rules, slots=setup.slots, running=running)
         self.offers = Offers(
             me=me, contact=lambda: self.contact, boot=setup.boot, rules=setup.rules, capacity=self._capacity,
-            rtt_s=self.rtt_s, rng=rng,
+            rtt_s=self.rtt_s, rng=rng, sated=self.worker.sated,
         )  # fmt: skip
         self.steward = Steward(me=me, storing=self.storing, wall=wall, granting=self.counts)
         self.jobs = Jobs(
             me=me, contact=lambda: self.contact, rules=setup.rules, storing=self.storing, request=self.next_request,
-            rank=self._rank, near=self.stewards_near, now=now,
+            rank=self._rank, near=self.stewards_near, now=now, age_s=self.steward.age_s,
         )  # fmt: skip
         self.grantors = self.jobs.grantors
         self.announcement = Announcement(
@@ -198,7 +198,7 @@ class Peer:
             case m.Extend():
                 return self.hearing.extended(contact, key, message, now)
             case m.Introduce():
-                effects = self.worker.introduced(contact, key, message.spec, now)
+                effects = self.worker.introduced(contact, key, message.spec, now, message.age_s)
                 return effects + (self.steward.introduced(contact, message) if message.keep else [])
             case m.Settled():
                 return self.worker.settled(contact, message)

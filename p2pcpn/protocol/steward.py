@@ -129,6 +129,12 @@ class Steward:
         self._by_owner[kept.authority.owner] += 1
         self.quota.take(kept.authority.owner, kept.disk_bytes)
 
+    def age_s(self, job: bytes) -> float:
+        """How old a job is that is kept here."""
+        kept = self.jobs[job]
+        retention_s = min(kept.authority.spec.retention_s, limits.RETENTION_S_MAX)
+        return max(0.0, retention_s - (kept.expires_s - self.wall()))
+
     def _find(self, job: bytes) -> Kept | None:
         """The job, unless its retention is over."""
         kept = self.jobs.get(job)
@@ -176,7 +182,9 @@ class Steward:
             if why is not None:
                 return [_answer(sender, message.request, *why)]
             retention_s = min(authority.spec.retention_s, limits.RETENTION_S_MAX)
-            kept = Kept(authority, self.wall() + retention_s, disk_bytes=len(message.spec.body) + _ROW)
+            # What is left of it, for a steward that comes late: the end of the retention tells how old a job is.
+            left_s = max(0.0, retention_s - message.age_s)
+            kept = Kept(authority, self.wall() + left_s, disk_bytes=len(message.spec.body) + _ROW)
             self._keep(kept)
         return [self._commit_job(kept, sender, message.request)]
 

@@ -15,6 +15,7 @@ from p2pcpn.protocol.effects import Effect, Tell, TellBlob, Turn
 from p2pcpn.protocol.participants import Participant
 from p2pcpn.protocol.spans import Span
 from p2pcpn.protocol.stock import Page, Stock
+from p2pcpn.protocol.term import Term
 from p2pcpn.wire.messages import Extend, Introduce, PageSlice
 from p2pcpn.wire.statements import Signed, Spec
 
@@ -22,21 +23,22 @@ from p2pcpn.wire.statements import Signed, Spec
 class Supply:
     """The supply of one job's participants."""
 
-    __slots__ = ("_job", "_signed_spec", "_spec", "_custody", "_stock", "_placed")
+    __slots__ = ("_job", "_signed_spec", "_spec", "_custody", "_stock", "_placed", "_term")
 
-    def __init__(self, job: bytes, signed_spec: Signed, spec: Spec, custody: Custody, stock: Stock) -> None:
+    def __init__(self, job: bytes, signed_spec: Signed, spec: Spec, custody: Custody, stock: Stock, term: Term) -> None:
         self._job = job
         self._signed_spec = signed_spec
         self._spec = spec
         self._custody = custody
         self._stock = stock
+        self._term = term
         self._placed: dict[bytes, None] = {}  # blobs that tasks will name, oldest first
 
     def introduce(self, peer: Participant) -> list[Effect]:
         """The spec, who grants, and the project's code."""
         effects: list[Effect] = []
         if not self._has_all(peer):
-            effects.append(Tell(peer.contact, Introduce(0, self._signed_spec, False)))
+            effects.append(Tell(peer.contact, Introduce(0, self._signed_spec, False, self._term.age_s)))
         if self._custody.handover is not None:
             effects.append(Tell(peer.contact, self._custody.handover))
         if self._spec.code is not None:

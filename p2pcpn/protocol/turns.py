@@ -2,18 +2,18 @@
 
 A process is handed some milliseconds of work: enough to hide the hand-over and to report several results at once,
 less and less of it when little is queued. While tasks are not long, a second batch waits at each busy process, so that
-none idles between two; tasks that are long, or of unknown length, are handed over only to a process that is free. The
-job with the fewest batches running is next, among those the one that was served longest ago; a job that waits for a
-free process is not overtaken. What was handed over behind a task that turns out long is cut off (``recalls``).
+none idles between two; tasks that are long, or of unknown length, are handed over only to a process that is free. Whose
+job is next the owners' shares say (``shares``); a job that waits for a free process is not overtaken. What was handed
+over behind a task that turns out long is cut off (``recalls``).
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from p2pcpn import limits
 from p2pcpn.protocol.intervals import Span, merged, total, without
+from p2pcpn.protocol.shares import Shares
 from p2pcpn.protocol.work import LeaseTaken, Piece, Work
 from p2pcpn.wire.pages import Print
 
@@ -58,9 +58,7 @@ class Turns:
         self.batches: dict[int, Batch] = {}
         self.queued = 0
         self.queued_bytes = 0
-        # Jobs with pieces that wait, by turn: those without any running batch, and the (few) others.
-        self._fresh: OrderedDict[bytes, Work] = OrderedDict()
-        self._served: OrderedDict[bytes, Work] = OrderedDict()
+        self.shares = Shares()
         self._short = 0
         self._number = 0
 
@@ -81,7 +79,7 @@ class Turns:
 
     def _queued(self, work: Work, pieces: list[Piece]) -> None:
         self._count(work, sum(len(p.arguments) for p in pieces), sum(p.size_bytes for p in pieces))
-        self._line_up(work)
+        self.shares.line_up(work)
 
     def _count(self, work: Work, tasks: int, size_bytes: int) -> None:
         work.queued += tasks
@@ -89,20 +87,11 @@ class Turns:
         self.queued += tasks
         self.queued_bytes += size_bytes
 
-    def _line_up(self, work: Work) -> None:
-        """Put a job where it belongs: into the line it is not in yet, or out of both."""
-        right, wrong = (self._served, self._fresh) if work.running else (self._fresh, self._served)
-        wrong.pop(work.job, None)
-        if not work.queue:
-            right.pop(work.job, None)
-        elif work.job not in right:
-            right[work.job] = work
-
     # --- what runs next --------------------------------------------------------------------------------------------
 
     def next(self, now: float) -> tuple[Batch, Piece] | None:
         """The batch to hand over now, if there is one and room for it."""
-        work = self._chosen()
+        work = self._chosen(now)
         if work is None:
             return None
         piece = self._take(work)
@@ -111,15 +100,11 @@ class Turns:
         self.batches[self._number] = batch
         self._short += batch.short
         work.running += 1
-        self._fresh.pop(work.job, None)
-        self._served.pop(work.job, None)
-        self._line_up(work)
+        self.shares.began(work, batch.number, batch.count * (work.task_s or 0.0), now)
         return batch, piece
 
-    def _chosen(self) -> Work | None:
-        work = next(iter(self._fresh.values()), None)
-        if work is None:
-            work = min((w for w in self._served.values() if w.running < self._bound(w)), key=_running, default=None)
+    def _chosen(self, now: float) -> Work | None:
+        work = self.shares.next(now, self._bound)
         if work is None:
             return None
         if _is_short(work):
@@ -156,20 +141,24 @@ class Turns:
 
     # --- what became of it -------------------------------------------------------------------------------------------
 
-    def ran(self, batch: Batch, count: int, ran_s: float, position: int) -> None:
+    def ran(self, batch: Batch, count: int, ran_s: float, position: int, now: float) -> None:
         """``count`` tasks took ``ran_s`` seconds together, and the batch is over up to ``position``."""
         batch.done = position
+        self.shares.ran(batch.work, batch.number, ran_s, now)
         batch.work.task_s = batch.work.typical.ran(count, ran_s)
         if position >= batch.count:
             self.over(batch)
+
+    def lost(self, batch: Batch, now: float) -> None:
+        """What its process did since it last reported has no result, and was its owner's turn all the same."""
+        self.shares.ran(batch.work, batch.number, max(0.0, now - batch.since), now)
 
     def over(self, batch: Batch) -> None:
         """The batch has left its process."""
         del self.batches[batch.number]
         self._short -= batch.short
         batch.work.running -= 1
-        if not batch.work.running:
-            self._line_up(batch.work)
+        self.shares.over(batch.work, batch.number)
 
     # --- what is taken back ------------------------------------------------------------------------------------------
 
@@ -194,7 +183,7 @@ class Turns:
         if dropped:
             work.queue.clear()
             work.queue.extend(kept)
-            self._line_up(work)
+            self.shares.line_up(work)
         return dropped
 
     def recall(self, work: Work, count: int, of: bytes) -> list[Piece]:
@@ -216,7 +205,7 @@ class Turns:
             self._count(work, -len(piece.arguments), -size)
             taken.append(piece)
         work.queue.extend(reversed(kept))
-        self._line_up(work)
+        self.shares.line_up(work)
         return taken
 
     def cut(self, batch: Batch, count: int) -> tuple[list[Piece], int]:
@@ -234,7 +223,7 @@ class Turns:
         pieces = list(work.queue)
         work.queue.clear()
         self._count(work, -work.queued, -work.queued_bytes)
-        self._line_up(work)
+        self.shares.line_up(work)
         return pieces
 
     # --- what runs ---------------------------------------------------------------------------------------------------
@@ -256,7 +245,3 @@ class Turns:
 
 def _is_short(work: Work) -> bool:
     return work.task_s is not None and work.task_s < DOUBLE_BELOW_S
-
-
-def _running(work: Work) -> int:
-    return work.running

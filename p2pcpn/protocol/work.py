@@ -6,6 +6,7 @@ forgotten after a while, but not while its grantor has a session with us: the gr
 
 from __future__ import annotations
 
+import math
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ IDLE_JOB_S = 600.0
 TOKEN_BITS = 31
 # Tokens that were passed over and may come late: what is said within one turn of a grantor.
 SKIPPED_MAX = 64
+
+Rank = tuple[int, float]  # of one owner's jobs the least is next: priority, negated, then deadline
 
 
 @dataclass(slots=True, eq=False)
@@ -103,6 +106,12 @@ class Work:
     orphaned_at: float | None = None
     orphaned_since: float = 0.0
     orphan_turn: int = 0
+    due: float = math.inf  # when its results are of no use any more
+
+    @property
+    def rank(self) -> Rank:
+        """Its place among its owner's jobs."""
+        return -self.authority.spec.priority, self.due
 
     @property
     def job(self) -> bytes:

@@ -13,6 +13,7 @@ comes to (``outcomes``) is stated in a receipt (``receipts``) that is journalled
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from p2pcpn import limits
@@ -69,10 +70,14 @@ class Worker:
         """Leased tasks that wait for a slot."""
         return self.turns.queued
 
+    def sated(self, owner: bytes, priority: int) -> bool:
+        """Whether a further job of ``owner`` would get nothing more of this peer; see :class:`Shares`."""
+        return self.turns.shares.sated(owner, priority, self.slots)
+
     # --- what the grantor says -----------------------------------------------------------------------------------
 
-    def introduced(self, sender: Contact, key: bytes, spec: Signed, now: float) -> list[Effect]:
-        """A job that wants us. Raises :class:`PeerError` when the spec is not signed as it says."""
+    def introduced(self, sender: Contact, key: bytes, spec: Signed, now: float, age_s: float = 0.0) -> list[Effect]:
+        """A job that wants us, ``age_s`` old. Raises :class:`PeerError` when the spec is not signed as it says."""
         authority = Authority(spec)
         self._now = now
         self._sessions.add(NodeId(sender.id))
@@ -83,7 +88,9 @@ class Worker:
                 known.grantor = sender
             return []
         if authority.takes_part(key):  # whoever else shows it will never grant it
-            self._works.add(Work(authority, sender, self._refusal(authority), NodeId(sender.id)), now)
+            deadline_s = authority.spec.deadline_s
+            due = now + deadline_s - age_s if deadline_s else math.inf
+            self._works.add(Work(authority, sender, self._refusal(authority), NodeId(sender.id), due=due), now)
         return []
 
     def _refusal(self, authority: Authority) -> str | None:

@@ -30,6 +30,7 @@ class Introduce(msgspec.Struct, array_like=True, frozen=True, tag=1):
     request: U63
     spec: Signed
     keep: bool
+    age_s: Seconds = 0.0  # of the job, by the sender's clock
 
 
 class Extend(msgspec.Struct, array_like=True, frozen=True, tag=2):

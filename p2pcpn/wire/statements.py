@@ -30,6 +30,7 @@ ShortWord = Annotated[str, Meta(max_length=16, pattern=_ASCII)]
 PackageName = Annotated[str, Meta(max_length=limits.REQUIREMENT_CHARS_MAX, pattern=_ASCII)]
 # Bounded on both sides, which keeps NaN and infinity out of what others sort by.
 Milliseconds = Annotated[float, Meta(ge=0.0, le=1e7)]
+Priority = Annotated[int, Meta(ge=-limits.PRIORITY_MAX, le=limits.PRIORITY_MAX)]
 Latitude = Annotated[float, Meta(ge=-90.0, le=90.0)]
 Longitude = Annotated[float, Meta(ge=-180.0, le=180.0)]
 
@@ -110,6 +111,7 @@ class Offer(Statement, frozen=True):
     waiting: U63  # tasks not leased
     slots_wanted: U32
     ttl_s: Seconds
+    priority: Priority = 0  # among the owner's own jobs
 
 
 class Claim(Statement, frozen=True):
@@ -237,6 +239,9 @@ class Spec(Statement, frozen=True):
     swarm_proof: Annotated[bytes, Meta(max_length=32)]  # that the owner holds the swarm key; empty in an open swarm
     output: bool  # whether workers capture and send what tasks print
     render: bool = False  # whether workers send a short text of each result, for those who do not unpickle
+    priority: Priority = 0  # among the owner's own jobs: never before another owner's
+    deadline_s: Seconds = 0.0  # from its creation on; 0: none
+    ttl_s: Seconds = 0.0  # how long it stays open without a new task; 0: until it is closed
 
 
 class Segment(Statement, frozen=True):

@@ -33,6 +33,7 @@ def stored(index: int, value: bytes, outcome: int = Outcome.OK) -> Stored:
 class FakeReader:
     job = b"\xcd" * 20
     cancelled = False
+    overdue = False
 
     def __init__(self) -> None:
         self.lost: list[int] = []
@@ -97,6 +98,8 @@ async def test_results_of_a_fetched_job_are_values_or_the_error_of_their_task_al
     assert job.id == "cd" * 20 and found[0].unwrap() == 5
     kinds = [ValueError, WorkerDied, PeerError, pickle.UnpicklingError, JobError]
     assert [type(found[i].error) for i in range(1, 6)] == kinds
+    reader.overdue = True
+    assert str([result async for result in job.results()][-1].error).startswith("deadline passed")
     reader.cancelled = True
     assert isinstance([result async for result in job.results()][-1].error, JobCancelled)
 

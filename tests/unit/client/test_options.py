@@ -19,7 +19,10 @@ from p2pcpn.errors import UsageError
         {"max_workers": 1 << 32}, {"max_workers": 1.5}, {"retries": -1}, {"retries": 1 << 16}, {"memory_bytes": -1},
         {"retention_s": 0}, {"retention_s": float("nan")}, {"retention_s": limits.RETENTION_S_MAX * 2},
         {"name": "\ud800"}, {"name": 3}, {"requires": "numpy"}, {"requires": ("größe",)}, {"requires": ("",)},
-        {"requires": ("x" * 25,)}, {"requires": (3,)}, {"requires": tuple(f"p{i}" for i in range(25))},
+        {"priority": 11}, {"priority": -11}, {"priority": 0.5}, {"deadline_s": 0}, {"deadline_s": -1.0},
+        {"ttl_s": True},
+        {"deadline_s": float("nan")}, {"ttl_s": float("inf")}, {"ttl_s": "1h"}, {"requires": ("x" * 25,)},
+        {"requires": (3,)}, {"requires": tuple(f"p{i}" for i in range(25))},
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused(given: dict[str, Any]) -> None:
@@ -29,7 +32,8 @@ def test_what_cannot_be_is_refused(given: dict[str, Any]) -> None:
 
 def test_what_can_be_is_kept_as_given() -> None:
     chosen = Options(
-        name="größe", privacy="owner", orchestration="centralised", replicas=16, max_workers=3, requires=("numpy",),
+        name="größe", priority=-10, deadline_s=0.5, ttl_s=86_400, privacy="owner", orchestration="centralised",
+        replicas=16, max_workers=3, requires=("numpy",),
     )  # fmt: skip
     assert chosen.max_workers == 3 and chosen.requires == ("numpy",) and Options().max_workers is None
 

@@ -276,3 +276,20 @@ async def test_the_heads_in_the_dht_lead_on_where_the_stewards_do_not_suffice(
     await job.overlay.put_record(job.overlay.keypair, job.job, b"no head", 60)
     await reader.refresh()
     assert await reader.read() == []
+
+
+@pytest.mark.asyncio
+async def test_a_job_whose_deadline_has_passed_ends_for_its_reader_whoever_still_answers(
+    kept: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await kept()
+    reader = job.reader()
+    assert not reader.overdue
+    reader._learn(job.overlay.peer.contact, job.state(close=close(job.job, 2), waiting=2, granting=True))
+    assert reader.authority is not None and not reader.overdue
+    created_s = reader.authority.spec.created_s
+    reader.authority.spec = msgspec.structs.replace(reader.authority.spec, deadline_s=60.0)
+    monkeypatch.setattr(readers.time, "time", lambda: created_s + 60.0)
+    assert not reader.over  # what was settled in the last moment may not be in the log yet
+    monkeypatch.setattr(readers.time, "time", lambda: created_s + 60.0 + readers.OVERDUE_S + 0.1)
+    assert reader.overdue and reader.over and reader.missing() == [0, 1]

@@ -76,17 +76,21 @@ def test_a_cancelled_job_counts_only_the_results_that_there_are(where: Meeting, 
 
 
 @pytest.mark.parametrize(
-    ("granting", "running", "handed_over", "state"),
+    ("granting", "running", "handed_over", "overdue", "state"),
     [
-        (True, 1, True, "running"),
-        (True, 0, True, "waiting"),
-        (False, 0, False, "with its submitter"),
-        (False, 0, True, "no grantor answers"),
+        (True, 1, True, False, "running"),
+        (True, 0, True, False, "waiting"),
+        (False, 0, False, False, "with its submitter"),
+        (False, 0, True, False, "no grantor answers"),
+        (True, 1, True, True, "deadline passed"),
     ],
 )
-def test_the_state_is_one_word_or_four(granting: bool, running: int, handed_over: bool, state: str) -> None:
+def test_the_state_is_one_word_or_four(
+    granting: bool, running: int, handed_over: bool, overdue: bool, state: str
+) -> None:
     reader: Any = SimpleNamespace(
         cancelled=False,
+        overdue=overdue,
         total=None,
         state=SimpleNamespace(granting=granting, running=running),
         authority=SimpleNamespace(handover=object() if handed_over else None),

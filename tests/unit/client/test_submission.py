@@ -385,3 +385,16 @@ async def test_a_submission_whose_loop_has_ended_takes_no_more(peer: Peers, monk
         with pytest.raises(RuntimeError, match="has ended"):
             submission.submit(pow, (2, 2), {})
     assert isinstance(future, TaskFuture) and limits.INLINE_BYTES_MAX > 0
+
+
+@pytest.mark.asyncio
+async def test_a_job_whose_time_to_live_is_over_is_closed_and_says_why_it_takes_no_more(peer: Peers) -> None:
+    submission = await opened(peer, ttl_s=0.05, priority=3, deadline_s=3600)
+    spec = submission.overlay.peer.grantors[submission.job].spec
+    assert (spec.priority, spec.deadline_s, spec.ttl_s) == (3, 3600.0, 0.05)
+    await turns(lambda: submission.closed)
+    with pytest.raises(RuntimeError, match="ttl_s="):
+        submission.submit(pow, (2, 3), {})
+    grantor = submission.overlay.peer.grantors[submission.job]
+    await turns(lambda: grantor.finished)
+    assert grantor.total == 0

@@ -726,3 +726,78 @@ def test_nothing_is_remembered_of_tasks_that_have_ended() -> None:
     assert not book.ledger._lines[frozenset()].spans
     assert not table.custody.copies._pending
     assert [e for e in table.effects if isinstance(e, Tell) and isinstance(e.message, m.Settled)]
+
+
+def gave_up(table: Table) -> list[tuple[list[int], str]]:
+    return [(event.indices, event.text) for event in table.events if isinstance(event, events.GaveUp)]
+
+
+def test_when_the_deadline_passes_what_is_open_fails_and_what_runs_is_stopped() -> None:
+    table = Table(deadline_s=20.0)
+    table.extend(6)
+    worker = table.worker(10, slots=2)
+    worker.run()  # two of six; two more are leased to it by now
+    table.pass_time(19.0)
+    assert gave_up(table) == []
+    table.pass_time(1.0)
+    ((indices, text),) = gave_up(table)
+    assert indices == [2, 3, 4, 5] and text.startswith("deadline passed: the job had 20 s")
+    assert worker.of(m.Revoke)[-1] == m.Revoke(table.job, worker.last.spans, True)
+    assert table.grantor.finished and table.grantor.ledger.open == 0
+    table.pass_time(600.0)
+    assert len(gave_up(table)) == 1
+
+
+def test_a_task_that_is_added_after_the_deadline_fails_at_once() -> None:
+    table = Table(deadline_s=5.0)
+    table.pass_time(6.0)
+    table.extend(2)
+    assert [indices for indices, _ in gave_up(table)] == [[0, 1]]
+
+
+def test_results_that_came_in_time_need_no_deadline() -> None:
+    table = Table(deadline_s=5.0)
+    table.extend(2)
+    table.worker(10).run()
+    table.close()
+    table.pass_time(60.0)
+    assert gave_up(table) == []
+
+
+def test_an_open_job_to_which_nothing_was_added_for_its_time_to_live_ends_by_itself() -> None:
+    table = Table(ttl_s=30.0)
+    table.extend(1)
+    table.pass_time(29.0)
+    table.extend(1)
+    table.pass_time(29.0)
+    assert not table.grantor.lapsed
+    table.pass_time(1.0)
+    assert table.events.count(events.Lapsed(table.job)) == 1
+    assert table.grantor.total == 2 and not table.grantor.finished  # what waits still runs
+    table.worker(10).run()
+    assert table.grantor.finished
+
+
+def test_a_closed_job_does_not_lapse_and_one_that_lapsed_takes_what_its_owner_adds_all_the_same() -> None:
+    closed, late = Table(ttl_s=30.0), Table(ttl_s=30.0)
+    closed.extend(1)
+    closed.close()
+    closed.pass_time(100.0)
+    assert events.Lapsed(closed.job) not in closed.events
+    late.pass_time(31.0)
+    assert late.grantor.finished
+    late.extend(1)
+    assert not late.grantor.finished
+    late.worker(10).run()
+    late.pass_time(31.0)
+    assert late.events.count(events.Lapsed(late.job)) == 2
+
+
+def test_without_a_deadline_or_a_time_to_live_a_job_stays_open_for_ever() -> None:
+    table = Table()
+    table.extend(1)
+    table.worker(10).run()
+    table.pass_time(10 * 86_400.0)
+    assert not table.grantor.finished
+    table.extend(1)
+    assert table.grantor.ledger.open == 1

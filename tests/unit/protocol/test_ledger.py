@@ -145,3 +145,11 @@ def test_states_that_alternate_cost_no_more_than_a_pass() -> None:
     assert time.process_time() - before < 5
     assert set(found.states) == {CANCELLED}
     assert WAITING not in found.states
+
+
+def test_what_is_open_is_told_in_order_whoever_has_it() -> None:
+    ledger = Ledger()
+    ledger.extend(6)
+    ledger.take(2, NodeId(bytes(20)))
+    ledger.settle([(1, 1), (4, 1)])
+    assert ledger.open_spans() == [(0, 1), (2, 2), (5, 1)]

@@ -245,3 +245,11 @@ def test_a_peer_that_gives_no_slots_claims_nothing() -> None:
     hall = Hall(Capacity(0, 0, 0, 0.0))
     hall.hear(offer())
     assert hall.wait(5.0) == [] and hall.explain() == ("waiting", "gives no slots now")
+
+
+def test_who_is_owed_a_part_of_a_busy_peer_is_not_kept_waiting_for_others() -> None:
+    hall = Hall(Capacity(2, 2, 5, 1.0))
+    asked: list[tuple[bytes, int]] = []
+    hall.offers.sated = lambda owner, priority: bool(asked.append((owner, priority)))
+    hall.hear(offer(priority=3))
+    assert hall.wait(1.0) and asked[0] == (OWNER.public, 3)

@@ -393,3 +393,12 @@ def test_a_restarted_steward_goes_on_where_it_was() -> None:
     assert shelf.extend(made.segment(1)).code == AnswerCode.DONE
     assert shelf.append(entries[2]).code == AnswerCode.DONE
     assert shelf.state(made).logs == [(GRANTOR.id, 0, 4)]
+
+
+def test_how_old_a_job_is_follows_from_what_its_retention_has_left() -> None:
+    shelf = Shelf()
+    made = Made(1)
+    shelf.say(shelf.steward.introduced(GRANTOR_AT, m.Introduce(5, made.spec, True, 40.0)))
+    assert shelf.steward.age_s(made.job) == 40.0
+    shelf.wall += 10.0
+    assert shelf.steward.age_s(made.job) == 50.0
