@@ -17,8 +17,8 @@ from p2pcpn.wire.statements import Segment, Signed, opened, read
 
 
 class Jobs:
-    """Grantors by job. ``near(job, now)`` lists storage peers for a job, ``rank`` orders claims, ``age_s(job)`` says how
-    old a job is that this node has kept."""
+    """Grantors by job. ``near(job, now)`` lists storage peers for a job, ``rank`` orders claims, ``age_s(job)`` is how
+    old a job is that this node keeps."""
 
     def __init__(
         self,
