@@ -49,6 +49,7 @@ def test_what_cannot_be_played_is_refused() -> None:
         "loss",
         "loss-10",
         "loss-5",
+        "modes",
         "parting",
         "partition",
         "quiet",
