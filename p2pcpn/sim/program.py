@@ -96,8 +96,8 @@ class Program:
             Spec(
                 nonce=self._nonce, name=self.name, created_s=host.wall(), runtime="function", python=PYTHON, code=None,
                 requires=[], memory_bytes=0, replicas=REPLICAS, quorum=(1, 1), max_workers=0,
-                orchestration=self.orchestration, routing="nearest_idle", privacy="stewards", retention_s=limits.RETENTION_S, retries=10,
-                grantor=host.keypair.public, stewards=stewards,
+                orchestration=self.orchestration, routing="nearest_idle", privacy="stewards",
+                retention_s=limits.RETENTION_S, retries=10, grantor=host.keypair.public, stewards=stewards,
                 wrapped=wrap(self.owner, self.owner.public, self._nonce, self.keys.job_key),
                 swarm_proof=swarm_proof(host.world.swarm_key, self.owner.public), output=False,
             ),
