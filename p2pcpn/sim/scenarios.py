@@ -15,7 +15,7 @@ from functools import partial
 
 from p2pcpn import limits
 from p2pcpn.errors import UsageError
-from p2pcpn.sim import lengths, lookups, modes, parting, turnover
+from p2pcpn.sim import lengths, lookups, modes, owners, parting, turnover
 from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.convergence import Search, copies_wrong, job_wrong, keys_of, neighbours_wrong
 from p2pcpn.sim.faults import KINDS, Faults, plant_canary
@@ -182,11 +182,12 @@ SCENARIOS: dict[str, Plan] = {
 }
 
 
-# Scenarios with a play of their own: jobs of tasks of all lengths; one load in each way to orchestrate; a swarm in
-# parts; half of it replaced.
-LENGTHS, MODES, PARTING, DURABLE = "lengths", "modes", "parting", "durable"
+# Scenarios with a play of their own: jobs of tasks of all lengths; one load in each way to orchestrate; owners beside
+# each other; a swarm in parts; half of it replaced.
+LENGTHS, MODES, OWNERS, PARTING, DURABLE = "lengths", "modes", "owners", "parting", "durable"
 _OTHERS: dict[str, Callable[[int, int], lengths.Play | lookups.Play | modes.Play | parting.Play | turnover.Play]] = {
     LENGTHS: lambda peers, seed: lengths.Play(peers, seed),
+    OWNERS: lambda peers, seed: owners.Play(peers, seed),
     MODES: lambda peers, seed: modes.Play(peers, seed),
     PARTING: lambda peers, seed: parting.Play(peers, seed),
     **{name: partial(lookups.Play, adversity) for name, adversity in lookups.ADVERSITIES.items()},
