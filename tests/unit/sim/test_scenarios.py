@@ -50,6 +50,7 @@ def test_what_cannot_be_played_is_refused() -> None:
         "loss-10",
         "loss-5",
         "modes",
+        "owners",
         "parting",
         "partition",
         "quiet",
