@@ -14,7 +14,7 @@ from p2pcpn.errors import UsageError
 
 # name -> (where its class is, the package it needs)
 TABLES: Final[dict[str, tuple[str, str]]] = {
-    "p2pcpn": ("p2pcpn.bench.dhts.overlay:OverlayTable", "p2pcpn"),
+    "p2pcpn": ("p2pcpn.bench.dhts.programs:ProgramsTable", "p2pcpn"),
     "kademlia": ("p2pcpn.bench.dhts.kademlia:KademliaTable", "kademlia"),
     "hivemind": ("p2pcpn.bench.dhts.hivemind:HivemindTable", "hivemind"),
 }

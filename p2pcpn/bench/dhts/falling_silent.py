@@ -11,14 +11,12 @@ import os
 import random
 import secrets
 import signal
-from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from p2pcpn.bench.dhts.kademlia import KademliaTable
-from p2pcpn.bench.dhts.overlay import OverlayTable
-from p2pcpn.client.node import Node
+from p2pcpn.bench.dhts.overlay import OverlayTable, Peers
 from p2pcpn.client.swarm import Swarm
-from p2pcpn.config import Config
+from p2pcpn.identity.keys import Keypair
 
 ASKERS: Final = 4
 
@@ -32,19 +30,14 @@ class SilentSwarm(OverlayTable):
         self._stopped: list[int] = []
 
     def start(self, peers: int) -> None:
-        self._swarm = Swarm(peers=peers, seed=None, swarm_key=secrets.token_hex(32))
+        swarm = self._swarm = Swarm(peers=peers, seed=None, swarm_key=secrets.token_hex(32))
+        self._peers = Peers(swarm.key, Keypair(os.urandom(32)))
         super().start(ASKERS)
 
     async def _start(self, peers: int) -> None:
-        swarm = self._swarm
-        assert swarm is not None, "the processes are started first"
-        self._stack = AsyncExitStack()
-        for _ in range(peers):
-            config = Config(
-                profile="local", swarm_key=swarm.key, roles=("storage",), durable=False, bootstrap=swarm.bootstrap
-            )
-            self._nodes.append(await self._stack.enter_async_context(Node(config, owner=self._owner)))
-        for node in self._nodes:
+        assert self._swarm is not None, "the processes are started first"
+        await self._peers.start(peers, self._swarm.bootstrap)
+        for node in self._peers.nodes:
             await node.overlay.joined.wait()
 
     def silence(self, peers: int, rng: random.Random) -> int:

@@ -9,7 +9,7 @@ from p2pcpn.errors import UsageError
 
 
 def test_each_name_makes_a_table_without_importing_its_package() -> None:
-    assert [type(make(name)).__name__ for name in TABLES] == ["OverlayTable", "KademliaTable", "HivemindTable"]
+    assert [type(make(name)).__name__ for name in TABLES] == ["ProgramsTable", "KademliaTable", "HivemindTable"]
 
 
 def test_an_unknown_name_is_usage() -> None:

@@ -1,0 +1,108 @@
+"""A program with some of the peers under test: it starts them, and does through them what it is asked over a socket.
+
+Each connection carries one request at a time, so that every thread of the benchmark has one of its own and waits for
+nobody else. The first to connect says what to start; when it hangs up, the program ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, cast
+
+import msgspec
+
+from p2pcpn.bench.dhts.overlay import Peers
+from p2pcpn.identity.keys import Keypair
+from p2pcpn.node.loop import new_loop
+
+SIZE_BYTES: Final = 4
+FRAME_BYTES_MAX: Final = 1 << 20
+
+
+def frame(value: Any) -> bytes:
+    """What goes over the socket: four bytes of length, and MessagePack."""
+    data = msgspec.msgpack.encode(value)
+    return len(data).to_bytes(SIZE_BYTES, "big") + data
+
+
+class Program:
+    """Obeys requests ``[verb, *words]``; each is answered by ``[result, error]``."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+        self._peers: Peers | None = None
+
+    async def obey(self, verb: str, *words: Any) -> Any:
+        """Do one thing."""
+        if verb == "start":
+            swarm_key, seed, peers, known = words
+            self._peers = Peers(swarm_key, Keypair(seed))
+            return await self._peers.start(peers, known)
+        assert self._peers is not None, "they are started first"
+        verbs: dict[str, Callable[..., Awaitable[Any]]] = {
+            "meet": self._peers.meet, "store": self._peers.store, "get": self._peers.get,
+        }  # fmt: skip
+        return await verbs[verb](*words)
+
+    async def close(self) -> None:
+        """End the peers."""
+        if self._peers is not None:
+            await self._peers.close()
+
+
+class _Line(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._read = bytearray()
+        self._task: asyncio.Task[None] | None = None
+        self._controls = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._read += data
+        size = int.from_bytes(self._read[:SIZE_BYTES], "big")
+        assert size <= FRAME_BYTES_MAX, "requests are short"
+        if len(self._read) >= SIZE_BYTES + size > SIZE_BYTES:
+            words = msgspec.msgpack.decode(self._read[SIZE_BYTES:])
+            self._read.clear()
+            self._controls = self._controls or words[0] == "start"
+            self._task = asyncio.get_running_loop().create_task(self._answer(words))
+
+    async def _answer(self, words: list[Any]) -> None:
+        try:
+            answer = [await self._program.obey(*words), None]
+        except Exception as error:  # whoever asked is told
+            answer = [None, f"{type(error).__name__}: {error}"]
+        self._transport.write(frame(answer))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._controls:
+            self._program.ended.set()
+
+
+async def serve(listener: socket.socket) -> None:
+    """Obey whoever connects to ``listener`` until the first hangs up."""
+    program = Program()
+    server = await asyncio.get_running_loop().create_unix_server(lambda: _Line(program), sock=listener)
+    try:
+        await program.ended.wait()
+    finally:
+        server.close()
+        await program.close()
+
+
+def main(arguments: list[str]) -> None:
+    """``DESCRIPTOR``: of a listening Unix socket."""
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(serve(socket.socket(fileno=int(arguments[0]))))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
