@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from p2pcpn.errors import Unreachable
+from p2pcpn.identity.dice import Dice
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.net.udp import UdpEndpoint
 from p2pcpn.node import surroundings
@@ -45,7 +46,7 @@ class LightweightPeer:
         self._swarm_key = swarm_key
         self._host = host
         self._loss = loss
-        self._rng = random.SystemRandom()
+        self._rng = Dice()
 
     async def start(self) -> None:
         """Bind a free port. Nobody is known yet."""

@@ -6,6 +6,7 @@ import random
 import time
 
 from p2pcpn.config import Config
+from p2pcpn.identity.dice import Dice
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.metrics import machine as machines
 from p2pcpn.metrics.packages import missing
@@ -47,7 +48,7 @@ def make_peer(config: Config, keypair: Keypair, swarm_key: bytes, boot: int, add
         network_group=surroundings.by_port if local else surroundings.by_prefix,
         watching=not local,  # on the loopback everybody reaches everybody
     )  # fmt: skip
-    rng = random.SystemRandom() if config.seed is None else random.Random(config.seed)
+    rng = Dice() if config.seed is None else random.Random(config.seed)
     return Peer(setup, rng=rng, now=now, wall=time.time)
 
 

@@ -150,15 +150,16 @@ class Dht:
         if isinstance(message, Find):
             return [Send(sender, Nodes(message.nonce, self._nearest(message.target, sender)))]
         if isinstance(message, Get | d.GetProviders | d.GetContent):
-            return self.storage.tell(sender, message, self._nearest(message.key, sender), wall)
+            count = min(message.named_max, limits.CONTACTS_MAX) if isinstance(message, Get) else limits.CONTACTS_MAX
+            return self.storage.tell(sender, message, self._nearest(message.key, sender, count), wall)
         return self.storage.put(sender, self._network_group(sender.address), message, now, wall)
 
     def _tick(self, now: float, wall: float | None = None) -> None:
         self._wall = self._wall + now - self._now if wall is None else wall
         self._now = now
 
-    def _nearest(self, target: bytes, sender: Contact) -> list[Contact]:
-        return self.table.nearest(target, limits.CONTACTS_MAX, (sender.id,))
+    def _nearest(self, target: bytes, sender: Contact, count: int = limits.CONTACTS_MAX) -> list[Contact]:
+        return self.table.nearest(target, count, (sender.id,)) if count else []
 
     # --- what our program asks ---------------------------------------------------------------------------------
 
@@ -180,7 +181,7 @@ class Dht:
     def get(self, key: bytes, ticket: int, now: float, wall: float) -> list[Effect]:
         """Look up the newest record under ``key``; ``Notify(GetDone)`` follows. Holders of older ones are repaired."""
         self._tick(now, wall)
-        return self._begin(Getting(key, self._held(key), ticket))
+        return self._begin(Getting(key, self._held(key), ticket, knows_all=self._acquaintance.is_complete(now)))
 
     def put(
         self,
@@ -411,19 +412,17 @@ class Dht:
         self._number += 1
         self._running[self._number] = operation
         start = self.table.nearest(operation.target, self._k)
+        reads = operation.reads(self.own, start, self.storage.storing)
         operation.begin(
             Lookup(
-                self.own,
-                operation.target,
-                start,
-                k=min(self._k, operation.k),
-                paths=operation.paths,
-                patience=operation.patience,
+                self.own, operation.target, start, k=min(self._k, operation.k), paths=operation.paths,
+                patience=operation.patience, read_peers=reads,
+                at_a_time=reads if operation.knows_all else limits.ALPHA,
                 is_dead=lambda it: self.table.dead.is_dead(it, self._now),
                 is_silent=lambda it: self.table.dead.is_silent(it, self._now),
                 group=lambda it: self._network_group(it.address),
             )
-        )
+        )  # fmt: skip
         if (
             isinstance(operation, Putting)
             and operation.ticket is not None

@@ -81,6 +81,7 @@ class Finding:
     """
 
     patience = 2
+    knows_all = False  # whether all that there is stands in our table: others need name nobody
 
     def __init__(
         self, target: bytes, ticket: int | None = None, k: int = limits.BUCKET_PEERS, paths: int = limits.LOOKUP_PATHS
@@ -94,6 +95,10 @@ class Finding:
     def begin(self, lookup: Lookup) -> None:
         """Start with ``lookup``, an unused one of ``target``."""
         self.lookup = lookup
+
+    def reads(self, own: bytes, nearest: list[Contact], storing: bool) -> int:
+        """How many of the nearest have to answer once something is known, where the peer ``own`` knows these."""
+        return limits.READ_PEERS
 
     def asks(self) -> list[Ask]:
         """Who is to be asked what now."""
@@ -124,10 +129,24 @@ class Finding:
 class Getting(Finding):
     """A lookup of a record: the highest valid ``seq`` wins, and of two values under one the greater bytes."""
 
-    def __init__(self, key: bytes, held: tuple[Signed, Record] | None, ticket: int | None = None) -> None:
-        super().__init__(key, ticket)
+    def __init__(
+        self, key: bytes, held: tuple[Signed, Record] | None, ticket: int | None = None, *, knows_all: bool = False
+    ) -> None:
+        # Several paths keep those apart whom liars may name. Who knows all follows nobody's word.
+        super().__init__(key, ticket, paths=1 if knows_all else limits.LOOKUP_PATHS)
         self.best = held
+        self.knows_all = knows_all
+        self._held = held is not None
+        self._own_copy = False
+        self._asked = 0
         self._versions: dict[bytes, bytes] = {}  # by node: the body of its valid record, or nothing
+
+    def reads(self, own: bytes, nearest: list[Contact], storing: bool) -> int:
+        """We are one of the nearest ourselves where we are nearer than the last of them; then one less is asked."""
+        last = nearest[limits.READ_PEERS - 1 : limits.READ_PEERS]
+        among = storing and (not last or distance(own, self.target) < distance(last[0].id, self.target))
+        self._own_copy = among and self._held
+        return limits.READ_PEERS - among
 
     def answered(self, asked: Contact, reply: Reply, wall: float) -> None:
         """Take the record of ``reply``, if it is valid, and hear its contacts."""
@@ -147,7 +166,8 @@ class Getting(Finding):
         nearest = self.lookup.nearest(count)
         older = [contact for contact in nearest if self._versions.get(contact.id, b"") not in (b"", body)]
         without = [contact for contact in nearest if not self._versions.get(contact.id)]
-        return older if len(nearest) - len(without) >= min(count, limits.RECORD_COPIES_MIN) else older + without
+        holders = len(nearest) - len(without) + self._own_copy
+        return older if holders >= min(count, limits.RECORD_COPIES_MIN) else older + without
 
     def _take(self, asked: Contact, signed: Signed, wall: float) -> None:
         if self.best is None or signed.body != self.best[0].body or signed.key != self.best[0].key:
@@ -162,8 +182,21 @@ class Getting(Finding):
         self._versions[asked.id] = signed.body
         self.lookup.impatient = True
 
+    def asks(self) -> list[Ask]:
+        asks: list[Ask] = []
+        for contact in self.lookup.queries():
+            # Who knows all has one name peers all the same, for there may be more; and others where the nearest had
+            # nothing.
+            alone = self.knows_all and 0 < self._asked < limits.READ_PEERS
+            asks.append((contact, self._query_alone if alone else self._query))
+            self._asked += 1
+        return asks
+
     def _query(self, nonce: int) -> Request:
         return Get(nonce, self.target, 0)
+
+    def _query_alone(self, nonce: int) -> Request:
+        return Get(nonce, self.target, 0, 0)
 
 
 class Fetching(Finding):

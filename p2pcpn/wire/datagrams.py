@@ -104,11 +104,15 @@ class Nodes(msgspec.Struct, array_like=True, frozen=True, tag=9):
 
 
 class Get(msgspec.Struct, array_like=True, frozen=True, tag=10):
-    """The record under ``key``; or who is nearer to it. ``seq`` is the version the asker holds plus one, or 0."""
+    """The record under ``key``, and who is nearer to it: at most ``named_max`` peers, none where the asker knows all.
+
+    ``seq`` is the version the asker holds plus one, or 0.
+    """
 
     nonce: U63
     key: Id
     seq: U63
+    named_max: U16 = limits.CONTACTS_MAX
 
 
 class Value(msgspec.Struct, array_like=True, frozen=True, tag=11):
