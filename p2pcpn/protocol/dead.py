@@ -26,8 +26,9 @@ class DeadPeers:
 
     def heard(self, contact: Contact) -> None:
         """``contact`` spoke."""
-        self._silent.pop(contact, None)
-        self._dead.pop(contact, None)
+        if self._silent or self._dead:
+            self._silent.pop(contact, None)
+            self._dead.pop(contact, None)
 
     def late(self, contact: Contact, now: float) -> None:
         """``contact`` let one timeout pass."""
@@ -47,8 +48,10 @@ class DeadPeers:
 
     def is_silent(self, contact: Contact, now: float) -> bool:
         """Whether ``contact`` was late and has not been heard since, so that nobody should wait for it."""
+        if not self._silent and not self._dead:
+            return False
         return now < self._silent.get(contact, now) or contact in self._dead
 
     def is_dead(self, contact: Contact, now: float) -> bool:
         """Whether ``contact`` failed so lately that asking it again would be a waste."""
-        return (dead := self._dead.get(contact)) is not None and now < dead[0]
+        return bool(self._dead) and (dead := self._dead.get(contact)) is not None and now < dead[0]

@@ -29,6 +29,7 @@ from p2pcpn.protocol.records import check
 from p2pcpn.protocol.refusers import Refusers
 from p2pcpn.protocol.repair import Repair
 from p2pcpn.protocol.requests import ANYBODY, Answered, Failed, Late, Request, Requests
+from p2pcpn.protocol.roll import Roll
 from p2pcpn.protocol.roundtrip import RoundTrips
 from p2pcpn.protocol.storage import Storage
 from p2pcpn.protocol.table import RoutingTable
@@ -181,7 +182,7 @@ class Dht:
     def get(self, key: bytes, ticket: int, now: float, wall: float) -> list[Effect]:
         """Look up the newest record under ``key``; ``Notify(GetDone)`` follows. Holders of older ones are repaired."""
         self._tick(now, wall)
-        return self._begin(Getting(key, self._held(key), ticket, knows_all=self._acquaintance.is_complete(now)))
+        return self._begin(Getting(key, self._held(key), ticket))
 
     def put(
         self,
@@ -411,25 +412,26 @@ class Dht:
             return []
         self._number += 1
         self._running[self._number] = operation
-        start = self.table.nearest(operation.target, self._k)
-        reads = operation.reads(self.own, start, self.storage.storing)
-        operation.begin(
-            Lookup(
-                self.own, operation.target, start, k=min(self._k, operation.k), paths=operation.paths,
-                patience=operation.patience, read_peers=reads,
-                at_a_time=reads if operation.knows_all else limits.ALPHA,
-                is_dead=lambda it: self.table.dead.is_dead(it, self._now),
-                is_silent=lambda it: self.table.dead.is_silent(it, self._now),
-                group=lambda it: self._network_group(it.address),
-            )
-        )  # fmt: skip
-        if (
-            isinstance(operation, Putting)
-            and operation.ticket is not None
-            and self._acquaintance.is_complete(self._now)
-        ):
-            operation.know([it for it in start if not self.table.dead.is_silent(it, self._now)])
+        operation.begin(self._way(operation, self.table.nearest(operation.target, self._k)))
         return self._advance(self._number)
+
+    def _way(self, operation: Finding, start: list[Contact]) -> Lookup | Roll:
+        """How those are found whom an operation of our program asks: where all are known, by looking at the table."""
+        reads = operation.reads(self.own, start) if self.storage.storing else limits.READ_PEERS
+        dead = self.table.dead
+        if operation.ticket is not None and self._acquaintance.is_complete(self._now):
+            silent = [it for it in start if dead.is_silent(it, self._now)]
+            known = [it for it in start if it not in silent] if silent else start
+            if isinstance(operation, Putting):
+                operation.know(known)
+                return Roll(self.own, operation.target, (), 0)
+            if isinstance(operation, Getting):
+                return Roll(self.own, operation.target, known + silent, reads)
+        return Lookup(
+            self.own, operation.target, start, k=min(self._k, operation.k), paths=operation.paths,
+            patience=operation.patience, is_dead=lambda it: dead.is_dead(it, self._now),
+            is_silent=lambda it: dead.is_silent(it, self._now), group=lambda it: self._network_group(it.address),
+        )  # fmt: skip
 
     def _advance(self, number: int) -> list[Effect]:
         """Send what the operation asks now; finish it when it is done."""
@@ -574,6 +576,8 @@ class Dht:
     def _finish_get(self, operation: Getting) -> list[Effect]:
         effects: list[Effect] = []
         key = operation.target
+        if operation.best is None and operation.knew_all and not self._acquaintance.is_complete(self._now):
+            return self._begin(Getting(key, None, operation.ticket))  # somebody named peers that we did not know
         signed, record = operation.best if operation.best is not None else (None, None)
         if signed is not None:
             best = signed

@@ -80,8 +80,8 @@ class _Source:
 
 @dataclass(slots=True)
 class _Path:
-    at_a_time: int
     order: list[tuple[int, bytes]] = field(default_factory=list)
+    at_a_time: int = limits.ALPHA
     waiting: int = 0  # asked by this path, and not late yet
     silent: int = 0  # asked by this path, and late
 
@@ -91,7 +91,7 @@ class Lookup:
 
     The ``k`` nearest peers of each path must have answered. ``is_dead(contact)`` and ``is_silent(contact)`` tell who
     failed or was late lately, ``group(contact)`` what may be under one hand. With a ``patience`` of 1 nobody late holds
-    it up. Once it is ``impatient``, the ``read_peers`` nearest have to answer. Each path begins with ``at_a_time``.
+    it up.
     """
 
     def __init__(
@@ -106,8 +106,6 @@ class Lookup:
         is_silent: Callable[[Contact], bool] = lambda contact: False,
         group: Callable[[Contact], Hashable] = lambda contact: contact.id,
         patience: int = 2,
-        read_peers: int = limits.READ_PEERS,
-        at_a_time: int = limits.ALPHA,
     ) -> None:
         self.target = target
         self.impatient = False  # set where a value is known: only its nearest holders matter, and no late one
@@ -118,10 +116,9 @@ class Lookup:
         self._is_silent = is_silent
         self._group = group
         self._patience = patience
-        self._read_peers = min(k, read_peers)
         self._peers: dict[bytes, _Peer] = {}
         self._order: list[tuple[int, bytes]] = []
-        self._paths = [_Path(at_a_time) for _ in range(max(1, min(paths, len(start))))]
+        self._paths = [_Path() for _ in range(max(1, min(paths, len(start))))]
         self._asked_by: dict[Contact, int] = {}
         self._groups: dict[Hashable, int] = {}
         self._all_of_a_group = False
@@ -180,7 +177,7 @@ class Lookup:
         if peer is None or peer.state is not State.WAITING or peer.contact != asked:
             return
         path = self._paths[self._asked_by[asked]]
-        path.at_a_time = max(path.at_a_time, min(limits.ALPHA_MAX, path.at_a_time + 1))
+        path.at_a_time = min(limits.ALPHA_MAX, path.at_a_time + 1)
         if not self._try_elsewhere(peer):
             self._blame(peer)
             self._turn(peer, State.WAITING, peer.late + 1)
@@ -202,7 +199,7 @@ class Lookup:
         if any(self._holds_up(peer) for peer in self._window(self._order, self._places)):
             return False
         # Where nobody answers it may be we who are slow: being late once is enough only while others are in time.
-        few = self._answers < self._read_peers
+        few = self._answers < min(self._k, limits.READ_PEERS)
         if few and any(peer.state is State.WAITING and peer.late < 2 for peer in self._peers.values()):
             return False
         share = self._share
@@ -234,7 +231,7 @@ class Lookup:
 
     @property
     def _places(self) -> int:
-        return self._read_peers if self.impatient else self._k
+        return min(self._k, limits.READ_PEERS) if self.impatient else self._k
 
     @property
     def _share(self) -> int:
@@ -298,7 +295,7 @@ class Lookup:
 
     def _at_a_time(self, path: _Path) -> int:
         # All holders of a known value have to answer: one timeout for all of them, not one after the other.
-        return self._read_peers if self.impatient else path.at_a_time
+        return limits.READ_PEERS if self.impatient else path.at_a_time
 
     def _may_relax(self) -> bool:
         if self._doubted and not self._answers:

@@ -6,7 +6,7 @@ asked what, and the outcomes are told to it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from p2pcpn import limits
@@ -16,6 +16,7 @@ from p2pcpn.protocol.items import Item, ProvidersItem, content_key, record_key
 from p2pcpn.protocol.lookup import Lookup
 from p2pcpn.protocol.records import check
 from p2pcpn.protocol.requests import Reply, Request
+from p2pcpn.protocol.roll import Roll
 from p2pcpn.protocol.table import distance
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.datagrams import Content, Find, Get, GetContent, Nodes, StoreCode, Stored, Value
@@ -81,7 +82,6 @@ class Finding:
     """
 
     patience = 2
-    knows_all = False  # whether all that there is stands in our table: others need name nobody
 
     def __init__(
         self, target: bytes, ticket: int | None = None, k: int = limits.BUCKET_PEERS, paths: int = limits.LOOKUP_PATHS
@@ -90,15 +90,15 @@ class Finding:
         self.ticket = ticket
         self.k = k
         self.paths = paths
-        self.lookup: Lookup
+        self.lookup: Lookup | Roll
 
-    def begin(self, lookup: Lookup) -> None:
+    def reads(self, own: bytes, nearest: Sequence[Contact]) -> int:
+        """How many of ``nearest`` have to answer once a value is known, where the peer ``own`` stores as well."""
+        return limits.READ_PEERS
+
+    def begin(self, lookup: Lookup | Roll) -> None:
         """Start with ``lookup``, an unused one of ``target``."""
         self.lookup = lookup
-
-    def reads(self, own: bytes, nearest: list[Contact], storing: bool) -> int:
-        """How many of the nearest have to answer once something is known, where the peer ``own`` knows these."""
-        return limits.READ_PEERS
 
     def asks(self) -> list[Ask]:
         """Who is to be asked what now."""
@@ -129,24 +129,25 @@ class Finding:
 class Getting(Finding):
     """A lookup of a record: the highest valid ``seq`` wins, and of two values under one the greater bytes."""
 
-    def __init__(
-        self, key: bytes, held: tuple[Signed, Record] | None, ticket: int | None = None, *, knows_all: bool = False
-    ) -> None:
-        # Several paths keep those apart whom liars may name. Who knows all follows nobody's word.
-        super().__init__(key, ticket, paths=1 if knows_all else limits.LOOKUP_PATHS)
+    def __init__(self, key: bytes, held: tuple[Signed, Record] | None, ticket: int | None = None) -> None:
+        super().__init__(key, ticket)
         self.best = held
-        self.knows_all = knows_all
         self._held = held is not None
         self._own_copy = False
         self._asked = 0
         self._versions: dict[bytes, bytes] = {}  # by node: the body of its valid record, or nothing
 
-    def reads(self, own: bytes, nearest: list[Contact], storing: bool) -> int:
-        """We are one of the nearest ourselves where we are nearer than the last of them; then one less is asked."""
+    def reads(self, own: bytes, nearest: Sequence[Contact]) -> int:
+        """One less where ``own`` is nearer than the last of them, for then it is one of those whose word is wanted."""
         last = nearest[limits.READ_PEERS - 1 : limits.READ_PEERS]
-        among = storing and (not last or distance(own, self.target) < distance(last[0].id, self.target))
+        among = not last or distance(own, self.target) < distance(last[0].id, self.target)
         self._own_copy = among and self._held
         return limits.READ_PEERS - among
+
+    @property
+    def knew_all(self) -> bool:
+        """Whether nobody was asked for the way."""
+        return isinstance(self.lookup, Roll)
 
     def answered(self, asked: Contact, reply: Reply, wall: float) -> None:
         """Take the record of ``reply``, if it is valid, and hear its contacts."""
@@ -185,9 +186,8 @@ class Getting(Finding):
     def asks(self) -> list[Ask]:
         asks: list[Ask] = []
         for contact in self.lookup.queries():
-            # Who knows all has one name peers all the same, for there may be more; and others where the nearest had
-            # nothing.
-            alone = self.knows_all and 0 < self._asked < limits.READ_PEERS
+            # One is asked who else there is all the same, for that changes; and more where the nearest had nothing.
+            alone = self.knew_all and 0 < self._asked < limits.READ_PEERS
             asks.append((contact, self._query_alone if alone else self._query))
             self._asked += 1
         return asks

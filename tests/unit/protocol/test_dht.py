@@ -355,3 +355,32 @@ def test_contents_are_found_by_their_hash_and_by_nothing_else() -> None:
     for bad, retention_s in ((b"", 1.0), (bytes(limits.CONTENT_BYTES_MAX + 1), 1.0), (b"x", 1e9)):
         with pytest.raises(UsageError, match="content"):
             dht.put_content(bad, retention_s, 7, net.now, net.wall())
+
+
+def test_a_get_in_a_small_swarm_asks_as_many_as_have_to_answer_and_one_of_them_who_else_there_is() -> None:
+    net, contacts = swarm(12)
+    net.run(net.now + 10.0)
+    net.put(contacts[1], record())
+    net.run(net.now + 1.0)
+    reader = next(it for it in contacts if it not in net.holders(KEY))
+    before = net.sent
+    assert net.get(reader, KEY).signed == record()
+    assert net.sent - before == 2 * limits.READ_PEERS
+
+
+def test_a_peer_that_was_overlooked_is_found_where_the_others_have_nothing() -> None:
+    net, contacts = swarm(6)
+    net.run(net.now + 10.0)
+    reader, hidden = net.peers[contacts[1].address], net.peers[contacts[4].address]
+    hidden.records.keep(record(), None, OURS, net.now, net.wall())
+    reader.table.remove(contacts[4].id)
+    assert net.get(contacts[1], KEY).signed == record()
+    assert contacts[4].id in reader.table
+
+
+def test_so_many_peers_are_named_as_the_asker_wants() -> None:
+    net, contacts = swarm(6)
+    asked, asker = net.peers[contacts[2].address], contacts[1]
+    for wanted, named in ((0, 0), (3, 3), (limits.CONTACTS_MAX, 4), (60_000, 4)):
+        [said] = asked.receive(asker, Get(1, KEY, 0, wanted), net.now, net.wall())
+        assert isinstance(said, Send) and isinstance(said.message, Value) and len(said.message.contacts) == named

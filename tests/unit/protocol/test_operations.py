@@ -6,6 +6,7 @@ from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol.items import RecordItem, record_key
 from p2pcpn.protocol.lookup import Lookup
 from p2pcpn.protocol.operations import LATE_MAX, Finding, Getting, PutDone, Putting
+from p2pcpn.protocol.roll import Roll
 from p2pcpn.wire.addresses import Contact, contact
 from p2pcpn.wire.datagrams import Ack, Find, Get, Nodes, Put, StoreCode, Stored, Value
 from p2pcpn.wire.statements import Record, Signed, signed
@@ -205,3 +206,33 @@ def test_where_there_is_no_other_a_late_holder_is_waited_for() -> None:
     assert not putting.done
     putting.failed(peer(1))
     assert putting.done and putting.holders == []
+
+
+def test_who_knows_all_has_one_of_the_nearest_name_others_and_then_those_beyond() -> None:
+    getting = Getting(KEY, None, 1)
+    getting.begin(Roll(OWN, KEY, [peer(number) for number in range(1, 10)], 6))
+    asks = getting.asks()
+    assert [make(5) for _, make in asks] == [Get(5, KEY, 0), *[Get(5, KEY, 0, 0)] * 5]
+    assert getting.knew_all
+    for to, _ in asks:
+        getting.answered(to, Value(5, None, []), WALL)
+    assert [make(5) for _, make in getting.asks()] == [Get(5, KEY, 0)] * 3
+
+
+def test_our_own_look_is_one_of_those_that_are_wanted_where_we_are_near() -> None:
+    others = [peer(number) for number in range(1, 10)]
+    assert Finding(KEY).reads(peer(0).id, others) == 6
+    assert Getting(KEY, None).reads(peer(0).id, others) == 5
+    assert Getting(KEY, None).reads(OWN, others) == 6
+    assert Getting(KEY, None).reads(OWN, others[:5]) == 5
+
+
+def test_our_own_copy_needs_no_repair_and_counts_where_we_are_near() -> None:
+    said = record(1)
+    held = said, Record(b"s", 1, WALL, 3600.0, b"v")
+    for own, behind in ((peer(0).id, []), (OWN, [peer(5), peer(6)])):
+        getting = Getting(KEY, held, 1)
+        getting.reads(own, [peer(number) for number in range(1, 10)])
+        begun(getting, 6)
+        drained(getting, {peer(number): said for number in range(1, 5)})
+        assert getting.behind(8) == behind
