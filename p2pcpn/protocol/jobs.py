@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from p2pcpn.identity.keys import Keypair, NodeId
-from p2pcpn.protocol.admission import Rules, trusts
+import msgspec
+
+from p2pcpn.errors import PeerError
+from p2pcpn.identity.keys import Keypair, NodeId, node_id
+from p2pcpn.protocol.admission import OPEN_SWARM, Rules, trusts
 from p2pcpn.protocol.custody import Custody
 from p2pcpn.protocol.directory import Listed
-from p2pcpn.protocol.effects import Effect
-from p2pcpn.protocol.grantor import Grantor, blobs_of
+from p2pcpn.protocol.effects import Effect, Send
+from p2pcpn.protocol.grantor import UNKNOWN, UNWANTED, Grantor, blobs_of
 from p2pcpn.protocol.steward import Kept
 from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.datagrams import ClaimReply, ClaimRequest
 from p2pcpn.wire.sealing import JobKeys, unwrap
-from p2pcpn.wire.statements import Segment, Signed, opened, read
+from p2pcpn.wire.statements import Claim, Segment, Signed, opened, read
 
 
 class Jobs:
@@ -83,6 +87,27 @@ class Jobs:
         )  # fmt: skip
         self.grantors[job] = grantor
         return grantor
+
+    def claimed(self, sender: Contact, message: ClaimRequest, now: float) -> list[Effect]:
+        """A claim, and our verdict. Raises :class:`PeerError` for one that another peer signed."""
+        claim = read(message.claim, Claim)
+        if claim.contact.id != sender.id or sender.id != node_id(message.claim.key):
+            raise PeerError("a claim comes from another peer than the one that signed it")
+        grantor = self.grantors.get(claim.job)
+        if grantor is None:
+            return [Send(sender, ClaimReply(message.nonce, UNKNOWN))]
+        if not self._admits(message.claim.key):
+            return [Send(sender, ClaimReply(message.nonce, UNWANTED))]
+        opened(message.claim, Claim)  # last, because it costs a hundred times the rest
+        # The address the pair proved, not the one the claim states.
+        claim = msgspec.structs.replace(claim, contact=sender)
+        verdict, effects = grantor.claimed(claim, message.claim.key, now)
+        return [Send(sender, ClaimReply(message.nonce, verdict)), *effects]
+
+    def _admits(self, key: bytes) -> bool:
+        """Whether that node may be leased tasks. In a keyed swarm all are members; in an open one a stranger would see
+        the tasks, and its results would be refused."""
+        return self._rules.swarm_key != OPEN_SWARM or key in self._rules.trusted or key == self._me.public
 
     def each(self, act: Callable[[Grantor], list[Effect]]) -> list[Effect]:
         """What every grantor makes of something."""

@@ -23,17 +23,31 @@ import msgspec
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
-from p2pcpn.identity.keys import Keypair, NodeId, node_id
+from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
 from p2pcpn.protocol.admission import OPEN_SWARM
 from p2pcpn.protocol.announcement import ADVERT_SALT, Announcement, Said
+from p2pcpn.protocol.deadlines import (
+    ALL,
+    BY_RUMOR,
+    DHT,
+    GOSSIP,
+    MEMBERSHIP,
+    NEIGHBOURHOOD,
+    PAIRS,
+    PUBLISHING,
+    REUNION,
+    Deadlines,
+    anyway,
+    machines,
+)  # fmt: skip
 from p2pcpn.protocol.dht import Dht
 from p2pcpn.protocol.dial_backs import DialBacks
 from p2pcpn.protocol.directory import Directory, Listed
 from p2pcpn.protocol.explaining import Explaining
 from p2pcpn.protocol.gossip import Gossip, Rumor
-from p2pcpn.protocol.grantor import UNKNOWN, UNWANTED, Grantor
+from p2pcpn.protocol.grantor import Grantor
 from p2pcpn.protocol.hearing import Hearing
 from p2pcpn.protocol.jobs import Jobs
 from p2pcpn.protocol.lines import Lines
@@ -58,14 +72,15 @@ from p2pcpn.wire.statements import opened, read, signed
 
 EXPLAIN_PEERS_MAX = 32
 RTT_UNKNOWN_S = 0.005
-DHT_MESSAGES = (
+DHT_MESSAGES = frozenset({
     d.Find, d.Nodes, d.Get, d.Value, d.Put, d.Stored, d.GetProviders, d.Providers, d.PutProviders, d.GetContent,
     d.Content, d.PutContent,
-)  # fmt: skip
-SWIM_MESSAGES = (d.Ping, d.Ack, d.PingRequest, d.Leave)
-GOSSIP_MESSAGES = (d.Gossip, d.RumorDigest, d.RumorPull)
+})  # fmt: skip
+SWIM_MESSAGES = frozenset({d.Ping, d.Ack, d.PingRequest, d.Leave})
+GOSSIP_MESSAGES = frozenset({d.Gossip, d.RumorDigest, d.RumorPull})
 # Effects between the machines of one peer; all others are the driver's.
 ROUTED = frozenset({fx.Tell, fx.TellBlob, fx.TellLog, fx.Send, fx.Heard, fx.Spread, fx.Probe, fx.Publish})
+NEWS = frozenset({PairMade, PairFailed, Rumor, Verdict, Dead, Left, Reached, Alive, Suspected})
 # Members that send what cannot be right lose their session after this many such messages.
 BAD_MESSAGES_MAX = 64
 
@@ -131,12 +146,14 @@ class Peer:
         self.hearing = Hearing(self.worker, self.steward, self._refused, self.counters)
         self._request = 0
         self.publishing = Publishing(me, lambda: self.contact, self.dht, wall, rng)
+        self.deadlines = Deadlines(machines(self))
 
     # --- what comes in ----------------------------------------------------------------------------------------------
 
     def datagram_received(self, data: bytes, address: Address, now: float) -> list[fx.Effect]:
         """Bytes from the UDP socket."""
-        return self.perform(self.pairs.receive(data, address, now), now)
+        self.deadlines.touched |= PAIRS
+        return self._perform(self.pairs.receive(data, address, now), now)
 
     def session_opened(self, contact: Contact, key: bytes, now: float) -> list[fx.Effect]:
         """A session is there, whoever dialled it."""
@@ -277,16 +294,21 @@ class Peer:
     # --- datagrams --------------------------------------------------------------------------------------------------
 
     def _datagram(self, sender: Contact, message: d.Datagram, now: float) -> list[fx.Effect]:
-        if isinstance(message, DHT_MESSAGES):
+        kind = type(message)
+        if kind in DHT_MESSAGES:
+            self.deadlines.touched |= DHT | REUNION
             effects = self.dht.receive(sender, message, now, self.wall(), routable=self.pairs.routable(sender.id))
             return effects + self.reunion.receive(sender, message, now)
-        if isinstance(message, SWIM_MESSAGES):
+        if kind in SWIM_MESSAGES:
+            self.deadlines.touched |= MEMBERSHIP
             return self.membership.receive(sender, message, now)
-        if isinstance(message, GOSSIP_MESSAGES):
+        if kind in GOSSIP_MESSAGES:
+            self.deadlines.touched |= GOSSIP
             return self.gossip.receive(sender, message, now)
+        self.deadlines.touched = ALL
         match message:
             case d.ClaimRequest():
-                return self._claim(sender, message, now)
+                return self.jobs.claimed(sender, message, now)
             case d.ClaimReply():
                 # Nobody can dial who is hidden: it opens the session over which it is to be leased tasks.
                 dial = self.reachability.hidden and message.verdict == 0 and sender.id not in self.lines.open
@@ -302,27 +324,6 @@ class Peer:
             case _:
                 self.counters[f"unexpected {type(message).__name__}"] += 1
                 return []
-
-    def _claim(self, sender: Contact, message: d.ClaimRequest, now: float) -> list[fx.Effect]:
-        claim = read(message.claim, st.Claim)
-        if claim.contact.id != sender.id or sender.id != node_id(message.claim.key):
-            raise PeerError("a claim comes from another peer than the one that signed it")
-        grantor = self.grantors.get(claim.job)
-        if grantor is None:
-            return [fx.Send(sender, d.ClaimReply(message.nonce, UNKNOWN))]
-        if not self._admits(message.claim.key):
-            return [fx.Send(sender, d.ClaimReply(message.nonce, UNWANTED))]
-        opened(message.claim, st.Claim)  # last, because it costs a hundred times the rest
-        # The address the pair proved, not the one the claim states.
-        claim = msgspec.structs.replace(claim, contact=sender)
-        verdict, effects = grantor.claimed(claim, message.claim.key, now)
-        return [fx.Send(sender, d.ClaimReply(message.nonce, verdict)), *effects]
-
-    def _admits(self, key: bytes) -> bool:
-        """Whether that node may be leased tasks. In a keyed swarm all are members; in an open one a stranger would see
-        the tasks, and its results would be refused."""
-        rules = self.setup.rules
-        return rules.swarm_key != OPEN_SWARM or key in rules.trusted or key == self.me.public
 
     # --- what the program asks --------------------------------------------------------------------------------------
 
@@ -373,6 +374,10 @@ class Peer:
         """This peer's capacity: gossiped when a coarse value ``changed``, at most every 10 s, and before it lapses."""
         return self.perform(self._announced(self.announcement.sampled(advert, now, changed=changed)), now)
 
+    def announced(self, now: float) -> list[fx.Effect]:
+        """Our next advert, when it is due."""
+        return self._announced(self.announcement.expire(now))
+
     def _announced(self, said: Said | None) -> list[fx.Effect]:
         """A new version of our advert goes into the directory, the gossip and (with a role) the DHT."""
         if said is None:
@@ -400,7 +405,14 @@ class Peer:
     # --- routing of effects -----------------------------------------------------------------------------------------
 
     def perform(self, effects: Iterable[fx.Effect], now: float) -> list[fx.Effect]:
-        """Turn machines' effects into what a driver can do: bytes, sessions, disk, processes, events."""
+        """Turn machines' effects into what a driver can do: bytes, sessions, disk, processes, events.
+
+        Whatever they come from may have touched every machine.
+        """
+        self.deadlines.touched = ALL
+        return self._perform(effects, now)
+
+    def _perform(self, effects: Iterable[fx.Effect], now: float) -> list[fx.Effect]:
         done: list[fx.Effect] = []
         pending: deque[fx.Effect] = deque(effects)
         while pending:
@@ -412,18 +424,20 @@ class Peer:
         return done
 
     def _follow(self, effect: fx.Effect, now: float) -> list[fx.Effect]:
-        """What an effect becomes within this peer."""
+        """What an effect becomes within this peer. What is said and heard comes first: most effects are."""
+        if isinstance(effect, fx.Send):
+            if effect.to.id == self.id:
+                return self._safely(self.contact, effect.message, now)
+            self.deadlines.touched |= PAIRS
+            return self.pairs.send(effect.to, effect.message, now)
+        if isinstance(effect, fx.Heard):
+            return self._news(effect, now) if type(effect.value) in NEWS else self._heard(effect, now)
+        self.deadlines.touched = ALL
         match effect:
             case fx.Tell() | fx.TellBlob() | fx.TellLog():
                 if effect.to.id == self.id:
                     return self._to_self(effect, now)
                 return self.lines.tell(effect)
-            case fx.Send():
-                if effect.to.id == self.id:
-                    return self._safely(self.contact, effect.message, now)
-                return self.pairs.send(effect.to, effect.message, now)
-            case fx.Heard():
-                return self._heard(effect, now)
             case fx.Spread():
                 statement = signed(effect.statement, self.me)
                 own = effect.statement
@@ -449,24 +463,32 @@ class Peer:
             return []
 
     def _heard(self, effect: fx.Heard, now: float) -> list[fx.Effect]:
+        """A datagram of a pair."""
+        sender = effect.sender
+        if self._is_member(sender):
+            self.deadlines.touched |= NEIGHBOURHOOD if len(self.neighbourhood) else NEIGHBOURHOOD | MEMBERSHIP
+            self.neighbourhood.heard(sender, now)
+        alive = self.membership.heard(sender, now)
+        return alive + self._safely(sender, cast(d.Datagram, effect.value), now)
+
+    def _news(self, effect: fx.Heard, now: float) -> list[fx.Effect]:
+        """What one of the machines found out."""
         value, sender = effect.value, effect.sender
+        if isinstance(value, Rumor):
+            self.deadlines.touched |= BY_RUMOR if type(value.statement) in (st.Advert, st.MemberState) else ALL
+            return self._rumor(value.statement, value.signed, sender, now)
+        self.deadlines.touched = ALL
         if isinstance(value, PairMade):
             return self._pair_made(sender, now)
         if isinstance(value, PairFailed):
             return self.dht.failed(sender, now)
-        if isinstance(value, Rumor):
-            return self._rumor(value.statement, value.signed, sender, now)
         if isinstance(value, Verdict):
             return self._alive(value.peer, now) if value.alive else self._gone(value.peer, now)
         if isinstance(value, (Dead, Left)):
             return self._gone(value.peer, now)
         if isinstance(value, Reached):
             return self._reached(value.hidden, now)
-        if isinstance(value, (Alive, Suspected)):
-            return self._back(value.peer, now) if isinstance(value, Alive) else []
-        if self._is_member(sender):
-            self.neighbourhood.heard(sender, now)
-        return self.membership.heard(sender, now) + self._safely(sender, cast(d.Datagram, value), now)
+        return self._back(value.peer, now) if isinstance(value, Alive) else []
 
     def _alive(self, peer: Contact, now: float) -> list[fx.Effect]:
         """A peer whose session was lost lives: its grantors go on over a new one."""
@@ -579,22 +601,14 @@ class Peer:
 
     def deadline(self) -> float | None:
         """When :meth:`expire` is due next."""
-        times = [
-            self.pairs.deadline(), self.dht.deadline(), self.membership.deadline(), self.gossip.deadline(),
-            self.reunion.deadline(), self.reachability.deadline(), self.neighbourhood.deadline(),
-            self.requests.deadline(), self.offers.deadline(), self.worker.deadline(), self.announcement.deadline(),
-            self.hearing.deadline(), self.jobs.deadline(), self.publishing.deadline(),
-        ]  # fmt: skip
-        return min([time for time in times if time is not None], default=None)
+        return self.deadlines.earliest()
 
     def expire(self, now: float) -> list[fx.Effect]:
         """Do whatever is due."""
-        effects = self.pairs.expire(now) + self.dht.expire(now, self.wall()) + self.publishing.expire(now)
-        self.membership.leases_out = self.jobs.leases_out
-        effects += self.membership.expire(now)
-        effects += self.gossip.expire(now) + self.reunion.expire(now) + self.neighbourhood.expire(now)
-        effects += self.reachability.expire(now) + self.explaining.told(self.requests.expire(now))
-        effects += self.offers.expire(now) + self.worker.expire(now)
-        effects += self.hearing.prove(now) + self.jobs.expire(now)
-        effects += self._announced(self.announcement.expire(now))
-        return self.perform(effects, now)
+        if (leases_out := self.jobs.leases_out) != self.membership.leases_out:
+            self.membership.leases_out = leases_out
+            self.deadlines.touched |= MEMBERSHIP
+        effects = self.deadlines.expire(now, anyway(self))
+        if self.deadlines.touched & PUBLISHING:  # it speaks to the DHT
+            self.deadlines.touched |= DHT
+        return self._perform(effects, now)

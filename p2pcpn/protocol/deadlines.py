@@ -1,0 +1,109 @@
+"""Deadlines: when each machine of a peer is due, asked of those alone that something touched since they said it.
+
+A peer has fourteen machines, and most of what happens to it touches three of them. Asking all of them after everything
+that happened took a third of a peer's processor time. Whoever speaks to a machine marks it as touched, or all of them
+where it does not know which; whoever is not marked has the deadline that it had. ``stale`` compares that with
+asking everybody.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+from p2pcpn.protocol.effects import Effect
+
+if TYPE_CHECKING:
+    from p2pcpn.protocol.peer import Peer
+
+Deadline = Callable[[], float | None]
+Expire = Callable[[float], list[Effect]]
+
+# Machines by bit, in the order in which they do what is due.
+(
+    PAIRS, DHT, PUBLISHING, MEMBERSHIP, GOSSIP, REUNION, NEIGHBOURHOOD, REACHABILITY, REQUESTS, OFFERS, WORKER, HEARING,
+    JOBS, ANNOUNCEMENT,
+) = (1 << number for number in range(14))  # fmt: skip
+ALL = (1 << 14) - 1
+# What an advert, or a word of who lives, may change.
+BY_RUMOR = PAIRS | DHT | MEMBERSHIP | GOSSIP | NEIGHBOURHOOD
+
+
+class Deadlines:
+    """The ``machines`` in the order of their bits, as (deadline, expire). ``touched`` holds the bits of those that may
+    be due at another time than they said."""
+
+    __slots__ = ("_asks", "_due_s", "_earliest_s", "_expires", "touched")
+
+    def __init__(self, machines: Sequence[tuple[Deadline, Expire]]) -> None:
+        self.touched = (1 << len(machines)) - 1
+        self._asks = [deadline for deadline, _ in machines]
+        self._expires = [expire for _, expire in machines]
+        self._due_s = [math.inf] * len(machines)
+        self._earliest_s = math.inf
+
+    def earliest(self) -> float | None:
+        """When the first of all machines is due."""
+        if self.touched:
+            due_s, asks = self._due_s, self._asks
+            for number in _numbers(self.touched):
+                at = asks[number]()
+                due_s[number] = math.inf if at is None else at
+            self.touched = 0
+            self._earliest_s = min(due_s)
+        return None if self._earliest_s == math.inf else self._earliest_s
+
+    def expire(self, now: float, always: int) -> list[Effect]:
+        """What is due at ``now``, and whatever the machines of the bits ``always`` do beside that."""
+        self.earliest()
+        effects: list[Effect] = []
+        for number, due_s in enumerate(self._due_s):
+            if due_s <= now or always >> number & 1:
+                self.touched |= 1 << number
+                effects += self._expires[number](now)
+        return effects
+
+    def stale(self) -> list[int]:
+        """Numbers of machines that would say now what they did not say when they were asked last: there are none."""
+        self.earliest()
+        said, self.touched = list(self._due_s), (1 << len(self._asks)) - 1
+        self.earliest()
+        return [number for number, due_s in enumerate(self._due_s) if due_s != said[number]]
+
+
+@cache
+def _numbers(bits: int) -> tuple[int, ...]:
+    return tuple(number for number in range(bits.bit_length()) if bits >> number & 1)
+
+
+def machines(peer: Peer) -> Sequence[tuple[Deadline, Expire]]:
+    """The machines of ``peer`` that are due at some time, in the order of their bits."""
+    return (
+        (peer.pairs.deadline, peer.pairs.expire),
+        (peer.dht.deadline, lambda now: peer.dht.expire(now, peer.wall())),
+        (peer.publishing.deadline, peer.publishing.expire),
+        (peer.membership.deadline, peer.membership.expire),
+        (peer.gossip.deadline, peer.gossip.expire),
+        (peer.reunion.deadline, peer.reunion.expire),
+        (peer.neighbourhood.deadline, peer.neighbourhood.expire),
+        (peer.reachability.deadline, peer.reachability.expire),
+        (peer.requests.deadline, lambda now: peer.explaining.told(peer.requests.expire(now))),
+        (peer.offers.deadline, peer.offers.expire),
+        (peer.worker.deadline, peer.worker.expire),
+        (peer.hearing.deadline, peer.hearing.prove),
+        (peer.jobs.deadline, peer.jobs.expire),
+        (peer.announcement.deadline, peer.announced),
+    )
+
+
+def anyway(peer: Peer) -> int:
+    """The bits of those that look around whenever something is due: gossip, which may have found somebody to tell;
+    whoever works for jobs; and those that have lost everybody, which must see that."""
+    bits = GOSSIP
+    if peer.grantors or peer.worker.works:
+        bits |= JOBS | WORKER | OFFERS | DHT | MEMBERSHIP
+    if not len(peer.neighbourhood) or not len(peer.dht.table):
+        bits |= MEMBERSHIP | DHT
+    return bits
