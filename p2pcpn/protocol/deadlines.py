@@ -14,6 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from p2pcpn.protocol.effects import Effect
+from p2pcpn.wire import datagrams as d
 
 if TYPE_CHECKING:
     from p2pcpn.protocol.peer import Peer
@@ -27,6 +28,14 @@ Expire = Callable[[float], list[Effect]]
     JOBS, ANNOUNCEMENT,
 ) = (1 << number for number in range(14))  # fmt: skip
 ALL = (1 << 14) - 1
+# What a datagram may change beside pairs and neighbours, by its type; any other may change everything.
+BY_DHT = DHT | REUNION
+BY_DATAGRAM: dict[type, int] = {
+    **dict.fromkeys((d.Find, d.Nodes, d.Get, d.Value, d.Put, d.Stored), BY_DHT),
+    **dict.fromkeys((d.GetProviders, d.Providers, d.PutProviders, d.GetContent, d.Content, d.PutContent), BY_DHT),
+    **dict.fromkeys((d.Ping, d.Ack, d.PingRequest, d.Leave), MEMBERSHIP),
+    **dict.fromkeys((d.Gossip, d.RumorDigest, d.RumorPull), GOSSIP),
+}
 # What an advert, or a word of who lives, may change.
 BY_RUMOR = PAIRS | DHT | MEMBERSHIP | GOSSIP | NEIGHBOURHOOD
 

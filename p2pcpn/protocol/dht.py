@@ -369,7 +369,8 @@ class Dht:
                     break
                 item, copies = published
             self._republishing += 1
-            effects += self._begin(Putting(item, copies, self._wall))
+            # Again each hour: its holders, and as many behind them as a reader asks, are enough to find who is new.
+            effects += self._begin(Putting(item, copies, self._wall, k=copies + limits.READ_PEERS))
         return effects
 
     def _failed(self, contact: Contact) -> None:

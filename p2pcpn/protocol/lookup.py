@@ -53,7 +53,10 @@ class State(enum.IntEnum):
     UNREACHABLE = 3
 
 
-@dataclass(slots=True)
+HEARD, WAITING, QUERIED, UNREACHABLE = State
+
+
+@dataclass(slots=True, eq=False)
 class _Peer:
     contact: Contact
     gap: int
@@ -61,7 +64,7 @@ class _Peer:
     addresses: list[Contact]  # all that were named, those that failed included
     named: list[int]  # the path of each time it was named
     sources: list[_Source]
-    state: State = State.HEARD
+    state: State = HEARD
     late: int = 0
     blamed: bool = False  # its silence was held against its sources
 
@@ -73,14 +76,13 @@ class _Source:
     spoke: int = 0
     silent: int = 0
 
-    @property
-    def has_credit(self) -> bool:
-        return self.silent <= CREDIT + 2 * self.spoke
+
+_Order = list[tuple[int, _Peer]]  # by distance, which no two share
 
 
 @dataclass(slots=True)
 class _Path:
-    order: list[tuple[int, bytes]] = field(default_factory=list)
+    order: _Order = field(default_factory=list)
     at_a_time: int = limits.ALPHA
     waiting: int = 0  # asked by this path, and not late yet
     silent: int = 0  # asked by this path, and late
@@ -117,7 +119,7 @@ class Lookup:
         self._group = group
         self._patience = patience
         self._peers: dict[bytes, _Peer] = {}
-        self._order: list[tuple[int, bytes]] = []
+        self._order: _Order = []
         self._paths = [_Path() for _ in range(max(1, min(paths, len(start))))]
         self._asked_by: dict[Contact, int] = {}
         self._groups: dict[Hashable, int] = {}
@@ -153,15 +155,15 @@ class Lookup:
     def answered(self, asked: Contact, contacts: Sequence[Contact]) -> None:
         """``asked`` answered and named ``contacts``. A reply that cannot be honest makes it unreachable."""
         peer = self._peers.get(asked.id)
-        if peer is None or peer.state is State.QUERIED or asked not in self._asked_by:
+        if peer is None or peer.state is QUERIED or asked not in self._asked_by:
             return
         try:
             named = believed(asked, self.target, contacts, self._own)
         except PeerError:
             self.liars.append(asked)
-            self._turn(peer, State.UNREACHABLE)
+            self._turn(peer, UNREACHABLE)
             return
-        self._turn(peer, State.QUERIED)  # before its contact changes: it is the one that was asked last
+        self._turn(peer, QUERIED)  # before its contact changes: it is the one that was asked last
         peer.contact = asked
         self._answers += 1
         for source in peer.sources:
@@ -174,38 +176,37 @@ class Lookup:
     def late(self, asked: Contact) -> None:
         """``asked`` let a timeout pass: one more is asked beside it, or it is at another address."""
         peer = self._peers.get(asked.id)
-        if peer is None or peer.state is not State.WAITING or peer.contact != asked:
+        if peer is None or peer.state is not WAITING or peer.contact != asked:
             return
         path = self._paths[self._asked_by[asked]]
         path.at_a_time = min(limits.ALPHA_MAX, path.at_a_time + 1)
         if not self._try_elsewhere(peer):
             self._blame(peer)
-            self._turn(peer, State.WAITING, peer.late + 1)
+            self._turn(peer, WAITING, peer.late + 1)
 
     def failed(self, asked: Contact) -> None:
         """``asked`` answered no try."""
         peer = self._peers.get(asked.id)
-        if peer is None or peer.state is not State.WAITING or peer.contact != asked:
+        if peer is None or peer.state is not WAITING or peer.contact != asked:
             return
         if not self._try_elsewhere(peer):
             self._blame(peer)
-            self._turn(peer, State.UNREACHABLE)
+            self._turn(peer, UNREACHABLE)
 
     # --- what came of it all ----------------------------------------------------------------------------------------
 
     @property
     def done(self) -> bool:
         """Whether every path has converged: its nearest answered, failed, or are so late that nobody waits for them."""
-        if any(self._holds_up(peer) for peer in self._window(self._order, self._places)):
+        if self._is_held_up(self._order, self._places):
             return False
         # Where nobody answers it may be we who are slow: being late once is enough only while others are in time.
         few = self._answers < min(self._k, limits.READ_PEERS)
-        if few and any(peer.state is State.WAITING and peer.late < 2 for peer in self._peers.values()):
+        if few and any(peer.state is WAITING and peer.late < 2 for peer in self._peers.values()):
             return False
         share = self._share
-        for path in self._paths:
-            if any(self._holds_up(peer) for peer in self._window(path.order, share)):
-                return False
+        if any(self._is_held_up(path.order, share) for path in self._paths):
+            return False
         return not self._may_relax()
 
     def nearest(self, count: int) -> list[Contact]:
@@ -214,9 +215,7 @@ class Lookup:
         found: list[_Peer] = []
         surplus: list[_Peer] = []
         groups: dict[Hashable, int] = {}
-        for peer in sorted(
-            (peer for peer in self._peers.values() if peer.state is State.QUERIED), key=lambda peer: peer.gap
-        ):
+        for peer in sorted((peer for peer in self._peers.values() if peer.state is QUERIED), key=lambda peer: peer.gap):
             groups[peer.group] = groups.get(peer.group, 0) + 1
             (found if groups[peer.group] <= limits.GROUP_PEERS_IN_LOOKUP_MAX else surplus).append(peer)
         found = found[:count]
@@ -241,33 +240,52 @@ class Lookup:
         """Whether ``peer`` is worth waiting for: not late yet, or late once where more than one named it."""
         return peer.late == 0 or (peer.late < self._patience and not self.impatient and len(peer.sources) > 1)
 
-    def _holds_up(self, peer: _Peer) -> bool:
-        return peer.state in (State.HEARD, State.WAITING) and self._is_awaited(peer)
-
-    def _window(self, order: list[tuple[int, bytes]], places: int) -> Iterator[_Peer]:
-        """Who has to answer of those in ``order``, nearest first, and the late among them."""
-        for _, node in order:
-            peer = self._peers[node]
-            if peer.state is State.UNREACHABLE or (peer.state is State.HEARD and self._is_passed_over(peer)):
+    def _is_held_up(self, order: _Order, places: int) -> bool:
+        """Whether one of those in ``order`` who have to answer is waited for, or is to be asked yet."""
+        for _, peer in order:
+            state = peer.state
+            if state is QUERIED:
+                places -= 1
+                if not places:
+                    return False
+            elif state is UNREACHABLE or (state is HEARD and self._is_passed_over(peer)):
                 continue
-            yield peer
+            elif self._is_awaited(peer):
+                return True
             # Who is late takes no place away: the window goes on to who may yet answer.
-            places -= peer.state is State.QUERIED or self._is_awaited(peer)
+        return False
+
+    def _to_ask(self, order: _Order, places: int) -> list[_Peer]:
+        """Who has to answer of those in ``order`` and was not asked yet, nearest first, and the late among them."""
+        found: list[_Peer] = []
+        for _, peer in order:
+            state = peer.state
+            if state is not QUERIED:
+                if state is UNREACHABLE or (state is HEARD and self._is_passed_over(peer)):
+                    continue
+                if state is HEARD:
+                    found.append(peer)
+                if peer.late and not self._is_awaited(peer):
+                    continue
+            places -= 1
             if not places:
-                return
+                break
+        return found
 
     def _is_passed_over(self, peer: _Peer) -> bool:
-        if not any(source.has_credit for source in peer.sources):
+        if not self._all_of_a_group and self._groups.get(peer.group, 0) >= limits.GROUP_PEERS_IN_LOOKUP_MAX:
             return True
-        crowded = self._groups.get(peer.group, 0) >= limits.GROUP_PEERS_IN_LOOKUP_MAX
-        return crowded and not self._all_of_a_group
+        for source in peer.sources:  # noqa: SIM110 (most often the first has credit; a generator doubles the time)
+            if source.silent <= CREDIT + 2 * source.spoke:  # it has credit
+                return False
+        return True
 
     def _asks_of(self, number: int) -> Iterator[Contact]:
         """Ask the nearest of a path, one at each step, as long as it may ask more at a time."""
         path = self._paths[number]
         if path.waiting >= self._at_a_time(path):
             return
-        for peer in list(self._window(path.order, self._share)):
+        for peer in self._to_ask(path.order, self._share):
             if self._ask(peer, number):
                 yield peer.contact
             if path.waiting >= self._at_a_time(path):
@@ -278,19 +296,19 @@ class Lookup:
         if all(path.waiting >= self._at_a_time(path) for path in self._paths):
             return
         late = sum(path.silent for path in self._paths)
-        for peer in list(self._window(self._order, self._places + late)):
-            if peer.state is State.HEARD and any(self._ask(peer, number) for number in peer.named):
+        for peer in self._to_ask(self._order, self._places + late):
+            if peer.state is HEARD and any(self._ask(peer, number) for number in peer.named):
                 yield peer.contact
 
     def _ask(self, peer: _Peer, number: int) -> bool:
         """Whether ``peer`` is asked now, on this path."""
         path = self._paths[number]
-        if peer.state is not State.HEARD or self._is_passed_over(peer) or path.waiting >= self._at_a_time(path):
+        if peer.state is not HEARD or self._is_passed_over(peer) or path.waiting >= self._at_a_time(path):
             return False
         if peer.late and path.silent >= limits.ALPHA_MAX:
             return False
         self._asked_by[peer.contact] = number
-        self._turn(peer, State.WAITING)
+        self._turn(peer, WAITING)
         return True
 
     def _at_a_time(self, path: _Path) -> int:
@@ -304,7 +322,7 @@ class Lookup:
             not self._all_of_a_group
             and self._answers < self._k
             and any(
-                peer.state is State.HEARD and self._groups.get(peer.group, 0) >= limits.GROUP_PEERS_IN_LOOKUP_MAX
+                peer.state is HEARD and self._groups.get(peer.group, 0) >= limits.GROUP_PEERS_IN_LOOKUP_MAX
                 for peer in self._peers.values()
             )
         )
@@ -312,7 +330,7 @@ class Lookup:
     def _relax(self) -> bool:
         """When nobody is waited for and too few answered: ask the rest of a group, and at last the dead."""
         for order in (self._order, *(path.order for path in self._paths)):
-            if any(self._holds_up(peer) for peer in self._window(order, self._places)):
+            if self._is_held_up(order, self._places):
                 return False
         if not self._may_relax():
             return False
@@ -335,34 +353,33 @@ class Lookup:
             gap = distance(self.target, contact.id)
             peer = self._peers[contact.id] = _Peer(contact, gap, self._group(contact), [contact], [], [])
             peer.late = 2 if not dead and self._is_silent(contact) else 0
-            insort(self._order, (gap, contact.id))
+            insort(self._order, (gap, peer))
         peer.sources.append(source)
         if peer.named.count(number) >= ADDRESSES_PER_PATH_MAX:
             return
         peer.named.append(number)
         if contact not in peer.addresses:
             peer.addresses.append(contact)
-            if peer.state is State.UNREACHABLE or (peer.state is State.WAITING and peer.late):
+            if peer.state is UNREACHABLE or (peer.state is WAITING and peer.late):
                 self._try_elsewhere(peer)
         if peer.named.count(number) == 1:
-            insort(path.order, (peer.gap, contact.id))
+            insort(path.order, (peer.gap, peer))
             if len(path.order) > limits.LOOKUP_PEERS_MAX // len(self._paths):
                 _, farthest = path.order.pop()
                 self._forget(number, farthest)
 
-    def _forget(self, number: int, node: bytes) -> None:
-        peer = self._peers[node]
+    def _forget(self, number: int, peer: _Peer) -> None:
         peer.named = [path for path in peer.named if path != number]
-        if not peer.named and peer.state is State.HEARD:
-            del self._peers[node]
-            self._order.remove((peer.gap, node))
+        if not peer.named and peer.state is HEARD:
+            del self._peers[peer.contact.id]
+            self._order.remove((peer.gap, peer))
 
     def _try_elsewhere(self, peer: _Peer) -> bool:
         """Whether another address of ``peer`` was named, at which it is heard anew."""
         untried = peer.addresses.index(peer.contact) + 1
         if untried >= len(peer.addresses):
             return False
-        self._turn(peer, State.HEARD)
+        self._turn(peer, HEARD)
         peer.contact = peer.addresses[untried]
         return True
 
@@ -376,15 +393,15 @@ class Lookup:
         """Change what is known of ``peer``, and what is counted of it: by the path that asks, and in its group."""
         self._count(peer, -1)
         peer.state = state
-        peer.late = late if late is not None else 0 if state is State.HEARD else peer.late
+        peer.late = late if late is not None else 0 if state is HEARD else peer.late
         self._count(peer, 1)
 
     def _count(self, peer: _Peer, by: int) -> None:
-        if peer.state is State.WAITING:
+        if peer.state is WAITING:
             path = self._paths[self._asked_by[peer.contact]]
             if peer.late:
                 path.silent += by
             else:
                 path.waiting += by
-        if peer.state is State.QUERIED or (peer.state is State.WAITING and peer.late < 2):
+        if peer.state is QUERIED or (peer.state is WAITING and peer.late < 2):
             self._groups[peer.group] = self._groups.get(peer.group, 0) + by

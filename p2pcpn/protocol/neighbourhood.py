@@ -13,11 +13,11 @@ import random
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from heapq import nsmallest
 
 from p2pcpn import limits
 from p2pcpn.protocol.effects import Effect
 from p2pcpn.protocol.roundtrip import RoundTrips
-from p2pcpn.protocol.table import distance
 from p2pcpn.wire.addresses import Contact
 
 # A newcomer's round trip must be below this share of a neighbour's to take its place.
@@ -133,17 +133,22 @@ class Neighbourhood:
         return []
 
     def _choose(self) -> None:
-        nodes = list(self._candidates)
-        measured = [(rtt_s, node) for node in nodes if (rtt_s := self._cost_s(node)) is not None]
-        chosen = [node for _, node in sorted(measured)[: limits.NEIGHBOURS_BY_RTT]]
-        nearest = sorted((node for node in nodes if node not in chosen), key=lambda node: distance(node, self._own))
-        chosen += nearest[: limits.NEIGHBOURS_BY_ID]
-        rest = nearest[limits.NEIGHBOURS_BY_ID :]
-        self._by_chance = [node for node in self._by_chance if node in rest]
+        measured = [(rtt_s, node) for node in self._candidates if (rtt_s := self._cost_s(node)) is not None]
+        chosen = [node for _, node in nsmallest(limits.NEIGHBOURS_BY_RTT, measured)]
+        taken = set(chosen)
+        own = int.from_bytes(self._own, "big")
+        gaps = [(int.from_bytes(node, "big") ^ own, node) for node in self._candidates if node not in taken]
+        nearest = [node for _, node in nsmallest(limits.NEIGHBOURS_BY_ID, gaps)]
+        chosen += nearest
+        taken.update(nearest)
+        self._by_chance = [node for node in self._by_chance if node in self._candidates and node not in taken]
         places = limits.NEIGHBOURHOOD_MAX - len(chosen)
-        others = [node for node in rest if node not in self._by_chance]
+        taken.update(self._by_chance)
+        others = [(gap, node) for gap, node in gaps if node not in taken]
         missing = max(0, min(places - len(self._by_chance), len(others)))
-        self._by_chance = (self._by_chance + self._rng.sample(others, missing))[:places]
+        if missing:
+            self._by_chance += self._rng.sample([node for _, node in sorted(others)], missing)
+        del self._by_chance[places:]
         self._chosen = {node: self._candidates[node][0] for node in chosen + self._by_chance}
 
     def _cost_s(self, node: bytes) -> float | None:

@@ -235,8 +235,10 @@ class Putting(Finding):
 
     patience = 1  # whoever is late is replaced by the next nearest, and no worse for it
 
-    def __init__(self, item: Item, copies: int, wall: float, ticket: int | None = None) -> None:
-        super().__init__(item.key, ticket)
+    def __init__(
+        self, item: Item, copies: int, wall: float, ticket: int | None = None, k: int = limits.BUCKET_PEERS
+    ) -> None:
+        super().__init__(item.key, ticket, k)
         self.item = item
         self.holders: list[Contact] = []
         self.code = StoreCode.REFUSED

@@ -24,25 +24,13 @@ import msgspec
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair, NodeId
+from p2pcpn.protocol import deadlines as due
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
 from p2pcpn.protocol.admission import OPEN_SWARM
 from p2pcpn.protocol.announcement import ADVERT_SALT, Announcement, Said
-from p2pcpn.protocol.deadlines import (
-    ALL,
-    BY_RUMOR,
-    DHT,
-    GOSSIP,
-    MEMBERSHIP,
-    NEIGHBOURHOOD,
-    PAIRS,
-    PUBLISHING,
-    REUNION,
-    Deadlines,
-    anyway,
-    machines,
-)  # fmt: skip
-from p2pcpn.protocol.dht import Dht
+from p2pcpn.protocol.deadlines import ALL, Deadlines, anyway, machines
+from p2pcpn.protocol.dht import Dht, DhtMessage
 from p2pcpn.protocol.dial_backs import DialBacks
 from p2pcpn.protocol.directory import Directory, Listed
 from p2pcpn.protocol.explaining import Explaining
@@ -72,12 +60,6 @@ from p2pcpn.wire.statements import opened, read, signed
 
 EXPLAIN_PEERS_MAX = 32
 RTT_UNKNOWN_S = 0.005
-DHT_MESSAGES = frozenset({
-    d.Find, d.Nodes, d.Get, d.Value, d.Put, d.Stored, d.GetProviders, d.Providers, d.PutProviders, d.GetContent,
-    d.Content, d.PutContent,
-})  # fmt: skip
-SWIM_MESSAGES = frozenset({d.Ping, d.Ack, d.PingRequest, d.Leave})
-GOSSIP_MESSAGES = frozenset({d.Gossip, d.RumorDigest, d.RumorPull})
 # Effects between the machines of one peer; all others are the driver's.
 ROUTED = frozenset({fx.Tell, fx.TellBlob, fx.TellLog, fx.Send, fx.Heard, fx.Spread, fx.Probe, fx.Publish})
 NEWS = frozenset({PairMade, PairFailed, Rumor, Verdict, Dead, Left, Reached, Alive, Suspected})
@@ -152,7 +134,7 @@ class Peer:
 
     def datagram_received(self, data: bytes, address: Address, now: float) -> list[fx.Effect]:
         """Bytes from the UDP socket."""
-        self.deadlines.touched |= PAIRS
+        self.deadlines.touched |= due.PAIRS
         return self._perform(self.pairs.receive(data, address, now), now)
 
     def session_opened(self, contact: Contact, key: bytes, now: float) -> list[fx.Effect]:
@@ -294,18 +276,16 @@ class Peer:
     # --- datagrams --------------------------------------------------------------------------------------------------
 
     def _datagram(self, sender: Contact, message: d.Datagram, now: float) -> list[fx.Effect]:
-        kind = type(message)
-        if kind in DHT_MESSAGES:
-            self.deadlines.touched |= DHT | REUNION
-            effects = self.dht.receive(sender, message, now, self.wall(), routable=self.pairs.routable(sender.id))
+        bits = due.BY_DATAGRAM.get(type(message), ALL)
+        self.deadlines.touched |= bits
+        if bits == due.BY_DHT:
+            said = cast(DhtMessage, message)
+            effects = self.dht.receive(sender, said, now, self.wall(), routable=self.pairs.routable(sender.id))
             return effects + self.reunion.receive(sender, message, now)
-        if kind in SWIM_MESSAGES:
-            self.deadlines.touched |= MEMBERSHIP
+        if bits == due.MEMBERSHIP:
             return self.membership.receive(sender, message, now)
-        if kind in GOSSIP_MESSAGES:
-            self.deadlines.touched |= GOSSIP
+        if bits == due.GOSSIP:
             return self.gossip.receive(sender, message, now)
-        self.deadlines.touched = ALL
         match message:
             case d.ClaimRequest():
                 return self.jobs.claimed(sender, message, now)
@@ -428,7 +408,7 @@ class Peer:
         if isinstance(effect, fx.Send):
             if effect.to.id == self.id:
                 return self._safely(self.contact, effect.message, now)
-            self.deadlines.touched |= PAIRS
+            self.deadlines.touched |= due.PAIRS
             return self.pairs.send(effect.to, effect.message, now)
         if isinstance(effect, fx.Heard):
             return self._news(effect, now) if type(effect.value) in NEWS else self._heard(effect, now)
@@ -466,7 +446,9 @@ class Peer:
         """A datagram of a pair."""
         sender = effect.sender
         if self._is_member(sender):
-            self.deadlines.touched |= NEIGHBOURHOOD if len(self.neighbourhood) else NEIGHBOURHOOD | MEMBERSHIP
+            self.deadlines.touched |= (
+                due.NEIGHBOURHOOD if len(self.neighbourhood) else due.NEIGHBOURHOOD | due.MEMBERSHIP
+            )
             self.neighbourhood.heard(sender, now)
         alive = self.membership.heard(sender, now)
         return alive + self._safely(sender, cast(d.Datagram, effect.value), now)
@@ -475,7 +457,7 @@ class Peer:
         """What one of the machines found out."""
         value, sender = effect.value, effect.sender
         if isinstance(value, Rumor):
-            self.deadlines.touched |= BY_RUMOR if type(value.statement) in (st.Advert, st.MemberState) else ALL
+            self.deadlines.touched |= due.BY_RUMOR if type(value.statement) in (st.Advert, st.MemberState) else ALL
             return self._rumor(value.statement, value.signed, sender, now)
         self.deadlines.touched = ALL
         if isinstance(value, PairMade):
@@ -607,8 +589,8 @@ class Peer:
         """Do whatever is due."""
         if (leases_out := self.jobs.leases_out) != self.membership.leases_out:
             self.membership.leases_out = leases_out
-            self.deadlines.touched |= MEMBERSHIP
+            self.deadlines.touched |= due.MEMBERSHIP
         effects = self.deadlines.expire(now, anyway(self))
-        if self.deadlines.touched & PUBLISHING:  # it speaks to the DHT
-            self.deadlines.touched |= DHT
+        if self.deadlines.touched & due.PUBLISHING:  # it speaks to the DHT
+            self.deadlines.touched |= due.DHT
         return self._perform(effects, now)

@@ -14,7 +14,6 @@ from ipaddress import ip_address
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
-from p2pcpn.protocol.table import distance
 from p2pcpn.wire.addresses import Contact
 
 LOOPBACK, LINK, PRIVATE, GLOBAL = range(4)
@@ -38,9 +37,9 @@ def believed(asked: Contact, target: bytes, contacts: Sequence[Contact], own: by
     """
     if len(contacts) > limits.CONTACTS_MAX:
         raise PeerError(f"a reply names {len(contacts)} peers")
-    before = -1
+    before, aim = -1, int.from_bytes(target, "big")
     for contact in contacts:
-        gap = distance(contact.id, target)
+        gap = int.from_bytes(contact.id, "big") ^ aim
         if gap <= before:
             raise PeerError("a reply does not name the nearest first, each once")
         if contact.id in (own, asked.id):

@@ -1,0 +1,132 @@
+"""Deadlines: who was not touched is not asked, and the answer is that of asking everybody."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from p2pcpn.identity.keys import NodeId
+from p2pcpn.protocol.deadlines import ALL, Deadlines
+from p2pcpn.protocol.effects import Effect, Hangup
+from p2pcpn.sim import host, scenarios
+from p2pcpn.sim.world import World
+
+
+class Alarm:
+    """A machine that is due at ``at``, and says so by an effect."""
+
+    def __init__(self, at: float | None) -> None:
+        self.at = at
+        self.asked = 0
+
+    def deadline(self) -> float | None:
+        self.asked += 1
+        return self.at
+
+    def expire(self, now: float) -> list[Effect]:
+        self.at = None
+        return [Hangup(NodeId(bytes(20)), f"at {now:g}")]
+
+
+def _of(*alarms: Alarm) -> Deadlines:
+    return Deadlines([(alarm.deadline, alarm.expire) for alarm in alarms])
+
+
+def test_at_first_everybody_is_asked_and_then_nobody() -> None:
+    alarms = [Alarm(3.0), Alarm(None), Alarm(2.0)]
+    deadlines = _of(*alarms)
+    assert deadlines.earliest() == 2.0
+    assert deadlines.earliest() == 2.0
+    assert [alarm.asked for alarm in alarms] == [1, 1, 1]
+
+
+def test_who_was_touched_is_asked_again() -> None:
+    alarms = [Alarm(3.0), Alarm(None), Alarm(2.0)]
+    deadlines = _of(*alarms)
+    assert deadlines.earliest() == 2.0
+    alarms[1].at = 1.0
+    deadlines.touched |= 0b010
+    assert deadlines.earliest() == 1.0
+    assert [alarm.asked for alarm in alarms] == [1, 2, 1]
+
+
+def test_nobody_is_due_where_no_machine_is() -> None:
+    assert _of(Alarm(None), Alarm(None)).earliest() is None
+
+
+def test_only_who_is_due_does_something_and_whoever_always_does() -> None:
+    alarms = [Alarm(3.0), Alarm(1.0), Alarm(None)]
+    deadlines = _of(*alarms)
+    assert deadlines.expire(1.0, 0) == [Hangup(NodeId(bytes(20)), "at 1")]
+    assert (alarms[0].at, alarms[1].at) == (3.0, None)
+    assert deadlines.earliest() == 3.0, "who did something is asked again"
+    assert len(deadlines.expire(2.0, 0b100)) == 1
+
+
+def test_a_change_that_nobody_spoke_of_is_found_by_asking_everybody() -> None:
+    alarms = [Alarm(3.0), Alarm(1.0)]
+    deadlines = _of(*alarms)
+    assert deadlines.stale() == []
+    alarms[0].at = 0.5
+    assert deadlines.stale() == [0]
+    assert deadlines.stale() == [], "now it is known"
+
+
+@settings(max_examples=200)
+@given(some.lists(some.tuples(some.integers(0, 4), some.none() | some.floats(0, 100), some.booleans()), max_size=40))
+def test_it_is_the_earliest_of_all_whoever_changes_and_says_so(changes: list[tuple[int, float | None, bool]]) -> None:
+    alarms = [Alarm(None) for _ in range(5)]
+    deadlines = _of(*alarms)
+    for which, at, ask in changes:
+        alarms[which].at = at
+        deadlines.touched |= 1 << which
+        if ask:
+            assert deadlines.earliest() == min((a.at for a in alarms if a.at is not None), default=None)
+    assert deadlines.stale() == []
+
+
+def _watched(monkeypatch) -> list[int]:  # type: ignore[no-untyped-def]
+    """Compare with asking everybody after every event of every host; returns how often, filled while it runs."""
+    counts = [0]
+    done = host.Host._done
+
+    def compared(self: host.Host, effects: list[Effect]) -> None:
+        done(self, effects)
+        if self.peer is not None:
+            assert self.peer.deadlines.stale() == []
+            counts[0] += 1
+
+    monkeypatch.setattr(host.Host, "_done", compared)
+    return counts
+
+
+def test_in_a_swarm_with_jobs_and_every_fault_nothing_is_ever_stale(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    counts = _watched(monkeypatch)
+    assert scenarios.run("churn", peers=8, seed=4).verdict == "ok"
+    assert counts[0] > 5_000
+
+
+def test_a_peer_alone_and_one_that_joins_it_are_never_stale(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    counts = _watched(monkeypatch)
+    world = World(2, 3)
+    first, second = world.host("first"), world.host("second")
+    world.seeds.append(first.address)
+    world.start(first)
+    world.run(40.0)
+    world.start(second)
+    world.run(80.0)
+    first.crash()
+    world.run(400.0)
+    world.start(first)
+    world.run(500.0)
+    assert counts[0] > 200
+
+
+def test_a_peer_has_as_many_machines_as_there_are_bits() -> None:
+    world = World(1, 2)
+    alone = world.host("alone")
+    world.start(alone)
+    assert alone.peer is not None
+    alone.peer.deadlines.touched = ALL
+    assert alone.peer.deadlines.stale() == []
+    assert len(alone.peer.deadlines._due_s) == ALL.bit_length()
