@@ -15,8 +15,8 @@ from typing import Any, Final, cast
 import msgspec
 
 from p2pcpn.bench.dhts.overlay import Peers
+from p2pcpn.client.loops import LoopThread
 from p2pcpn.identity.keys import Keypair
-from p2pcpn.node.loop import new_loop
 
 SIZE_BYTES: Final = 4
 FRAME_BYTES_MAX: Final = 1 << 20
@@ -100,8 +100,11 @@ async def serve(listener: socket.socket) -> None:
 
 def main(arguments: list[str]) -> None:
     """``DESCRIPTOR``: of a listening Unix socket."""
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(serve(socket.socket(fileno=int(arguments[0]))))
+    loops = LoopThread("p2pcpn-bench")
+    try:
+        loops.call(serve(socket.socket(fileno=int(arguments[0]))))
+    finally:
+        loops.stop()
 
 
 if __name__ == "__main__":
