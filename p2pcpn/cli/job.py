@@ -194,6 +194,39 @@ def cancel(id_: str, bootstrap: tuple[str, ...], swarm_key: str | None, key: str
         click.echo(f"cancelled; {number_of(told, 'steward')} noted it")
 
 
+@job.command(short_help="Have it wait.")
+@id_argument
+@swarm_options
+@json_option
+def pause(id_: str, bootstrap: tuple[str, ...], swarm_key: str | None, key: str | None, as_json: bool) -> None:
+    """Have a job wait: what runs may end, nothing else begins until p2pcpn job resume. Deadlines go on."""
+    _pause(id_, bootstrap, swarm_key, key, as_json, paused=True)
+
+
+@job.command(short_help="Let it go on.")
+@id_argument
+@swarm_options
+@json_option
+def resume(id_: str, bootstrap: tuple[str, ...], swarm_key: str | None, key: str | None, as_json: bool) -> None:
+    """Let a job go on that was paused."""
+    _pause(id_, bootstrap, swarm_key, key, as_json, paused=False)
+
+
+def _pause(
+    id_: str, bootstrap: tuple[str, ...], swarm_key: str | None, key: str | None, as_json: bool, *, paused: bool
+) -> None:
+    from p2pcpn.client.pausing import pause_kept
+
+    async def say_so(found: KeptJob) -> int:
+        return await pause_kept(found.reader, paused=paused)
+
+    told = _with(id_, bootstrap, swarm_key, key, say_so)
+    if as_json:
+        print_json({"job": id_, "paused": paused, "stewards_told": told})
+    else:
+        click.echo(f"{'paused' if paused else 'goes on'}; {number_of(told, 'steward')} noted it")
+
+
 @job.command(short_help="Why peers run it, or do not.")
 @id_argument
 @swarm_options

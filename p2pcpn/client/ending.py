@@ -9,12 +9,19 @@ from p2pcpn.client.reader import Reader
 from p2pcpn.errors import Unreachable
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Answer, AnswerCode, Finish
-from p2pcpn.wire.statements import Cancel, signed
+from p2pcpn.wire.statements import Cancel, Signed, signed
 
 
 async def cancel_kept(reader: Reader) -> int:
     """Cancel a job that was found; returns how many stewards have it on disk. Raises :class:`Unreachable` for none."""
-    statement = signed(Cancel(reader.job, time.time()), reader.owner)
+    return await told(reader, signed(Cancel(reader.job, time.time()), reader.owner))
+
+
+async def told(reader: Reader, statement: Signed) -> int:
+    """Bring the owner's word on a job to its stewards, who pass it on to whoever grants.
+
+    Returns how many have it on disk. Raises :class:`Unreachable` for none.
+    """
 
     async def tell(contact: Contact) -> bool:
         try:
@@ -24,7 +31,7 @@ async def cancel_kept(reader: Reader) -> int:
         return isinstance(answer, Answer) and answer.code == AnswerCode.DONE
 
     assert reader.authority is not None, "find() comes first"
-    told = sum(await asyncio.gather(*(tell(s.contact) for s in reader.authority.spec.stewards)))
-    if not told:
-        raise Unreachable("no steward of the job answered; it was not cancelled")
-    return told
+    count = sum(await asyncio.gather(*(tell(s.contact) for s in reader.authority.spec.stewards)))
+    if not count:
+        raise Unreachable("no steward of the job answered; it goes on as before")
+    return count

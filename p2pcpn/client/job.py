@@ -36,6 +36,7 @@ class _Source(Protocol):
     def id(self) -> str: ...
     def results(self, wait_s: float | None) -> AsyncIterator[Result]: ...
     async def cancel(self) -> None: ...
+    async def pause(self, *, paused: bool) -> None: ...
 
 
 class Job:
@@ -61,6 +62,14 @@ class Job:
     async def cancel(self) -> None:
         """End the job: what has not run never will."""
         await self._source.cancel()
+
+    async def pause(self) -> None:
+        """Have the job wait: what runs may end, nothing else begins, on whichever peer, until :meth:`resume`."""
+        await self._source.pause(paused=True)
+
+    async def resume(self) -> None:
+        """Let a job go on that was paused."""
+        await self._source.pause(paused=False)
 
     def __repr__(self) -> str:
         return f"Job({self.id[:8]})"
@@ -97,6 +106,9 @@ class Submitted:
 
     async def cancel(self) -> None:
         await self._submission.cancel_job()
+
+    async def pause(self, *, paused: bool) -> None:
+        await self._submission.pause(paused=paused)
 
 
 class Fetched:
@@ -135,6 +147,12 @@ class Fetched:
         from p2pcpn.client.ending import cancel_kept
 
         await cancel_kept(self._reader)
+
+    async def pause(self, *, paused: bool) -> None:
+        from p2pcpn.client.pausing import pause_kept
+
+        await self._reader.refresh()  # of several words of the owner the newest counts
+        await pause_kept(self._reader, paused=paused)
 
 
 def parse_job_id(text: str) -> bytes:

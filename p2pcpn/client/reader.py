@@ -28,7 +28,7 @@ from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Ask, JobState, LogData, ReadLog
 from p2pcpn.wire.pages import Entry, LogHead, Print
 from p2pcpn.wire.sealing import JobKeys, digest, unseal, unwrap
-from p2pcpn.wire.statements import BlobRef, Cancel, Close, opened
+from p2pcpn.wire.statements import BlobRef, Cancel, Close, Pause, opened
 
 POLL_S = 0.1
 POLL_S_MAX = 1.0
@@ -85,6 +85,8 @@ class Reader:
         self.state: JobState | None = None
         self.total: int | None = None
         self.cancelled = False
+        self.paused = False
+        self.pause_number = 0  # of the owner's newest word on it
         self.results: dict[int, Stored] = {}
         self.refused: list[str] = []
         self.conflicts = 0
@@ -165,6 +167,11 @@ class Reader:
             if state.cancel is not None:
                 self.authority.require_owner(state.cancel)
                 self.cancelled = self.cancelled or opened(state.cancel, Cancel).job == self.job
+            if state.pause is not None:
+                self.authority.require_owner(state.pause)
+                said = opened(state.pause, Pause)
+                if said.job == self.job and said.number > self.pause_number:
+                    self.pause_number, self.paused = said.number, said.paused
         except PeerError:
             return  # a steward that shows what is not signed is not listened to
         if state.granting and contact.id != node_id(self.authority.grantor):

@@ -66,6 +66,8 @@ def _state(reader: Reader, settled: int) -> str:
     assert reader.state is not None
     if reader.overdue:
         return "deadline passed"
+    if reader.paused:
+        return "paused"
     if reader.state.granting:
         return "running" if reader.state.running else "waiting"
     return "with its submitter" if reader.authority and reader.authority.handover is None else "no grantor answers"

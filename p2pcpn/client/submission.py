@@ -46,7 +46,7 @@ from p2pcpn.protocol.grantor import Grantor
 from p2pcpn.wire import pages
 from p2pcpn.wire.pages import JobPointer, spans_of
 from p2pcpn.wire.sealing import JobKeys, digest, job_id, unseal
-from p2pcpn.wire.statements import BlobRef, Cancel, Close, Outcome, Signed, signed
+from p2pcpn.wire.statements import BlobRef, Cancel, Close, Outcome, Pause, Signed, read, signed
 
 T = TypeVar("T")
 log = logging.getLogger("p2pcpn.client")
@@ -383,6 +383,8 @@ class Submission:
                 error = WorkerDied(event.text, event.signal, event.exit_code) if event.died else JobError(event.text)
                 self._fail(index, error)
             self._task_ended(0)
+        elif isinstance(event, events.Cancelled):
+            self._is_cancelled()
         elif isinstance(event, events.Lapsed):
             self._why_closed = "cannot schedule new futures: there was none for the job's time to live (see ttl_s=)"
             self.overlay.spawn(self.close())
@@ -556,12 +558,24 @@ class Submission:
 
     async def cancel_job(self) -> None:
         """End the job: what has not run never will, what runs is stopped."""
-        self.refuse_more()
-        self._waiting.clear()
         statement = signed(Cancel(self.job, time.time()), self.owner)
         now = self.overlay.loop.time()
         self._act(lambda grantor: grantor.cancel_job(statement, now))
+        self._is_cancelled()
+
+    def _is_cancelled(self) -> None:
+        self.refuse_more()
+        self._waiting.clear()
         self.abandon(JobCancelled(f"job {self.id[:8]} was cancelled"))
+
+    async def pause(self, *, paused: bool) -> None:
+        """Have the job wait, or go on: what runs may end, and nothing else begins while it waits."""
+        from p2pcpn.client.pausing import pause_statement
+
+        grantor = self.overlay.peer.grantors[self.job]
+        known = 0 if grantor.pause is None else read(grantor.pause, Pause).number
+        statement, now = pause_statement(self.job, self.owner, known, paused=paused), self.overlay.loop.time()
+        self._act(lambda grantor: grantor.pause_job(statement, now))
 
     def abandon(self, error: BaseException) -> None:
         """Fail whatever is left."""

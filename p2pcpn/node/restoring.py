@@ -134,7 +134,7 @@ def restored_jobs(database: Database, damage: Damage) -> list[Kept]:
 
 
 def _kept(database: Database, damage: Damage, job: bytes, row: Value) -> Kept:
-    owner, spec, expires_s, close, cancel, handover = row
+    owner, spec, expires_s, close, order, handover = row
     authority = Authority(signed_of(spec))
     if authority.job != job:
         raise DamagedRow("the spec of another job")
@@ -142,10 +142,12 @@ def _kept(database: Database, damage: Damage, job: bytes, row: Value) -> Kept:
     kept = Kept(authority, number_of(expires_s), disk_bytes=len(authority.signed_spec.body) + limits.STEWARD_ROW_BYTES)
     instead: Value = (owner, spec, expires_s, None, None, None)
     with damage.row("jobs", (job,), row, instead):  # the owner says it again, or the others who keep the job do
-        words = [None if each is None else signed_of(each) for each in (close, cancel)]
+        words = [None if each is None else signed_of(each) for each in (close, order)]
         if handover is not None:
             authority.hand_over(signed_of(handover))
-    kept.close, kept.cancel = words
+    kept.close = words[0]
+    if words[1] is not None:
+        kept.restore_order(words[1])
     for key, value in database.scan("segments", (job,)):
         with damage.row("segments", key, value):
             _, count, segment, data = value

@@ -56,6 +56,21 @@ class GaveUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The owner has ended the job, from here or from elsewhere."""
+
+    job: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """The owner has the job wait, or go on."""
+
+    job: bytes
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Lapsed:
     """Nobody closed the job, and no task was added for its time to live: it takes no more."""
 

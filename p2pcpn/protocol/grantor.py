@@ -38,9 +38,9 @@ from p2pcpn.protocol.supply import Supply
 from p2pcpn.protocol.term import Term
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Answer, Output, Progress, Results, Return, Revoke
+from p2pcpn.wire.messages import Answer, Output, Progress, Recall, Results, Return, Revoke
 from p2pcpn.wire.sealing import JobKeys, output_key, unseal
-from p2pcpn.wire.statements import BlobRef, Claim, Segment, Signed, Spec, read
+from p2pcpn.wire.statements import BlobRef, Cancel, Claim, Close, Pause, Segment, Signed, Spec, read
 
 # A lease whose last receipt came before others of its parts (they overtake each other when a session is lost).
 LEFTOVER_S = 1.0
@@ -82,6 +82,8 @@ class Grantor:
         self.granting = granting
         self.total: int | None = None
         self.cancelled = False
+        self.pause: Signed | None = None  # the owner's newest word on it
+        self.paused = False
         self.overdue = False
         self.lapsed = False
         self.term = Term(self.spec, age_s, now, owners=epoch == 0)
@@ -163,6 +165,12 @@ class Grantor:
         self.book.reconcile()
         return self._log_due(now) + self._work(now)
 
+    def told(self, statement: Signed, said: Close | Cancel | Pause, now: float) -> list[Effect]:
+        """The owner's word, its signature checked, from wherever the owner is."""
+        if isinstance(said, Close):
+            return self.close(statement, said.total, now)
+        return self.cancel_job(statement, now) if isinstance(said, Cancel) else self.pause_job(statement, now)
+
     def close(self, statement: Signed, total: int, now: float) -> list[Effect]:
         """The owner adds no more: ``total`` tasks are all."""
         self.total = total
@@ -170,8 +178,38 @@ class Grantor:
 
     def cancel_job(self, statement: Signed, now: float) -> list[Effect]:
         """The owner ends the job."""
+        if self.cancelled:
+            return []
         self.cancelled = True
-        return self.custody.finish(statement) + self.cancel([(0, self.ledger.total)], stop=True, now=now)
+        effects = [Notify(events.Cancelled(self.job)), *self.custody.finish(statement)]
+        return effects + self.cancel([(0, self.ledger.total)], stop=True, now=now)
+
+    def pause_job(self, statement: Signed, now: float) -> list[Effect]:
+        """The owner has the job wait, or go on; what it said before counts no more. What runs may end."""
+        if not self.restore_pause(statement):
+            return []
+        effects: list[Effect] = [Notify(events.Paused(self.job, self.paused)), *self.custody.finish(statement)]
+        if self.finished:
+            return effects
+        if self.paused:
+            return effects + [effect for peer in self.participants.values() for effect in self._recall(peer)]
+        self._leasing.hasten(now)
+        return effects + self._work(now)
+
+    def restore_pause(self, statement: Signed) -> bool:
+        """Note what the stewards know already of whether the job pauses; false where that is nothing new."""
+        said = read(statement, Pause)
+        if self.pause is not None and said.number <= read(self.pause, Pause).number:
+            return False
+        self.pause, self.paused = statement, said.paused
+        return True
+
+    def _recall(self, peer: Participant) -> list[Effect]:
+        """While the job pauses a peer gives back what it has not begun."""
+        most = limits.BATCH_TASKS_MAX
+        if not self.paused:
+            return []
+        return [Tell(peer.contact, Recall(self.job, min(most, peer.held - at))) for at in range(0, peer.held, most)]
 
     def cancel(self, spans: list[Span], *, stop: bool, now: float) -> list[Effect]:
         """Drop the open ones among ``spans``; where they are leased, revoke them (``stop``: also what runs)."""
@@ -198,7 +236,9 @@ class Grantor:
     def _work(self, now: float, spoke: Participant | None = None, *, recalled: bool = False) -> list[Effect]:
         """Lease what waits, where there is anything to lease; see :meth:`Leasing.work`."""
         self.term.passes(now)
-        return [] if self.finished or not self.granting else self._leasing.work(now, spoke, recalled=recalled)
+        if self.finished or self.paused or not self.granting:
+            return []
+        return self._leasing.work(now, spoke, recalled=recalled)
 
     # --- what workers say --------------------------------------------------------------------------------------
 
@@ -296,7 +336,9 @@ class Grantor:
     def session_opened(self, peer: NodeId, now: float) -> list[Effect]:
         """A session is there (again), whoever dialled: a participant that was in doubt goes on."""
         effects = self.custody.peer_alive(peer) + self._attendance.session_opened(peer)
-        return effects + self._work(now) if peer in self.participants else effects
+        if peer in self.participants:
+            effects += self._recall(self.participants[peer]) + self._work(now)
+        return effects
 
     def session_closed(self, peer: NodeId, now: float) -> list[Effect]:
         """The session is lost, or could not be made: nothing is leased to the peer until we know that it lives."""
@@ -326,7 +368,7 @@ class Grantor:
         times = (
             self.book.leases.deadline(), self.log.deadline(), self._hardship.deadline(), self.custody.deadline(),
             # Who has nothing left to grant makes no offer: a deadline that nobody meets would be due for ever.
-            None if self.finished or not self.granting else self._leasing.deadline(),
+            None if self.finished or self.paused or not self.granting else self._leasing.deadline(),
             self.term.due if self.granting and self.term.due < math.inf and not self.finished else None,
             self.term.lapses if self.total is None and self.term.lapses < math.inf and not self.finished else None,
         )  # fmt: skip
@@ -336,7 +378,7 @@ class Grantor:
         """Act on every deadline that has passed."""
         effects = self._attendance.expire(now) + self._hardship.expire(now) + self._ended_by_itself(now)
         effects += self._log_due(now)
-        if not self.finished and self.granting:
+        if not self.finished and not self.paused and self.granting:
             effects += self._leasing.expire(now)
         return effects + self.custody.expire(now, self.log) + self._work(now)
 

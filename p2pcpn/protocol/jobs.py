@@ -71,6 +71,8 @@ class Jobs:
         grantor.ledger.settled_already(settled)
         if kept.close is not None and kept.total is not None:
             grantor.total = kept.total
+        if kept.pause is not None:
+            grantor.restore_pause(kept.pause)
         return effects + grantor.begin(now)
 
     def _grantor(self, spec: Signed, job: bytes, job_key: bytes, epoch: int, now: float, granting: bool) -> Grantor:

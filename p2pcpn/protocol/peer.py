@@ -250,13 +250,10 @@ class Peer:
         return grantor.results(contact, message, now)
 
     def _finish(self, statement: st.Signed, now: float) -> list[fx.Effect]:
-        """The owner closed or cancelled a job that this peer grants."""
-        if statement.kind == st.Close.kind:
-            close = read(statement, st.Close)
-            grantor = self.grantors.get(close.job)
-            return grantor.close(statement, close.total, now) if grantor and grantor.owner == statement.key else []
-        grantor = self.grantors.get(read(statement, st.Cancel).job)
-        return grantor.cancel_job(statement, now) if grantor and grantor.owner == statement.key else []
+        """The owner closed, cancelled or paused a job that this peer grants."""
+        said = read(statement, st.owners_word(statement))
+        grantor = self.grantors.get(said.job)
+        return grantor.told(statement, said, now) if grantor and grantor.owner == statement.key else []
 
     def _take(self, contact: Contact, key: bytes, message: m.Take, now: float) -> list[fx.Effect]:
         job = opened(message.handover, st.Handover).job

@@ -40,7 +40,7 @@ from p2pcpn.wire.messages import (
     Take,
 )  # fmt: skip
 from p2pcpn.wire.sealing import digest
-from p2pcpn.wire.statements import Cancel, Close, LogHeader, Receipt, Segment, Signed, opened, read
+from p2pcpn.wire.statements import Cancel, Close, LogHeader, Pause, Receipt, Segment, Signed, opened, owners_word, read
 
 LOGS_SHOWN_MAX = 64
 
@@ -53,6 +53,8 @@ class Kept:
     expires_s: float
     close: Signed | None = None
     cancel: Signed | None = None
+    pause: Signed | None = None  # the owner's newest word on it
+    grantor: Contact | None = None  # where the newest epoch's grantor was last heard
     segments: list[bytes] = field(default_factory=list)
     tasks: int = 0
     logs: dict[tuple[NodeId, int], Log] = field(default_factory=dict)
@@ -60,6 +62,28 @@ class Kept:
     orphans: dict[tuple[int, int, int], NodeId] = field(default_factory=dict)
     orphans_bytes: int = 0
     disk_bytes: int = 0
+
+    def ordered(self, statement: Signed, said: Cancel | Pause) -> bool:
+        """Note the owner's order; false where it is none that was not known, or an older one than what is known."""
+        if isinstance(said, Cancel):
+            news, self.cancel = self.cancel is None, self.cancel or statement
+            return news
+        if self.pause is not None and said.number <= read(self.pause, Pause).number:
+            return False
+        self.pause = statement
+        return True
+
+    def restore_order(self, statement: Signed) -> None:
+        """The owner's order as it stood on disk."""
+        if statement.kind == Pause.kind:
+            self.pause = statement
+        else:
+            self.cancel = statement
+
+    @property
+    def order(self) -> Signed | None:
+        """What stands on disk of the owner's orders: its cancel, after which no other matters, or else its last."""
+        return self.cancel or self.pause
 
     @property
     def total(self) -> int | None:
@@ -186,6 +210,8 @@ class Steward:
             left_s = max(0.0, retention_s - message.age_s)
             kept = Kept(authority, self.wall() + left_s, disk_bytes=len(message.spec.body) + _ROW)
             self._keep(kept)
+        if sender.id == node_id(kept.authority.grantor):
+            kept.grantor = sender
         return [self._commit_job(kept, sender, message.request)]
 
     def _why_not(self, authority: Authority) -> tuple[int, str] | None:
@@ -205,7 +231,7 @@ class Steward:
         authority = kept.authority
         row = (
             authority.owner, pages.SIGNED.encode(authority.signed_spec), kept.expires_s,
-            _bytes(kept.close), _bytes(kept.cancel), _bytes(authority.signed_handover),
+            _bytes(kept.close), _bytes(kept.order), _bytes(authority.signed_handover),
         )  # fmt: skip
         return _commit(sender, request, Write("jobs", (authority.job,), row))
 
@@ -235,20 +261,23 @@ class Steward:
         return [_commit(sender, message.request, Write("segments", (said.job, said.number), row))]
 
     def finished(self, sender: Contact, message: Finish) -> list[Effect]:
-        """Keep the owner's close or cancel."""
+        """Keep the owner's close, cancel or pause; the latter two are passed on to the grantor, wherever it is."""
         statement = message.statement
-        said = opened(statement, Close) if statement.kind == Close.kind else opened(statement, Cancel)
+        said = opened(statement, owners_word(statement))
         kept = self._find(said.job)
         if kept is None:
             return [_answer(sender, message.request, AnswerCode.UNKNOWN, "keeps no such job")]
         kept.authority.require_owner(statement)
         if len(statement.body) > limits.SPEC_BYTES_MAX:
-            raise PeerError("a close or cancel is too long")
+            raise PeerError("an owner's word on a job is too long")
         if isinstance(said, Close):
             kept.close = statement
-        else:
-            kept.cancel = statement
-        return [self._commit_job(kept, sender, message.request)]
+            return [self._commit_job(kept, sender, message.request)]
+        news = kept.ordered(statement, said)
+        effects = [self._commit_job(kept, sender, message.request)]
+        if news and kept.grantor is not None and kept.grantor.id not in (sender.id, self.me.id):
+            effects.append(Tell(kept.grantor, Finish(0, statement)))
+        return effects
 
     def taken(self, sender: Contact, message: Take, job: bytes) -> tuple[bool, list[Effect]]:
         """Keep a handover; first of the pair: whether it makes this peer the grantor."""
@@ -279,6 +308,8 @@ class Steward:
             return self._append_foreign(sender, message.request, said, write, size_bytes)
         if not kept.authority.grants(message.header.key, said.epoch):
             raise PeerError("a log segment is signed by a peer that was never made a grantor of the job")
+        if said.epoch == kept.authority.epoch and sender.id == said.grantor:
+            kept.grantor = sender
         log, name = kept.log(said.grantor, said.epoch), digest(message.header.body)
         if log.has(said.number, name):
             if log.forgotten(said.number):
@@ -359,6 +390,7 @@ class Steward:
         state = JobState(
             message.request, kept.authority.signed_spec, kept.close, kept.cancel, kept.authority.signed_handover,
             len(kept.segments), kept.tasks, logs[-LOGS_SHOWN_MAX:], waiting, running, done, counts is not None,
+            kept.pause,
         )  # fmt: skip
         return [Tell(sender, state)]
 

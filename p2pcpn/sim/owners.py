@@ -1,12 +1,14 @@
-"""Owners: ten tasks of one beside a flood of another's, two floods beside each other, and a flood that is cancelled.
+"""Owners: ten tasks of one beside a flood of another's, two floods beside each other; one is paused, then cancelled.
 
 The swarm is that of ``lengths``: peers of several sizes and speeds. What must hold: the ten take hardly longer than
-alone with half of the swarm; two owners with work for all slots get equal time of them; a cancelled job runs nowhere a
-moment later, holds no lease, and its slots are the other owner's.
+alone with half of the swarm; two owners with work for all slots get equal time of them; a paused job runs nowhere once
+what it had begun has ended, and a cancelled one a moment later; neither holds a lease then, and their slots are the
+other owner's.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from p2pcpn.protocol.effects import Effect
@@ -17,7 +19,7 @@ from p2pcpn.sim.host import Host
 from p2pcpn.sim.program import Program
 from p2pcpn.sim.report import Report
 from p2pcpn.sim.runtime import Deed
-from p2pcpn.wire.statements import Cancel, signed
+from p2pcpn.wire.statements import Cancel, Pause, signed
 
 FLOOD: Final = 20_000
 FLOOD_EACH: Final = 400  # what a peer can run of it in the time
@@ -59,6 +61,7 @@ class Play(lengths.Play):
         more = self._begin(other, "more", self.flood)
         self.world.run(self.world.clock.now + FILL_S)
         self._shared(many, more)
+        self._pause(many, more)
         self._cancel(many, more)
         self._cancel(more, None)
 
@@ -96,22 +99,37 @@ class Play(lengths.Play):
         if ratio > UNFAIR_MAX:
             raise Violation(f"of two owners with equal rights one got {ratio:.2f} times the slot time of the other")
 
+    def _pause(self, program: Program, other: Program) -> None:
+        """A paused job waits when what it had begun has ended, and goes on as soon as it may."""
+        for number, paused in ((1, True), (2, False)):
+            statement = signed(Pause(program.job, number, paused), program.owner)
+            self._order(program, lambda grantor, said=statement: grantor.pause_job(said, self.world.clock.now))  # type: ignore[misc]
+            self.world.run(self.world.clock.now + STOP_S + max(lengths.SLOWNESS) * TASK_S)
+            works = [host.peer.worker.works.get(program.job) for host in self.world.alive if host.peer is not None]
+            if paused:
+                self._require_stopped(program, other)
+            elif not any(work is not None and work.running for work in works):
+                raise Violation("a job that was paused does not go on")
+
+    def _order(self, program: Program, act: Callable[[Grantor], list[Effect]]) -> None:
+        peer = program.host.peer
+        assert peer is not None
+        program.host.follow(peer.with_grantor(program.job, act, self.world.clock.now))
+
     def _cancel(self, program: Program, other: Program | None) -> None:
         """A moment after its cancel a job runs nowhere and holds nothing; whoever else has work has the slots."""
-        clock, host = self.world.clock, program.host
         self.cancelled.append(program)
-        statement = signed(Cancel(program.job, host.wall()), program.owner)
+        statement = signed(Cancel(program.job, program.host.wall()), program.owner)
+        self._order(program, lambda grantor: grantor.cancel_job(statement, self.world.clock.now))
+        self.world.run(self.world.clock.now + STOP_S)
+        self._require_stopped(program, other)
 
-        def cancel(grantor: Grantor) -> list[Effect]:
-            return grantor.cancel_job(statement, clock.now)
-
-        assert host.peer is not None
-        host.follow(host.peer.with_grantor(program.job, cancel, clock.now))
-        self.world.run(clock.now + STOP_S)
-        if host.peer.grantors[program.job].leases:
-            raise Violation("a cancelled job still holds leases")
-        for peer in self.world.alive:
-            self._has_stopped(peer, program, other)
+    def _require_stopped(self, program: Program, other: Program | None) -> None:
+        assert program.host.peer is not None
+        if program.host.peer.grantors[program.job].leases:
+            raise Violation("a job that was stopped still holds leases")
+        for host in self.world.alive:
+            self._has_stopped(host, program, other)
 
     @staticmethod
     def _has_stopped(host: Host, program: Program, other: Program | None) -> None:
@@ -119,10 +137,10 @@ class Play(lengths.Play):
         worker = host.peer.worker
         work = worker.works.get(program.job)
         if work is not None and (work.running or work.queued or work.leases):
-            raise Violation(f"{host.name} still works for a job that was cancelled")
+            raise Violation(f"{host.name} still works for a job that was stopped")
         beside = None if other is None else worker.works.get(other.job)
         if beside is not None and beside.queued and worker.running < host.slots:
-            raise Violation(f"{host.name} leaves slots of a cancelled job idle, while another's tasks wait")
+            raise Violation(f"{host.name} leaves slots of a stopped job idle, while another's tasks wait")
 
     def report(self, name: str, seed: int, verdict: str) -> Report:
         """What this run came to."""

@@ -26,13 +26,14 @@ def restore(peer: Peer, disk: Disk, now: float, wall: float) -> None:
 
 
 def _kept(disk: Disk, job: bytes, row: tuple[Any, ...]) -> Kept:
-    _, spec, expires_s, close, cancel, handover = row
+    _, spec, expires_s, close, order, handover = row
     authority = Authority(_signed(spec))
     if handover is not None:
         authority.hand_over(_signed(handover))
     kept = Kept(authority, expires_s)
     kept.close = None if close is None else _signed(close)
-    kept.cancel = None if cancel is None else _signed(cancel)
+    if order is not None:
+        kept.restore_order(_signed(order))
     for _, (_, count, segment, data) in disk.scan("segments", (job,)):
         kept.add_segment(_signed(segment), count, len(data))
     for (_, grantor, epoch, _), (header, body) in disk.scan("logs", (job,)):

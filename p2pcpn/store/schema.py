@@ -24,6 +24,7 @@ class Table:
     read_rows: int = 512
 
 
+# Of a job ``cancel`` is the owner's order: its Cancel, after which no other matters, or else its newest Pause.
 TABLES: Final[dict[str, Table]] = {
     "meta": Table(("name",), ("value",)),
     "records": Table(("key",), ("owner", "seq", "expires_s", "signed")),

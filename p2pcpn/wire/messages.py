@@ -121,7 +121,7 @@ class Output(msgspec.Struct, array_like=True, frozen=True, tag=9):
 
 
 class Finish(msgspec.Struct, array_like=True, frozen=True, tag=10):
-    """A signed :class:`Close` or :class:`Cancel` of the owner."""
+    """A signed :class:`Close`, :class:`Cancel` or :class:`Pause` of the owner."""
 
     request: U63
     statement: Signed
@@ -186,6 +186,7 @@ class JobState(msgspec.Struct, array_like=True, frozen=True, tag=15):
     running: U63
     settled: U63
     granting: bool  # the answering peer is the grantor now
+    pause: Signed | None = None  # the owner's newest word on whether it pauses
 
 
 class ReadLog(msgspec.Struct, array_like=True, frozen=True, tag=16):

@@ -341,11 +341,21 @@ class Deposit(Statement, frozen=True):
     proof: Annotated[bytes, Meta(max_length=32)]  # that the owner holds the swarm key; empty in an open swarm
 
 
+class Pause(Statement, frozen=True):
+    """The owner has a job wait, or go on: nothing is leased while it is ``paused``. Of several the highest ``number``
+    counts, and none below it ever again."""
+
+    kind: ClassVar[int] = 17
+    job: Id
+    number: U63
+    paused: bool
+
+
 KINDS: dict[int, type[Statement]] = {
     cls.kind: cls
     for cls in (
         Advert, Offer, Claim, Lease, Receipt, LogHeader, Record, Spec, Segment, Close, Cancel, Handover, Reason,
-        MemberState, ProviderRecord, Deposit,
+        MemberState, ProviderRecord, Deposit, Pause,
     )
 }  # fmt: skip
 # Only the kinds that travel in datagrams are held to a datagram's size; the others are held to a message's.
@@ -356,6 +366,9 @@ _CODECS: dict[int, Codec[Any]] = {
 } | {Advert.kind: Codec(Advert, limits.RECORD_VALUE_BYTES_MAX, "Advert")}
 
 S = TypeVar("S", bound=Statement)
+_OWNERS_WORDS: dict[int, type[Close] | type[Cancel] | type[Pause]] = {
+    Close.kind: Close, Cancel.kind: Cancel, Pause.kind: Pause,
+}  # fmt: skip
 
 
 class Signed(msgspec.Struct, array_like=True, frozen=True):
@@ -383,6 +396,14 @@ def read(envelope: Signed, expected: type[S]) -> S:
         raise PeerError(f"a {expected.__name__} was due; kind {envelope.kind} came")
     statement: S = _CODECS[envelope.kind].decode(envelope.body)
     return statement
+
+
+def owners_word(envelope: Signed) -> type[Close] | type[Cancel] | type[Pause]:
+    """Which word of an owner on a job as a whole this is. Raises :class:`PeerError` for what is none."""
+    found = _OWNERS_WORDS.get(envelope.kind)
+    if found is None:
+        raise PeerError(f"an owner's word on a job was due; kind {envelope.kind} came")
+    return found
 
 
 # Envelopes verified lately, which cannot change: a segment goes to the worker and to the steward of one peer.

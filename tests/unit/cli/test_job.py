@@ -184,6 +184,14 @@ def test_explain_tells_what_peers_say(job: Command, place: Place, endless: str) 
     assert document["job"] == endless and sum(document["counts"].values()) == len(document["peers"]) >= 1
 
 
+def test_a_job_is_paused_and_goes_on(job: Command, unwanted: str) -> None:
+    assert job("pause", unwanted).out.startswith("paused; ")
+    shown = json.loads(job("show", unwanted, "--json").out)
+    assert shown["state"] == "paused"
+    found = json.loads(job("resume", unwanted, "--json").out)
+    assert found["paused"] is False and found["stewards_told"] >= 1
+
+
 def test_a_cancelled_job_ends_and_says_so(job: Command, unwanted: str) -> None:
     stewards = len(json.loads(job("show", unwanted, "--json").out)["stewards"])
     said = job("cancel", unwanted)
@@ -195,7 +203,7 @@ def test_a_cancelled_job_ends_and_says_so(job: Command, unwanted: str) -> None:
     assert json.loads(job("show", unwanted, "--json").out)["state"] == "cancelled"
 
 
-@pytest.mark.parametrize("verb", ["show", "wait", "result", "logs", "cancel", "explain"])
+@pytest.mark.parametrize("verb", ["show", "wait", "result", "logs", "cancel", "explain", "pause", "resume"])
 def test_what_is_no_id_is_usage_in_one_line(job: Command, verb: str) -> None:
     for words in ((verb,), (verb, "xyz"), (verb, "ab" * 21)):
         said = job(*words)

@@ -76,21 +76,21 @@ def test_a_cancelled_job_counts_only_the_results_that_there_are(where: Meeting, 
 
 
 @pytest.mark.parametrize(
-    ("granting", "running", "handed_over", "overdue", "state"),
+    ("granting", "running", "handed_over", "why", "state"),
     [
-        (True, 1, True, False, "running"),
-        (True, 0, True, False, "waiting"),
-        (False, 0, False, False, "with its submitter"),
-        (False, 0, True, False, "no grantor answers"),
-        (True, 1, True, True, "deadline passed"),
+        (True, 1, True, "", "running"),
+        (True, 0, True, "", "waiting"),
+        (False, 0, False, "", "with its submitter"),
+        (False, 0, True, "", "no grantor answers"),
+        (True, 1, True, "overdue", "deadline passed"),
+        (True, 1, True, "paused", "paused"),
     ],
 )
-def test_the_state_is_one_word_or_four(
-    granting: bool, running: int, handed_over: bool, overdue: bool, state: str
-) -> None:
+def test_the_state_is_one_word_or_four(granting: bool, running: int, handed_over: bool, why: str, state: str) -> None:
     reader: Any = SimpleNamespace(
         cancelled=False,
-        overdue=overdue,
+        overdue=why == "overdue",
+        paused=why == "paused",
         total=None,
         state=SimpleNamespace(granting=granting, running=running),
         authority=SimpleNamespace(handover=object() if handed_over else None),

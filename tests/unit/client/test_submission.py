@@ -398,3 +398,11 @@ async def test_a_job_whose_time_to_live_is_over_is_closed_and_says_why_it_takes_
     grantor = submission.overlay.peer.grantors[submission.job]
     await turns(lambda: grantor.finished)
     assert grantor.total == 0
+
+
+@pytest.mark.asyncio
+async def test_a_job_that_its_owner_cancels_from_elsewhere_fails_what_is_left(peer: Peers) -> None:
+    submission = await opened(peer)
+    future = submission.submit(pow, (2, 3), {})
+    submission._event(events.Cancelled(submission.job))
+    assert isinstance(future.exception(0), JobCancelled) and submission.closed

@@ -19,7 +19,7 @@ from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.sealing import digest
-from p2pcpn.wire.statements import Cancel, Close, LogHeader, Record, Signed, signed
+from p2pcpn.wire.statements import Cancel, Close, LogHeader, Pause, Record, Signed, signed
 from tests.unit.protocol.leased import GRANTOR, GRANTOR_AT, ME, NOTHING, OWNER, STEWARDS, Bench, Made, told
 
 WALL = 1e9
@@ -292,3 +292,11 @@ def test_a_store_that_cannot_be_read_at_all_is_an_error(database: Database, monk
     monkeypatch.setattr(database, "scan", refuse)
     with pytest.raises(StoreError, match=r"node\.db"):
         restored(database)
+
+
+def test_a_pause_is_remembered(database: Database) -> None:
+    made = Made()
+    keeper = kept(database, made, [])
+    write(database, keeper.finished(GRANTOR_AT, m.Finish(9, signed(Pause(made.job, 3, True), OWNER))))
+    (after,) = restored_jobs(database)
+    assert after.pause == keeper.jobs[made.job].pause is not None and after.cancel is None

@@ -8,7 +8,7 @@ import pytest
 
 from p2pcpn.errors import PeerError
 from p2pcpn.protocol import events
-from p2pcpn.protocol.effects import Hangup, Probe, Publish, Tell, TellBlob
+from p2pcpn.protocol.effects import Hangup, Probe, Publish, Spread, Tell, TellBlob
 from p2pcpn.protocol.grantor import STANDBY, TAKEN, UNKNOWN, UNWANTED, blobs_of
 from p2pcpn.protocol.hardship import PATIENCE_S, STALL_S
 from p2pcpn.protocol.ledger import CANCELLED, FAILED, SETTLED
@@ -16,8 +16,8 @@ from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.pages import Print, TaskPage
 from p2pcpn.wire.sealing import output_key, seal
-from p2pcpn.wire.statements import BlobRef, Outcome
-from tests.unit.protocol.granting import KEYS, Table, keypair
+from p2pcpn.wire.statements import BlobRef, Cancel, Close, Outcome, Pause, Signed, owners_word, read, signed
+from tests.unit.protocol.granting import KEYS, OWNER, Table, keypair, steward
 
 
 def test_a_job_goes_from_a_claim_to_the_last_result() -> None:
@@ -801,3 +801,84 @@ def test_without_a_deadline_or_a_time_to_live_a_job_stays_open_for_ever() -> Non
     assert not table.grantor.finished
     table.extend(1)
     assert table.grantor.ledger.open == 1
+
+
+def pause(table: Table, number: int, paused: bool = True) -> Signed:
+    return signed(Pause(table.job, number, paused), OWNER)
+
+
+def say_pause(table: Table, number: int, paused: bool = True) -> None:
+    table.act(lambda grantor, now: grantor.pause_job(pause(table, number, paused), now))
+
+
+def test_a_paused_job_leases_nothing_and_wants_back_what_has_not_begun() -> None:
+    table = Table()
+    table.extend(20)
+    worker = table.worker(10, slots=2)
+    worker.run()
+    granted, held = len(worker.grants), table.grantor.ledger.leased
+    say_pause(table, 1)
+    assert worker.of(m.Recall) == [m.Recall(table.job, held)] and events.Paused(table.job, True) in table.events
+    lease = worker.last
+    worker.give_back(lease, "recalled", [(lease.spans[0][0] + 1, lease.spans[0][1] - 1)])
+    assert worker.run(lease, spans=[(lease.spans[0][0], 1)])  # what runs may end, and counts
+    table.worker(11)
+    table.extend(3)
+    table.pass_time(100.0)
+    assert len(worker.grants) == granted and table.workers[keypair(11).id].grants == []
+    assert not [effect for effect in table.effects[-5:] if isinstance(effect, Spread)]
+    say_pause(table, 2, paused=False)
+    assert len(worker.grants) + len(table.workers[keypair(11).id].grants) > granted
+
+
+def test_an_older_word_on_pausing_changes_nothing() -> None:
+    table = Table(stewards=[steward(20)[1]])
+    say_pause(table, 7)
+    told = len(table.told[keypair(20).id])
+    for number, paused in ((7, False), (6, False), (1, True)):
+        say_pause(table, number, paused)
+    assert table.grantor.paused and len(table.told[keypair(20).id]) == told
+    say_pause(table, 8, paused=False)
+    assert not table.grantor.paused
+    assert table.told[keypair(20).id][-1].statement == pause(table, 8, False)  # type: ignore[union-attr]
+
+
+def test_who_comes_back_to_a_paused_job_gives_back_what_it_has_not_begun() -> None:
+    table = Table()
+    table.extend(20)
+    worker = table.worker(10, slots=2)
+    table.session_closed(worker.node)
+    say_pause(table, 1)
+    worker.said.clear()
+    table.session_opened(worker.node)
+    assert isinstance(worker.said[-1], m.Recall)
+
+
+def test_what_a_peer_holds_beyond_one_word_is_recalled_by_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table()
+    table.extend(20)
+    worker = table.worker(10, slots=5)
+    monkeypatch.setattr("p2pcpn.protocol.grantor.limits.BATCH_TASKS_MAX", 2)
+    say_pause(table, 1)
+    assert [recall.count for recall in worker.of(m.Recall)] == [2, 2, 1]
+
+
+def test_a_finished_job_only_notes_that_it_pauses() -> None:
+    table = Table()
+    table.close()
+    say_pause(table, 1)
+    assert table.grantor.paused and table.grantor.finished
+
+
+def test_the_owners_word_is_obeyed_wherever_it_comes_from() -> None:
+    table = Table()
+    table.extend(2)
+    for statement in (
+        pause(table, 1),
+        signed(Close(table.job, 2, bytes(32)), OWNER),
+        signed(Cancel(table.job, 1.0), OWNER),
+    ):
+        table.act(lambda grantor, now, s=statement: grantor.told(s, read(s, owners_word(s)), now))  # type: ignore[misc]
+    assert table.grantor.paused and table.grantor.total == 2 and table.grantor.cancelled
+    assert table.events.count(events.Cancelled(table.job)) == 1
+    assert table.cancel_job() == []

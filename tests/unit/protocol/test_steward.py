@@ -19,7 +19,7 @@ from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import AnswerCode
 from p2pcpn.wire.sealing import digest
-from p2pcpn.wire.statements import Cancel, Close, LogHeader, Receipt, Segment, Signed, read, signed
+from p2pcpn.wire.statements import Cancel, Close, LogHeader, Pause, Receipt, Segment, Signed, read, signed
 from tests.unit.protocol.leased import (
     GRANTOR,
     GRANTOR_AT,
@@ -402,3 +402,45 @@ def test_how_old_a_job_is_follows_from_what_its_retention_has_left() -> None:
     assert shelf.steward.age_s(made.job) == 40.0
     shelf.wall += 10.0
     assert shelf.steward.age_s(made.job) == 50.0
+
+
+def pause(made: Made, number: int, paused: bool = True) -> Signed:
+    return signed(Pause(made.job, number, paused), OWNER)
+
+
+def test_of_an_owners_words_on_pausing_the_newest_is_kept_and_passed_on_to_the_grantor() -> None:
+    shelf, made = Shelf(), Made()
+    shelf.introduce(made)
+    effects = shelf.steward.finished(STRANGER_AT, m.Finish(7, pause(made, 5)))
+    assert [(e.to, e.message) for e in effects if isinstance(e, fx.Tell)] == [(GRANTOR_AT, m.Finish(0, pause(made, 5)))]
+    (answer,) = shelf.say(effects)
+    assert answer.code == AnswerCode.DONE and shelf.state(made).pause == pause(made, 5)
+    assert shelf.written[-1].value[4] == pages.SIGNED.encode(pause(made, 5))
+    for old in (pause(made, 4, False), pause(made, 5)):  # a replay changes nothing and is answered
+        again = shelf.steward.finished(STRANGER_AT, m.Finish(8, old))
+        assert told(again, m.Finish) == [] and [answer.code for answer in shelf.say(again)] == [AnswerCode.DONE]
+    assert shelf.state(made).pause == pause(made, 5)
+    by_grantor = shelf.steward.finished(GRANTOR_AT, m.Finish(9, pause(made, 6, False)))
+    assert told(by_grantor, m.Finish) == []  # who says it knows it
+    assert shelf.state(made).pause == pause(made, 6, False)
+
+
+def test_after_a_cancel_no_other_order_stands_on_disk() -> None:
+    shelf, made = Shelf(), Made()
+    shelf.introduce(made)
+    cancel = signed(Cancel(made.job, 1.0), OWNER)
+    for statement in (cancel, pause(made, 9)):
+        shelf.say(shelf.steward.finished(STRANGER_AT, m.Finish(7, statement)))
+    assert shelf.written[-1].value[4] == pages.SIGNED.encode(cancel)
+    assert told(shelf.steward.finished(STRANGER_AT, m.Finish(8, cancel)), m.Finish) == []
+
+
+def test_the_grantor_is_where_the_newest_log_came_from() -> None:
+    shelf, made = Shelf(me=STEWARDS[1]), Made()
+    shelf.introduce(made)
+    shelf.steward.taken(GRANTOR_AT, m.Take(3, made.handover(0)), made.job)
+    shelf.append(log(made, 1)[0])  # of the first grantor, whose epoch is over
+    ((entry),) = log(made, 1, STEWARDS[0], 1)
+    shelf.append(entry, STEWARDS_AT[0])
+    effects = shelf.steward.finished(STRANGER_AT, m.Finish(7, pause(made, 5)))
+    assert [e.to for e in effects if isinstance(e, fx.Tell)] == [STEWARDS_AT[0]]

@@ -54,7 +54,21 @@ def test_turns_that_favour_one_owner_are_noticed(small: Any, monkeypatch: pytest
 
 def test_a_cancel_that_revokes_nothing_is_noticed(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Grantor, "cancel_job", lambda *_: [])
-    with pytest.raises(Violation, match="cancelled job still holds leases"):
+    with pytest.raises(Violation, match="stopped still holds leases"):
+        small().run()
+
+
+def test_a_pause_that_takes_nothing_back_or_never_ends_is_noticed(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Grantor.pause_job
+    monkeypatch.setattr(Grantor, "pause_job", lambda *_: [])
+    with pytest.raises(Violation, match="stopped still holds leases"):
+        small().run()
+
+    def once(grantor: Grantor, *said: Any) -> Any:
+        return [] if grantor.paused else whole(grantor, *said)
+
+    monkeypatch.setattr(Grantor, "pause_job", once)
+    with pytest.raises(Violation, match="does not go on"):
         small().run()
 
 

@@ -24,8 +24,10 @@ from p2pcpn.wire.statements import (
     Cancel,
     Claim,
     Close,
+    Handover,
     MemberState,
     Offer,
+    Pause,
     ProviderRecord,
     Reason,
     Record,
@@ -34,6 +36,7 @@ from p2pcpn.wire.statements import (
     Signed,
     Statement,
     opened,
+    owners_word,
     read,
     signed,
 )
@@ -263,3 +266,10 @@ def test_a_segment_counts_its_tasks_and_roles_have_names() -> None:
     assert segment.count == 7
     assert Role.names(Role.COMPUTE | Role.RELAY) == ["compute", "relay"]
     assert Role.names(0) == []
+
+
+def test_an_owners_words_on_a_job_are_three() -> None:
+    for said in (Close(bytes(20), 1, bytes(32)), Cancel(bytes(20), 1.0), Pause(bytes(20), 1, True)):
+        assert owners_word(signed(said, ALICE)) is type(said)
+    with pytest.raises(PeerError, match="kind 12 came"):
+        owners_word(signed(Handover(bytes(20), 1, bytes(32)), ALICE))

@@ -1,0 +1,24 @@
+"""Pausing a job that runs elsewhere, and letting it go on: the owner's signed word, brought to the stewards."""
+
+from __future__ import annotations
+
+import time
+
+from p2pcpn.client.ending import told
+from p2pcpn.client.reader import Reader
+from p2pcpn.identity.keys import Keypair
+from p2pcpn.wire.statements import Pause, Signed, signed
+
+
+def pause_statement(job: bytes, owner: Keypair, known: int, *, paused: bool) -> Signed:
+    """The owner's newest word on whether ``job`` pauses: newer than number ``known``, and than what another machine of
+    the owner said of which nobody has told us."""
+    return signed(Pause(job, max(known + 1, int(time.time() * 1000)), paused), owner)
+
+
+async def pause_kept(reader: Reader, *, paused: bool) -> int:
+    """Pause a job that was found, or let it go on; returns how many stewards have it on disk.
+
+    Raises :class:`~p2pcpn.errors.Unreachable` for none.
+    """
+    return await told(reader, pause_statement(reader.job, reader.owner, reader.pause_number, paused=paused))
