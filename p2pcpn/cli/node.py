@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from p2pcpn.cli.drain import progress_words
 from p2pcpn.cli.failures import Ended, say
 from p2pcpn.cli.options import json_option
 from p2pcpn.cli.printing import number_of, print_json
@@ -54,9 +55,11 @@ def node(
     """Run a peer: it computes for its swarm, keeps results, and helps others to find each other.
 
     Without --bootstrap it starts a swarm of its own, for others to join. Without --swarm-key the swarm is open: only
-    the jobs of trusted owners run. Ctrl-C or SIGTERM let it leave politely; a second one ends it at once.
+    the jobs of trusted owners run. Ctrl-C, SIGTERM or p2pcpn drain let it finish what it runs, for ten minutes at
+    most, and hand on what it keeps; a second Ctrl-C ends it at once.
     """
     from p2pcpn.client import hosting
+    from p2pcpn.client.departing import left_behind
 
     settings: dict[str, Any] = {
         "listen": listen or "", "bootstrap": list(bootstrap), "swarm_key": swarm_key, "trust": trust, "tags": tags,
@@ -68,10 +71,13 @@ def node(
         settings["accept"] = accept
     hosted = hosting.prepare(settings, os.environ, new_swarm_key=swarm_key == NEW)
     failed: list[str] = []
+    behind: dict[str, int] = {}
 
     def report(words: Mapping[str, Any]) -> None:
         if "failed" in words:
             failed.append(str(words["failed"]))
+        elif "left" in words:
+            behind.update(words["left"])
         elif as_json:
             print_json(hosted.document(words))
             sys.stdout.flush()
@@ -82,7 +88,8 @@ def node(
         hosted, report, os.environ, status=None if quiet or as_json else Status(hosted.config.bootstrap)
     )
     if not quiet and not as_json and not failed:
-        click.echo(("\n" if sys.stdout.isatty() else "") + "left")
+        line = "left" + (f"; {left_behind(behind)}" if behind else "")
+        click.echo(("\n" if sys.stdout.isatty() else "") + line)
     for text in failed:
         say(text)
     raise Ended(code)
@@ -133,6 +140,10 @@ class Status:
         line = f"{number_of(words['known_peers'], 'peer')} known, {number_of(words['jobs'], 'job')}"
         if self._live:
             line += f", {words['running']} of {words['slots']} slots busy, {words['queued']} tasks queued"
+        if words.get("draining") and words.get("drain"):
+            line = "draining"
+            if self._live:
+                line += f": {progress_words(words['drain'])}; Ctrl-C again ends it at once"
         if line == self._shown:
             return
         self._shown = line

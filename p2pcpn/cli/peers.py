@@ -37,6 +37,8 @@ def _row(peer: dict[str, Any]) -> tuple[object, ...]:
     rtt = peer["rtt_ms"]
     more = [f"{each['count']}x {each['kind']} {size(each['memory_bytes'])}" for each in peer["accelerators"]]
     more += [*peer["tags"], *peer["packages"]]
+    if peer["draining"]:
+        more.insert(0, "draining")
     if "compute" not in peer["roles"]:
         more.insert(0, "no compute")
     return (

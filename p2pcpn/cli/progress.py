@@ -114,6 +114,22 @@ class BytesProgress(_Shown):
             self._line(lambda took_s: f"{size(done)} of {size(total)}, {size(done / took_s)}/s")
 
 
+class Words(_Shown):
+    """``with Words("drain") as progress:`` then ``progress.update("2 tasks still run")``."""
+
+    def _made(self) -> Any:
+        from rich.console import Console
+
+        return Console(stderr=True).status(plain(self.title))
+
+    def update(self, words: str) -> None:
+        """What is going on."""
+        if self._bar is not None:
+            self._bar.update(plain(f"{self.title}: {words}"))
+        else:
+            self._line(lambda took_s: words)
+
+
 class VirtualProgress(_Shown):
     """``with VirtualProgress("churn") as progress:`` then ``progress.update(virtual_s, events)``."""
 

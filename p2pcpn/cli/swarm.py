@@ -6,9 +6,12 @@ import os
 
 import click
 
-from p2pcpn.cli.options import json_option
+from p2pcpn.cli.drain import progress_words
+from p2pcpn.cli.options import Duration, json_option
 from p2pcpn.cli.printing import duration, number_of, print_json, print_table
+from p2pcpn.cli.progress import Words
 from p2pcpn.client import detached_swarm
+from p2pcpn.client.departing import left_behind
 from p2pcpn.client.detached_swarm import LocalSwarm
 
 
@@ -66,7 +69,7 @@ def status(as_json: bool) -> None:
                     peer.id[:8],
                     peer.address,
                     said["pid"],
-                    "alive",
+                    "draining" if said["draining"] else "alive",
                     duration(said["uptime_s"]),
                     f"{said['running']}/{said['slots']}",
                     said["queued"],
@@ -86,6 +89,21 @@ def add(n: int, as_json: bool) -> None:
     else:
         for peer in started:
             click.echo(f"peer {peer.n} ({peer.id[:8]}) up at {peer.address}")
+
+
+@swarm.command(short_help="Let peer N finish, hand over, and leave.")
+@click.argument("n", type=int)
+@click.option("--timeout", "timeout_s", type=Duration(), default="10m", metavar="TIME",
+              help="How long its tasks may run on; then they go back, to run elsewhere (10m).")  # fmt: skip
+@json_option
+def drain(n: int, timeout_s: float, as_json: bool) -> None:
+    """Let peer N of the local swarm finish what it runs, hand on what it keeps, and leave."""
+    with Words(f"drain peer {n}", shown=not as_json) as progress:
+        behind = detached_swarm.drain(n, os.environ, timeout_s, lambda words: progress.update(progress_words(words)))
+    if as_json:
+        print_json({"n": n, "behind": behind})
+    else:
+        click.echo(f"peer {n} has left" + (f"; {left_behind(behind)}" if behind else ""))
 
 
 @swarm.command(short_help="Kill peer N, as if its machine lost power.")

@@ -19,10 +19,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from p2pcpn.client import departing
 from p2pcpn.client.connection import SWARM_NOTE, read_note, remove_note, write_note
+from p2pcpn.client.departing import Watch, control_of
 from p2pcpn.client.fleet import Fleet, order
 from p2pcpn.client.keys import new_swarm_key_text
-from p2pcpn.client.swarm import PEERS_MAX, START_S
+from p2pcpn.client.swarm import DRAIN_S, PEERS_MAX, START_S
 from p2pcpn.config import Config, data_home, state_home
 from p2pcpn.errors import P2pcpnError, Unreachable, UsageError
 from p2pcpn.node.control import ask, control_path
@@ -104,16 +106,40 @@ def add(peers: int, env: Mapping[str, str]) -> list[LocalPeer]:
 
 def kill(n: int, env: Mapping[str, str]) -> LocalPeer:
     """SIGKILL peer ``n``, as if its machine lost power. Raises :class:`UsageError` where it does not run."""
+    found = _alive(n, env)
+    status = found.status()
+    if status is not None:
+        os.kill(status["pid"], signal.SIGKILL)
+    _wait_gone([found])
+    return found
+
+
+def _alive(n: int, env: Mapping[str, str]) -> LocalPeer:
     swarm = running(env)
     found = next((peer for peer in swarm.peers if peer.n == n), None)
     if found is None:
-        raise UsageError(f"there is no peer {n}; the swarm has 0 to {len(swarm.peers) - 1}")
-    status = found.status()
-    if status is None:
+        raise UsageError(f"there is no peer {n}; p2pcpn swarm status shows those there are")
+    if found.status() is None:
         raise UsageError(f"peer {n} is dead already")
-    os.kill(status["pid"], signal.SIGKILL)
-    _wait_gone([found])
     return found
+
+
+def drain(
+    n: int, env: Mapping[str, str], timeout_s: float = DRAIN_S, watch: Watch = lambda words: None
+) -> dict[str, int]:
+    """Let peer ``n`` finish, hand on what it keeps, and leave; returns what it left undone when it is gone.
+
+    Raises :class:`UsageError` where it does not run.
+    """
+    peer = _alive(n, env)
+    behind = departing.drain(control_of(peer.data_dir), timeout_s, watch)
+    with _alone(env):
+        swarm = running(env)
+        swarm.peers.remove(peer)
+        _write(swarm, env)
+        if not behind:  # else it may be the only one who has something
+            shutil.rmtree(peer.data_dir, ignore_errors=True)
+    return behind
 
 
 def down(env: Mapping[str, str]) -> int:
@@ -147,7 +173,9 @@ def running(env: Mapping[str, str]) -> LocalSwarm:
 def _start(swarm: LocalSwarm, count: int, env: Mapping[str, str]) -> None:
     temporary = Path(tempfile.mkdtemp(prefix="p2pcpn-up-"))
     fleet = Fleet(temporary / "launcher.log")
-    first = len(swarm.peers)
+    first = max((peer.n + 1 for peer in swarm.peers), default=0)
+    while (_data(env) / f"peer-{first}").exists():  # one left, and kept what nobody else took
+        first += 1
     numbers = list(range(first, first + count))
     try:
         # The first has to be there for the others to find it.

@@ -166,6 +166,12 @@ class Fleet:
             while member.exited is None and not self._gone and self._changed.wait(until - time.monotonic()):
                 pass
 
+    def gone(self, n: int) -> None:
+        """Peer ``n`` has left by itself: return when that was reported."""
+        with self._changed:
+            member = self._members[n]
+            self._changed.wait_for(lambda: member.exited is not None or self._gone, KILL_S)
+
     def is_alive(self, n: int) -> bool:
         """Whether peer ``n`` listens, as far as has been reported."""
         with self._changed:

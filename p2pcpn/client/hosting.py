@@ -86,7 +86,7 @@ def host(
     ended = threading.Event()
 
     def listening(words: Mapping[str, Any]) -> None:
-        if "failed" not in words:
+        if "id" in words:
             write_note(NODE_NOTE, note, env)
             if status is not None:
                 threading.Thread(target=watch, args=(control, status, ended), daemon=True).start()

@@ -33,6 +33,7 @@ from p2pcpn.wire.statements import BlobRef, Cancel, Close, Pause, opened
 POLL_S = 0.1
 POLL_S_MAX = 1.0
 ASK_WAIT_S = 3.0
+NEAR_MAX = 16
 HEADS_EVERY = 8
 SILENT_S = 5.0
 # How long good results are awaited from other holders once some were refused.
@@ -124,9 +125,22 @@ class Reader:
             except PeerError:
                 pass  # an unreadable pointer is no pointer
         if not self._stewards:
-            now = self.overlay.loop.time()
-            for listed in self.overlay.peer.directory.storage_near(self.job, now)[:16]:
-                self._stewards[NodeId(listed.advert.contact.id)] = listed.advert.contact
+            self._stewards = {NodeId(contact.id): contact for contact in self._near()}
+
+    def _near(self) -> list[Contact]:
+        listed = self.overlay.peer.directory.storage_near(self.job, self.overlay.loop.time())
+        return [each.advert.contact for each in listed[:NEAR_MAX]]
+
+    async def _find_successors(self) -> None:
+        """Those who keep the job in the place of stewards that left: they lie near it, and provide it."""
+        provided = await self.overlay.find_providers(self.job)
+        contacts = {c.id: c for c in [*self._near(), *(record.contact for record in provided.records)]}
+        fresh = [contact for node, contact in contacts.items() if NodeId(node) not in self._stewards]
+        for contact, answer in zip(fresh, await asyncio.gather(*map(self._ask, fresh)), strict=True):
+            if answer is not None:
+                self._learn(contact, answer)
+                if self.authority is not None:
+                    self._stewards[NodeId(contact.id)] = contact
 
     async def refresh(self) -> None:
         """Ask the stewards again, and look at the heads of the logs in the DHT."""
@@ -135,6 +149,8 @@ class Reader:
         for contact, answer in zip(contacts, answers, strict=True):
             if answer is not None:
                 self._learn(contact, answer)
+        if not any(answers):
+            await self._find_successors()
         # The stewards' word on how long the logs are is checked by the logs' chains. The heads in the DHT name holders
         # beyond them, and cost a lookup that a job without a head makes long: only when the stewards do not suffice.
         if sum(answer is not None for answer in answers) < min(2, len(contacts)) or self._refreshes % HEADS_EVERY == 1:

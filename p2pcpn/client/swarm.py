@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from p2pcpn.client.executor import Executor
 
 START_S: Final = 30.0
+DRAIN_S: Final = 600.0
 # On one machine with 31,000 ports and 30 MB a peer; beyond it the simulator is the better tool.
 PEERS_MAX: Final = 512
 # A peer needs one that answers to find all others; some more for those that have died meanwhile.
@@ -141,6 +142,23 @@ class Swarm:
         if not 0 <= index < len(self._peers):
             raise UsageError(f"there is no peer {index}; the swarm has 0 to {len(self._peers) - 1}")
         self._fleet.kill(index)
+
+    def drain(self, index: int, timeout_s: float = DRAIN_S) -> dict[str, int]:
+        """Let a peer finish what it runs, hand on what it keeps, and leave; returns when it is gone.
+
+        It is waited for about ``timeout_s`` at most. What could not be finished or handed on is counted in the answer:
+        ``tasks``, ``results``, ``jobs``, ``sections``; an empty one says that nothing was lost.
+        """
+        if not 0 <= index < len(self._peers):
+            raise UsageError(f"there is no peer {index}; the swarm has 0 to {len(self._peers) - 1}")
+        peer = self._peers[index]
+        if not peer.alive:
+            raise UsageError(f"peer {index} is gone already")
+        from p2pcpn.client.departing import control_of, drain
+
+        behind = drain(control_of(peer.data_dir), timeout_s)
+        self._fleet.gone(index)
+        return behind
 
     def close(self) -> None:
         """End every peer and worker, and remove what was temporary. Returns when it is done; may be called twice."""

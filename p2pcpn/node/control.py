@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from p2pcpn import limits
 from p2pcpn.errors import Unreachable, UsageError
+from p2pcpn.node.draining import DRAIN_S, Draining
 from p2pcpn.protocol.directory import TTL_S_MAX, Listed
 from p2pcpn.wire.manifests import BlobName, parse_name
 from p2pcpn.wire.statements import Role
@@ -35,6 +36,8 @@ log = logging.getLogger("p2pcpn.control")
 # sun_path has 108 bytes on Linux and 104 elsewhere, the closing zero included.
 PATH_BYTES_MAX: Final = 103
 ANSWER_S: Final = 5.0
+# A month: longer is no waiting.
+DRAIN_S_MAX: Final = 30 * 86_400.0
 _CREDENTIALS: Final = struct.Struct("3i")
 
 
@@ -51,10 +54,13 @@ def control_path(data_dir: Path) -> Path:
 class ControlServer:
     """Answers for one peer from :meth:`open` until :meth:`close`. ``stop`` is set when the owner asks it to end."""
 
-    def __init__(self, overlay: Overlay, path: Path, stop: asyncio.Event | None = None) -> None:
+    def __init__(
+        self, overlay: Overlay, path: Path, stop: asyncio.Event | None = None, draining: Draining | None = None
+    ) -> None:
         self._overlay = overlay
         self.path = path
         self._stop = stop
+        self._draining = draining
         self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[None]] = set()
         self._inode = 0
@@ -63,6 +69,8 @@ class ControlServer:
             "peers": self._peers,
             "stop": self._end,
             "pins": lambda: {"digests": [name.hex() for name in overlay.pins.names()]},
+            "draining": lambda: {} if draining is None else draining.watched(),
+            "stay": lambda: {"stays": draining is not None and draining.undo()},
         }
         self._about: dict[str, Callable[[BlobName], dict[str, Any]]] = {
             "pin": lambda name: overlay.pins.asked(name, pinned=True),
@@ -152,13 +160,15 @@ class ControlServer:
         except (ValueError, RecursionError):
             return _refusal("a request is one JSON object on one line")
         operation = request.get("op") if isinstance(request, dict) else None
+        if operation == "drain":
+            return self._drain(request.get("drain_s", DRAIN_S))
         if isinstance(operation, str) and operation in self._about:
             try:
                 return {"ok": self._about[operation](parse_name(str(request.get("name"))))}
             except UsageError as error:
                 return _refusal(str(error))
         if not isinstance(operation, str) or operation not in self._operations:
-            return _refusal(f'"op" is one of {", ".join([*self._operations, *self._about])}')
+            return _refusal(f'"op" is one of {", ".join([*self._operations, "drain", *self._about])}')
         return {"ok": self._operations[operation]()}
 
     # --- operations ------------------------------------------------------------------------------------------------
@@ -179,6 +189,8 @@ class ControlServer:
             "uptime_s": round(now - overlay.started_at, 3),
             "data_dir": str(overlay.data_dir),
             "roles": Role.names(overlay.peer.roles),
+            "draining": overlay.peer.presence.draining,
+            "drain": None if self._draining is None else self._draining.progress(),
             "reachable": overlay.peer.reachability.reach.value,
             "slots": overlay.slots,
             "running": worker.running,
@@ -202,6 +214,14 @@ class ControlServer:
             rows.append(described(listed, now) | {"rtt_ms": _ms(srtt_s), "own": node == overlay.id})
         return {"peers": rows}
 
+    def _drain(self, drain_s: object) -> dict[str, Any]:
+        if not isinstance(drain_s, (int, float)) or not 0 <= drain_s <= DRAIN_S_MAX:
+            return _refusal(f'"drain_s" is a number of seconds, at most {DRAIN_S_MAX:.0f}')
+        if self._draining is None:
+            return _refusal("this peer lives in a program, and ends with it")
+        self._draining.begin(drain_s)
+        return {"ok": self._draining.watched()}
+
     def _end(self) -> dict[str, Any]:
         if self._stop is not None:
             # A moment later, so that the answer still leaves.
@@ -217,6 +237,7 @@ def described(listed: Listed, now: float) -> dict[str, Any]:
         "id": advert.contact.id.hex(),
         "address": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
         "roles": Role.names(advert.roles),
+        "draining": bool(advert.roles & Role.DRAINING),
         "cores": advert.cores,
         "slots": advert.slots,
         "slots_free": advert.slots_free,
@@ -295,7 +316,7 @@ def is_answered(path: Path) -> bool:
 # --- The asking side -----------------------------------------------------------------------------------------------
 
 
-def ask(path: Path, op: str, *, timeout_s: float = ANSWER_S, **words: str) -> dict[str, Any]:
+def ask(path: Path, op: str, *, timeout_s: float = ANSWER_S, **words: str | float) -> dict[str, Any]:
     """Ask the peer whose control socket is ``path`` and return its answer, within ``timeout_s`` in all.
 
     ``words`` go with the question.

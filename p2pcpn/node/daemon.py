@@ -1,8 +1,9 @@
 """A peer as a process: start, say where it listens, run until told to stop, and end in time.
 
-The first SIGTERM or SIGINT, or an order over the control socket, lets the peer leave politely; a second signal ends it
-at once. ``lifetime_fd`` is the reading end of a pipe that the process which started us holds open: when that process is
-gone, so are we, within ``ORPHAN_S``, and with us the zygote and its workers.
+The first SIGTERM or SIGINT, or an order over the control socket, drains the peer: it ends what it runs, hands on what
+it keeps and leaves; a second signal ends it at once. ``lifetime_fd`` is the reading end of a pipe that the process
+which started us holds open: when that process is gone, so are we, within ``ORPHAN_S``, and with us the zygote and its
+workers.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from p2pcpn import limits
 from p2pcpn.config import Config
 from p2pcpn.errors import P2pcpnError, StoreError, Unreachable, UsageError
 from p2pcpn.node.control import ControlServer, control_path
+from p2pcpn.node.draining import Draining
 from p2pcpn.node.loop import new_loop
 from p2pcpn.node.overlay import Faults, Overlay
 from p2pcpn.node.upkeep import HAND_OVER_S
@@ -126,23 +128,35 @@ async def _main(
     zygote: ZygoteProcess | None,
 ) -> None:
     stop = asyncio.Event()
-    obey_signals(stop)
     if lifetime_fd is not None:
         end_with(lifetime_fd, stop)
     overlay = Overlay(config, owner_pids=owner_pids, faults=faults, zygote=zygote)
-    server = ControlServer(overlay, control, stop) if control is not None else None
+    draining = Draining(overlay, stop)
+    obey_signals(stop, draining)
+    server = ControlServer(overlay, control, stop, draining) if control is not None else None
     await serve(overlay, stop=stop, control=server, report=report, ending=limit_end)
+    if report is not None and draining.state == "leaving":
+        report({"left": draining.behind})
 
 
-def obey_signals(stop: asyncio.Event, *, exit_now: Callable[[int], object] = os._exit) -> None:
-    """SIGTERM and SIGINT set ``stop``; a second one ends the process at once."""
+def obey_signals(
+    stop: asyncio.Event, draining: Draining | None = None, *, exit_now: Callable[[int], object] = os._exit
+) -> None:
+    """SIGTERM and SIGINT begin to drain the node (without ``draining`` they set ``stop``); a second one ends the
+    process at once."""
     loop = asyncio.get_running_loop()
+    told = False
 
     def obey(number: int) -> None:
-        if stop.is_set():
+        nonlocal told
+        if told or stop.is_set():
             exit_now(128 + number)
+        told = True
         log.info("%s: leaving; again to end at once", signal.Signals(number).name)
-        stop.set()
+        if draining is None or not draining.possible:
+            stop.set()
+        else:
+            draining.begin()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, obey, number)

@@ -54,6 +54,7 @@ class Upkeep:
         depot = self._depot
         depot.changed, depot.holders = self._changed, self._machine.holders
         depot.learned, depot.compared = self._learned, self._compared
+        self.missed: set[bytes] = set()  # what a peer that leaves has not brought to enough others (yet)
         self.doubted: Callable[[bytes], None] = lambda name: None  # told of what cannot be read
 
     def begin(self) -> None:
@@ -270,9 +271,14 @@ class Upkeep:
             if name in kept and kept[name].is_wanted_without(mine, wall)
         ]
 
+        self.missed = {name for name, _ in short}
+
         async def bring(name: bytes, count: int) -> None:
             async with self._gate:
-                await self._bring(name, self._machine.living(name), count)
+                living = self._machine.living(name)
+                placing = await self._bring(name, living, count)
+                if placing is not None and len(placing.holders) >= len(living) + count:
+                    self.missed.discard(name)
 
         try:
             async with asyncio.timeout(wait_s):

@@ -66,6 +66,8 @@ class Attendance:
         if found is not None and claim.boot > found.boot:
             effects += self._lost(found, now, "it restarted")
         elif found is not None:
+            if found.leaving:
+                self._peers.returns(found)
             if found.rest_until == math.inf:  # that it claims is a word, too
                 found.rest_until = now
             return found, effects

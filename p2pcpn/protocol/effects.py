@@ -190,6 +190,14 @@ class Publish(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class Provide(Effect):
+    """Be found in the DHT as somebody who has ``name``, for so long."""
+
+    name: bytes
+    retention_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Load(Effect):
     """Read the segments and logs of ``job`` from disk; answered by ``adopt``: this node becomes its grantor."""
 

@@ -297,7 +297,9 @@ class Grantor:
         elif message.code == "late" or peer.held <= peer.slots:
             self.book.participants.crowd(peer, now + CROWDED_S)
         self.book.give_back(message.token, owed)
-        if message.code == "leaving" or peer.declines > DECLINES_MAX or peer.missing > MISSING_MAX:
+        if message.code == "leaving" and peer.held:
+            self.book.participants.retire(peer)
+        elif message.code == "leaving" or peer.declines > DECLINES_MAX or peer.missing > MISSING_MAX:
             self._attendance.dismiss(peer, now)
             if peer.missing > MISSING_MAX:  # begin anew: a peer whose session is closed claims again
                 effects = [Hangup(peer.node, "lacks what it was sent, again and again")]

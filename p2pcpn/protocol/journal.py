@@ -112,9 +112,10 @@ class Journal:
             held = [(epoch, token, part) for epoch in epochs if (epoch, token, part) in work.unsettled]
             held.sort(key=lambda key: work.unsettled[key].grantor.id != sender)
             found += held[:1]
-        return self._forget(work, found)
+        return self.forget(work, found)
 
-    def _forget(self, work: Work, keys: list[tuple[int, int, int]]) -> list[Effect]:
+    def forget(self, work: Work, keys: list[tuple[int, int, int]]) -> list[Effect]:
+        """These (epoch, token, part) lie where they outlive us."""
         writes: list[Write] = []
         for key in dict.fromkeys(keys):
             self._drop(work, (work.job, *key))
@@ -171,7 +172,7 @@ class Journal:
             if not work.unsettled:
                 continue
             if now - work.orphaned_since > work.authority.spec.retention_s:
-                effects += self._forget(work, list(work.unsettled))
+                effects += self.forget(work, list(work.unsettled))
                 given_up.append(work)
                 continue
             effects += self._turn(work)

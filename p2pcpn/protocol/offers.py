@@ -182,6 +182,13 @@ class Offers:
             if grantor == peer and known.state in ("taken", "standby"):
                 known.state, known.text = "unwanted", "lost its session with the grantor"
 
+    def stay(self) -> None:
+        """We do not leave after all: who took us was told that we do, so the next offers are answered afresh."""
+        self.leaving = False
+        for known in self.interests.values():
+            if known.state in ("taken", "standby"):
+                known.state, known.text = "unwanted", "was about to leave"
+
     def explain(self, job: bytes) -> tuple[str, str]:
         """(code, words): what this peer makes of ``job``; of several grantors, of the one it is nearest to work for."""
         found = [interest for (of, _), interest in self.interests.items() if of == job]

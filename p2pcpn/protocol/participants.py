@@ -56,6 +56,7 @@ class Participant:
     forgot: bool = False  # it said that it lacks what a steward should have
     missing: int = 0  # leases in a row that it returned because it lacked something
     declines: int = 0  # leases in a row that it declined
+    leaving: bool = False  # it ends what it runs, and is given nothing more
     blobs: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
 
     @property
@@ -178,6 +179,18 @@ class Participants:
         peer.rest_until = until
         if peer.taken:
             self._release(peer)
+
+    def retire(self, peer: Participant) -> None:
+        """It leaves: what it still runs is its own to end, and none of its slots counts any more."""
+        self._standby.pop(peer.node, None)
+        self.crowd(peer)
+        peer.leaving, peer.taken = True, False
+        self._set_slots(peer, 0)
+
+    def returns(self, peer: Participant) -> None:
+        """It stays after all, and stands by."""
+        peer.leaving = False
+        self._standby[peer.node] = None
 
     def promote(self, waiting: int, stuck: list[frozenset[NodeId]], now: float) -> list[Participant]:
         """Take standing-by peers, nearest first, while more slots are wanted; returns the newly taken.

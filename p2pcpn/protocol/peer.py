@@ -43,6 +43,7 @@ from p2pcpn.protocol.membership import Alive, Dead, Left, Membership, Suspected,
 from p2pcpn.protocol.neighbourhood import Neighbourhood
 from p2pcpn.protocol.offers import Capacity, Offers
 from p2pcpn.protocol.pairs import PairFailed, PairMade, Pairs
+from p2pcpn.protocol.presence import Presence
 from p2pcpn.protocol.publishing import Publishing
 from p2pcpn.protocol.reachability import Reachability, Reached
 from p2pcpn.protocol.requests import Requests
@@ -61,7 +62,7 @@ from p2pcpn.wire.statements import opened, read, signed
 EXPLAIN_PEERS_MAX = 32
 RTT_UNKNOWN_S = 0.005
 # Effects between the machines of one peer; all others are the driver's.
-ROUTED = frozenset({fx.Tell, fx.TellBlob, fx.TellLog, fx.Send, fx.Heard, fx.Spread, fx.Probe, fx.Publish})
+ROUTED = frozenset({fx.Tell, fx.TellBlob, fx.TellLog, fx.Send, fx.Heard, fx.Spread, fx.Probe, fx.Publish, fx.Provide})
 NEWS = frozenset({PairMade, PairFailed, Rumor, Verdict, Dead, Left, Reached, Alive, Suspected})
 # Members that send what cannot be right lose their session after this many such messages.
 BAD_MESSAGES_MAX = 64
@@ -122,6 +123,7 @@ class Peer:
             watching=setup.watching and bool(setup.roles),
         )  # fmt: skip
         self.dial_backs = DialBacks(self.pairs.aside)
+        self.presence = Presence(self)
         self.explaining = Explaining(me, self.requests, self.offers.explain)
         self.counters: Counter[str] = Counter()
         self._bad: Counter[NodeId] = Counter()
@@ -215,6 +217,8 @@ class Peer:
                 return self.steward.finished(contact, message) + self._finish(message.statement, now)
             case m.Take():
                 return self._take(contact, key, message, now)
+            case m.Entrust():
+                return self.steward.entrusted(contact, message)
             case m.Append():
                 return self.steward.appended(contact, message)
             case m.Ask():
@@ -349,13 +353,13 @@ class Peer:
 
     def advertise(self, advert: st.Advert, now: float, *, changed: bool) -> list[fx.Effect]:
         """This peer's capacity: gossiped when a coarse value ``changed``, at most every 10 s, and before it lapses."""
-        return self.perform(self._announced(self.announcement.sampled(advert, now, changed=changed)), now)
+        return self.perform(self.advertised(self.announcement.sampled(advert, now, changed=changed)), now)
 
     def announced(self, now: float) -> list[fx.Effect]:
         """Our next advert, when it is due."""
-        return self._announced(self.announcement.expire(now))
+        return self.advertised(self.announcement.expire(now))
 
-    def _announced(self, said: Said | None) -> list[fx.Effect]:
+    def advertised(self, said: Said | None) -> list[fx.Effect]:
         """A new version of our advert goes into the directory, the gossip and (with a role) the DHT."""
         if said is None:
             return []
@@ -375,9 +379,8 @@ class Peer:
 
     def leave(self, now: float) -> list[fx.Effect]:
         """Give back leases, hand over what is held of the DHT, say goodbye; then ``Notify(HandedOver)``."""
-        self.offers.leaving = True
         goodbye = self.membership.leave(now)
-        return self.perform([*self.worker.leave(now), *self.dht.hand_over(now, self.wall(), goodbye)], now)
+        return self.perform([*self.presence.leave(now), *self.dht.hand_over(now, self.wall(), goodbye)], now)
 
     # --- routing of effects -----------------------------------------------------------------------------------------
 
@@ -422,6 +425,8 @@ class Peer:
                 return self.gossip.spread(statement, now, effect.hops) + heard
             case fx.Probe():
                 return self.membership.check(effect.peer, now)
+            case fx.Provide():
+                return self.publishing.provide(effect.name, now, retention_s=effect.retention_s)
             case fx.Publish():
                 return self.publishing.put_record(effect.salt, effect.value, effect.retention_s, self.me, 0, now)
         raise AssertionError(f"{type(effect).__name__} is for the driver")
@@ -466,7 +471,7 @@ class Peer:
         if isinstance(value, (Dead, Left)):
             return self._gone(value.peer, now)
         if isinstance(value, Reached):
-            return self._reached(value.hidden, now)
+            return self.presence.reached(value.hidden, now)
         return self._back(value.peer, now) if isinstance(value, Alive) else []
 
     def _alive(self, peer: Contact, now: float) -> list[fx.Effect]:
@@ -526,26 +531,13 @@ class Peer:
             self.neighbourhood.heard(peer, now, direct=False)
         return self.dht.failed(peer, now, certain=True) if hidden and peer.id in self.dht.table else []
 
-    def _reached(self, hidden: bool, now: float) -> list[fx.Effect]:
-        """Strangers reach us no more, or do again: all that may look for something here are told."""
-        if self.offers.leaving:
-            return []
-        self.roles = self.setup.roles & ~st.Role.STORAGE | st.Role.HIDDEN if hidden else self.setup.roles
-        self.storing = self.steward.storing = bool(self.roles & st.Role.STORAGE)
-        self.pairs.present(self.roles, self.contact.port)
-        self.dht.storage.stores(self.storing, now)
-        effects = self._announced(self.announcement.restated(self.roles, now))
-        if (mine := self.announcement.signed) is not None:
-            effects += [fx.Send(contact, d.Gossip([mine], [0])) for contact in self.dht.table.contacts()]
-        return [*effects, fx.Notify(events.Exposed(hidden, self.storing))]
-
     # --- small facts ------------------------------------------------------------------------------------------------
 
     def _capacity(self) -> Capacity:
         return Capacity(self.setup.slots, self.worker.running, self.worker.queued, self.announcement.load)
 
     def _slots_free(self) -> int:
-        return max(self.setup.slots - self.worker.running, 0)
+        return 0 if self.offers.leaving else max(self.setup.slots - self.worker.running, 0)
 
     def works_with(self, node: NodeId) -> bool:
         """Whether leases, results or copies are under way between that peer and this one."""

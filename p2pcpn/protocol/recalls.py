@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from p2pcpn import limits
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.effects import CutRun, Effect
 from p2pcpn.protocol.intervals import Span
@@ -41,6 +42,12 @@ class Recalls:
         if rest and work.running:
             self._owed[work.job] = grantor, rest
         return self._return(work, pieces, now)
+
+    def all_of(self, work: Work) -> None:
+        """This peer leaves: all that has not started in its processes goes back to whoever granted it."""
+        grantor = next((lease.grantor for lease in work.leases.values()), None)
+        if work.running and grantor is not None:
+            self._owed[work.job] = NodeId(grantor.id), limits.BATCH_TASKS_MAX
 
     def granted(self, work: Work) -> None:
         """The grantor has tasks to give: it wants none back."""

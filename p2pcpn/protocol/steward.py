@@ -15,10 +15,11 @@ from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.protocol.authority import Authority
-from p2pcpn.protocol.effects import Commit, Effect, Gather, Tell, Write
+from p2pcpn.protocol.effects import Commit, Effect, Gather, Provide, Tell, Write
 from p2pcpn.protocol.journal import row_key
 from p2pcpn.protocol.kept_logs import Log
 from p2pcpn.protocol.leased_pages import check_segment_head
+from p2pcpn.protocol.legacies import Legacy
 from p2pcpn.protocol.quota import Quota
 from p2pcpn.protocol.settlement import NOTHING
 from p2pcpn.protocol.work import TOKEN_BITS
@@ -29,6 +30,7 @@ from p2pcpn.wire.messages import (
     AnswerCode,
     Append,
     Ask,
+    Entrust,
     Extend,
     Finish,
     Introduce,
@@ -40,7 +42,19 @@ from p2pcpn.wire.messages import (
     Take,
 )  # fmt: skip
 from p2pcpn.wire.sealing import digest
-from p2pcpn.wire.statements import Cancel, Close, LogHeader, Pause, Receipt, Segment, Signed, opened, owners_word, read
+from p2pcpn.wire.statements import (
+    Cancel,
+    Close,
+    Handover,
+    LogHeader,
+    Pause,
+    Receipt,
+    Segment,
+    Signed,
+    opened,
+    owners_word,
+    read,
+)  # fmt: skip
 
 LOGS_SHOWN_MAX = 64
 
@@ -62,6 +76,32 @@ class Kept:
     orphans: dict[tuple[int, int, int], NodeId] = field(default_factory=dict)
     orphans_bytes: int = 0
     disk_bytes: int = 0
+
+    def stated(self, statement: Signed) -> bool:
+        """Note what the owner says of the job; whether it is an order that was not known yet.
+
+        Raises :class:`PeerError` where it is not the owner's, or of another job.
+        """
+        self.authority.require_owner(statement)
+        if len(statement.body) > limits.SPEC_BYTES_MAX:
+            raise PeerError("an owner's word on a job is too long")
+        if statement.kind == Handover.kind:
+            self.authority.hand_over(statement)
+            return False
+        said = opened(statement, owners_word(statement))
+        if said.job != self.authority.job:
+            raise PeerError("an owner's word is on another job")
+        if isinstance(said, Close):
+            self.close = statement
+            return False
+        return self.ordered(statement, said)
+
+    def entrust(self, request: int, wall: float) -> Entrust:
+        """What is told of the job to whoever keeps it from now on."""
+        authority = self.authority
+        words = (authority.signed_handover, self.close, self.cancel, self.pause)
+        age_s = max(0.0, min(authority.spec.retention_s, limits.RETENTION_S_MAX) - (self.expires_s - wall))
+        return Entrust(request, authority.signed_spec, [word for word in words if word is not None], age_s)
 
     def ordered(self, statement: Signed, said: Cancel | Pause) -> bool:
         """Note the owner's order; false where it is none that was not known, or an older one than what is known."""
@@ -214,10 +254,38 @@ class Steward:
             kept.grantor = sender
         return [self._commit_job(kept, sender, message.request)]
 
-    def _why_not(self, authority: Authority) -> tuple[int, str] | None:
+    def entrusted(self, sender: Contact, message: Entrust) -> list[Effect]:
+        """Keep a job whose keeper leaves, though its owner named others; readers find it here under the job's id.
+
+        It counts as its owner's, like any job that is kept for him.
+        """
+        authority = Authority(message.spec)
+        known = self._find(authority.job)
+        why = None if known is not None else self._why_not(authority, named=False)
+        if why is not None:
+            return [_answer(sender, message.request, *why)]
+        left_s = max(0.0, min(authority.spec.retention_s, limits.RETENTION_S_MAX) - message.age_s)
+        kept = known or Kept(authority, self.wall() + left_s, disk_bytes=len(message.spec.body) + _ROW)
+        for statement in message.words:
+            kept.stated(statement)
+        commit = self._commit_job(kept, sender, message.request)
+        if known is not None:
+            return [commit]
+        self._keep(kept)
+        return [commit, Provide(authority.job, left_s)]
+
+    def legacies(self) -> list[Legacy]:
+        """The jobs of which something is kept here that has to go to others when this peer leaves."""
+        self._sweep()
+        found = {job: Legacy(job, kept.authority.spec.replicas, kept.entrust) for job, kept in self.jobs.items()}
+        for job, _ in self.foreign:
+            found.setdefault(job, Legacy(job, 1, None))
+        return list(found.values())
+
+    def _why_not(self, authority: Authority, *, named: bool = True) -> tuple[int, str] | None:
         if not self.storing:
             return AnswerCode.REFUSED, "keeps nothing for others"
-        if not any(steward.key == self.me.public for steward in authority.spec.stewards):
+        if named and not any(steward.key == self.me.public for steward in authority.spec.stewards):
             return AnswerCode.REFUSED, "is no steward of that job"
         if len(self.jobs) >= limits.JOBS_PER_PEER_MAX or self._by_owner[authority.owner] >= limits.JOBS_PER_OWNER_MAX:
             self._sweep()
@@ -267,13 +335,7 @@ class Steward:
         kept = self._find(said.job)
         if kept is None:
             return [_answer(sender, message.request, AnswerCode.UNKNOWN, "keeps no such job")]
-        kept.authority.require_owner(statement)
-        if len(statement.body) > limits.SPEC_BYTES_MAX:
-            raise PeerError("an owner's word on a job is too long")
-        if isinstance(said, Close):
-            kept.close = statement
-            return [self._commit_job(kept, sender, message.request)]
-        news = kept.ordered(statement, said)
+        news = kept.stated(statement)
         effects = [self._commit_job(kept, sender, message.request)]
         if news and kept.grantor is not None and kept.grantor.id not in (sender.id, self.me.id):
             effects.append(Tell(kept.grantor, Finish(0, statement)))
@@ -284,9 +346,7 @@ class Steward:
         kept = self._find(job)
         if kept is None:
             return False, [_answer(sender, message.request, AnswerCode.UNKNOWN, "keeps no such job")]
-        if len(message.handover.body) > limits.SPEC_BYTES_MAX:
-            raise PeerError("a handover is too long")
-        kept.authority.hand_over(message.handover)
+        kept.stated(message.handover)
         handover = kept.authority.handover
         mine = handover is not None and handover.grantor == self.me.public
         return mine, [self._commit_job(kept, sender, message.request)]

@@ -37,6 +37,8 @@ from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Extend, Grant, Recall, Results, Return, Revoke, Settled
 from p2pcpn.wire.statements import Lease, Segment, Signed, opened, read
 
+LEAVES = "is leaving the swarm"
+
 
 class Worker:
     """See the module. ``running()`` tells, per batch, the position that its worker process is at."""
@@ -191,7 +193,7 @@ class Worker:
     def _why_not(self, work: Work, found: dict[int, PageKept] | None, count: int) -> tuple[str, str] | None:
         """(code, words) when a lease cannot be run here."""
         if self.leaving:
-            return "leaving", "is leaving the swarm"
+            return "leaving", LEAVES
         if work.refused is not None:
             return self._declined(work, work.refused)
         if work.queued + count > max(work.slots, self.slots) * limits.QUEUED_TASKS_PER_SLOT_MAX:
@@ -257,6 +259,13 @@ class Worker:
         if work is None or not self._settles(work, NodeId(sender.id)):
             return []
         effects = self.journal.settled(work, [(token, part) for token, part in message.parts], NodeId(sender.id))
+        self._works.changed(work, self._now)
+        return effects
+
+    def logged(self, job: bytes, keys: list[tuple[int, int, int]]) -> list[Effect]:
+        """These receipts, as (epoch, token, part), stand in a settlement log on our disk, which is handed on."""
+        work = self.works[job]
+        effects = self.journal.forget(work, [key for key in keys if key in work.unsettled])
         self._works.changed(work, self._now)
         return effects
 
@@ -346,17 +355,40 @@ class Worker:
             if work.unsettled:
                 self.journal.lost(work, now)
 
-    def leave(self, now: float) -> list[Effect]:
-        """Take no more leases, and give back what has not started. What runs may end."""
+    def drain(self, now: float) -> list[Effect]:
+        """Take no more leases, and give back what has not started. What runs goes on to its end."""
         self._now = now
         self.leaving = True
         effects: list[Effect] = []
         for work in self.works.values():
             for piece in self.turns.clear(work):
                 spans = [(piece.first, len(piece.arguments))]
-                effects += self._leases.give_back(work, piece.lease, spans, "is leaving the swarm", now, "leaving")
+                effects += self._leases.give_back(work, piece.lease, spans, LEAVES, now, "leaving")
+            self._recalls.all_of(work)
             self._works.changed(work, now)
+        return effects + self._recalls.due(now)
+
+    def stay(self) -> None:
+        """Take leases again."""
+        self.leaving = False
+
+    def leave(self, now: float) -> list[Effect]:
+        """As :meth:`drain`, and stop what runs: it goes back, too, for the processes end with this peer."""
+        effects = self.drain(now)
+        for batch in self.turns.batches.values():
+            left = [at for at in range(batch.done, batch.count) if at not in batch.revoked]
+            if left:
+                batch.revoked.update(left)
+                batch.killed = True
+                spans = merged([(batch.first + at, 1) for at in left])
+                back = Return(batch.work.job, batch.lease.token, spans, "leaving", LEAVES)
+                effects += [Tell(batch.lease.grantor, back), StopRun(batch.number, tuple(left), True)]
         return effects
+
+    @property
+    def unsettled(self) -> int:
+        """Results of this peer that nobody has on disk yet, in receipts."""
+        return sum(len(work.unsettled) for work in self.works.values())
 
     def deadline(self) -> float | None:
         """When :meth:`expire` is due."""

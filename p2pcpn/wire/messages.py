@@ -364,9 +364,21 @@ class Deposits(msgspec.Struct, array_like=True, frozen=True, tag=36):
     more: bool
 
 
+class Entrust(msgspec.Struct, array_like=True, frozen=True, tag=37):
+    """Keep this job in the place of the sender, who leaves: its spec, and what the owner said of it since (close,
+    cancel, pause, handover). Its settlement logs follow as :class:`Append`.
+    """
+
+    request: U63
+    spec: Signed
+    words: Annotated[list[Signed], Meta(max_length=8)]
+    age_s: Seconds  # of the job, by the sender's clock
+
+
 Message = Union[
     Introduce, Extend, Grant, Progress, Results, Settled, Return, Revoke, Output, Finish, Take, Append, Answer, Ask,
     JobState, ReadLog, LogData, ReadSegment, PutBlob, GetBlob, BlobData, ListJobs, Jobs, Goodbye, Recall,
     Keep, PutChunk, Complete, Seek, Holding, GetChunk, ChunkData, Compare, Compared, ListDeposits, Deposits,
+    Entrust,
 ]  # fmt: skip
 CODEC: Codec[Message] = Codec(Message, limits.MESSAGE_BYTES_MAX, "message")

@@ -80,12 +80,16 @@ class Advert(Statement, frozen=True):
 
 
 class Role:
-    """The bits of ``Advert.roles``. A client peer has none. ``HIDDEN`` is no role: strangers cannot reach the peer."""
+    """The bits of ``Advert.roles``. A client peer has none.
+
+    Two are no roles: ``HIDDEN``, strangers cannot reach the peer; ``DRAINING``, it is about to leave.
+    """
 
     COMPUTE = 1
     STORAGE = 2
     RELAY = 4
     HIDDEN = 8
+    DRAINING = 16
 
     NAMES: ClassVar[dict[str, int]] = {"compute": COMPUTE, "storage": STORAGE, "relay": RELAY}
 

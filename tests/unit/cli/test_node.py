@@ -31,6 +31,7 @@ class Peer:
     def __init__(self) -> None:
         self.words: Mapping[str, Any] = WORDS
         self.code = 0
+        self.left: dict[str, int] | None = None
         self.key = ""
         self.configs: list[Config] = []
 
@@ -40,6 +41,8 @@ class Peer:
             assert config.data_dir is not None
             self.key = load_or_create_key(Path(config.data_dir) / "node.key").public.hex()
         report(self.words)
+        if self.left is not None:
+            report({"left": self.left})
         return self.code
 
 
@@ -159,6 +162,28 @@ def test_a_change_is_one_line_in_a_file(capsys: pytest.CaptureFixture[str]) -> N
     for words in (_status(1), _status(1, running=2), _status(2)):
         status(words)
     assert capsys.readouterr().out == "1 peer known, 1 job\n2 peers known, 1 job\n"
+
+
+def test_a_node_that_left_says_what_it_left_undone(p2pcpn: Command, peer: Peer) -> None:
+    peer.left = {}
+    assert p2pcpn("node").lines[-1] == "left"
+    peer.left = {"jobs": 2}
+    assert p2pcpn("node").lines[-1] == "left; not enough other storage peers for 2 jobs"
+    assert len(json.loads(p2pcpn("node", "--json").out)) > 1  # one document, as before
+
+
+def test_a_node_that_drains_says_what_it_waits_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drain = {"state": "finishing", "running": 2, "unsettled": 0, "left_s": 9.0}
+    words = _status(1) | {"draining": True, "drain": drain}
+    status = Status()
+    status(words)
+    status(words | {"drain": drain | {"left_s": 8.0}})
+    assert capsys.readouterr().out == "draining\n"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    Status()(words)
+    assert "draining: 2 tasks still run, 9 s left; Ctrl-C again ends it at once" in capsys.readouterr().out
 
 
 def test_a_terminal_has_one_line_that_is_kept_up_to_date(

@@ -30,7 +30,7 @@ def _peer(**other: Any) -> dict[str, Any]:
     return {
         "id": "ab" * 20, "address": "192.0.2.1:4000", "cores": 8, "slots": 4, "slots_free": 3, "load": 0.256,
         "memory_free_bytes": 3 << 30, "python": "3.12", "runtimes": ["function"], "rtt_ms": 1.25, "accelerators": [],
-        "tags": [], "packages": [], "roles": ["compute", "storage"],
+        "tags": [], "packages": [], "roles": ["compute", "storage"], "draining": False,
     } | other  # fmt: skip
 
 
@@ -79,5 +79,7 @@ def test_a_row_shows_numbers_for_people() -> None:
 
 def test_what_else_a_peer_has_stands_behind() -> None:
     gpu = {"count": 2, "kind": "cuda", "memory_bytes": 16 << 30}
-    row = _row(_peer(rtt_ms=None, roles=["storage"], accelerators=[gpu], tags=["lab"], packages=["numpy"]))
-    assert row[-2:] == ("", "no compute 2x cuda 16 GiB lab numpy")
+    row = _row(
+        _peer(rtt_ms=None, roles=["storage"], draining=True, accelerators=[gpu], tags=["lab"], packages=["numpy"])
+    )
+    assert row[-2:] == ("", "no compute draining 2x cuda 16 GiB lab numpy")

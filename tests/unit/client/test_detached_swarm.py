@@ -11,7 +11,7 @@ import pytest
 
 from p2pcpn.client import detached_swarm
 from p2pcpn.client.connection import SWARM_NOTE, read_note, write_note
-from p2pcpn.client.detached_swarm import LocalPeer, add, down, kill, last_swarm, running, up
+from p2pcpn.client.detached_swarm import LocalPeer, add, down, drain, kill, last_swarm, running, up
 from p2pcpn.errors import Unreachable, UsageError
 
 
@@ -36,11 +36,22 @@ def test_a_swarm_outlives_the_command_grows_loses_a_peer_and_goes(ended: dict[st
     assert killed.status() is None
     with pytest.raises(UsageError, match="dead already"):
         kill(0, env)
-    with pytest.raises(UsageError, match="0 to 2"):
+    with pytest.raises(UsageError, match="p2pcpn swarm status"):
         kill(7, env)
     assert down(env) == 2
     assert last_swarm(env) is None and not (tmp_path / "data" / "p2pcpn" / "swarm").exists()
     assert down(env) == 0
+
+
+def test_a_peer_that_drains_leaves_the_swarm_and_its_place_is_free_again(ended: dict[str, str]) -> None:
+    up(2, 1, ended)
+    words: list[Any] = []
+    assert drain(1, ended, 30.0, words.append) == {} and words
+    swarm = running(ended)
+    assert [peer.n for peer in swarm.peers] == [0]
+    assert [peer.n for peer in add(1, ended)] == [1]
+    with pytest.raises(UsageError, match="p2pcpn swarm status"):
+        drain(7, ended)
 
 
 def test_a_dead_swarm_is_replaced_by_a_new_one(ended: dict[str, str]) -> None:

@@ -41,6 +41,8 @@ for line in sock.makefile():
         break
     elif order.get("does") != "hang":
         tell(n=n, address=f"127.0.0.1:{4000 + n}", id="ab", pid=1000 + n)
+        if order.get("does") == "leave":
+            tell(n=n, exited=0)
 """
 
 
@@ -72,6 +74,12 @@ def test_a_killed_peer_is_dead_when_kill_returns(fleet: Fleet, log: Path) -> Non
     fleet.spawn(0, {}, log)
     fleet.wait([0], 20)
     fleet.kill(0)
+    assert not fleet.is_alive(0)
+
+
+def test_a_peer_that_left_by_itself_is_waited_for(fleet: Fleet, log: Path) -> None:
+    fleet.spawn(0, {"does": "leave"}, log)
+    fleet.gone(0)
     assert not fleet.is_alive(0)
 
 

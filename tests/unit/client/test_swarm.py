@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from p2pcpn.client import departing
 from p2pcpn.client import swarm as swarm_module
 from p2pcpn.client.fleet import Member
 from p2pcpn.client.swarm import Swarm
 from p2pcpn.errors import StoreError, UsageError
+from p2pcpn.node.control import control_path
 from p2pcpn.store.exclusive import Exclusive
 
 
@@ -43,6 +45,8 @@ class Fleet:
 
     def kill(self, n: int) -> None:
         self.dead.append(n)
+
+    gone = kill
 
     def is_alive(self, n: int) -> bool:
         return n not in self.dead and not self.closed
@@ -191,6 +195,18 @@ def test_what_cannot_be_added_or_killed_is_refused() -> None:
             swarm.add(0)
         with pytest.raises(UsageError, match="1 to 512"):
             swarm.add(511)
+
+
+def test_a_peer_that_drains_is_gone_when_it_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(departing, "drain", lambda *words: asked.append(words) or {"jobs": 1})
+    with Swarm(2) as swarm:
+        assert swarm.drain(1, 5.0) == {"jobs": 1}
+        assert asked == [(control_path(swarm.peers[1].data_dir), 5.0)] and not swarm.peers[1].alive
+        with pytest.raises(UsageError, match="gone already"):
+            swarm.drain(1)
+        with pytest.raises(UsageError, match="0 to 1"):
+            swarm.drain(2)
 
 
 def test_an_executor_meets_the_living_peers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,7 @@ def overlay(swarm_key: bytes = b"\7" * 32) -> Any:
         roundtrips=SimpleNamespace(srtt_s=lambda node: 0.002 if node == OTHER.id else None),
         roles=Role.COMPUTE | Role.HIDDEN,
         reachability=SimpleNamespace(reach=Reach.HIDDEN),
+        presence=SimpleNamespace(draining=False),
     )
     return SimpleNamespace(
         id=ME.id, peer=peer, config=SimpleNamespace(bootstrap=("127.0.0.1:5000",), profile="local"),
@@ -64,9 +65,27 @@ def overlay(swarm_key: bytes = b"\7" * 32) -> Any:
     )  # fmt: skip
 
 
+class Drains:
+    """What the control API asks of draining."""
+
+    def __init__(self) -> None:
+        self.begun: list[float] = []
+
+    def begin(self, timeout_s: float) -> None:
+        self.begun.append(timeout_s)
+
+    def undo(self) -> bool:
+        return bool(self.begun) and bool(self.begun.pop())
+
+    def progress(self) -> dict[str, Any]:
+        return {"state": "finishing" if self.begun else "staying"}
+
+    watched = progress
+
+
 @asynccontextmanager
-async def serving(path: Path, stop: asyncio.Event | None = None) -> AsyncIterator[ControlServer]:
-    server = ControlServer(overlay(), path, stop)
+async def serving(path: Path, stop: asyncio.Event | None = None, draining: Any = None) -> AsyncIterator[ControlServer]:
+    server = ControlServer(overlay(), path, stop, draining)
     await server.open()
     try:
         yield server
@@ -111,6 +130,28 @@ async def test_status_says_who_where_and_how_busy(path: Path) -> None:
     assert found["reachable"] == "hidden"
     assert (found["slots"], found["running"], found["queued"], found["known_peers"]) == (2, 1, 5, 1)
     assert found["statistics"] == {"udp": {"sent": 1}}
+
+
+@pytest.mark.asyncio
+async def test_a_peer_is_told_to_drain_is_watched_and_told_to_stay(path: Path) -> None:
+    async with serving(path, draining=Drains()):
+        assert await asyncio.to_thread(ask, path, "draining") == {"state": "staying"}
+        assert await asyncio.to_thread(ask, path, "drain") == {"state": "finishing"}
+        assert (await asyncio.to_thread(ask, path, "status"))["drain"] == {"state": "finishing"}
+        assert await asyncio.to_thread(ask, path, "stay") == {"stays": True}
+        assert await asyncio.to_thread(ask, path, "stay") == {"stays": False}
+        for wrong in (-1.0, 1e9, "soon"):
+            with pytest.raises(UsageError, match="number of seconds"):
+                await asyncio.to_thread(lambda wrong=wrong: ask(path, "drain", drain_s=wrong))
+
+
+@pytest.mark.asyncio
+async def test_a_peer_within_a_program_is_not_drained_from_outside(path: Path) -> None:
+    async with serving(path):
+        with pytest.raises(UsageError, match="lives in a program"):
+            await asyncio.to_thread(ask, path, "drain")
+        assert await asyncio.to_thread(ask, path, "draining") == {}
+        assert await asyncio.to_thread(ask, path, "stay") == {"stays": False}
 
 
 def test_an_open_swarm_has_no_key_to_tell() -> None:

@@ -58,7 +58,7 @@ class Overlay:
 class Control:
     """A control socket that stops the peer as soon as it is open."""
 
-    def __init__(self, overlay: Overlay, path: Path, stop: asyncio.Event) -> None:
+    def __init__(self, overlay: Overlay, path: Path, stop: asyncio.Event, draining: Any = None) -> None:
         self.overlay = overlay
         self.path = path
         self.stop = stop
@@ -170,6 +170,30 @@ async def test_the_first_signal_is_polite_and_the_second_is_not() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.wait_for(stop.wait(), 5)
         assert exits.empty()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert await asyncio.wait_for(exits.get(), 5) == 128 + signal.SIGINT
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.mark.asyncio
+async def test_the_first_signal_drains_a_peer_that_runs() -> None:
+    class Draining:
+        possible = True
+        begun = asyncio.Event()
+
+        def begin(self) -> None:
+            self.begun.set()
+
+    stop, exits, draining = asyncio.Event(), asyncio.Queue[int](), Draining()
+    loop = asyncio.get_running_loop()
+    obey_signals(stop, draining, exit_now=exits.put_nowait)  # type: ignore[arg-type]
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.wait_for(draining.begun.wait(), 5)
+        assert not stop.is_set() and exits.empty()
         os.kill(os.getpid(), signal.SIGINT)
         assert await asyncio.wait_for(exits.get(), 5) == 128 + signal.SIGINT
     finally:

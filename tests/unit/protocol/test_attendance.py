@@ -127,7 +127,7 @@ def test_what_a_dismissed_peer_held_waits_again_uncharged() -> None:
     table = Table(retries=0)
     table.extend(2)
     worker = table.worker(10)
-    worker.give_back(worker.last, "leaving", [])
+    worker.give_back(worker.last, "leaving")
     assert table.grantor.ledger.waiting == 2
     assert not table.seen(events.GaveUp)
     assert not worker.of(m.Revoke)

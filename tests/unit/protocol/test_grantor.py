@@ -167,8 +167,29 @@ def test_a_standby_peer_takes_over_when_another_leaves() -> None:
     table.extend(2)
     near, far = table.worker(10), table.worker(11)
     assert not far.grants
-    near.give_back(near.last, "leaving", [])
+    near.give_back(near.last, "leaving")
     assert far.indices == [0, 1]
+
+
+def test_a_peer_that_leaves_ends_what_it_runs_and_is_given_nothing_more() -> None:
+    table = Table(max_workers=4)
+    table.extend(4)
+    leaving, other = table.worker(10, slots=2), table.worker(11, slots=2)
+    lease = leaving.last
+    leaving.give_back(lease, "leaving", [(lease.spans[0][0], 1)])
+    assert not table.grantor.participants[leaving.node].taken
+    assert sum(count for held in table.grantor.leases.values() for _, count in held.open) == 3
+    other.run()
+    assert lease.spans[0][0] in other.indices  # what was given back
+    leaving.run(lease, spans=[(lease.spans[0][0] + 1, 1)])
+    other.run()
+    assert sorted(table.delivered) == [0, 1, 2, 3]
+    grants = len(leaving.grants)
+    table.extend(2)
+    assert len(leaving.grants) == grants
+    other.run()
+    table.worker(10, slots=2)  # it claims again: it stays after all
+    assert not table.grantor.participants[leaving.node].leaving
 
 
 # --- leases end ---
@@ -446,7 +467,7 @@ def test_results_of_a_peer_that_was_forgotten_meanwhile_count() -> None:
     table.extend(2)
     worker = table.worker(10)
     lease = worker.last
-    worker.give_back(lease, "leaving", [])
+    table.act(lambda grantor, now: grantor._attendance.dismiss(grantor.participants[worker.node], now) or [])
     assert worker.node not in table.grantor.participants
     worker.run(lease)
     assert table.delivered == [0, 1]

@@ -192,13 +192,16 @@ def test_a_peer_that_leaves_gives_back_what_has_not_started(swarm: Swarm) -> Non
     job.extend(*[20] * 4)
     assert swarm.run(20, lambda: bool(two.batches) and two.peer.worker.queued > 0)
     queued = two.peer.worker.queued
-    two.do(two.peer.leave(swarm.now))
+    two.do(two.peer.perform(two.peer.presence.drain(swarm.now), swarm.now))
     swarm.run(0.1)
     backs = one.told(m.Return)
     assert {back.code for back in backs} == {"leaving"}
     assert sum(count for back in backs for _, count in back.spans) == queued
-    assert two.id not in job.grantor.participants
-    assert two.peer.worker.queued == 0
+    assert job.grantor.participants[two.id].leaving
+    assert two.peer.worker.queued == 0 and two.batches
+    two.do(two.peer.leave(swarm.now))
+    swarm.run(0.1)
+    assert two.id not in job.grantor.participants or not job.grantor.participants[two.id].held
 
 
 def test_the_leases_of_a_dead_peer_are_granted_to_others(swarm: Swarm) -> None:

@@ -107,6 +107,49 @@ def test_a_job_is_kept_and_answered_only_when_it_is_on_disk() -> None:
     assert shelf.say(effects, disk=False) == [m.Answer(5, AnswerCode.FAILED, "its disk refused")]
 
 
+def test_a_job_whose_keeper_leaves_is_kept_by_who_was_never_named_and_is_found_there() -> None:
+    shelf, made = Shelf(me=STRANGER), Made()
+    assert shelf.introduce(made).code == AnswerCode.REFUSED  # only a steward is introduced to it
+    close = signed(Close(made.job, 20, bytes(32)), OWNER)
+    effects = shelf.steward.entrusted(STEWARDS_AT[0], m.Entrust(7, made.spec, [made.handover(0), close], 600.0))
+    assert [effect for effect in effects if isinstance(effect, fx.Provide)] == [fx.Provide(made.job, 3000.0)]
+    assert shelf.say(effects) == [m.Answer(7, AnswerCode.DONE, "")]
+    assert (shelf.state(made).close, shelf.state(made).handover) == (close, made.handover(0))
+    for entry in log(made, 2):  # whoever brings it: the grantor is gone
+        assert shelf.append(entry, STEWARDS_AT[0]).code == AnswerCode.DONE
+    assert shelf.state(made).logs == [(GRANTOR.id, 0, 2)]
+    (legacy,) = shelf.steward.legacies()
+    assert (legacy.job, legacy.replicas) == (made.job, 2) and legacy.entrust is not None
+    assert legacy.entrust(9, 1e9 + 60.0) == m.Entrust(9, made.spec, [made.handover(0), close], 660.0)
+    cancel = signed(Cancel(made.job, 1), OWNER)
+    again = shelf.steward.entrusted(STEWARDS_AT[0], m.Entrust(8, made.spec, [cancel], 0.0))
+    assert [type(effect) for effect in again] == [fx.Commit] and shelf.state(made).cancel == cancel
+
+
+def test_what_is_entrusted_is_the_owners_word_within_his_quota(monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf, made = Shelf(me=STRANGER), Made()
+    others = signed(Close(made.job, 20, bytes(32)), STRANGER)
+    another = signed(Close(Made(2).job, 20, bytes(32)), OWNER)
+    for wrong in (m.Entrust(1, made.spec, [others], 0.0), m.Entrust(1, made.spec, [another], 0.0)):
+        with pytest.raises(PeerError):
+            shelf.steward.entrusted(STEWARDS_AT[0], wrong)
+    assert not shelf.steward.jobs
+    monkeypatch.setattr(limits, "JOBS_PER_OWNER_MAX", 0)
+    (answer,) = shelf.say(shelf.steward.entrusted(STEWARDS_AT[0], m.Entrust(1, made.spec, [], 0.0)))
+    assert answer.code == AnswerCode.FULL
+    (answer,) = Shelf(storing=False).say(
+        Shelf(storing=False).steward.entrusted(STEWARDS_AT[0], m.Entrust(1, made.spec, [], 0.0))
+    )
+    assert answer.code == AnswerCode.REFUSED
+
+
+def test_the_log_of_a_job_that_is_unknown_here_is_a_legacy_too() -> None:
+    shelf, made = Shelf(), Made()
+    assert shelf.append(log(made, 1)[0]).code == AnswerCode.DONE
+    (legacy,) = shelf.steward.legacies()
+    assert (legacy.job, legacy.entrust) == (made.job, None)
+
+
 def test_what_a_disk_refused_is_written_again_when_it_is_said_again() -> None:
     shelf, made = Shelf(), Made()
     segment, entries = made.segment(2), log(made, 2)

@@ -242,11 +242,28 @@ def test_a_peer_that_leaves_gives_back_what_has_not_started() -> None:
     bench = Bench(slots=1)
     made = bench.know(Made(), 8)
     bench.take(made, (0, 8))
-    (answer,) = told(bench.do(bench.worker.leave(bench.now)), m.Return)
+    (answer,) = told(bench.do(bench.worker.drain(bench.now)), m.Return)
     assert (answer.code, answer.spans) == ("leaving", [(1, 7)])
     assert [r.code for r in told(bench.take(made, (0, 2)), m.Return)] == ["leaving"]
     (last,) = told(bench.run_all(), m.Results)
-    assert last.last
+    assert last.last and bench.worker.unsettled == 1
+    token, part = next(iter(bench.worker.works[made.job].unsettled))[-2:]
+    bench.do(bench.worker.settled(GRANTOR_AT, m.Settled(made.job, [(token, part)])))
+    assert bench.worker.unsettled == 0
+    bench.worker.stay()
+    assert told(bench.take(made, (0, 2)), m.Return) == []
+
+
+def test_a_peer_that_leaves_at_once_gives_back_what_runs_too_and_stops_it() -> None:
+    bench = Bench(slots=1)
+    made = bench.know(Made(), 8)
+    bench.take(made, (0, 8))
+    waits, runs = told(bench.do(bench.worker.leave(bench.now)), m.Return)
+    assert (waits.code, waits.spans, runs.code, runs.spans) == ("leaving", [(1, 7)], "leaving", [(0, 1)])
+    assert bench.stops == [fx.StopRun(1, (0,), True)]
+    assert told(bench.died(1, 0, signal=9), m.Results) == []
+    assert bench.worker.works[made.job].leases == {}
+    assert told(bench.do(bench.worker.leave(bench.now)), m.Return) == []
 
 
 # --- the grantor takes back ------------------------------------------------------------------------------------------
