@@ -11,10 +11,9 @@ import random
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from p2pcpn import limits
-from p2pcpn.errors import PeerError, UsageError
+from p2pcpn.errors import UsageError
 from p2pcpn.protocol.acquaintance import Acquaintance
 from p2pcpn.protocol.effects import Commit, Effect, Heard, Notify, Send
 from p2pcpn.protocol.gathering import Gathering
@@ -25,7 +24,7 @@ from p2pcpn.protocol.lookup import Lookup
 from p2pcpn.protocol.operations import Fetching, Finding, GetDone, Getting, LookupDone, PutDone, Putting
 from p2pcpn.protocol.providers import check_provider
 from p2pcpn.protocol.published import Published
-from p2pcpn.protocol.records import check
+from p2pcpn.protocol.records import check, ours
 from p2pcpn.protocol.refusers import Refusers
 from p2pcpn.protocol.repair import Repair
 from p2pcpn.protocol.requests import ANYBODY, Answered, Failed, Late, Request, Requests
@@ -39,7 +38,6 @@ from p2pcpn.wire.datagrams import Find, Get, Nodes, Put, StoreCode, Stored, Valu
 from p2pcpn.wire.statements import Record, Signed, read
 
 Question = Find | Get | d.GetProviders | d.GetContent | Put | d.PutProviders | d.PutContent
-T = TypeVar("T")
 DhtMessage = Question | Nodes | Value | d.Providers | d.Content | Stored
 # Twice those who keep what lies near it: so many of its neighbours a peer that joins greets.
 NEIGHBOURS = 2 * limits.RECORD_COPIES
@@ -198,7 +196,7 @@ class Dht:
         Raises :class:`UsageError` where no peer would accept it.
         """
         self._tick(now, wall)
-        _valid(check, signed, wall)
+        ours(check, signed, wall)
         return self._put(RecordItem(signed, cas), copies, ticket)
 
     def put_content(
@@ -230,7 +228,7 @@ class Dht:
         Raises :class:`UsageError` where no peer would accept it.
         """
         self._tick(now, wall)
-        record = _valid(check_provider, signed, wall)
+        record = ours(check_provider, signed, wall)
         return self._begin(Putting(ProvidersItem(record.key, (signed,)), copies or self.storage.copies, wall, ticket))
 
     def get_providers(
@@ -314,6 +312,13 @@ class Dht:
             for target in self.table.refresh(now):
                 effects += self._begin(Finding(target))
         return effects + self._rejoin()
+
+    def keeps_up(self, nonce: int) -> bool:
+        """Whether that request passes on what is held: each hour, as a repair, or because this peer leaves."""
+        purpose = self.requests.purpose_of(nonce)
+        if isinstance(purpose, int):
+            return isinstance(operation := self._running.get(purpose), Putting) and operation.ticket is None
+        return purpose == _REPAIR or isinstance(purpose, Handed)
 
     @property
     def at_rest(self) -> bool:
@@ -591,10 +596,3 @@ class Dht:
         if operation.ticket is not None:
             effects.append(Notify(GetDone(operation.ticket, key, signed, record)))
         return effects
-
-
-def _valid(checked: Callable[[Signed, float], T], signed: Signed, wall: float) -> T:
-    try:
-        return checked(signed, wall)
-    except PeerError as error:
-        raise UsageError(f"no peer would keep this record: {error}") from error

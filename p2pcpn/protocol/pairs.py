@@ -65,6 +65,7 @@ class Pairs:
         profile = Profile(keypair, boot, key, puzzle, difficulty, versions)
         self._greeter = Greeter(profile, rng, self._table, cookies, network_group, self._counts)
         self._resets = Bucket(limits.RESETS_PER_S, limits.RESETS_PER_S)
+        self.said: Callable[[Datagram, int], None] | None = None  # told of whatever is said to pairs, and its bytes
         self.present(roles, port)
 
     def present(self, roles: int, port: int) -> None:
@@ -219,7 +220,10 @@ class Pairs:
         header = Header(pair.version, TRAFFIC, self.id, pair.contact.id, self.boot, pair.sequence)
         pair.sequence += 1
         self._counts["sent"] += 1
-        return SendBytes(seal(header, CODEC.encode(message), pair.mac), pair.address)
+        data = seal(header, CODEC.encode(message), pair.mac)
+        if self.said is not None:
+            self.said(message, len(data))
+        return SendBytes(data, pair.address)
 
     def _traffic(self, header: Header, data: bytes, address: Address, now: float) -> list[Effect]:
         pair = self._pairs.get(header.sender)

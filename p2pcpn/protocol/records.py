@@ -9,11 +9,12 @@ which it was passed on meanwhile skips its turn, so that of eight holders about 
 from __future__ import annotations
 
 import random
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from p2pcpn import limits
-from p2pcpn.errors import PeerError
+from p2pcpn.errors import PeerError, UsageError
 from p2pcpn.protocol.effects import Effect, Write
 from p2pcpn.protocol.holding import OURS, Judged, KeyedHolding, Row, answer, one_less
 from p2pcpn.protocol.items import RecordItem, expires_s, record_key, timely
@@ -21,6 +22,16 @@ from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.datagrams import Put, StoreCode
 from p2pcpn.wire.pages import SIGNED
 from p2pcpn.wire.statements import Record, Signed, opened, read
+
+T = TypeVar("T")
+
+
+def ours(checked: Callable[[Signed, float], T], signed: Signed, wall: float) -> T:
+    """What ``checked`` makes of a record of our own program. Raises :class:`UsageError` where no peer would keep it."""
+    try:
+        return checked(signed, wall)
+    except PeerError as error:
+        raise UsageError(f"no peer would keep this record: {error}") from error
 
 
 def check(signed: Signed, wall: float) -> Record:

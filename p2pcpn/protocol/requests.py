@@ -210,6 +210,11 @@ class Requests:
             asked.tries += 1
         return effects
 
+    def purpose_of(self, nonce: int) -> object:
+        """What the outstanding request of that nonce is for; ``None`` where there is none, or nobody waits for it."""
+        asked = self._outstanding.get(nonce)
+        return None if asked is None else asked.purpose
+
     def cancel(self, purpose: object) -> None:
         """Whatever was asked for ``purpose`` is not wanted any more; nothing more is told about it."""
         for nonce in [nonce for nonce, asked in self._outstanding.items() if asked.purpose == purpose]:

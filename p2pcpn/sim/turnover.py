@@ -3,7 +3,7 @@
 Records are put by many owners, once: nobody who wrote one repeats it. Then peers die without a word and others with
 fresh identities and empty disks take their places, evenly, until half of all that stood at the beginning are gone. At
 the end every record is looked up from peers that were not there when it was written. Nothing but the holders' own
-repair keeps a record in between; what that costs is counted.
+repair keeps a record in between; what that costs is counted (:mod:`p2pcpn.sim.tally`).
 
 What differs from real peers is their setup: they keep ``REPLICAS`` copies instead of eight, and speak more rarely where
 nothing happens (``PULSE``). They probe and compare rumors once a minute instead of each five and ten seconds, so deaths
@@ -23,6 +23,7 @@ from p2pcpn.protocol.setup import Pulse
 from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.host import Host
 from p2pcpn.sim.report import Report
+from p2pcpn.sim.tally import Counts, Tally
 from p2pcpn.sim.world import World
 from p2pcpn.wire.statements import Record, signed
 
@@ -72,6 +73,7 @@ class Play:
         self._ticket = 1 << 20
         self._replaced = 0
         self.lost = 0
+        self.tally = Tally()
         self.figures: dict[str, float] = {}
 
     def run(self) -> None:
@@ -97,6 +99,8 @@ class Play:
 
     def _start(self, host: Host) -> None:
         self.world.start(host)
+        assert host.peer is not None
+        self.tally.watch(host.peer)
         host.listeners.append(partial(self._event, host))
 
     def _put_all(self) -> None:
@@ -129,11 +133,22 @@ class Play:
         began, seconds = world.clock.now, self.hours * 3600.0
         for number, host in enumerate(victims):
             world.clock.at(began + seconds * (number + chance.random()) / len(victims), partial(self._swap, host))
-        before = world.network.sent
+        before, counted = world.network.sent, self.tally.counts
         world.run(began + seconds)
         self._replaced = len(victims)
         self.figures["peers replaced"] = len(victims)
         self.figures["datagrams a peer and second"] = round((world.network.sent - before) / seconds / self.peers, 3)
+        self._state_repair(self.tally.counts.since(counted), seconds)
+
+    def _state_repair(self, said: Counts, seconds: float) -> None:
+        """What it took to keep the records, beside all that was said meanwhile."""
+        peer_seconds = seconds * self.peers
+        self.figures["datagrams for repair"] = said.upkeep
+        self.figures["datagrams for repair, a peer and second"] = round(said.upkeep / peer_seconds, 3)
+        self.figures["share of repair in datagrams"] = round(said.upkeep / max(1, said.datagrams), 3)
+        self.figures["MB for repair"] = round(said.upkeep_bytes / 1e6, 1)
+        self.figures["bytes for repair, a peer and second"] = round(said.upkeep_bytes / peer_seconds, 1)
+        self.figures["share of repair in bytes"] = round(said.upkeep_bytes / max(1, said.bytes), 3)
 
     def _swap(self, host: Host) -> None:
         host.crash(power=True)
