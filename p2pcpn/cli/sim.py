@@ -46,10 +46,19 @@ def sim(scenario: str, peers: int, seed: int, as_json: bool) -> None:
                 "faults": faults or "none",
                 "network": f"{report.datagrams_sent} datagrams sent, {report.datagrams_lost} lost",
                 "time": f"{report.virtual_s:.1f} virtual s, {report.events} events, {report.checks} checks",
+                **({"history": _history(report.history)} if report.history else {}),
                 "trace": report.trace_hash,
                 **{name: f"{figure:g}" for name, figure in report.figures.items()},
             }
         )
     if not report.ok:
         say(f"seed {report.seed} breaks a promise: {report.verdict}")
+        say(f"again with: {report.command}")
     raise Ended(DONE if report.ok else FAILED)
+
+
+def _history(said: dict[str, int]) -> str:
+    words = ", ".join(
+        f"{count} {word}" for word, count in said.items() if count and word not in ("events", "violations")
+    )
+    return f"{said['events']} events, {said['violations']} broken promises; {words}"

@@ -20,15 +20,17 @@ from p2pcpn.protocol.leases import LeaseHeld
 from p2pcpn.protocol.ledger import Death
 from p2pcpn.protocol.settlement import LogWriter, Opened, open_receipt
 from p2pcpn.protocol.spans import Span, covers, joined, overlap, total, without
+from p2pcpn.protocol.witness import Witness
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Results
 from p2pcpn.wire.pages import cut
-from p2pcpn.wire.sealing import JobKeys
+from p2pcpn.wire.sealing import RESULT_DIGEST_BYTES, JobKeys
 from p2pcpn.wire.statements import BlobRef, Outcome, Receipt, read
 
 # Deaths on this many peers make a task poison: its own doing, not a peer's.
 POISON_DEATHS = 3
+_DIGEST = RESULT_DIGEST_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Acceptance:
         book: Book,
         log: LogWriter,
         custody: Custody,
+        witness: Witness | None = None,
     ) -> None:
         self._job = job
         self._epoch = epoch
@@ -64,6 +67,7 @@ class Acceptance:
         self._book = book
         self._log = log
         self._custody = custody
+        self._witness = witness
         self.conflicts = 0
         self.refused = 0
 
@@ -106,6 +110,8 @@ class Acceptance:
             effects += self.flush(now)
         settled = book.settle(lease, token, spans)
         count = total(settled)
+        if self._witness is not None:
+            self._witness.accepted(said, lease.peer, settled)
         if not count:
             self.conflicts += 1
             return effects + self._acknowledge(sender, token, said.part)
@@ -123,6 +129,8 @@ class Acceptance:
         """A receipt under a lease that nobody remembers: all its tasks have ended or run under newer leases."""
         self.conflicts += 1
         said = read(message.receipt, Receipt)
+        if self._witness is not None:
+            self._witness.accepted(said, sender.id, [])
         return self._acknowledge(sender, said.token, said.part)
 
     def _acknowledge(self, worker: Contact, token: int, part: int) -> list[Effect]:
@@ -155,7 +163,9 @@ class Acceptance:
         if len(shown) != len(opened.indices):
             shown = []
         if whole and not output:
-            return events.Delivered(self._job, opened.indices, said.outcomes, opened.values, worker, output, shown)
+            return events.Delivered(
+                self._job, opened.indices, said.outcomes, opened.values, worker, output, shown, said.digests
+            )
         kept = set(cut(settled))
         at = [position for position, index in enumerate(opened.indices) if index in kept]
         return events.Delivered(
@@ -166,11 +176,17 @@ class Acceptance:
             worker,
             [line for line in output if line.index in kept],
             [shown[position] for position in at] if shown else [],
+            b"".join(said.digests[position * _DIGEST : (position + 1) * _DIGEST] for position in at),
         )
 
     def flush(self, now: float) -> list[Effect]:
         """Close the log segment and give it to the holders."""
-        return [] if self._log.empty else self._custody.append(self._log.close(), now)
+        if self._log.empty:
+            return []
+        segment = self._log.close()
+        if self._witness is not None:
+            self._witness.signed(segment.number, segment.header, segment.body)
+        return self._custody.append(segment, now)
 
 
 def _deaths(opened: Opened) -> dict[int, Death]:

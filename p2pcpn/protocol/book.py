@@ -14,19 +14,24 @@ from p2pcpn.protocol.ledger import SETTLED, Ledger
 from p2pcpn.protocol.participants import Participant, Participants
 from p2pcpn.protocol.spans import Span, joined, overlap, total
 from p2pcpn.protocol.stock import Stock
+from p2pcpn.protocol.witness import Witness
 
 
 class Book:
-    """See the module. ``retries``: how often a task may lose its peer and wait again."""
+    """See the module. ``retries``: how often a task may lose its peer and wait again.
 
-    __slots__ = ("ledger", "leases", "participants", "stock", "_retries")
+    The ``witness``, where there is one, notes every lease and its end.
+    """
 
-    def __init__(self, retries: int, slots_max: int) -> None:
+    __slots__ = ("ledger", "leases", "participants", "stock", "_retries", "_witness")
+
+    def __init__(self, retries: int, slots_max: int, witness: Witness | None = None) -> None:
         self.ledger = Ledger()
         self.leases = Leases()
         self.participants = Participants(slots_max)
         self.stock = Stock()
         self._retries = retries
+        self._witness = witness
 
     # --- leases --------------------------------------------------------------------------------------------------
 
@@ -38,10 +43,20 @@ class Book:
         token = self.leases.grant(peer.node, spans, until)
         peer.tokens[token] = None
         self.participants.hold(peer, total(spans))
+        if self._witness is not None:
+            self._witness.leased(token, peer.node, spans, until)
         return token
 
-    def _owes_no_more(self, token: int, spans: list[Span]) -> None:
+    def renew(self, token: int, until: float) -> None:
+        """A peer spoke of its live lease."""
+        self.leases.renew(self.leases.live[token], until)
+        if self._witness is not None:
+            self._witness.renewed(token, until)
+
+    def _owes_no_more(self, token: int, spans: list[Span], why: str) -> None:
         """``spans``, owed under the live lease ``token``, have ended or wait again."""
+        if self._witness is not None:
+            self._witness.ended(token, spans, why)
         lease = self.leases.live[token]
         peer = self.participants.peers[lease.peer]
         self.participants.hold(peer, -total(spans))
@@ -54,11 +69,13 @@ class Book:
         owed = joined(overlap(spans, self.leases.live[token].open))
         if owed:
             self.ledger.give_back(owed)
-            self._owes_no_more(token, owed)
+            self._owes_no_more(token, owed, "returned")
 
-    def _end_lease(self, token: int) -> list[Span]:
+    def _end_lease(self, token: int, why: str) -> list[Span]:
         """A live lease ends unfulfilled: what it owed waits again."""
         lease = self.leases.end(token)
+        if self._witness is not None:
+            self._witness.ended(token, lease.open, why)
         peer = self.participants.peers[lease.peer]
         self.participants.hold(peer, -lease.remaining)
         del peer.tokens[token]
@@ -67,14 +84,14 @@ class Book:
 
     def lose_lease(self, token: int) -> list[int]:
         """A live lease is lost and charged to its tasks: those whose budget is spent have failed and are returned."""
-        over = self.ledger.lose(self._end_lease(token), self._retries)
+        over = self.ledger.lose(self._end_lease(token, "lost"), self._retries)
         self.fail([(index, 1) for index in over])
         return over
 
     def relieve(self, peer: Participant) -> None:
         """What a peer holds waits again, uncharged."""
         for token in list(peer.tokens):
-            self._end_lease(token)
+            self._end_lease(token, "relieved")
 
     def reconcile(self) -> None:
         """The ledger learned what an earlier epoch settled: the stock forgets its pages."""
@@ -89,7 +106,7 @@ class Book:
         if token in self.leases.live:
             owed = settled if settled == lease.open else joined(overlap(settled, lease.open))
             if owed:
-                self._owes_no_more(token, owed)
+                self._owes_no_more(token, owed, "settled")
         return settled
 
     def fail(self, spans: list[Span]) -> None:
@@ -101,6 +118,8 @@ class Book:
         leased = self.ledger.leased
         cancelled = self.ledger.cancel(spans)
         self.stock.ended(cancelled)
+        if self._witness is not None and cancelled:
+            self._witness.dropped(cancelled)
         if self.ledger.leased == leased:
             return []
         cancelled = joined(cancelled)
@@ -109,5 +128,5 @@ class Book:
             hit = joined(overlap(cancelled, lease.open))
             if hit:
                 held.append((self.participants.peers[lease.peer], hit))
-                self._owes_no_more(token, hit)
+                self._owes_no_more(token, hit, "cancelled")
         return held

@@ -22,6 +22,7 @@ class Delivered:
     worker: bytes
     output: list[Print]
     renderings: list[str] = field(default_factory=list)  # as many as values, or none
+    digests: bytes = b""  # as their receipts state them, 16 bytes each
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ from p2pcpn.protocol.spans import Span, covers, joined, overlap
 from p2pcpn.protocol.stock import Page
 from p2pcpn.protocol.supply import Supply
 from p2pcpn.protocol.term import Term
+from p2pcpn.protocol.witness import Note, Witness
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Answer, Output, Progress, Recall, Results, Return, Revoke
@@ -70,6 +71,7 @@ class Grantor:
         now: float,
         granting: bool = True,
         age_s: float = 0.0,
+        note: Note | None = None,
     ) -> None:
         self.job = job
         self.spec = read(spec, Spec)
@@ -87,17 +89,19 @@ class Grantor:
         self.overdue = False
         self.lapsed = False
         self.term = Term(self.spec, age_s, now, owners=epoch == 0)
-        self.book = Book(self.spec.retries, self.spec.max_workers)
+        self._witness = None if note is None else Witness(note, job, epoch)
+        self.book = Book(self.spec.retries, self.spec.max_workers, self._witness)
         self.ledger = self.book.ledger
         self.log = LogWriter(job, epoch, me)
         self._acceptance = Acceptance(
-            job=job, epoch=epoch, me=me.id, keys=keys, trusted=trusted, book=self.book, log=self.log, custody=custody
-        )
+            job=job, epoch=epoch, me=me.id, keys=keys, trusted=trusted, book=self.book, log=self.log, custody=custody,
+            witness=self._witness,
+        )  # fmt: skip
         self._hardship = Hardship(job, self.book)
         self._supply = Supply(job, spec, self.spec, custody, self.book.stock, self.term)
         self._leasing = Leasing(
             job=job, epoch=epoch, me=me, contact=contact, owner=spec.key, spec=self.spec, keys=keys, book=self.book,
-            supply=self._supply,
+            supply=self._supply, witness=self._witness,
         )  # fmt: skip
         self._attendance = Attendance(
             job=job, epoch=epoch, me=me.id, retries=self.spec.retries, rank=rank, book=self.book,
@@ -159,6 +163,8 @@ class Grantor:
             self.ledger.extend(count)
             first += count
         self.book.stock.add(segment, said, added)
+        if self._witness is not None:
+            self._witness.said(first)
 
     def begin(self, now: float) -> list[Effect]:
         """Start granting what :meth:`restore` brought, less what ``ledger.settled_already`` took from it."""
@@ -174,6 +180,8 @@ class Grantor:
     def close(self, statement: Signed, total: int, now: float) -> list[Effect]:
         """The owner adds no more: ``total`` tasks are all."""
         self.total = total
+        if self._witness is not None:
+            self._witness.closed(total)
         return self.custody.finish(statement) + self._log_due(now, force=True) + self._work(now)
 
     def cancel_job(self, statement: Signed, now: float) -> list[Effect]:
@@ -181,6 +189,8 @@ class Grantor:
         if self.cancelled:
             return []
         self.cancelled = True
+        if self._witness is not None:
+            self._witness.cancelled()
         effects = [Notify(events.Cancelled(self.job)), *self.custody.finish(statement)]
         return effects + self.cancel([(0, self.ledger.total)], stop=True, now=now)
 
@@ -229,7 +239,10 @@ class Grantor:
             return UNWANTED, effects
         self._leasing.hasten(now)
         effects += self._work(now)
-        return (TAKEN if found.taken else STANDBY), effects
+        verdict = TAKEN if found.taken else STANDBY
+        if self._witness is not None:
+            self._witness.claimed(found.node, verdict)
+        return verdict, effects
 
     # --- leases ------------------------------------------------------------------------------------------------
 
@@ -255,7 +268,7 @@ class Grantor:
             if live and not admitted.deaths:
                 peer.pace.ran(len(admitted.opened.indices), admitted.opened.receipt.ran_s, now)
         if live:
-            self.book.leases.renew(admitted.lease, now + limits.LEASE_S)
+            self.book.renew(admitted.token, now + limits.LEASE_S)
         effects = self._acceptance.accept(admitted, message, sender, now)
         if admitted.deaths:
             self._hardship.watch(now)
@@ -326,7 +339,7 @@ class Grantor:
         lease = self.leases.get(token)
         if lease is None or lease.peer != sender.id:
             return None
-        self.book.leases.renew(lease, now + limits.LEASE_S)
+        self.book.renew(token, now + limits.LEASE_S)
         return lease
 
     # --- peers come and go -------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from p2pcpn.protocol.directory import Listed
 from p2pcpn.protocol.effects import Effect, Send
 from p2pcpn.protocol.grantor import UNKNOWN, UNWANTED, Grantor, blobs_of
 from p2pcpn.protocol.steward import Kept
+from p2pcpn.protocol.witness import Note
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.datagrams import ClaimReply, ClaimRequest
 from p2pcpn.wire.sealing import JobKeys, unwrap
@@ -36,8 +37,10 @@ class Jobs:
         near: Callable[[bytes, float], list[Listed]],
         now: float,
         age_s: Callable[[bytes], float] = lambda job: 0.0,
+        note: Note | None = None,
     ) -> None:
         self._me = me
+        self._note = note
         self._contact = contact
         self._rules = rules
         self._storing = storing
@@ -86,6 +89,7 @@ class Jobs:
             job=job, spec=spec, keys=JobKeys(job_key), epoch=epoch, me=self._me, contact=self._contact(),
             trusted=lambda key, proof: trusts(self._rules, key, proof) or key == self._me.public,
             rank=self._rank, custody=custody, now=now, granting=granting, age_s=self._age_s(job) if epoch else 0.0,
+            note=self._note,
         )  # fmt: skip
         self.grantors[job] = grantor
         return grantor

@@ -17,6 +17,7 @@ from p2pcpn.protocol.effects import Effect, Spread, Tell
 from p2pcpn.protocol.ledger import LEASED
 from p2pcpn.protocol.participants import Participant
 from p2pcpn.protocol.supply import Supply
+from p2pcpn.protocol.witness import Witness
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Grant, Recall
 from p2pcpn.wire.sealing import JobKeys
@@ -51,6 +52,7 @@ class Leasing:
         keys: JobKeys,
         book: Book,
         supply: Supply,
+        witness: Witness | None = None,
     ) -> None:
         self._job = job
         self._epoch = epoch
@@ -61,6 +63,7 @@ class Leasing:
         self._keys = keys
         self._book = book
         self._supply = supply
+        self._witness = witness
         self._calling = Calling()
         self._look_at: float | None = None
         self._look_s = LOOK_S
@@ -127,6 +130,8 @@ class Leasing:
 
     def _offer(self) -> Effect:
         said, waiting = self._spec, self._book.ledger.waiting or self._book.participants.surplus
+        if self._witness is not None:
+            self._witness.offered(self._calling.number)
         wanted = max(1, min(self._book.participants.wanted(waiting), SLOTS_WANTED_MAX))
         offer = Offer(
             self._job, self._owner, self._epoch, self._contact, self._calling.number, said.runtime, said.python,

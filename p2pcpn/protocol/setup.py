@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from p2pcpn import limits
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol.admission import Rules
+from p2pcpn.protocol.witness import Note
 from p2pcpn.wire.addresses import Address, Contact
 
 
@@ -23,7 +24,10 @@ class Pulse:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a peer is made of. ``record_copies``: so many peers keep what it puts, and what it holds."""
+    """What a peer is made of. ``record_copies``: so many peers keep what it puts, and what it holds.
+
+    ``note`` takes what its grantors do, for a history.
+    """
 
     keypair: Keypair
     boot: int
@@ -37,3 +41,4 @@ class Setup:
     watching: bool = False  # whether strangers reach it is found out, by the word of others
     record_copies: int = limits.RECORD_COPIES
     pulse: Pulse = Pulse()
+    note: Note | None = None

@@ -7,7 +7,7 @@ the checker looks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from p2pcpn.protocol.admission import Rules
 from p2pcpn.protocol.peer import Peer
 from p2pcpn.protocol.requests import ANYBODY
 from p2pcpn.protocol.setup import Setup
+from p2pcpn.protocol.witness import Chronicle
 from p2pcpn.sim import restoring, trace
 from p2pcpn.sim.disk import Disk, packed
 from p2pcpn.sim.runtime import Runtime
@@ -60,10 +61,12 @@ class Host:
         self.asleep = False
         self.boot = 0
         self.peer: Peer | None = None
+        self.chronicle: Chronicle | None = None
         self.runtime: Runtime | None = None
         self.shelf: Shelf | None = None
         self.streams: dict[bytes, Stream] = {}
         self.listeners: list[Callable[[object], None]] = []
+        self.hearers: list[Callable[[Host, m.Message], None]] = []  # of what peers say on sessions
         self._timer_at = float("inf")
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -74,11 +77,12 @@ class Host:
         now = self.clock.now
         self.unplugged = False
         self.boot = self.disk.next_boot()
+        self.chronicle = self._chronicle()
         rules = Rules(("function",), PYTHON, MEMORY_BYTES, self.world.swarm_key)
         setup = Setup(
             keypair=self.keypair, boot=self.boot, contact=self.contact, rules=rules, slots=self.slots,
             roles=self.roles, network_group=lambda address: address, record_copies=self.world.record_copies,
-            pulse=self.world.pulse,
+            pulse=self.world.pulse, note=None if self.chronicle is None else self.chronicle.note,
         )  # fmt: skip
         peer = Peer(setup, rng=self.world.dice.stream("peer", self.name, self.boot), now=now, wall=self.wall)
         self.peer = peer
@@ -101,6 +105,12 @@ class Host:
         if others:
             effects += peer.perform(peer.dht.bootstrap(others, now), now)
         self._done(effects)
+
+    def _chronicle(self) -> Chronicle | None:
+        noted = self.world.history
+        if noted is None:
+            return None
+        return Chronicle(self.id, self.boot, self.keypair.public, lambda: self.clock.now, noted.append)
 
     def _ran(self, owner: bytes, index: int, began: float) -> None:
         if self.world.ran is not None:
@@ -183,6 +193,8 @@ class Host:
             return
         if self.shelf.take(source.id, message):
             return
+        for hear in self.hearers:
+            hear(source, message)
         self.world.checker.hears(self, message)
         self._done(self.peer.message_received(source.id, message, now))
 
@@ -221,8 +233,10 @@ class Host:
 
     # --- effects ----------------------------------------------------------------------------------------------------
 
-    def perform(self, effects: list[fx.Effect]) -> None:
+    def perform(self, effects: Sequence[fx.Effect]) -> None:
         """Perform what a peer returned, in order."""
+        if self.chronicle is not None:
+            effects = self.chronicle.attend(effects)
         for effect in effects:
             _PERFORM[type(effect)](self, effect)
 

@@ -164,6 +164,8 @@ class Program:
         """Take results; a large one that is not at hand (its worker restarted meanwhile) is asked for."""
         shelf = self.host.shelf
         assert shelf is not None and self.host.peer is not None
+        if self.host.chronicle is not None:
+            self.host.chronicle.delivered(event)
         for index, value in zip(event.indices, event.values, strict=True):
             if not isinstance(value, BlobRef) or value.digest in shelf.blobs:
                 self.delivered.add(index)

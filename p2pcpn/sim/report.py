@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from p2pcpn.protocol.verdict import Verdict
     from p2pcpn.sim.tables import TableSwarm
     from p2pcpn.sim.world import World
 
@@ -30,6 +31,7 @@ class Report:
     faults: dict[str, int] = field(default_factory=dict)
     checks: int = 0
     figures: dict[str, float] = field(default_factory=dict)  # what a scenario measured, by words that name the unit
+    history: dict[str, int] = field(default_factory=dict)  # what all peers noted came to, see protocol/verdict.py
 
     @classmethod
     def of(
@@ -41,6 +43,21 @@ class Report:
             datagrams_sent=world.network.sent, datagrams_lost=world.network.lost, messages=dict(world.trace.counts),
             checks=checks, **rest,
         )  # fmt: skip
+
+    def judged(self, found: Verdict) -> None:
+        """Take in the verdict over the history of the run; a broken promise there breaks the run."""
+        self.history = {
+            "events": found.events, "settled": found.settled, "failed": found.failed, "reruns": found.reruns,
+            "late": found.late, "copies": found.copies, "readers": found.readers, "conflicts": found.conflicts,
+            "violations": found.broken,
+        }  # fmt: skip
+        if not found.ok:
+            self.verdict = str(found) if self.verdict == "ok" else f"{self.verdict}; {found}"
+
+    @property
+    def command(self) -> str:
+        """What plays this run again."""
+        return f"p2pcpn sim {self.scenario} --peers {self.peers} --seed {self.seed}"
 
     @property
     def ok(self) -> bool:
@@ -66,4 +83,5 @@ class Report:
             "faults": dict(sorted(self.faults.items())),
             "checks": self.checks,
             "figures": self.figures,
+            "history": self.history,
         }

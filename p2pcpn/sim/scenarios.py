@@ -15,6 +15,7 @@ from functools import partial
 
 from p2pcpn import limits
 from p2pcpn.errors import UsageError
+from p2pcpn.protocol.verdict import judge
 from p2pcpn.sim import lengths, lookups, modes, owners, parting, turnover
 from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.convergence import Search, copies_wrong, job_wrong, keys_of, neighbours_wrong
@@ -22,6 +23,7 @@ from p2pcpn.sim.faults import KINDS, Faults, plant_canary
 from p2pcpn.sim.host import Host
 from p2pcpn.sim.network import Weather
 from p2pcpn.sim.program import Program
+from p2pcpn.sim.reading import Reading
 from p2pcpn.sim.report import Report
 from p2pcpn.sim.runtime import Deed
 from p2pcpn.sim.world import World
@@ -35,6 +37,8 @@ JOB_WAIT_S = 180.0
 RECORDS_WAIT_S = 60.0
 SEARCH_AGAIN_S = 5.0
 ASKERS = 5
+READERS = 3
+READ_STEP_S = 0.25
 # Who was started again when the faults ended has found its way into the swarm by then.
 JOIN_AGAIN_S = 5.0
 # Each of 32 neighbours is probed once in two rounds of 5 s a probe; then it is suspected for some seconds.
@@ -76,6 +80,7 @@ class Play:
         self._compute()
         self._end_well()
         self._find_records()
+        self._read_back()
         self._agree_who_lives()
 
     def _join(self) -> None:
@@ -151,6 +156,24 @@ class Play:
                 raise Violation(what)
             world.run(min(end, world.clock.now + SEARCH_AGAIN_S))
 
+    def _read_back(self) -> None:
+        """Whoever asks through any peer sees all results; what each saw is in the history."""
+        world, program = self.world, self.program
+        chance = world.dice.stream("readers")
+        readers = [
+            Reading(host, program.owner.public, program.job)
+            for host in chance.sample(world.alive, min(READERS, len(world.alive)))
+        ]
+        end = world.clock.now + RECORDS_WAIT_S
+        while not all(reader.over for reader in readers):
+            if world.clock.now >= end:
+                raise Violation(f"a reader cannot read the job, {RECORDS_WAIT_S:g} s after its records were found")
+            for reader in readers:
+                reader.step()
+            world.run(world.clock.now + READ_STEP_S)
+        for reader in readers:
+            reader.end()
+
     def _agree_who_lives(self) -> None:
         self._demand(NEIGHBOURS_WAIT_S, lambda: neighbours_wrong(self.world), each_s=5.0)
 
@@ -222,11 +245,15 @@ def run(
     # A world makes objects that stay, and hardly a cycle: *measured*, looking for some takes 7 % of a run.
     collecting = gc.isenabled()
     gc.disable()
+    verdict = "ok"
     try:
         play.run()
     except Violation as violation:
-        return play.report(name, seed, str(violation))
+        verdict = str(violation)
     finally:
         if collecting:
             gc.enable()
-    return play.report(name, seed, "ok")
+    report = play.report(name, seed, verdict)
+    if isinstance(play.world, World) and play.world.history is not None:
+        report.judged(judge(play.world.history, over=verdict == "ok"))
+    return report

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import networkx
 
 from p2pcpn import limits
+from p2pcpn.protocol.history import Line
 from p2pcpn.protocol.setup import Pulse
 from p2pcpn.sim.checker import Checker, Violation
 from p2pcpn.sim.clock import Clock
@@ -33,6 +34,8 @@ class World:
 
     Each of them has ``record_copies`` of a record kept and the ``pulse``, real peers' by default.
 
+    With ``history`` all of them note what they do, in the order of virtual time: some 200 bytes an event.
+
     ``graph`` is the network's, by default one of many sites. ``ran(host, owner, index, began)`` is called, where it is
     set, whenever a task has run.
     """
@@ -45,6 +48,7 @@ class World:
         *,
         record_copies: int = limits.RECORD_COPIES,
         pulse: Pulse = REAL,
+        history: bool = True,
     ) -> None:
         self.record_copies = record_copies
         self.pulse = pulse
@@ -55,6 +59,7 @@ class World:
         self.network = Network(self.clock, sites(peers, self.dice) if graph is None else graph)
         self.sessions = Sessions(self.clock, self.network)
         self.checker = Checker()
+        self.history: list[Line] | None = [] if history else None
         self.ran: Callable[[Host, bytes, int, float], None] | None = None
         self.swarm_key = self.dice.bytes("swarm key")
         self.hosts: list[Host] = []

@@ -1,0 +1,193 @@
+"""Reading a job back: what a reader finds that asks through any peer, as ``client/reader.py`` does for real.
+
+The owner's record names the stewards; they, and the heads of the logs, say how long each grantor's log is and who holds
+it; each segment is checked against its grantor's signature and the chain. What was read goes into the history of the
+peer that was asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import partial
+
+from p2pcpn.errors import PeerError
+from p2pcpn.identity.keys import node_id
+from p2pcpn.protocol import history
+from p2pcpn.protocol.custody import CONTACT
+from p2pcpn.protocol.effects import Tell
+from p2pcpn.protocol.items import record_key
+from p2pcpn.protocol.operations import GetDone
+from p2pcpn.protocol.settlement import NOTHING, check_segment
+from p2pcpn.sim.host import Host
+from p2pcpn.wire import messages as m
+from p2pcpn.wire import pages
+from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.pages import LogHead, cut, spans_of
+from p2pcpn.wire.sealing import RESULT_DIGEST_BYTES, digest
+from p2pcpn.wire.statements import Receipt, Spec, read
+
+TICKET = 2000
+# A holder that is silent for so long is passed over, and one that could not help is asked again.
+AGAIN_S = 3.0
+
+
+@dataclass(slots=True)
+class Log:
+    """One grantor's log: how many segments there are said to be, how many were read, and who holds it."""
+
+    known: int = 0
+    read: int = 0
+    last: bytes = NOTHING
+    holders: dict[bytes, Contact] = field(default_factory=dict)
+    turn: int = 0
+
+
+class Reading:
+    """One reader of ``job`` through ``host``. :meth:`step` is called now and then until it is :attr:`over`."""
+
+    def __init__(self, host: Host, owner: bytes, job: bytes) -> None:
+        self.host = host
+        self.job = job
+        self.results: dict[int, tuple[int, bytes]] = {}
+        self.conflicts = 0
+        self._life = host.boot
+        self._key = record_key(owner, job)
+        self._stewards: dict[bytes, Contact] = {}
+        self._answered: set[bytes] = set()
+        self._logs: dict[tuple[bytes, int], Log] = {}
+        self._asked: dict[int, tuple[bytes, int]] = {}  # request -> the log it reads
+        self._heads: dict[bytes, bytes | None] = {}  # by key of a record: the grantor's, until it was found
+        self._again_at = 0.0
+        host.listeners.append(self._event)
+        host.hearers.append(self._hear)
+
+    @property
+    def over(self) -> bool:
+        """Whether a steward answered, all heads were looked up, and every log known of was read to its end."""
+        if not self._answered or any(grantor is not None for grantor in self._heads.values()):
+            return False
+        return all(log.read >= log.known for log in self._logs.values())
+
+    def step(self) -> None:
+        """Ask whatever was not answered, the next holder where one was silent."""
+        if self.host.peer is None or self.host.boot != self._life or self.host.clock.now < self._again_at:
+            return
+        self._again_at = self.host.clock.now + AGAIN_S
+        for key in [self._key, *(key for key, grantor in self._heads.items() if grantor is not None)]:
+            self.host.follow(self.host.peer.dht.get(key, TICKET, self.host.clock.now, self.host.wall()))
+        for contact in list(self._stewards.values()):
+            if contact.id == self.host.id:
+                self._own()
+            elif contact.id not in self._answered:
+                self._tell(contact, m.Ask(self._request(), self.job))
+        self._asked.clear()
+        for name in self._logs:
+            self._more(name)
+
+    def end(self) -> None:
+        """Note what was seen, and listen no more."""
+        host = self.host
+        host.listeners.remove(self._event)
+        host.hearers.remove(self._hear)
+        found = sorted(self.results)
+        if host.chronicle is not None:
+            epochs = tuple(self.results[index][0] for index in found)
+            digests = b"".join(self.results[index][1] for index in found).hex()
+            host.chronicle.note(history.Saw(self.job.hex(), tuple(spans_of(found)), epochs, digests))
+
+    # --- asking ------------------------------------------------------------------------------------------------------
+
+    def _request(self) -> int:
+        assert self.host.peer is not None
+        return self.host.peer.next_request()
+
+    def _tell(self, to: Contact, message: m.Message) -> None:
+        self.host.follow([Tell(to, message)])
+
+    def _more(self, name: tuple[bytes, int]) -> None:
+        """Ask for the next segment of a log."""
+        log = self._logs[name]
+        holders = [contact for contact in log.holders.values() if contact.id != self.host.id]
+        if log.read >= log.known or not holders:
+            return
+        to = holders[log.turn % len(holders)]
+        log.turn += 1
+        request = self._request()
+        self._asked[request] = name
+        self._tell(to, m.ReadLog(request, self.job, name[0], name[1], log.read))
+
+    # --- hearing -----------------------------------------------------------------------------------------------------
+
+    def _event(self, event: object) -> None:
+        if not isinstance(event, GetDone) or event.ticket != TICKET:
+            return
+        if event.key == self._key and event.record is not None:
+            for packed in pages.JOB_POINTER.decode(event.record.value).stewards:
+                contact = CONTACT.decode(packed)
+                self._stewards[contact.id] = contact
+                self._again_at = 0.0
+        grantor = self._heads.get(event.key)
+        if grantor is not None:
+            self._heads[event.key] = None
+            if event.record is not None:
+                head: LogHead = pages.LOG_HEAD.decode(event.record.value)
+                for packed in head.holders:
+                    self._known(CONTACT.decode(packed), [(grantor, head.epoch, head.segments)])
+
+    def _hear(self, source: Host, message: m.Message) -> None:
+        if isinstance(message, m.JobState):
+            self._answered.add(bytes(source.id))
+            self._known(source.contact, message.logs)
+            spec = read(message.spec, Spec)
+            for key in (spec.grantor, *(steward.key for steward in spec.stewards)):
+                self._heads.setdefault(record_key(key, self.job), node_id(key))
+        elif isinstance(message, m.LogData):
+            name = self._asked.pop(message.request, None)
+            if name is not None and self._take(name, message):
+                self._logs[name].turn -= 1  # who showed one is asked for the next
+                # Not at once: what is heard here is still being dealt with there.
+                self.host.clock.after(0.0, partial(self._next, name))
+
+    def _next(self, name: tuple[bytes, int]) -> None:
+        if self.host.peer is not None and self.host.boot == self._life:
+            self._more(name)
+
+    def _known(self, holder: Contact, logs: Iterable[tuple[bytes, int, int]]) -> None:
+        for grantor, epoch, count in logs:
+            log = self._logs.setdefault((bytes(grantor), epoch), Log())
+            log.known = max(log.known, count)
+            log.holders[holder.id] = holder
+            self._again_at = 0.0
+
+    def _own(self) -> None:
+        """The peer that is asked is a steward itself: what lies on its disk."""
+        self._answered.add(bytes(self.host.id))
+        for (_, grantor, epoch, number), (header, body) in self.host.disk.scan("logs", (self.job,)):
+            name = (bytes(grantor), epoch)
+            log = self._logs.setdefault(name, Log())
+            log.known = max(log.known, number + 1)
+            if number == log.read:
+                self._take(name, m.LogData(0, pages.SIGNED.decode(header), body))
+
+    def _take(self, name: tuple[bytes, int], data: m.LogData) -> bool:
+        """A segment, checked; whether it is the next of its log."""
+        log = self._logs[name]
+        try:
+            said, entries = check_segment(data.header, data.body, self.job, lambda key, epoch: True)
+        except PeerError:
+            return False
+        if (said.grantor, said.epoch, said.number, said.previous) != (*name, log.read, log.last):
+            return False
+        log.read, log.last = log.read + 1, digest(data.header.body)
+        size = RESULT_DIGEST_BYTES
+        for entry in entries:
+            receipt = read(entry.receipt, Receipt)
+            settled = None if entry.spans is None else set(cut(entry.spans))
+            for at, index in enumerate(cut(receipt.spans)):
+                if settled is None or index in settled:
+                    result = (said.epoch, receipt.digests[at * size : (at + 1) * size])
+                    known = self.results.setdefault(index, result)
+                    self.conflicts += known[1] != result[1]
+                    self.results[index] = min(known, result)
+        return True
