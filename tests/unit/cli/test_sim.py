@@ -40,7 +40,8 @@ def test_a_broken_promise_is_told_with_its_seed_and_is_a_failure(
     ended = p2pcpn(*SMALL, "--seed", "3", "--json")
     verdict = json.loads(ended.out)["verdict"]
     assert ended.code == 1 and verdict != "ok"
-    assert ended.err == f"p2pcpn: seed 3 breaks a promise: {verdict}\n"
+    again = "p2pcpn: again with: p2pcpn sim quiet --peers 3 --seed 3\n"
+    assert ended.err == f"p2pcpn: seed 3 breaks a promise: {verdict}\n{again}"
 
 
 def test_faults_and_a_verdict_are_shown_to_people(p2pcpn: Command, monkeypatch: pytest.MonkeyPatch) -> None:

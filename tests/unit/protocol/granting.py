@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol import effects as fx
-from p2pcpn.protocol import events
+from p2pcpn.protocol import events, history
 from p2pcpn.protocol.custody import Custody
 from p2pcpn.protocol.grantor import Grantor
 from p2pcpn.wire import messages as m
@@ -191,6 +191,7 @@ class Table:
         self._number = 0
         self._first = 0
         self._previous = bytes(32)
+        self.noted: list[history.Line] = []
         self.custody = Custody(
             job=self.job, spec=self.spec, me=ME.id, epoch=0, storing=storing, candidates=lambda: list(self.candidates),
             request=self._next,
@@ -199,13 +200,16 @@ class Table:
             job=self.job, spec=self.spec, keys=KEYS, epoch=0, me=ME, contact=at(ME, 4000),
             trusted=trusted or (lambda key, proof: proof == swarm_proof(SWARM_KEY, key)),
             rank=lambda contact, rtt_ms: (rtt_ms / 1000, bytes(contact.id)), custody=self.custody, now=self.now,
-            granting=granting,
+            granting=granting, note=self._note,
         )  # fmt: skip
         self.file(self.custody.open())
 
     def _next(self) -> int:
         self._request += 1
         return self._request
+
+    def _note(self, event: history.Event) -> None:
+        self.noted.append(history.Line(f"{ME.id.hex()}/1", len(self.noted) + 1, self.now, event))  # type: ignore[arg-type]
 
     # --- who takes part ---
 
@@ -270,6 +274,9 @@ class Table:
                     self.workers[effect.to.id].said.append(effect.message)
             elif isinstance(effect, fx.Notify):
                 self.events.append(effect.event)
+                if isinstance(effect.event, events.GaveUp):
+                    said = effect.event
+                    self._note(history.Failed(said.job.hex(), tuple(pages.spans_of(said.indices)), said.text))
         return effects
 
     def pass_time(self, seconds: float) -> list[fx.Effect]:

@@ -13,6 +13,7 @@ from p2pcpn.protocol import events
 from p2pcpn.protocol.book import Book
 from p2pcpn.protocol.ledger import CANCELLED, EVERYBODY, FAILED, LEASED, SETTLED, WAITING
 from p2pcpn.protocol.participants import NOT_CROWDED, Participant
+from p2pcpn.protocol.verdict import judge
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.pages import cut
 from p2pcpn.wire.statements import Outcome
@@ -270,6 +271,9 @@ class Granting(RuleBasedStateMachine):
         assert table.custody.done
         assert table.seen(events.Replicated) == [] or table.seen(events.Replicated)[-1].done
         assert ME.id not in table.custody.copies.holders
+        found = judge(table.noted)
+        assert found.ok, found.violations
+        assert (found.settled, found.cancelled) == (ended[SETTLED], ended[CANCELLED])
 
 
 Granting.TestCase.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from p2pcpn.protocol.verdict import Verdict, Violation
 from p2pcpn.sim.report import Report
 
 
@@ -20,3 +21,15 @@ def test_a_run_is_good_when_nothing_was_violated_and_nothing_lost() -> None:
     assert Report("quiet", 2, 1).ok
     assert not Report("quiet", 2, 1, verdict="broken").ok
     assert not Report("quiet", 2, 1, lost_tasks=1).ok
+
+
+def test_a_history_that_breaks_a_promise_breaks_the_run() -> None:
+    report = Report("quiet", 2, 1)
+    report.judged(Verdict(events=7, settled=3))
+    assert report.ok and report.history["events"] == 7 and report.history["violations"] == 0
+    report.judged(Verdict([Violation("lost", "one task never ended")], 1))
+    assert not report.ok and report.verdict == "lost: one task never ended" and report.history["violations"] == 1
+    assert report.command == "p2pcpn sim quiet --peers 2 --seed 1"
+    late = Report("quiet", 2, 1, verdict="too late")
+    late.judged(Verdict([Violation("lost", "one task never ended")], 1))
+    assert late.verdict == "too late; lost: one task never ended"

@@ -18,6 +18,7 @@ def test_a_quiet_swarm_ends_its_job_and_loses_nothing() -> None:
     report = run("quiet", peers=5, seed=3)
     assert report.ok and report.tasks == report.delivered + 0 > 100
     assert report.datagrams_lost == 0 and report.events > 1000 and report.checks > 1000
+    assert report.history["settled"] == 200 and report.history["readers"] == 3 and not report.history["violations"]
     assert gc.isenabled()
 
 

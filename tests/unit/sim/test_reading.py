@@ -1,0 +1,90 @@
+"""Reading back: whoever asks through any peer sees what was settled, and what was seen is noted."""
+
+from __future__ import annotations
+
+from p2pcpn.protocol import history as h
+from p2pcpn.protocol.effects import Write
+from p2pcpn.sim.host import Host
+from p2pcpn.sim.program import Program
+from p2pcpn.sim.reading import Reading
+from p2pcpn.sim.world import World
+from p2pcpn.wire import messages as m
+from p2pcpn.wire import pages
+from tests.unit.sim.swarms import finished, some_deeds, submitting
+
+
+def read_through(world: World, program: Program, host: Host, wait_s: float = 30.0) -> Reading:
+    reading = Reading(host, program.owner.public, program.job)
+    end = world.clock.now + wait_s
+    while not reading.over and world.clock.now < end:
+        reading.step()
+        world.run(world.clock.now + 0.25)
+    return reading
+
+
+def done() -> tuple[World, Program]:
+    world, program = submitting(6, deeds=some_deeds())
+    finished(world, program)
+    world.run(world.clock.now + 2.0)
+    return world, program
+
+
+def test_every_peer_shows_the_same_results_and_what_was_seen_is_noted() -> None:
+    world, program = done()
+    seen = []
+    for host in world.alive:
+        reading = read_through(world, program, host)
+        assert reading.over and sorted(reading.results) == list(range(12)) and not reading.conflicts, host.name
+        reading.end()
+        assert world.history is not None
+        last = world.history[-1].event
+        assert isinstance(last, h.Saw) and last.spans == ((0, 12),) and last.epochs == (0,) * 12
+        seen.append(last)
+    assert len(set(seen)) == 1
+    assert not any(host.hearers for host in world.hosts)
+
+
+def test_a_holder_that_is_gone_is_passed_over() -> None:
+    world, program = done()
+    holders = [host for host in world.hosts[:-1] if list(host.disk.scan("logs", (program.job,)))]
+    asker = next(host for host in world.hosts[:-1] if host is not holders[0])
+    holders[0].crash()
+    program.host.crash()
+    reading = read_through(world, program, asker)
+    assert reading.over and len(reading.results) == 12
+
+
+def test_a_segment_that_is_not_the_next_of_its_log_is_not_taken() -> None:
+    world, program = done()
+    holder = next(host for host in world.hosts[:-1] if list(host.disk.scan("logs", (program.job,))))
+    reading = Reading(holder, program.owner.public, program.job)
+    rows = list(holder.disk.scan("logs", (program.job,)))
+    (_, grantor, epoch, _), (header, body) = rows[-1]
+    name = (bytes(grantor), epoch)
+    reading._known(holder.contact, [(grantor, epoch, len(rows))])
+    assert len(rows) > 1 and not reading._take(name, m.LogData(1, pages.SIGNED.decode(header), body))
+    assert not reading._take(name, m.LogData(1, pages.SIGNED.decode(rows[0][1][0]), b"another body"))
+    assert not reading.results
+
+
+def test_a_reader_does_not_end_where_nobody_has_the_log_any_more() -> None:
+    world, program = done()
+    for host in world.hosts:
+        host.disk.commit((Write("logs", (program.job,), None),), lambda durable: None)
+    world.run(world.clock.now + 1.0)
+    reading = read_through(world, program, world.alive[0], wait_s=10.0)
+    assert not reading.over and not reading.results
+
+
+def test_a_reader_whose_peer_restarted_asks_no_more() -> None:
+    world, program = done()
+    asker = world.alive[1]
+    reading = Reading(asker, program.owner.public, program.job)
+    reading.step()
+    asker.crash()
+    reading.step()
+    world.start(asker)
+    reading.step()
+    reading._next((b"", 0))
+    world.run(world.clock.now + 5.0)
+    assert not reading.over
