@@ -40,6 +40,8 @@ PAGE_TASKS = 128
 STRETCH_MAX, GRACE_S = 10.0, 120.0
 # After a job its logs are kept and acknowledged, and its sessions close.
 REST_S = 30.0
+# A history of ten thousand peers would be a gigabyte.
+HISTORY_PEERS_MAX = 1000
 
 
 class Tally(Trace):
@@ -101,7 +103,7 @@ class Play:
     def __init__(self, peers: int, seed: int, modes: Sequence[str] = MODES) -> None:
         self.peers = peers
         self.modes = modes
-        self.world = World(seed, peers)
+        self.world = World(seed, peers, history=peers <= HISTORY_PEERS_MAX)
         self.tally = self.world.trace = Tally()
         self.watch = self.world.checker = Watch()
         self.submitters = [self.world.host(f"submitter-{n}", slots=0, roles=0) for n in range(len(modes) + 1)]
