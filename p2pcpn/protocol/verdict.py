@@ -5,8 +5,8 @@ What is checked, after DESIGN's "at least once, settled once, no consensus":
 - *settled once*: a grantor settles an index once, its log states what it settled, and no log says two things in one
   place; nothing is leased again that was settled.
 - *leases*: a token is given out once, and no index is owed under two leases, but where one is a declared copy.
-- *fenced*: no result is accepted under a token that never leased it, or once a newer lease for the index exists. A copy
-  fences nobody whose lease it is a copy of.
+- *fenced*: no result is accepted under a token that never leased it, or while a newer lease owes the index. A copy
+  fences nobody beside whom it was granted.
 - *forged*: what is accepted is what its worker stated.
 - *canonical*: after all faults every reader sees the least (epoch, digest) over the settlements that disks still hold.
 - *lost*: every task of a closed job ends: settled, and every reader sees it; given up with a stated cause; cancelled.
@@ -68,10 +68,11 @@ class Verdict:
 
 @dataclass(slots=True)
 class _Owed:
-    """One lease as its grantor's process has it: what it still owes, and what lived when it was given out."""
+    """One lease as its grantor's process has it, and what it still owes."""
 
     line: Line
     lease: h.Leased
+    spans: frozenset[int]
     open: set[int]
 
 
@@ -81,8 +82,8 @@ class _Granting:
 
     leases: dict[int, _Owed] = field(default_factory=dict)
     owed: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))  # index -> tokens that owe it
-    # index -> its leases in their order: the token, and those that owed the index already (a copy fences none of them).
-    granted: dict[int, list[tuple[int, frozenset[int]]]] = field(default_factory=lambda: defaultdict(list))
+    beside: dict[tuple[int, int], frozenset[int]] = field(default_factory=dict)  # (index, copy) -> whom it fences not
+    settling: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))  # index -> leases it fulfilled
     accepted: dict[int, tuple[str, Line]] = field(default_factory=dict)  # index -> digest
     signed: set[int] = field(default_factory=set)
 
@@ -182,7 +183,7 @@ class Judge:
         if known is not line:
             self._broken("leases", f"token {event.token} of epoch {event.epoch} is given out twice", known, line)
         granting = self._granting[line.process, event.job, event.epoch]
-        granting.leases[event.token] = _Owed(line, event, set(indices(event.spans)))
+        granting.leases[event.token] = _Owed(line, event, frozenset(indices(event.spans)), set(indices(event.spans)))
         self._verdict.copies += event.copy
         for index in indices(event.spans):
             tokens = granting.owed[index]
@@ -193,7 +194,8 @@ class Judge:
                 self._broken("leases", f"task {index} is leased twice to one peer", line)
             if index in granting.accepted:
                 self._broken("settled once", f"task {index} is leased again", granting.accepted[index][1], line)
-            granting.granted[index].append((event.token, frozenset(tokens) if event.copy else frozenset()))
+            if event.copy:
+                granting.beside[index, event.token] = frozenset(tokens)
             tokens.add(event.token)
 
     def _ended(self, line: Line, event: h.Ended) -> None:
@@ -205,6 +207,8 @@ class Judge:
             else:
                 owed.open.remove(index)
                 granting.owed[index].discard(event.token)
+                if event.why == "settled":
+                    granting.settling[index].add(event.token)
 
     # --- results -----------------------------------------------------------------------------------------------------
 
@@ -225,18 +229,17 @@ class Judge:
             if owed is None or owed.lease.worker != event.worker:
                 self._broken("fenced", f"task {index} is settled under token {event.token}, which is not its", line)
                 continue
-            later = False
-            for token, beside in granting.granted[index]:
-                if later and event.token not in beside:
-                    newer = granting.leases[token].line
-                    self._broken(
-                        "fenced", f"task {index} is settled under token {event.token}, which {token} fences",
-                        owed.line, newer, line,
-                    )  # fmt: skip
-                    break
-                later = later or token == event.token
-            if not later:
+            if index not in owed.spans:
                 self._broken("fenced", f"task {index} was not leased under token {event.token}", owed.line, line)
+                continue
+            fulfilled = granting.settling.pop(index, set())
+            fences = [token for token in granting.owed[index] if token > event.token]
+            fences = [token for token in fences if event.token not in granting.beside.get((index, token), ())]
+            if fulfilled and event.token not in fulfilled:
+                fences += fulfilled
+            if fences:
+                text = f"task {index} is settled under token {event.token}, which {max(fences)} fences"
+                self._broken("fenced", text, owed.line, granting.leases[max(fences)].line, line)
 
     def _late(self, line: Line, event: h.Late) -> None:
         self._verdict.late += 1

@@ -239,6 +239,25 @@ def test_a_violation_shows_the_events_that_break_it() -> None:
     assert [type(line.event).__name__ for line in violation.lines] == ["Leased", "Leased", "Accepted"]
 
 
+def test_a_result_under_an_old_token_counts_while_no_newer_lease_lives() -> None:
+    """The newer lease was lost, too: its task waits, and a result is a result."""
+    story = begun().note("c1/1", leased(1, "a1", (0, 1)), ended(1, "lost", (0, 1)), leased(2, "a2", (0, 1)))
+    story.note("c1/1", ended(2, "lost", (0, 1))).made("a1", 1, ((0, 1),), d(1))
+    assert not story.note("c1/1", accepted(1, "a1", (0, 1), d(1))).broken()
+
+
+@bad("fenced", "which 2 fences")
+def a_result_under_one_token_that_fulfils_another() -> Story:
+    story = begun().note("c1/1", leased(1, "a1", (0, 1)), ended(1, "lost", (0, 1)), leased(2, "a2", (0, 1)))
+    story.made("a1", 1, ((0, 1),), d(1)).note("c1/1", ended(2, "settled", (0, 1)))
+    return story.note("c1/1", accepted(1, "a1", (0, 1), d(1)))
+
+
+def test_what_fulfils_a_lease_is_accepted_under_it() -> None:
+    story, rule, words = a_result_under_one_token_that_fulfils_another
+    assert [(v.rule, words in v.text) for v in judge(story().lines).violations] == [(rule, True)]
+
+
 def test_a_copy_that_runs_beside_fences_nobody() -> None:
     story = begun().note("c1/1", leased(1, "a1", (0, 1)), leased(2, "a2", (0, 1), copy=True))
     story.note("c1/1", ended(1, "lost", (0, 1))).made("a1", 1, ((0, 1),), d(1))
