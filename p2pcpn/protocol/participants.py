@@ -144,10 +144,16 @@ class Participants:
                 self.crowded[peer.node] = None
 
     def uncrowd(self, now: float) -> None:
-        """Who was crowded for long may be so no more."""
-        for node in list(self.crowded):
-            if self.peers[node].crowded_until <= now:
-                self.crowd(self.peers[node])
+        """Who was crowded for long may be so no more.
+
+        Who let a lease end and holds nothing else now, for that was cancelled, keeps no slots until it speaks.
+        """
+        for peer in [self.peers[node] for node in self.crowded]:
+            if peer.crowded_until <= now:
+                self.crowd(peer)
+            elif peer.crowded_until == math.inf and not peer.held:
+                self.crowd(peer)
+                self.rest(peer, math.inf)
 
     def wanted(self, waiting: int) -> int:
         """How many slots more could be used while ``waiting`` tasks wait."""

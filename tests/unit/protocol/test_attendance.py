@@ -131,3 +131,20 @@ def test_what_a_dismissed_peer_held_waits_again_uncharged() -> None:
     assert table.grantor.ledger.waiting == 2
     assert not table.seen(events.GaveUp)
     assert not worker.of(m.Revoke)
+
+
+def test_a_silent_peer_whose_last_task_was_cancelled_makes_room_for_another() -> None:
+    table = Table(max_workers=2)
+    table.extend(1)
+    silent = table.worker(10, slots=2)
+    table.pass_time(1.0)
+    table.extend(1)
+    assert [lease.spans for _, lease in silent.grants] == [[(0, 1)], [(1, 1)]]
+    table.pass_time(29.5)  # the first lease ended unrenewed; the second has half a second left
+    table.act(lambda grantor, now: grantor.cancel([(1, 1)], stop=True, now=now))
+    other = table.worker(11, slots=2)
+    assert other.indices == [0], "two slots are taken by a peer that says nothing and holds nothing"
+    other.run()
+    silent.run(silent.grants[0][1])
+    table.extend(1)
+    assert len(other.grants) + len(silent.grants) == 4

@@ -65,11 +65,18 @@ def test_slots_of_a_crowded_peer_are_not_counted_on_for_a_while() -> None:
     assert found.slots_idle == 2
     found.uncrowd(5.0)
     assert (found.slots_idle, found.crowded) == (3, {})
+    found.hold(two, 1)
     found.crowd(two, float("inf"))
     found.uncrowd(1e9)
     assert (found.slots_idle, found.ready()) == (1, [one])
     found.crowd(two)
-    assert found.ready() == [two, one]
+    assert found.ready() == [one, two]
+    found.hold(two, -1)
+    found.crowd(two, float("inf"))
+    found.uncrowd(1e9)
+    assert not two.taken and two.rest_until == float("inf") and found.crowded == {}
+    two.rest_until = 0.0
+    found.promote(9, [], 0.0)
     found.crowd(two, 9.0)
     found.remove(two.node)
     assert found.crowded == {}
