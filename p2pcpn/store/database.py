@@ -44,6 +44,8 @@ T = TypeVar("T")
 # Transactions follow each other no sooner, unless somebody waits: one costs the writer's thread, and through the
 # interpreter lock the event loop, as much as forty rows. A commit that comes after a pause begins at once.
 APART_S = 0.005
+# So many rows of one table are written by one statement; each count has a statement of its own in sqlite's cache.
+_ROWS_TOGETHER_MAX = 16
 # A row costs sqlite and the queue about this much beside its bytes.
 _ROW_BYTES = 100
 # A disk that has taken everything for so long is well again: the next refusal is news.
@@ -80,6 +82,7 @@ class _Commit:
     work: Callable[[sqlite3.Connection], None]
     done: Callable[[StoreError | None], None] | None
     queued_bytes: int = 0
+    writes: tuple[Write, ...] = ()  # what ``work`` does, where it is nothing else
     broken: sqlite3.Connection | None = None  # a reader found the file corrupt over this connection
     error: BaseException | None = None
 
@@ -141,7 +144,7 @@ class Database:
                 assert len(write.key) == len(table.key), f"{write.table}: {len(write.key)} key columns"
                 assert len(write.value) == len(table.value), f"{write.table}: {len(write.value)} value columns"
                 queued_bytes += _ROW_BYTES + sum(len(part) for part in write.value if isinstance(part, (bytes, str)))
-        self._enqueue(_Commit(lambda connection: _apply(connection, rows), done, queued_bytes))
+        self._enqueue(_Commit(lambda connection: _apply(connection, rows), done, queued_bytes, rows))
 
     def next_boot(self, wall_now: float | None = None) -> int:
         """The number of this start: greater than that of every start before, also of those whose file was lost.
@@ -331,10 +334,13 @@ class Database:
 
     def _transact(self, commits: Sequence[_Commit]) -> BaseException | None:
         try:
-            self._writer.execute("BEGIN IMMEDIATE")
-            for commit in commits:
-                commit.work(self._writer)
-            self._writer.execute("COMMIT")
+            if (statement := _one_statement(commits)) is not None:
+                self._writer.execute(*statement)  # which is a transaction of its own
+            else:
+                self._writer.execute("BEGIN IMMEDIATE")
+                for commit in commits:
+                    commit.work(self._writer)
+                self._writer.execute("COMMIT")
         except Exception as error:  # whatever it is, the next commit gets its turn; the caller is told
             try:
                 if self._writer.in_transaction:
@@ -405,6 +411,24 @@ def _apply(connection: sqlite3.Connection, writes: tuple[Write, ...]) -> None:
             connection.execute(schema.delete(write.table, len(write.key)), write.key)
         else:
             connection.execute(schema.upsert(write.table), (*write.key, *write.value))
+
+
+def _one_statement(commits: Sequence[_Commit]) -> tuple[str, list[Any]] | None:
+    """The statement that does it all, where a few rows of one table are written and that is all.
+
+    Three statements pass the interpreter's lock to and fro three times, and the event loop seldom gives it back soon.
+    """
+    writes = [write for commit in commits for write in commit.writes]
+    if not 0 < len(writes) <= _ROWS_TOGETHER_MAX or not all(commit.writes for commit in commits):
+        return None
+    table = writes[0].table
+    parameters: list[Any] = []
+    for write in writes:
+        if write.table != table or write.value is None:
+            return None
+        parameters += write.key
+        parameters += write.value
+    return schema.upsert(table, len(writes)), parameters
 
 
 def _concerns_all(error: BaseException) -> bool:

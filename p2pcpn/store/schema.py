@@ -69,13 +69,14 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
 
 
 @cache
-def upsert(name: str) -> str:
-    """Writes one row: parameters are the key's columns, then the value's."""
+def upsert(name: str, rows: int = 1) -> str:
+    """Writes so many rows: parameters are the key's columns, then the value's, row after row."""
     table = TABLES[name]
     columns = (*table.key, *table.value)
     news = ", ".join(f"{column} = excluded.{column}" for column in table.value)
+    row = f"({', '.join('?' * len(columns))})"
     return (
-        f"INSERT INTO {name} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+        f"INSERT INTO {name} ({', '.join(columns)}) VALUES {', '.join([row] * rows)}"
         f" ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET {news}"
     )
 

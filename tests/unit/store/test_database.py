@@ -102,6 +102,24 @@ def test_commits_that_wait_share_one_transaction_and_are_answered_in_order(datab
     assert database.statistics().transactions <= before + 2
 
 
+def test_a_few_rows_of_one_table_are_one_statement_and_in_order_like_any(database, monkeypatch):
+    seen: list[str] = []
+    real = schema.upsert
+    monkeypatch.setattr(schema, "upsert", lambda name, rows=1: seen.append(f"{name} {rows}") or real(name, rows))
+    peer = Write("peers", (b"id",), (b"h", 1, 1.0))
+    for writes in (
+        (blob(b"a", 1), blob(b"b", 2), blob(b"a", 3)),
+        (blob(b"c"), peer),
+        (blob(b"a"), Write("blobs", (b"c",), None)),
+    ):
+        assert put(database, *writes) is None
+    assert put(database, *(blob(bytes([n])) for n in range(17))) is None
+    assert seen == ["blobs 3", "blobs 1", "peers 1", "blobs 1", *["blobs 1"] * 17]
+    assert database.get("blobs", (b"a",)) == (1, b"job", 10.0) and database.get("blobs", (b"c",)) is None
+    assert database.get("blobs", (b"b",)) == (2, b"job", 10.0) and database.count("blobs") == 2 + 17
+    assert database.get("peers", (b"id",)) == (b"h", 1, 1.0)
+
+
 def test_commits_that_come_while_the_writer_rests_share_one_transaction(database, monkeypatch):
     monkeypatch.setattr("p2pcpn.store.database.APART_S", 600.0)
     assert put(database, blob(b"first")) is None  # after a pause a commit begins at once
