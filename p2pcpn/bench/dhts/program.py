@@ -1,7 +1,7 @@
 """A program with some of the peers under test: it starts them, and does through them what it is asked over a socket.
 
 Each connection carries one request at a time, so that every thread of the benchmark has one of its own and waits for
-nobody else. The first to connect says what to start; when it hangs up, the program ends.
+nobody else. The program ends with its standard input, which ends with whoever started it, however that comes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ class Program:
     """Obeys requests ``[verb, *words]``; each is answered by ``[result, error]``."""
 
     def __init__(self) -> None:
-        self.ended = asyncio.Event()
         self._peers: Peers | None = None
 
     async def obey(self, verb: str, *words: Any) -> Any:
@@ -60,7 +59,6 @@ class _Line(asyncio.Protocol):
         self._program = program
         self._read = bytearray()
         self._task: asyncio.Task[None] | None = None
-        self._controls = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -72,7 +70,6 @@ class _Line(asyncio.Protocol):
         if len(self._read) >= SIZE_BYTES + size > SIZE_BYTES:
             words = msgspec.msgpack.decode(self._read[SIZE_BYTES:])
             self._read.clear()
-            self._controls = self._controls or words[0] == "start"
             self._task = asyncio.get_running_loop().create_task(self._answer(words))
 
     async def _answer(self, words: list[Any]) -> None:
@@ -82,18 +79,16 @@ class _Line(asyncio.Protocol):
             answer = [None, f"{type(error).__name__}: {error}"]
         self._transport.write(frame(answer))
 
-    def connection_lost(self, error: Exception | None) -> None:
-        if self._controls:
-            self._program.ended.set()
 
-
-async def serve(listener: socket.socket) -> None:
-    """Obey whoever connects to ``listener`` until the first hangs up."""
-    program = Program()
-    server = await asyncio.get_running_loop().create_unix_server(lambda: _Line(program), sock=listener)
+async def serve(listener: socket.socket, starter: int) -> None:
+    """Obey whoever connects to ``listener`` until the pipe ``starter`` ends."""
+    program, loop, ended = Program(), asyncio.get_running_loop(), asyncio.Event()
+    server = await loop.create_unix_server(lambda: _Line(program), sock=listener)
+    loop.add_reader(starter, ended.set)
     try:
-        await program.ended.wait()
+        await ended.wait()
     finally:
+        loop.remove_reader(starter)
         server.close()
         await program.close()
 
@@ -102,7 +97,7 @@ def main(arguments: list[str]) -> None:
     """``DESCRIPTOR``: of a listening Unix socket."""
     loops = LoopThread("p2pcpn-bench")
     try:
-        loops.call(serve(socket.socket(fileno=int(arguments[0]))))
+        loops.call(serve(socket.socket(fileno=int(arguments[0])), sys.stdin.fileno()))
     finally:
         loops.stop()
 

@@ -63,7 +63,7 @@ class ProgramsTable(Table):
             listener.listen(THREADS_MAX)
             self._addresses.append(path)
             words = [sys.executable, "-P", "-c", _CODE, str(listener.fileno())]
-            self._processes.append(subprocess.Popen(words, pass_fds=(listener.fileno(),), stdin=subprocess.DEVNULL))
+            self._processes.append(subprocess.Popen(words, pass_fds=(listener.fileno(),), stdin=subprocess.PIPE))
 
     def stop(self) -> None:
         lines, self._control, self._open = self._open, [], []
@@ -71,6 +71,9 @@ class ProgramsTable(Table):
             line.close()
         processes, self._processes, self._addresses = self._processes, [], []
         self._lines = threading.local()
+        for process in processes:
+            assert process.stdin is not None, "a pipe"
+            process.stdin.close()
         for process in processes:
             try:
                 process.wait(STOP_S)

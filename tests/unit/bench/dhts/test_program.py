@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -67,14 +68,15 @@ class Line:
 
 
 @pytest.mark.asyncio
-async def test_each_connection_is_answered_and_the_first_ends_it(
+async def test_each_connection_is_answered_until_whoever_started_it_is_gone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(program, "Peers", Kept)
     Kept.closed = 0
     listener = listening(tmp_path)
+    reading, writing = os.pipe()
     async with asyncio.timeout(10.0):
-        serving = asyncio.ensure_future(serve(listener))
+        serving = asyncio.ensure_future(serve(listener, reading))
         first, other = [Line(await asyncio.open_unix_connection(str(tmp_path / "s"))) for _ in range(2)]
         assert (await other.ask("get", 0, "key"))[1] == "AssertionError: they are started first"
         assert await first.ask("start", "key", os.urandom(32), 2, ["there"]) == [
@@ -84,21 +86,26 @@ async def test_each_connection_is_answered_and_the_first_ends_it(
         assert await other.ask("store", 0, "key", b"value") == [True, None]
         assert await first.ask("get", 1, "key") == [b"value", None]
         assert await other.ask("get", 8, "key") == [None, "LookupError: no peer 8"]
-        other.writer.close()
-        assert await first.ask("get", 1, "other") == [None, None]
         first.writer.close()
+        assert await other.ask("get", 1, "other") == [None, None]
+        os.close(writing)
         await serving
+        for line in (first, other):
+            line.writer.close()
+            await line.writer.wait_closed()
+    os.close(reading)
     assert Kept.closed == 1
 
 
 def test_a_program_is_told_its_socket_by_number(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen = []
 
-    async def stand_in(listener: socket.socket) -> None:
+    async def stand_in(listener: socket.socket, starter: int) -> None:
         with listener:
             seen.append(listener.getsockname())
 
     monkeypatch.setattr(program, "serve", stand_in)
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(fileno=lambda: 0))
     main([str(listening(tmp_path).detach())])
     assert seen == [str(tmp_path / "s")]
 

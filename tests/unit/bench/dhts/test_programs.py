@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
+from pathlib import Path
 
 import psutil
 import pytest
@@ -35,6 +37,17 @@ def test_peers_of_all_programs_are_one_swarm_and_every_thread_has_lines_of_its_o
         table.stop()
     table.stop()
     assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+def test_a_program_ends_when_whoever_started_it_is_gone_even_before_it_was_told_anything() -> None:
+    table = ProgramsTable(1)
+    table._folder = tempfile.TemporaryDirectory()
+    table._spawn(str(Path(table._folder.name) / "0.sock"))
+    (process,) = table._processes
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(20.0) == 0
+    table.stop()
 
 
 def test_a_program_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
