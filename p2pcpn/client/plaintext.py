@@ -34,6 +34,10 @@ class Plaintext:
         """The blob's bytes, the same each time."""
         return seal(self._key, 0, self._data)
 
+    def seal_into(self, out: memoryview) -> None:
+        """The same into memory that was used before."""
+        seal_into(self._key, 0, self._data, out)
+
     def digest(self) -> bytes:
         """The blob's name."""
         try:
@@ -41,7 +45,7 @@ class Plaintext:
         except IndexError:
             memory = bytearray(BYTES_MAX + TAG_BYTES)
         with memoryview(memory) as whole, whole[: len(self)] as out:
-            seal_into(self._key, 0, self._data, out)
+            self.seal_into(out)
             name = digest(out)
         if len(_spare) < _SPARE_MAX:
             _spare.append(memory)

@@ -8,18 +8,21 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 from p2pcpn import limits
 from p2pcpn.errors import DiskFull, PeerError, StoreError, Unreachable
 from p2pcpn.identity.keys import NodeId
+from p2pcpn.net.beside import Giving
 from p2pcpn.net.session import Session
-from p2pcpn.node.outbox import Outbox
+from p2pcpn.node.outbox import Outbox, Parts
 from p2pcpn.node.questions import Questions
 from p2pcpn.node.restoring import bytes_of, pages_of, signed_of
+from p2pcpn.node.rings import Rings
 from p2pcpn.node.rush import Rush
 from p2pcpn.node.sessions import Sessions
-from p2pcpn.node.shelf import Shelf
+from p2pcpn.node.shelf import Shelf, Unsealed, sealed
 from p2pcpn.protocol.effects import TransmitBlob, TransmitLog, Turn
 from p2pcpn.store.database import Database
 from p2pcpn.wire import messages as m
@@ -32,6 +35,23 @@ from p2pcpn.wire.sealing import digest
 PART_WAIT_S = 10.0
 # Blobs that one gathering asks for at a time: one peer may leave sixteen unfinished.
 ASKED_AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of a blob at ``offset``: in ``data``, or ``ring_bytes`` of a ring."""
+
+    offset: int
+    data: memoryview
+    ring_at: int
+    ring_bytes: int
+
+    @property
+    def end(self) -> int:
+        return self.offset + (self.ring_bytes or len(self.data))
+
+
+_NOTHING: Final = memoryview(b"")
 
 
 class Ask(Protocol):
@@ -67,6 +87,7 @@ class Library:
         keeps: Callable[[bytes], bool],
         granted: Callable[[bytes], bool],
         rush: Rush,
+        rings: Rings,
     ) -> None:
         self._shelf = shelf
         self._database = database
@@ -78,6 +99,7 @@ class Library:
         self._keeps = keeps
         self._granted = granted
         self._rush = rush
+        self._rings = rings
 
     def take(self, session: Session, message: m.Message) -> bool:
         """Deal with ``message`` if it is ours to deal with: reads, blobs, and answers to our own requests.
@@ -105,9 +127,7 @@ class Library:
                 return False
         return True
 
-    def _stream(
-        self, session: Session, request: int, answer: Iterator[m.Message], size_bytes: int, later: bytes = b""
-    ) -> None:
+    def _stream(self, session: Session, request: int, answer: Parts, size_bytes: int, later: bytes = b"") -> None:
         """Answer when there is room for it; a blob that is named ``later`` when nobody waits for anything else."""
         box = self._box(session)
         if box is None:
@@ -140,7 +160,7 @@ class Library:
             self._counters["blobs refused"] += 1
             self._answer(session, message.request, AnswerCode.REFUSED, "keeps nothing for others")
             return
-        held = len(message.data)
+        held = len(message.data) if self._shelf.straight(message.size_bytes) else 0
         if not keep:
             self._rush.note()  # a lease or a program waits for it
 
@@ -171,40 +191,77 @@ class Library:
         if size is None:
             self._counters["blobs missing"] += 1
         elif effect.turn is Turn.LATER:
-            box.later(effect.digest, self._blob_parts(effect, size), size)
+            box.later(effect.digest, self._blob_parts(box.session.remote.id, effect, size), size)
         else:
-            box.stream(self._blob_parts(effect, size), size)
+            box.stream(self._blob_parts(box.session.remote.id, effect, size), size)
 
-    def _blob_parts(self, effect: TransmitBlob, size: int) -> Iterator[m.Message]:
-        for offset, part in self._parts(effect.digest, 0, size):
-            last = offset + len(part) >= size
+    def _blob_parts(self, peer: NodeId, effect: TransmitBlob, size: int) -> Parts:
+        for part in self._parts(peer, effect.digest, 0, size):
+            if part is None:
+                yield None
+                continue
             yield m.PutBlob(
-                effect.request if last else 0, effect.digest, effect.job, size, offset, part, effect.retention_s
-            )
+                effect.request if part.end >= size else 0, effect.digest, effect.job, size, part.offset, part.data,
+                effect.retention_s, part.ring_at, part.ring_bytes,
+            )  # fmt: skip
 
-    def _parts(self, name: bytes, offset: int, size: int) -> Iterator[tuple[int, memoryview]]:
-        """The parts of a blob from ``offset`` on; an empty blob has one. It ends early where the disk refuses."""
-        whole = self._shelf.at_hand(name)  # it may go from there before the last part has
+    def _parts(self, peer: NodeId, name: bytes, offset: int, size: int) -> Iterator[_Part | None]:
+        """The parts of a blob from ``offset`` on; an empty blob has one. It ends early where the disk refuses.
+
+        They lie in the ring of the session that there is with ``peer`` then, or come themselves; none is for now.
+        """
+        held = self._shelf.held(name)  # it may go from there before the last part has
+        whole: Buffer | None = None
         while True:
-            if whole is None:
-                part = self._shelf.read(name, offset, limits.BLOB_PART_BYTES)
+            ring = self._ring(peer, size - offset)
+            count = min(size - offset, limits.BLOB_PART_BYTES if ring is None else limits.RING_PART_BYTES)
+            if ring is not None and not ring.room(count):
+                yield None
+                continue
+            if ring is not None and count == size and isinstance(held, Unsealed):
+                at, memory = ring.part(count)
+                with memory:
+                    held.seal_into(memory)
+                yield _Part(offset, _NOTHING, at, count)
+                return
+            if held is not None:
+                whole = sealed(held) if whole is None else whole
+                data: Buffer | None = memoryview(whole)[offset : offset + count]
             else:
-                part = memoryview(whole)[offset : offset + limits.BLOB_PART_BYTES]
-            if part is None or (not part and offset < size):
+                data = self._shelf.read(name, offset, count)
+            if data is None or len(data) != count:
                 self._counters["blobs missing"] += 1
                 return
-            yield offset, memoryview(part)
-            offset += len(part)
+            if ring is None:
+                yield _Part(offset, memoryview(data), 0, 0)
+            else:
+                at, memory = ring.part(count)
+                with memory:
+                    memory[:] = data
+                yield _Part(offset, _NOTHING, at, count)
+            offset += count
             if offset >= size:
                 return
+
+    def _ring(self, peer: NodeId, left: int) -> Giving | None:
+        """Where to put the next part for ``peer``, where there is such a thing and it is worth it."""
+        session = self._sessions.get(peer) if left >= limits.RING_FROM_BYTES else None
+        return None if session is None else self._rings.to(session)
 
     def _get(self, session: Session, message: m.GetBlob) -> None:
         size = self._shelf.size(message.digest)
         if size is None or message.offset > size:
             self._answer(session, message.request, AnswerCode.UNKNOWN, "has no such blob")
             return
-        parts = self._parts(message.digest, message.offset, size)
-        answer = (m.BlobData(message.request, message.digest, size, offset, part) for offset, part in parts)
+        parts = self._parts(session.remote.id, message.digest, message.offset, size)
+        answer = (
+            None
+            if part is None
+            else m.BlobData(
+                message.request, message.digest, size, part.offset, part.data, part.ring_at, part.ring_bytes
+            )
+            for part in parts
+        )
         self._stream(
             session, message.request, answer, size - message.offset, message.digest if message.patient else b""
         )
@@ -258,7 +315,8 @@ class Library:
         source = sender.id + name  # apart from what this peer sends by itself
 
         def take(part: m.BlobData) -> None:
-            session, held = self._sessions.get(NodeId(sender.id)), len(part.data)
+            session = self._sessions.get(NodeId(sender.id))
+            held = len(part.data) if self._shelf.straight(part.size_bytes) else 0
             if session is not None:
                 session.hold(held)
 
@@ -269,7 +327,7 @@ class Library:
                     return
                 if error is not None:
                     stored.set_exception(error)
-                elif part.offset + held >= part.size_bytes:
+                elif part.offset + len(part.data) >= part.size_bytes:
                     stored.set_result(None)
 
             try:
@@ -323,7 +381,7 @@ class Library:
             yield found
 
 
-def _guarded(request: int, answer: Iterator[m.Message]) -> Iterator[m.Message]:
+def _guarded(request: int, answer: Parts) -> Parts:
     """``answer``, or that the disk refused."""
     try:
         yield from answer

@@ -2,7 +2,8 @@
 
 A session takes some megabytes ahead and is lost when it is given sixty-four. So what it does not welcome waits here, in
 order: messages unencoded (their pages are the machines' own, not copies), blobs as iterators that read a part at a time
-when there is room for it. A peer that takes nothing for a whole lease is hung up on.
+when there is room for it. An iterator that yields none has room of its own to wait for (a ring's): all stops until the
+next ``drain``. A peer that takes nothing for a whole lease is hung up on.
 
 Beside this there is a second line, of copies that nobody waits for: they let the first go ahead, here and at the other
 sessions of the node (``rush``), but not for ever.
@@ -23,13 +24,16 @@ from p2pcpn.wire import messages as m
 
 STUCK_S = limits.LEASE_S
 
+# What is to be said of a blob, each when there is room for it; none where there is none beside the session.
+Parts = Iterator[m.Message | None]
+
 
 @dataclass(slots=True)
 class _Later:
     """Copies of one blob: each time that it is to be said, and how many bytes that is."""
 
     since: float
-    said: list[tuple[Iterator[m.Message], int]] = field(default_factory=list)
+    said: list[tuple[Parts, int]] = field(default_factory=list)
 
 
 class Outbox:
@@ -42,9 +46,10 @@ class Outbox:
         self._message_bytes = 0
         self._loop = loop
         self._rush = rush or Rush(loop)
-        self._waiting: deque[tuple[m.Message | Iterator[m.Message], int]] = deque()
+        self._waiting: deque[tuple[m.Message | Parts, int]] = deque()
         self._later: OrderedDict[bytes, _Later] = OrderedDict()
         self._copies = 0  # to be said, in the second line
+        self._full = False  # the ring beside the session
         self._turn = False  # of the second line, where it is overdue: they take turns
         self._watch: asyncio.TimerHandle | None = None
         self._look: asyncio.TimerHandle | None = None
@@ -60,13 +65,13 @@ class Outbox:
         else:
             self._wait(message, message_bytes(message))
 
-    def stream(self, messages: Iterator[m.Message], size_bytes: int) -> None:
+    def stream(self, messages: Parts, size_bytes: int) -> None:
         """Send what ``messages`` yields, each when there is room for it. ``size_bytes`` is what they carry together."""
         self._wait(messages, size_bytes)
-        if self.session.writable:  # else nothing is taken, and the watch must not begin anew
+        if self._writable:  # else nothing is taken, and the watch must not begin anew
             self.drain()
 
-    def later(self, name: bytes, messages: Iterator[m.Message], size_bytes: int) -> None:
+    def later(self, name: bytes, messages: Parts, size_bytes: int) -> None:
         """Send what ``messages`` yields of the blob ``name`` when nobody waits for anything, or after a while."""
         if self.session.ended:
             return
@@ -78,7 +83,7 @@ class Outbox:
             self.session.abort(UNREAD)
             self.clear()
             return
-        if self.session.writable:
+        if self._writable:
             if self._look is None or self._crowded:
                 self.drain()
         elif self._watch is None:
@@ -96,7 +101,7 @@ class Outbox:
     def _crowded(self) -> bool:
         return self._copies > limits.LATER_ITEMS_MAX or self.later_bytes > limits.LATER_BYTES_MAX
 
-    def _wait(self, item: m.Message | Iterator[m.Message], size_bytes: int) -> None:
+    def _wait(self, item: m.Message | Parts, size_bytes: int) -> None:
         if self.session.ended:
             return
         self._waiting.append((item, size_bytes))
@@ -106,15 +111,21 @@ class Outbox:
         if self._message_bytes > limits.OUTBOX_BYTES_MAX or len(self._waiting) > limits.OUTBOX_ITEMS_MAX:
             self.session.abort(UNREAD)
             self.clear()
-        elif self._watch is None and not self.session.writable:
+        elif self._watch is None and not self._writable:
             self._watch = self._loop.call_later(STUCK_S, self._stuck)
+
+    @property
+    def _writable(self) -> bool:
+        """Whether what waits may go."""
+        return self.session.writable and not self._full
 
     def drain(self) -> None:
         """Send until the session takes no more."""
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
-        while self.session.writable and (self._waiting or self._later):
+        self._full = False
+        while self._writable and (self._waiting or self._later):
             if self._waiting and not (self._turn and self._overdue):
                 self._send_next()
                 self._turn = True
@@ -125,14 +136,15 @@ class Outbox:
                 break
         if self.session.ended:
             return
-        if (self._waiting or self._later) and not self.session.writable:
+        if (self._waiting or self._later) and not self._writable:
             self._watch = self._loop.call_later(STUCK_S, self._stuck)
         elif self._later and self._look is None:
             self._look = self._loop.call_later(limits.QUIET_S, self._look_again)
 
     def _look_again(self) -> None:
         self._look = None
-        self.drain()
+        if not self._full:
+            self.drain()
 
     @property
     def _oldest(self) -> float:
@@ -146,10 +158,9 @@ class Outbox:
         """The next message of the first line."""
         item, size_bytes = self._waiting[0]
         if isinstance(item, Iterator):
-            part = next(item, None)
-            if part is not None:
+            for part in item:
                 self._rush.note()
-                self.session.send(m.CODEC.encode(part))
+                self._send_part(part)
                 return
         else:
             self.session.send(m.CODEC.encode(item))
@@ -162,15 +173,20 @@ class Outbox:
         """The next part of the second line."""
         name, copies = next(iter(self._later.items()))
         messages, size_bytes = copies.said[0]
-        part = next(messages, None)
-        if part is not None:
-            self.session.send(m.CODEC.encode(part))
+        for part in messages:
+            self._send_part(part)
             return
         del copies.said[0]
         self._copies -= 1
         self.later_bytes -= size_bytes
         if not copies.said:
             del self._later[name]
+
+    def _send_part(self, part: m.Message | None) -> None:
+        if part is None:
+            self._full = True
+        else:
+            self.session.send(m.CODEC.encode(part))
 
     def move_to(self, other: Outbox) -> None:
         """Say what waits over ``other`` instead."""

@@ -39,6 +39,7 @@ from p2pcpn.node.mishaps import Mishaps
 from p2pcpn.node.performing import Performer
 from p2pcpn.node.pinning import Pins
 from p2pcpn.node.questions import Questions
+from p2pcpn.node.rings import Rings
 from p2pcpn.node.runs import Runs
 from p2pcpn.node.rush import Rush
 from p2pcpn.node.scrubbing import scrub
@@ -161,13 +162,15 @@ class Overlay:
         self._undo.append(self.timer.close)
         self.sessions = Sessions(self.id, self.loop, self.rush)
         self._undo.append(self.sessions.close)
+        self.rings = Rings(self.loop, self.counters, self.sessions.writable)
+        self._undo.append(self.rings.close)
         self.questions = Questions(self.loop)
         self._undo.append(self.questions.close)
         self.library = Library(
             shelf=self.shelf, database=self.database, sessions=self.sessions, questions=self.questions,
             counters=self.counters, ask=self.request, wanted=self.peer.knows_job,
             keeps=lambda job: self.peer.storing or job in self.peer.steward.jobs or job in self.peer.grantors,
-            granted=self.peer.grantors.__contains__, rush=self.rush,
+            granted=self.peer.grantors.__contains__, rush=self.rush, rings=self.rings,
         )  # fmt: skip
         self._open_depot()
         self.runs = Runs(self.peer.worker, self.shelf, self.follow, self.loop.time, self.spawn)
@@ -343,11 +346,14 @@ class Overlay:
 
     def _message(self, session: Session, data: bytes) -> None:
         message = m.CODEC.decode(data)  # a PeerError ends the session
+        if isinstance(message, m.PutBlob | m.BlobData) and message.ring_bytes:
+            message = self.rings.landed(session, message)
         try:
             if type(message) in AT_ONCE or not (
                 self.library.take(session, message)
                 or self.depot.take(session, message)
                 or self.hauler.take(session, message)
+                or self.rings.take(session, message)
             ):
                 self._perform(self.peer.message_received(session.remote.id, message, self.loop.time()))
         except PeerError:
@@ -363,6 +369,7 @@ class Overlay:
 
     def _closed(self, session: Session, reason: str) -> None:
         peer = session.remote.id
+        self.rings.gone(session)
         if not self.sessions.closed(session):
             return
         self.questions.gone(peer, reason)

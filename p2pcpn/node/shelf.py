@@ -17,7 +17,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError, StoreError
@@ -43,11 +43,13 @@ BATCH_BLOBS = 64
 Done = Callable[[Exception | None], None]
 
 
+@runtime_checkable
 class Unsealed(Protocol):
     """A blob whose plaintext its maker holds: closed whenever it is read, the same each time. ``len`` is the blob's."""
 
     def __len__(self) -> int: ...
     def sealed(self) -> Buffer: ...
+    def seal_into(self, out: memoryview) -> None: ...
 
 
 Held = Buffer | Unsealed
@@ -126,7 +128,7 @@ class Shelf:
         if self.is_on_disk(digest):
             self._book([(digest, self._store.size(digest) or 0, job, retention_s)])
             return True
-        data = self._held_or_recent(digest)
+        data = self.held(digest)
         if data is None:
             return False
         written: asyncio.Future[Exception | None] = self._loop.create_future()
@@ -174,7 +176,7 @@ class Shelf:
             return
         batch: list[tuple[bytes, _Held]] = []
         size = 0
-        at_once = self._rush is None or self._flushing or self._crowded
+        at_once = self._rush is None or self._flushing or self.crowded
         for digest in self._to_write:
             held = self._held[digest]
             if size >= BATCH_BYTES or len(batch) >= BATCH_BLOBS:
@@ -201,8 +203,14 @@ class Shelf:
     def _now(self) -> float:
         return 0.0 if self._rush is None else self._rush.now
 
+    def straight(self, size: int) -> bool:
+        """Whether parts of a blob of ``size`` bytes go to disk as they come, or must for want of memory: who brings them
+        waits for that."""
+        return size > ASSEMBLE_BYTES or self.crowded
+
     @property
-    def _crowded(self) -> bool:
+    def crowded(self) -> bool:
+        """Whether memory has taken what it may."""
         return self._passing_bytes + self.unwritten_bytes > self._held_bytes_max
 
     def _written(self, batch: list[tuple[bytes, _Held]], ends: object, error: Exception | None) -> None:
@@ -290,7 +298,7 @@ class Shelf:
 
     def _again(self, digest: bytes, size: int, job: bytes, retention_s: float, done: Done, *, keep: bool) -> None:
         """A blob that is here comes once more: it may have been passing, or the disk may have refused it."""
-        data = self._held_or_recent(digest) if keep and not self.is_on_disk(digest) else None
+        data = self.held(digest) if keep and not self.is_on_disk(digest) else None
         if data is not None:
             self._take(digest, data, job, retention_s, done, keep=True)
             return
@@ -299,7 +307,7 @@ class Shelf:
         done(None)
 
     def _arrived(self, digest: bytes, whole: Buffer, job: bytes, retention_s: float, done: Done, *, keep: bool) -> None:
-        keep = keep or self._crowded  # whoever brings more than memory takes waits for the disk
+        keep = keep or self.crowded  # whoever brings more than memory takes waits for the disk
         self._take(digest, whole, job, retention_s, done if keep else None, keep=keep)
         if not keep:
             done(None)
@@ -400,7 +408,7 @@ class Shelf:
 
     def size(self, digest: bytes) -> int | None:
         """The blob's size, or ``None`` where it is not here (or the disk refuses)."""
-        data = self._held_or_recent(digest)
+        data = self.held(digest)
         if data is not None:
             return len(data)
         try:
@@ -428,9 +436,9 @@ class Shelf:
 
     def reading(self, digest: bytes) -> Callable[[], Buffer | None]:
         """Gives what :meth:`get` gives, to be called in any thread: there it may read a large blob from disk."""
-        data = self._held_or_recent(digest)
+        data = self.held(digest)
         if data is not None:
-            return partial(_sealed, data)
+            return partial(sealed, data)
         return lambda: self._from_disk(digest)
 
     def _from_disk(self, digest: bytes) -> bytes | None:
@@ -442,10 +450,11 @@ class Shelf:
 
     def at_hand(self, digest: bytes) -> Buffer | None:
         """The blob's bytes, where they are in memory."""
-        data = self._held_or_recent(digest)
-        return None if data is None else _sealed(data)
+        data = self.held(digest)
+        return None if data is None else sealed(data)
 
-    def _held_or_recent(self, digest: bytes) -> Held | None:
+    def held(self, digest: bytes) -> Held | None:
+        """What stands in memory for the blob: its bytes, or what closes it."""
         held = self._held.get(digest)
         if held is not None:
             return held.data
@@ -517,10 +526,11 @@ def _check(name: bytes, found: bytes) -> None:
         raise PeerError("a blob's bytes are not the digest's")
 
 
-def _sealed(data: Held) -> Buffer:
+def sealed(data: Held) -> Buffer:
+    """The blob's bytes."""
     return data if isinstance(data, (bytes, bytearray, memoryview)) else data.sealed()
 
 
 def _put_all(store: BlobStore, blobs: list[tuple[bytes, Held]]) -> object:
     """In a thread."""
-    return store.put_all([(digest, _sealed(data)) for digest, data in blobs])
+    return store.put_all([(digest, sealed(data)) for digest, data in blobs])

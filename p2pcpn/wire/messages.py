@@ -225,6 +225,8 @@ class PutBlob(msgspec.Struct, array_like=True, frozen=True, tag=19):
     offset: U63
     data: BlobPart
     retention_s: Seconds
+    ring_at: U63 = 0  # where ``ring_bytes`` of it lie in the sender's ring, instead of in ``data``
+    ring_bytes: U32 = 0
 
 
 class GetBlob(msgspec.Struct, array_like=True, frozen=True, tag=20):
@@ -247,6 +249,8 @@ class BlobData(msgspec.Struct, array_like=True, frozen=True, tag=21):
     size_bytes: U63
     offset: U63
     data: BlobPart
+    ring_at: U63 = 0  # as in :class:`PutBlob`
+    ring_bytes: U32 = 0
 
 
 class ListJobs(msgspec.Struct, array_like=True, frozen=True, tag=22):
@@ -375,10 +379,35 @@ class Entrust(msgspec.Struct, array_like=True, frozen=True, tag=37):
     age_s: Seconds  # of the job, by the sender's clock
 
 
+class OfferRing(msgspec.Struct, array_like=True, frozen=True, tag=38):
+    """We seem to be on one machine: where can I hand you memory for the bytes of blobs? (:mod:`p2pcpn.net.beside`)"""
+
+
+class RingPlace(msgspec.Struct, array_like=True, frozen=True, tag=39):
+    """The answer to :class:`OfferRing`: the name of an abstract Unix socket, and what to say there."""
+
+    name: Annotated[bytes, Meta(min_length=1, max_length=limits.RING_NAME_BYTES_MAX)]
+    token: Annotated[bytes, Meta(min_length=limits.RING_TOKEN_BYTES, max_length=limits.RING_TOKEN_BYTES)]
+
+
+class RingHanded(msgspec.Struct, array_like=True, frozen=True, tag=40):
+    """The ring is at its place. Who finds it there says :class:`RingTaken` with no parts; who does not says nothing."""
+
+
+class RingTaken(msgspec.Struct, array_like=True, frozen=True, tag=41):
+    """So many more parts were taken from the ring: their room may be used again."""
+
+    parts: U32
+
+
+class RingGone(msgspec.Struct, array_like=True, frozen=True, tag=42):
+    """The ring was not used for a while: let go of it. It may be offered anew."""
+
+
 Message = Union[
     Introduce, Extend, Grant, Progress, Results, Settled, Return, Revoke, Output, Finish, Take, Append, Answer, Ask,
     JobState, ReadLog, LogData, ReadSegment, PutBlob, GetBlob, BlobData, ListJobs, Jobs, Goodbye, Recall,
     Keep, PutChunk, Complete, Seek, Holding, GetChunk, ChunkData, Compare, Compared, ListDeposits, Deposits,
-    Entrust,
+    Entrust, OfferRing, RingPlace, RingHanded, RingTaken, RingGone,
 ]  # fmt: skip
 CODEC: Codec[Message] = Codec(Message, limits.MESSAGE_BYTES_MAX, "message")
