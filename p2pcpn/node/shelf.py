@@ -204,8 +204,7 @@ class Shelf:
         return 0.0 if self._rush is None else self._rush.now
 
     def straight(self, size: int) -> bool:
-        """Whether parts of a blob of ``size`` bytes go to disk as they come, or must for want of memory: who brings them
-        waits for that."""
+        """Whether parts of a blob of ``size`` bytes go straight to disk, or have to: who brings them waits for it."""
         return size > ASSEMBLE_BYTES or self.crowded
 
     @property

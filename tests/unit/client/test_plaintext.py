@@ -17,6 +17,9 @@ def test_it_closes_to_what_sealing_gives_and_names_it() -> None:
         assert plain.sealed() == plain.sealed() == seal(KEY, 0, data)
         assert len(plain) == len(plain.sealed()) and plain.digest() == digest(plain.sealed())
         assert unseal(KEY, 0, plain.sealed()) == data
+        memory = bytearray(len(plain))
+        plain.seal_into(memoryview(memory))
+        assert memory == plain.sealed()
 
 
 def test_memory_is_used_again_and_little_of_it_is_kept() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest_asyncio
 from p2pcpn import limits
 from p2pcpn.errors import PeerError, StoreError, Unreachable
 from p2pcpn.identity.keys import Keypair
+from p2pcpn.net.beside import Giving, Place, Taking
 from p2pcpn.node.library import PART_WAIT_S, Library
 from p2pcpn.node.questions import Questions
 from p2pcpn.node.rush import Rush
@@ -35,6 +36,15 @@ JOB, STRANGE_JOB = b"\1" * 20, b"\2" * 20
 LARGE = b"0123456789" * 60_000  # three parts
 
 
+class NoRings:
+    """No ring with anybody, unless the test says otherwise."""
+
+    ring: Giving | None = None
+
+    def to(self, session: Any) -> Giving | None:
+        return self.ring
+
+
 class Bench:
     """A library on a real disk, a session with one peer that reads as much as the test says, and other peers' words."""
 
@@ -48,13 +58,14 @@ class Bench:
         self.counters: Counter[str] = Counter()
         self.session = session
         self.sessions.opened(session)
+        self.rings: Any = NoRings()
         self.asked: list[tuple[bytes, m.Message, float, int]] = []
         self.answers: dict[bytes, Any] = {}
         self.storing = True
         self.library = Library(
             shelf=self.shelf, database=self.database, sessions=self.sessions, questions=self.questions,
             counters=self.counters, ask=self.ask, wanted=lambda job: job == JOB,
-            keeps=lambda job: self.storing, granted=lambda job: False, rush=self.rush,
+            keeps=lambda job: self.storing, granted=lambda job: False, rush=self.rush, rings=self.rings,
         )  # fmt: skip
 
     async def ask(
@@ -122,10 +133,20 @@ async def test_a_blob_is_taken_part_by_part_and_acknowledged_when_it_is_on_disk(
     assert bench.take(put(b"abcdef", 0, b"abc", request=0)) == []
     assert bench.session.held_bytes == 0
     assert bench.take(put(b"abcdef", 3, b"def")) == []
-    assert bench.session.held_bytes == 3  # the disk may be slower than the network
+    assert bench.session.held_bytes == 0  # it is in memory, and there is more
+    assert await answers(bench, 1) == [m.Answer(5, AnswerCode.DONE, "")]
+    assert bench.shelf.get(digest(b"abcdef")) == b"abcdef"
+
+
+@pytest.mark.asyncio
+async def test_who_brings_more_than_memory_takes_waits_for_the_disk(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.shelf, "straight", lambda size: size == 6)
+    assert bench.take(put(b"abcdef", 0, b"abcdef")) == []
+    assert bench.session.held_bytes == 6
     assert await answers(bench, 1) == [m.Answer(5, AnswerCode.DONE, "")]
     assert bench.session.held_bytes == 0
-    assert bench.shelf.get(digest(b"abcdef")) == b"abcdef"
 
 
 @pytest.mark.asyncio
@@ -197,7 +218,7 @@ async def test_parts_are_read_only_as_the_peer_takes_them(bench: Bench, monkeypa
         reads.append(offset)
         return read(name, offset, count)
 
-    monkeypatch.setattr(bench.shelf, "at_hand", lambda _: None)
+    monkeypatch.setattr(bench.shelf, "held", lambda _: None)
     monkeypatch.setattr(bench.shelf, "read", counted)
     bench.session.takes = 1
     assert len(bench.take(m.GetBlob(4, name, 0))) == 1
@@ -255,7 +276,7 @@ async def test_who_asks_patiently_lets_others_go_first(bench: Bench) -> None:
 @pytest.mark.asyncio
 async def test_a_blob_that_vanishes_while_it_is_sent_ends_early(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     name = await bench.keep(LARGE)
-    monkeypatch.setattr(bench.shelf, "at_hand", lambda _: None)
+    monkeypatch.setattr(bench.shelf, "held", lambda _: None)
     bench.session.takes = 1
     bench.take(m.GetBlob(4, name, 0))
     monkeypatch.setattr(bench.shelf, "read", lambda *_: None)
@@ -302,6 +323,104 @@ async def test_a_question_over_a_twin_is_answered_over_the_session_that_stays(be
     assert bench.library.take(stranger, m.GetBlob(4, name, 0))
     assert bench.library.take(stranger, m.GetBlob(4, b"\0" * 32, 0))
     assert stranger.sent == []
+
+
+# --- beside the session --------------------------------------------------------------------------------------------
+
+
+class Sealable:
+    """Stands for a blob, as plaintext does."""
+
+    def __init__(self, blob: bytes) -> None:
+        self.blob = blob
+        self.made = 0
+
+    def __len__(self) -> int:
+        return len(self.blob)
+
+    def sealed(self) -> bytes:
+        self.made += 1
+        return self.blob
+
+    def seal_into(self, out: memoryview) -> None:
+        out[:] = self.blob
+
+
+@pytest.fixture
+def ring(bench: Bench) -> Iterator[Taking]:
+    """A ring that the library puts parts into, as its taker has it."""
+    giving, place = Giving(), Place()
+    assert giving.hand(place.name, place.token)
+    taking = place.take()
+    assert taking is not None
+    bench.rings.ring = giving
+    yield taking
+    taking.close()
+    giving.close()
+
+
+def read(ring: Taking, sent: list[Any]) -> bytes:
+    assert all(part.ring_bytes and not part.data for part in sent)
+    return b"".join(ring.read(part.ring_at, part.ring_bytes) for part in sent)
+
+
+@pytest.mark.asyncio
+async def test_parts_go_through_the_ring_where_there_is_one(bench: Bench, ring: Taking) -> None:
+    name = await bench.keep(LARGE)
+    (part,) = bench.take(m.GetBlob(4, name, 0))
+    assert (part.request, part.offset, part.size_bytes) == (4, 0, len(LARGE))
+    assert read(ring, [part]) == LARGE
+    small = await bench.keep(b"small")
+    assert bench.take(m.GetBlob(4, small, 0))[0].data == b"small"
+
+
+@pytest.mark.asyncio
+async def test_what_is_on_disk_is_read_for_the_ring_and_what_is_not_ends(
+    bench: Bench, ring: Taking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = await bench.keep(LARGE)
+    monkeypatch.setattr(bench.shelf, "held", lambda _: None)
+    assert read(ring, bench.take(m.GetBlob(4, name, 7))) == LARGE[7:]
+    monkeypatch.setattr(bench.shelf, "read", lambda *_: None)
+    assert bench.take(m.GetBlob(4, name, 0)) == []
+    assert bench.counters["blobs missing"] == 1
+
+
+@pytest.mark.asyncio
+async def test_plaintext_is_closed_into_the_ring_itself_and_once_where_it_is_more_than_a_part(
+    bench: Bench, ring: Taking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "RING_PART_BYTES", len(LARGE))
+    monkeypatch.setattr(bench.shelf, "_volatile", True)  # nothing is written
+    box = bench.sessions.outbox(PEER.id)
+    assert box is not None
+    for blob, made in ((LARGE, 0), (LARGE + LARGE, 1)):
+        stand_in = Sealable(blob)
+        bench.shelf.put(digest(blob), stand_in, JOB, 60.0)
+        before = len(bench.session.sent)
+        bench.library.send_blob(box, TransmitBlob(PEER.id, 8, digest(blob), JOB, 60.0))
+        sent = bench.session.sent[before:]
+        assert read(ring, sent) == blob
+        assert [part.request for part in sent] == [0] * (len(sent) - 1) + [8]
+        assert stand_in.made == made
+
+
+@pytest.mark.asyncio
+async def test_a_full_ring_waits_until_its_taker_took_something(bench: Bench, ring: Taking) -> None:
+    data = bytes(limits.RING_PART_BYTES)
+    name = await bench.keep(data)
+    box = bench.sessions.outbox(PEER.id)
+    assert box is not None
+    for _ in range(5):
+        bench.library.send_blob(box, TransmitBlob(PEER.id, 8, name, JOB, 60.0))
+    assert (len(bench.session.sent), len(box)) == (4, 1)
+    bench.take(m.GetBlob(5, name, 0))
+    assert len(bench.session.sent) == 4
+    bench.rings.ring.taken(2)
+    bench.sessions.writable(bench.session)
+    assert [type(part) for part in bench.session.sent[4:]] == [m.PutBlob, m.BlobData]
+    bench.rings.ring = None  # it went: what is left goes within the session
+    assert bench.take(m.GetBlob(5, name, 0))[0].ring_bytes == 0
 
 
 # --- blobs we ask for ----------------------------------------------------------------------------------------------

@@ -364,3 +364,52 @@ def test_copies_move_to_another_session(loop: Any, rush: Rush, unwired: Any) -> 
     assert (one.later_bytes, two.later_bytes) == (0, 1)
     two.hurry(b"x")
     assert said(two.session) == ["a"]
+
+
+def test_an_iterator_without_room_beside_the_session_holds_up_what_is_behind_it_until_there_is(
+    unwired: Any, loop: Any
+) -> None:
+    session = unwired(PEER)
+    box = Outbox(session, loop)
+    room = False
+
+    def parts() -> Iterator[m.Message | None]:
+        while not room:
+            yield None
+        yield from words("a", "b")
+
+    box.stream(parts(), 2)
+    box.say(words("c")[0])
+    box.stream(iter(words("d")), 1)
+    assert said(session) == []
+    assert [handle.wait_s for handle in loop.waiting] == [STUCK_S]
+    room = True
+    box.drain()
+    assert said(session) == ["a", "b", "c", "d"]
+    assert (len(box), loop.waiting) == (0, [])
+
+
+def test_a_copy_without_room_beside_the_session_lets_messages_pass_and_is_hung_up_on_at_last(
+    unwired: Any, loop: Any
+) -> None:
+    session = unwired(PEER)
+    box = Outbox(session, loop)
+    box.later(b"copy", iter([None] * 9), 1)
+    box.say(words("a")[0])
+    assert said(session) == ["a"]
+    (watch,) = loop.waiting
+    watch.callback()
+    assert session.why == UNREAD
+
+
+def test_a_look_for_a_quiet_moment_does_not_begin_the_watch_anew(unwired: Any, loop: Any) -> None:
+    session = unwired(PEER)
+    rush = Rush(loop)
+    box = Outbox(session, loop, rush)
+    rush.note()
+    box.later(b"copy", iter(words("a")), 1)
+    (look,) = loop.waiting
+    box.stream(iter([None] * 9), 1)
+    watches = len(loop.waiting)
+    look.callback()
+    assert (said(session), len(loop.waiting)) == ([], watches)

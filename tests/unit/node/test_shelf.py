@@ -16,7 +16,7 @@ from p2pcpn import limits
 from p2pcpn.errors import PeerError, StoreError
 from p2pcpn.node import shelf as shelves
 from p2pcpn.node.rush import Rush
-from p2pcpn.node.shelf import ENTRY_BYTES, Shelf
+from p2pcpn.node.shelf import ASSEMBLE_BYTES, ENTRY_BYTES, Shelf
 from p2pcpn.store.blobs import BlobStore
 from p2pcpn.store.database import Database
 from p2pcpn.wire.sealing import digest
@@ -497,6 +497,9 @@ class Plain:
         self.reads += 1
         return b"abc"
 
+    def seal_into(self, out: memoryview) -> None:
+        out[:] = b"abc"
+
 
 @pytest.mark.asyncio
 async def test_what_stands_for_a_blob_is_closed_whenever_it_is_read(shelf: Shelf, volatile: Shelf) -> None:
@@ -505,6 +508,7 @@ async def test_what_stands_for_a_blob_is_closed_whenever_it_is_read(shelf: Shelf
     assert volatile.size(name) == 3 and not plain.reads
     assert (volatile.get(name), volatile.read(name, 1, 5), volatile.reading(name)()) == (b"abc", b"bc", b"abc")
     assert (volatile.at_hand(name), volatile.at_hand(b"other")) == (b"abc", None)
+    assert (volatile.held(name), volatile.held(b"other")) == (plain, None)
     shelf.put(name, plain, JOB, 60.0)
     await shelf.flush()
     assert shelf._store.read(name, 0, 3) == b"abc"
@@ -572,3 +576,15 @@ async def test_what_is_at_hand_can_be_had_on_disk(shelf: Shelf, disk: Disk) -> N
     shelf.arrive(PEER, digest(b"more"), 4, 0, b"more", JOB, 60.0, Asked(), keep=False)
     disk.refuses = True
     assert not await shelf.keep(digest(b"more"), JOB, 60.0)
+
+
+@pytest.mark.asyncio
+async def test_who_brings_a_blob_waits_for_the_disk_where_memory_does_not_take_it(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (shelf.straight(ASSEMBLE_BYTES), shelf.straight(ASSEMBLE_BYTES + 1)) == (False, True)
+    monkeypatch.setattr(shelf, "_held_bytes_max", 3)
+    shelf.put(digest(b"aaaa"), b"aaaa", JOB, 60.0)
+    assert shelf.straight(1)
+    await shelf.flush()
+    assert not shelf.straight(1)
