@@ -314,7 +314,7 @@ async def test_a_large_result_is_loaded_from_the_right_bytes_alone(poison: Poiso
         def wrong(name: bytes, offset: int, count: int) -> bytes:
             return (poison.data + bytes(1 << 20))[offset : offset + count]
 
-        evil.shelf.at_hand = lambda name: None  # type: ignore[assignment, method-assign]
+        evil.shelf.held = lambda name: None  # type: ignore[assignment, method-assign]
         evil.shelf.read = wrong  # type: ignore[assignment, method-assign]
         reader = await peers.reader(job)
         (stored,) = [stored async for fresh in reader.follow(WAIT_S) for stored in fresh]
