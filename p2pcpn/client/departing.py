@@ -17,6 +17,11 @@ POLL_S: Final = 0.1
 # How long a peer whose socket is closed may take to end: node/daemon.py's bound, and some more.
 END_S: Final = 10.0
 
+
+class Stays(P2pcpnError):
+    """A peer that was to drain stays: it is the last to have something, or was told to."""
+
+
 Watch = Callable[[Mapping[str, Any]], None]
 
 
@@ -30,20 +35,23 @@ def listens(control: Path) -> bool:
     return is_answered(control)
 
 
-def drain(control: Path, timeout_s: float = DRAIN_S, watch: Watch = lambda words: None) -> dict[str, int]:
+def drain(
+    control: Path, timeout_s: float = DRAIN_S, watch: Watch = lambda words: None, *, careful: bool = False
+) -> dict[str, int]:
     """Let the peer behind ``control`` leave, and return when its process is gone: what it left undone, by kind.
 
+    ``careful``: it stays where it would be the last to have something, or its tasks do not end in time.
     ``watch`` is told several times a second how far it is. Raises :class:`Unreachable` where no peer answers, and
     :class:`P2pcpnError` where somebody has it stay after all.
     """
     pid = ask(control, "status")["pid"]
     process = _opened(pid)
     try:
-        words = ask(control, "drain", drain_s=timeout_s)
+        words = ask(control, "drain", drain_s=timeout_s, careful=careful)
         while words:
             watch(words)
             if words["state"] == "staying":
-                raise P2pcpnError("it stays after all: somebody took the draining back")
+                raise Stays("it stays after all: it is the last to have something, or was told to stay")
             time.sleep(POLL_S)
             try:
                 found = ask(control, "draining")

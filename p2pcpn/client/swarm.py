@@ -19,6 +19,7 @@ from p2pcpn.client.fleet import LOG_NAME, Fleet, order
 from p2pcpn.config import Config
 from p2pcpn.errors import UsageError
 from p2pcpn.identity.files import load_swarm_key
+from p2pcpn.protocol.scaling import Bounds
 from p2pcpn.store.exclusive import Exclusive
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ class SwarmPeer:
 class Swarm:
     """``peers`` real peers on the loopback, ready when the constructor returns, gone after :meth:`close`.
 
+    With ``peers_max`` it grows up to so many while tasks queue, and shrinks to ``peers`` when more were not needed for
+    ``idle_s`` seconds: peers that idle drain, and one that is the last to have some result stays.
+
     Each runs ``cpus_per_peer`` tasks at a time (a number, or one for each peer). ``swarm_key`` is the text or the bytes
     of a key to use instead of a fresh one. ``data_dir`` keeps the peers' data in ``peer-0`` and so on; by default it is
     temporary and removed at the end. ``datagram_loss`` is the share of datagrams that each peer loses when it sends.
@@ -64,6 +68,8 @@ class Swarm:
         self,
         peers: int = 4,
         *,
+        peers_max: int | None = None,
+        idle_s: float = 30.0,
         cpus_per_peer: int | Sequence[int] = 1,
         swarm_key: str | bytes | None = None,
         data_dir: str | Path | None = None,
@@ -74,6 +80,8 @@ class Swarm:
         seed: int | None = None,
     ) -> None:
         _check(peers, datagram_loss)
+        if peers_max is not None:
+            _check_scaling(peers, peers_max, idle_s)
         self.key = _key_text(swarm_key)
         self._cpus = [cpus_per_peer] if isinstance(cpus_per_peer, int) else list(cpus_per_peer)
         if not isinstance(cpus_per_peer, int) and len(self._cpus) != peers:
@@ -92,10 +100,15 @@ class Swarm:
         self._lock = threading.Lock()
         self._peers: list[SwarmPeer] = []
         self._fleet = Fleet(self._temporary / "launcher.log", self._temporary)
+        ended = threading.Event()
         # Also at the interpreter's end, and when the last reference to us is gone.
-        self._finalizer = weakref.finalize(self, _close, self._fleet, self._temporary, in_use, os.getpid())
+        self._finalizer = weakref.finalize(self, _close, self._fleet, self._temporary, in_use, os.getpid(), ended)
         try:
             self._start(peers)
+            if peers_max is not None:
+                from p2pcpn.client.growing import keep_scaled
+
+                keep_scaled(self, Bounds(peers, peers_max, idle_s), ended)
         except BaseException:
             self.close()
             raise
@@ -132,7 +145,7 @@ class Swarm:
 
     def add(self, peers: int = 1) -> list[SwarmPeer]:
         """Start more peers, and return them when they listen. They take the next indices."""
-        _check(len(self._peers) + peers, self._loss)
+        _check(len(self.bootstrap) + peers, self._loss)
         if peers < 1:
             raise UsageError(f"add() starts one peer at least, not {peers}")
         return self._start(peers)
@@ -228,7 +241,8 @@ def prefetch() -> None:
     import p2pcpn.client.engine  # noqa: F401
 
 
-def _close(fleet: Fleet, temporary: Path, in_use: Exclusive, pid: int) -> None:
+def _close(fleet: Fleet, temporary: Path, in_use: Exclusive, pid: int, ended: threading.Event) -> None:
+    ended.set()
     if os.getpid() == pid:  # a fork of the program owns nothing
         fleet.close()
         in_use.release()
@@ -239,6 +253,13 @@ def _key_text(key: str | bytes | None) -> str:
     if key is None:
         return secrets.token_hex(32)
     return load_swarm_key(key).hex()
+
+
+def _check_scaling(peers: int, peers_max: int, idle_s: float) -> None:
+    if not isinstance(peers_max, int) or isinstance(peers_max, bool) or not peers <= peers_max <= PEERS_MAX:
+        raise UsageError(f"peers_max is {peers} (the peers there always are) to {PEERS_MAX}, not {peers_max!r}")
+    if not 0 < idle_s < float("inf"):
+        raise UsageError(f"idle_s is a number of seconds above 0, not {idle_s!r}")
 
 
 def _check(peers: int, loss: float) -> None:

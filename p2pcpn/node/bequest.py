@@ -38,13 +38,14 @@ AT_ONCE: Final = 4
 
 
 class Bequest:
-    """See the module. ``left`` counts jobs that are still to be looked after, ``short`` those with too few copies."""
+    """See the module. ``left`` counts jobs that are still to be looked after, ``short`` those of which others have
+    fewer copies than are wanted, and ``alone`` those of which nobody else has any."""
 
     def __init__(self, overlay: Overlay) -> None:
         self._overlay = overlay
         self._gate = asyncio.Semaphore(AT_ONCE)
         self.left = 0
-        self.short = 0
+        self.short = self.alone = 0
 
     def acknowledge(self) -> None:
         """Results of ours that a log on our disk settles need no other word: the log goes on to others.
@@ -64,29 +65,31 @@ class Bequest:
     async def hand_over(self) -> None:
         """Bring every job to as many peers as are short of it without us. May be cancelled at any time."""
         legacies = self._overlay.peer.steward.legacies()
-        self.left, self.short = len(legacies), 0
+        self.left, self.short, self.alone = len(legacies), 0, 0
         try:
             async with asyncio.TaskGroup() as group:
                 for legacy in legacies:
                     group.create_task(self._one(legacy))
         finally:
             self.short += self.left  # those that were not looked after at all
+            self.alone += self.left
 
     async def _one(self, legacy: Legacy) -> None:
         async with self._gate:
             try:
-                enough = await self._pass_on(legacy)
+                copies = await self._pass_on(legacy)
             except P2pcpnError as error:
                 log.warning("job %s was not handed over: %s", legacy.job.hex()[:8], error)
-                enough = False
+                copies = 0
         self.left -= 1
-        self.short += not enough
+        self.short += copies < legacy.replicas
+        self.alone += not copies
 
-    async def _pass_on(self, legacy: Legacy) -> bool:
-        """Whether enough others have a job's logs; where they do not, they are brought."""
+    async def _pass_on(self, legacy: Legacy) -> int:
+        """How many others have a job's logs, at most as many as are wanted; who is lacking is brought them."""
         logs = self._logs(legacy.job)
         if not logs:
-            return True  # nothing is settled: its owner and its stewards have what there is
+            return legacy.replicas  # nothing is settled: its owner and its stewards have what there is
         overlay = self._overlay
         near = overlay.peer.stewards_near(legacy.job, overlay.loop.time())[:ASKED_MAX]
         contacts = [listed.advert.contact for listed in near]
@@ -98,13 +101,13 @@ class Bequest:
             if entrust is None and state is not None:
                 entrust = _told_of(state)
         if entrust is None:
-            return False  # nobody who answers knows what job it is: nobody could read its log
+            return 0  # nobody who answers knows what job it is: nobody could read its log
         found, needed = heirs(logs, legacy.replicas, answers)
         for heir in found:
             if needed > 0 and await self._bring(heir, legacy.job, logs, entrust):
                 needed -= 1
                 overlay.counters["jobs handed over"] += 1
-        return needed <= 0
+        return legacy.replicas - max(needed, 0)
 
     def _logs(self, job: bytes) -> dict[LogName, int]:
         """How many segments lie here of each log of the job, without a gap."""

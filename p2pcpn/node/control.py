@@ -68,6 +68,7 @@ class ControlServer:
             "status": self._status,
             "peers": self._peers,
             "stop": self._end,
+            "load": self._load,
             "pins": lambda: {"digests": [name.hex() for name in overlay.pins.names()]},
             "draining": lambda: {} if draining is None else draining.watched(),
             "stay": lambda: {"stays": draining is not None and draining.undo()},
@@ -161,7 +162,7 @@ class ControlServer:
             return _refusal("a request is one JSON object on one line")
         operation = request.get("op") if isinstance(request, dict) else None
         if operation == "drain":
-            return self._drain(request.get("drain_s", DRAIN_S))
+            return self._drain(request.get("drain_s", DRAIN_S), bool(request.get("careful")))
         if isinstance(operation, str) and operation in self._about:
             try:
                 return {"ok": self._about[operation](parse_name(str(request.get("name"))))}
@@ -205,6 +206,19 @@ class ControlServer:
             "statistics": overlay.statistics(),
         }
 
+    def _load(self) -> dict[str, Any]:
+        """What there is to do here, and in the swarm as far as its offers tell: for whoever adds and drains peers."""
+        overlay = self._overlay
+        worker, now = overlay.peer.worker, overlay.loop.time()
+        return {
+            "slots": overlay.slots,
+            "running": worker.running,
+            "queued": worker.queued,
+            "unsettled": worker.unsettled,
+            "wanted": overlay.peer.offers.demand.wanted(now),
+            "draining": overlay.peer.presence.draining,
+        }
+
     def _peers(self) -> dict[str, Any]:
         overlay, now = self._overlay, self._overlay.loop.time()
         rows = []
@@ -214,12 +228,12 @@ class ControlServer:
             rows.append(described(listed, now) | {"rtt_ms": _ms(srtt_s), "own": node == overlay.id})
         return {"peers": rows}
 
-    def _drain(self, drain_s: object) -> dict[str, Any]:
+    def _drain(self, drain_s: object, careful: bool) -> dict[str, Any]:
         if not isinstance(drain_s, (int, float)) or not 0 <= drain_s <= DRAIN_S_MAX:
             return _refusal(f'"drain_s" is a number of seconds, at most {DRAIN_S_MAX:.0f}')
         if self._draining is None:
             return _refusal("this peer lives in a program, and ends with it")
-        self._draining.begin(drain_s)
+        self._draining.begin(drain_s, careful=careful)
         return {"ok": self._draining.watched()}
 
     def _end(self) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class Draining:
         self._task: asyncio.Task[None] | None = None
         self._bequest = Bequest(overlay)
         self._told = asyncio.Event()
-        self._watched = False
+        self._watched = self._careful = False
         self.state = "staying"
         self.behind: dict[str, int] = {}  # what stays undone: tasks, results, jobs, sections
         self.until = 0.0
@@ -50,11 +50,14 @@ class Draining:
         """Whether the node runs: before that there is nothing to finish."""
         return hasattr(self._overlay, "udp")
 
-    def begin(self, timeout_s: float = DRAIN_S) -> None:
-        """Begin to leave, within about ``timeout_s``. Said again, the newer time counts."""
+    def begin(self, timeout_s: float = DRAIN_S, *, careful: bool = False) -> None:
+        """Begin to leave, within about ``timeout_s``. Said again, the newer time counts.
+
+        ``careful``: stay after all where this node would be the last to have something.
+        """
         if self._stop.is_set():
             return
-        self.until = self._overlay.loop.time() + timeout_s
+        self.until, self._careful = self._overlay.loop.time() + timeout_s, careful
         if self._task is None:
             log.info("draining, for %g s at most", timeout_s)
             self.state, self._overlay.depot.leaving = "finishing", True
@@ -106,6 +109,10 @@ class Draining:
             "tasks": worker.running, "results": worker.unsettled, "jobs": self._bequest.short,
             "sections": len(overlay.upkeep.missed),
         }  # fmt: skip
+        alone = worker.running or worker.unsettled or self._bequest.alone or overlay.upkeep.alone
+        if self._careful and alone:
+            overlay.loop.call_soon(self.undo)
+            return
         self.behind = {what: count for what, count in found.items() if count}
         self.state = "leaving"
         if self._watched:

@@ -54,6 +54,7 @@ class Upkeep:
         depot = self._depot
         depot.changed, depot.holders = self._changed, self._machine.holders
         depot.learned, depot.compared = self._learned, self._compared
+        self.alone: set[bytes] = set()  # of those below, what nobody else has
         self.missed: set[bytes] = set()  # what a peer that leaves has not brought to enough others (yet)
         self.doubted: Callable[[bytes], None] = lambda name: None  # told of what cannot be read
 
@@ -272,11 +273,14 @@ class Upkeep:
         ]
 
         self.missed = {name for name, _ in short}
+        self.alone = {name for name, _ in short if not self._machine.living(name)}
 
         async def bring(name: bytes, count: int) -> None:
             async with self._gate:
                 living = self._machine.living(name)
                 placing = await self._bring(name, living, count)
+                if placing is not None and placing.holders:
+                    self.alone.discard(name)
                 if placing is not None and len(placing.holders) >= len(living) + count:
                     self.missed.discard(name)
 

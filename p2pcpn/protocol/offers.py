@@ -21,6 +21,7 @@ from heapq import heappop, heappush
 from p2pcpn import limits
 from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol.admission import Rules, reason_against
+from p2pcpn.protocol.demand import Demand
 from p2pcpn.protocol.effects import Effect, Send
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.datagrams import ClaimReply, ClaimRequest
@@ -101,6 +102,7 @@ class Offers:
         self._timer = 0
         self._now = 0.0
         self.leaving = False
+        self.demand = Demand()
 
     def heard(self, offer: Offer, now: float) -> list[Effect]:
         """An offer whose signature is its grantor's. Nothing is due at once: the timer speaks later."""
@@ -117,6 +119,7 @@ class Offers:
                 known.offer = offer
                 if known.state != "declined":
                     known.until = now + _ttl_s(offer)
+                    self.demand.heard(offer, now)
                 return []
         why = reason_against(
             self.rules, owner=offer.owner, proof=None, runtime=offer.runtime, python=offer.python,
@@ -126,6 +129,7 @@ class Offers:
         if why is None:
             interest = Interest(offer, "waiting", "is about to claim", now + _ttl_s(offer))
             self._arm(interest, now + self._wait_s(offer))
+            self.demand.heard(offer, now)
         else:
             interest = Interest(offer, "declined", why, now)
         self.interests[key] = interest

@@ -56,7 +56,7 @@ def test_a_peer_is_watched_until_its_process_is_gone(
     seen: list[Mapping[str, Any]] = []
     assert drain(Path("x"), 30.0, seen.append) == {"jobs": 1}
     assert [words["state"] for words in seen] == ["finishing", "leaving"]
-    assert asked[1] == ("drain", {"drain_s": 30.0})
+    assert asked[1] == ("drain", {"drain_s": 30.0, "careful": False})
     assert process.wait(5) == 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from p2pcpn.client import departing
+from p2pcpn.client import departing, growing
 from p2pcpn.client import swarm as swarm_module
 from p2pcpn.client.fleet import Member
 from p2pcpn.client.swarm import Swarm
 from p2pcpn.errors import StoreError, UsageError
 from p2pcpn.node.control import control_path
+from p2pcpn.protocol.scaling import Bounds
 from p2pcpn.store.exclusive import Exclusive
 
 
@@ -156,7 +158,7 @@ def test_a_swarm_nobody_refers_to_is_closed(fleets: list[Fleet]) -> None:
 
 def test_in_a_fork_of_the_program_nothing_is_closed(fleets: list[Fleet], tmp_path: Path) -> None:
     in_use = Exclusive(tmp_path / "swarm.lock")
-    swarm_module._close(Fleet(tmp_path), tmp_path, in_use, -1)  # type: ignore[arg-type]
+    swarm_module._close(Fleet(tmp_path), tmp_path, in_use, -1, threading.Event())  # type: ignore[arg-type]
     assert fleets[0].closed == 0
     with pytest.raises(StoreError, match="in use"):
         Exclusive(in_use.path)
@@ -195,6 +197,18 @@ def test_what_cannot_be_added_or_killed_is_refused() -> None:
             swarm.add(0)
         with pytest.raises(UsageError, match="1 to 512"):
             swarm.add(511)
+
+
+def test_a_swarm_that_is_to_grow_is_kept_scaled_until_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[Any] = []
+    monkeypatch.setattr(growing, "keep_scaled", lambda *words: kept.append(words))
+    with Swarm(2, peers_max=5, idle_s=7.0):
+        (words,) = kept
+        assert words[1] == Bounds(2, 5, 7.0) and not words[2].is_set()
+    assert words[2].is_set()
+    for wrong in ({"peers_max": 1}, {"peers_max": 4.5}, {"peers_max": 1000}, {"peers_max": 4, "idle_s": 0.0}):
+        with pytest.raises(UsageError):
+            Swarm(2, **wrong)  # type: ignore[arg-type]
 
 
 def test_a_peer_that_drains_is_gone_when_it_has_left(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,7 +89,14 @@ async def test_what_nobody_takes_is_counted() -> None:
     for others in (Others(), Others(None), Others(-1, 1, full=True), Others(-1, known=False)):
         bequest = Bequest(others.overlay)
         await bequest.hand_over()
-        assert (bequest.left, bequest.short) == (0, 1)
+        assert (bequest.left, bequest.short, bequest.alone) == (0, 1, 1)
+
+
+@pytest.mark.asyncio
+async def test_a_copy_less_than_wanted_is_short_and_not_the_last() -> None:
+    bequest = Bequest(Others(3, None).overlay)
+    await bequest.hand_over()
+    assert (bequest.short, bequest.alone) == (1, 0)
 
 
 @pytest.mark.asyncio

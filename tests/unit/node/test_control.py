@@ -51,7 +51,8 @@ def overlay(swarm_key: bytes = b"\7" * 32) -> Any:
     peer = SimpleNamespace(
         contact=contact(ME.id, ("127.0.0.1", 4000)),
         directory=directory,
-        worker=SimpleNamespace(running=1, queued=5, works=OrderedDict()),
+        worker=SimpleNamespace(running=1, queued=5, unsettled=2, works=OrderedDict()),
+        offers=SimpleNamespace(demand=SimpleNamespace(wanted=lambda now: 9)),
         lines=SimpleNamespace(open={}),
         roundtrips=SimpleNamespace(srtt_s=lambda node: 0.002 if node == OTHER.id else None),
         roles=Role.COMPUTE | Role.HIDDEN,
@@ -71,7 +72,8 @@ class Drains:
     def __init__(self) -> None:
         self.begun: list[float] = []
 
-    def begin(self, timeout_s: float) -> None:
+    def begin(self, timeout_s: float, *, careful: bool) -> None:
+        assert not careful
         self.begun.append(timeout_s)
 
     def undo(self) -> bool:
@@ -143,6 +145,14 @@ async def test_a_peer_is_told_to_drain_is_watched_and_told_to_stay(path: Path) -
         for wrong in (-1.0, 1e9, "soon"):
             with pytest.raises(UsageError, match="number of seconds"):
                 await asyncio.to_thread(lambda wrong=wrong: ask(path, "drain", drain_s=wrong))
+
+
+@pytest.mark.asyncio
+async def test_load_says_what_there_is_to_do(path: Path) -> None:
+    async with serving(path):
+        assert await asyncio.to_thread(ask, path, "load") == {
+            "slots": 2, "running": 1, "queued": 5, "unsettled": 2, "wanted": 9, "draining": False,
+        }  # fmt: skip
 
 
 @pytest.mark.asyncio

@@ -20,7 +20,7 @@ class Node:
         self.now = 100.0
         self.worker = SimpleNamespace(running=1, unsettled=0)
         presence = SimpleNamespace(drain=lambda now: ["drain"], stay=lambda now: ["stay"])
-        self.upkeep = SimpleNamespace(missed=set(), hand_over=self.sections)
+        self.upkeep = SimpleNamespace(missed=set(), alone=set(), hand_over=self.sections)
         self.overlay: Any = SimpleNamespace(
             peer=SimpleNamespace(worker=self.worker, presence=presence), loop=SimpleNamespace(time=lambda: self.now),
             follow=self.done.extend, spawn=asyncio.ensure_future, depot=SimpleNamespace(leaving=False),
@@ -28,7 +28,9 @@ class Node:
         )  # fmt: skip
         self.stop = asyncio.Event()
         self.draining = Draining(self.overlay, self.stop)
-        self.draining._bequest = SimpleNamespace(hand_over=self.jobs, acknowledge=lambda: None, left=0, short=0)  # type: ignore[assignment]
+        self.draining._bequest = SimpleNamespace(
+            hand_over=self.jobs, acknowledge=lambda: None, left=0, short=0, alone=0
+        )  # type: ignore[assignment]
 
     async def jobs(self) -> None:
         self.done.append("jobs")
@@ -86,6 +88,19 @@ async def test_results_that_nobody_takes_hold_it_for_seconds_only() -> None:
     node.now += module.SETTLE_S
     await asyncio.wait_for(node.stop.wait(), 5)
     assert node.draining.behind == {"results": 2}
+
+
+@pytest.mark.asyncio
+async def test_a_careful_one_stays_where_it_is_the_last_to_have_something() -> None:
+    for what in ("job", "section", "task", "result", ""):
+        node = Node()
+        node.overlay.loop.call_soon = lambda call: call()
+        node.worker.running, node.worker.unsettled = int(what == "task"), int(what == "result")
+        node.draining._bequest.alone = int(what == "job")
+        node.upkeep.alone = {b"section"} if what == "section" else set()
+        node.draining.begin(0.0, careful=True)
+        await node.turns()
+        assert node.stop.is_set() == (what == "") and node.done[-1] == ("stay" if what else "sections")
 
 
 @pytest.mark.asyncio
