@@ -22,6 +22,8 @@ ADVERT_WAIT_S = 10.0
 # Where many peers are known each tells of a change more rarely: a rumor costs every peer that it reaches a kilobyte, so
 # this bounds what adverts cost one peer to 500 B/s, however many there are and however restless their machines.
 ADVERT_WAIT_S_PER_PEER = 2.0
+# For the same reason what has not changed is said again more rarely where many are known, up to so many times.
+ADVERT_RARER_MAX = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +87,17 @@ class Announcement:
             return None
         setup = self._setup
         self._version += 1
+        again_s = self._again_s
         advert = msgspec.structs.replace(
             self._sample, version=self._version, contact=self._contact, boot=setup.boot, roles=self._roles,
-            ttl_s=ADVERT_LIVES * setup.pulse.advert_s, slots=setup.slots, slots_free=self._slots_free(),
+            ttl_s=ADVERT_LIVES * again_s, slots=setup.slots, slots_free=self._slots_free(),
             rtt_ms=(self._rtt_s() or 0.0) * 1e3,
         )  # fmt: skip
         self.signed = signed(advert, setup.keypair)
-        self._at = now + setup.pulse.advert_s
+        self._at = now + again_s
         return Said(advert, self.signed, now)
+
+    @property
+    def _again_s(self) -> float:
+        usual_s = self._setup.pulse.advert_s
+        return min(ADVERT_RARER_MAX * usual_s, max(usual_s, ADVERT_WAIT_S_PER_PEER * self._known()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from p2pcpn.limits import ADVERT_AGAIN_S
 from p2pcpn.protocol.announcement import (
     ADVERT_LIVES,
+    ADVERT_RARER_MAX,
     ADVERT_WAIT_S,
     ADVERT_WAIT_S_PER_PEER,
     Announcement,
@@ -112,7 +113,20 @@ def test_however_many_are_known_an_advert_is_said_before_it_lapses() -> None:
     peer.known = 100_000
     peer.say(0.0, changed=True)
     peer.say(10.0, 0.5, changed=True)
-    assert peer.announcement.deadline() == ADVERT_AGAIN_S
+    lapses = ADVERT_LIVES * ADVERT_RARER_MAX * ADVERT_AGAIN_S
+    assert peer.announcement.deadline() == ADVERT_RARER_MAX * ADVERT_AGAIN_S < lapses / 2
+
+
+def test_what_has_not_changed_is_said_again_more_rarely_where_many_are_known_and_lives_as_much_longer() -> None:
+    few, many = Peer(), Peer()
+    few.known, many.known = 100, 300
+    one, other = few.say(0.0, changed=True), many.say(0.0, changed=True)
+    assert one is not None and other is not None
+    assert (few.announcement.deadline(), one.advert.ttl_s) == (ADVERT_AGAIN_S, ADVERT_LIVES * ADVERT_AGAIN_S)
+    assert many.announcement.deadline() == 300 * ADVERT_WAIT_S_PER_PEER
+    assert other.advert.ttl_s == ADVERT_LIVES * 300 * ADVERT_WAIT_S_PER_PEER
+    again = many.announcement.expire(600.0)
+    assert again is not None and again.advert.version == 2
 
 
 def test_an_advert_is_said_again_long_before_it_lapses() -> None:
