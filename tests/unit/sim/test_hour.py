@@ -11,17 +11,17 @@ from p2pcpn.sim.hour import JOB_EACH_S, SUBMITTERS, TASKS_MIN, Play
 
 
 def test_every_task_of_every_job_ends_well_while_peers_are_replaced() -> None:
-    play = Play(24, 3, seconds=200.0, replaced=0.25)
+    play = Play(16, 3, seconds=120.0, replaced=0.25)
     play.run()
     report = play.report("hour", 3, "ok")
-    assert report.ok and report.tasks == report.delivered == 3 * TASKS_MIN
-    assert report.figures["jobs"] == 200 // JOB_EACH_S and report.figures["peers replaced"] == 6
-    assert len(play.world.alive) == 24 + SUBMITTERS
-    assert report.faults == {"power": 6, "join": 6}
+    assert report.ok and report.tasks == report.delivered == 2 * TASKS_MIN
+    assert report.figures["jobs"] == 120 // JOB_EACH_S and report.figures["peers replaced"] == 4
+    assert len(play.world.alive) == 16 + SUBMITTERS
+    assert report.faults == {"power": 4, "join": 4}
 
 
 def test_the_peers_keep_the_pace_of_real_ones() -> None:
-    play = Play(24, 4, seconds=120.0, replaced=0.0)
+    play = Play(12, 4, seconds=60.0, replaced=0.0)
     play.run()
     probes = 2 / limits.PROBE_IDLE_S  # a ping and its answer
     assert play.figures["datagrams a peer and second"] > probes
@@ -31,7 +31,7 @@ def test_the_peers_keep_the_pace_of_real_ones() -> None:
 def test_one_seed_gives_one_trace() -> None:
     hashes = set()
     for _ in range(2):
-        play = Play(10, 5, seconds=60.0, replaced=0.1)
+        play = Play(8, 5, seconds=30.0, replaced=0.1)
         play.run()
         hashes.add(play.report("hour", 5, "ok").trace_hash)
     assert len(hashes) == 1
