@@ -268,6 +268,11 @@ UNSETTLED_MAX: Final = 65_536
 RECEIPT_OUTPUT_BYTES_MAX: Final = 4 << 20
 # Handovers of one job that are remembered: each takes a living submitter's signature.
 EPOCHS_MAX: Final = 64
+# Epochs that stewards may take by themselves: one each three seconds for a month. Without an end a steward that claims
+# the last number there is would leave none to those after it.
+TAKEOVER_EPOCH_MAX: Final = 1 << 20
+# Grantors of earlier epochs that still bring their logs to the holders: one object of a few KB each.
+FORMER_GRANTORS_MAX: Final = 64
 # Disk that a steward gives, in all and to one owner (or, for jobs it does not know, to one grantor).
 STEWARD_BYTES_MAX: Final = DISK_BYTES * 2 // 5
 STEWARD_BYTES_PER_OWNER_MAX: Final = STEWARD_BYTES_MAX // 2

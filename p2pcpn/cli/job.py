@@ -205,11 +205,30 @@ def pause(id_: str, bootstrap: tuple[str, ...], swarm_key: str | None, key: str 
 
 @job.command(short_help="Let it go on.")
 @id_argument
+@click.option("--here", is_flag=True, help="Grant it from this machine until it has ended.")
+@timeout_option
 @swarm_options
 @json_option
-def resume(id_: str, bootstrap: tuple[str, ...], swarm_key: str | None, key: str | None, as_json: bool) -> None:
-    """Let a job go on that was paused."""
-    _pause(id_, bootstrap, swarm_key, key, as_json, paused=False)
+def resume(
+    id_: str, here: bool, timeout: float | None, bootstrap: tuple[str, ...], swarm_key: str | None, key: str | None,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Let a job go on that was paused.
+
+    With --here this machine grants it, whoever did before: for a job whose submitter is gone and that nobody takes
+    over, as it is with --orchestration centralised. Any machine with the owner's key may. Exit code 0 when all went
+    well, 1 when a task failed, 4 after --timeout.
+    """
+    if not here:
+        _pause(id_, bootstrap, swarm_key, key, as_json, paused=False)
+        return
+    endings, cancelled = _follow(id_, timeout, bootstrap, swarm_key, key, as_json, None, resumed=True)
+    failed = sum(not ending.ok for ending in endings)
+    if as_json:
+        print_json({"job": id_, "settled": len(endings), "failed": failed, "cancelled": cancelled})
+    else:
+        click.echo(f"{number_of(len(endings), 'task')} ended" + (f", {failed} failed" if failed else ""))
+    raise Ended(_end(endings, cancelled))
 
 
 def _pause(
@@ -272,12 +291,14 @@ def _with(
 
 def _follow(
     id_: str, timeout: float | None, bootstrap: tuple[str, ...], swarm_key: str | None, key: str | None, as_json: bool,
-    output: str | None,
+    output: str | None, *, resumed: bool = False,
 ) -> tuple[list[Ending], bool]:  # fmt: skip
     with Progress(f"job {id_[:8]}", None, shown=not as_json) as progress:
 
         async def look(found: KeptJob) -> tuple[list[Ending], bool]:
             try:
+                if resumed:
+                    await found.resume()
                 endings = await found.follow(
                     timeout, lambda settled, total, failed: progress.update(settled, total, failed=failed)
                 )

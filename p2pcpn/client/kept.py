@@ -15,7 +15,9 @@ from p2pcpn.client.history import remembered
 from p2pcpn.client.job import parse_job_id
 from p2pcpn.client.outputs import archive_of, save_files
 from p2pcpn.client.owner import owner_key
+from p2pcpn.client.pausing import pause_kept
 from p2pcpn.client.reader import Reader, Stored
+from p2pcpn.client.resuming import resume
 from p2pcpn.client.standing import listing, standing
 from p2pcpn.errors import PeerError, StoreError, UsageError
 from p2pcpn.identity.keys import Keypair
@@ -40,6 +42,12 @@ class KeptJob:
         """How it stands, results counted that are in its logs already."""
         await self.reader.read()
         return standing(self.reader)
+
+    async def resume(self) -> None:
+        """Grant it from here on; see :func:`p2pcpn.client.resuming.resume`."""
+        if self.reader.paused:
+            await pause_kept(self.reader, paused=False)
+        await resume(self.reader)
 
     async def follow(
         self, wait_s: float | None, on_fresh: Callable[[int, int | None, int], None] | None = None

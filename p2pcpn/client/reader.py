@@ -28,7 +28,7 @@ from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Ask, JobState, LogData, ReadLog
 from p2pcpn.wire.pages import Entry, LogHead, Print
 from p2pcpn.wire.sealing import JobKeys, digest, unseal, unwrap
-from p2pcpn.wire.statements import BlobRef, Cancel, Close, Pause, opened
+from p2pcpn.wire.statements import BlobRef, Cancel, Close, Handover, Pause, opened
 
 POLL_S = 0.1
 POLL_S_MAX = 1.0
@@ -174,8 +174,12 @@ class Reader:
                 self.keys = JobKeys(unwrap(self.owner, self.owner.public, authority.spec.nonce, authority.spec.wrapped))
                 for steward in authority.spec.stewards:
                     self._stewards.setdefault(NodeId(steward.contact.id), steward.contact)
-            if state.handover is not None:
-                self.authority.hand_over(state.handover)
+            for handover in [*state.handovers, *([] if state.handover is None else [state.handover])]:
+                self.authority.hand_over(handover)
+            if state.mandate is not None:  # hearsay; but whose an epoch is the spec tells
+                key = self.authority.key_of(state.mandate.grantor.id, state.mandate.epoch)
+                if key is not None:
+                    self.authority.take_over(key, state.mandate.epoch)
             if state.close is not None:
                 self.authority.require_owner(state.close)
                 closed = opened(state.close, Close)
@@ -194,22 +198,20 @@ class Reader:
             state = msgspec.structs.replace(state, granting=False)  # how far a job is only its grantor knows
         if self.state is None or state.granting or not self.state.granting:
             self.state = state
-        writers = {(node_id(key), epoch) for key, epoch in self._writers()}
         for grantor, epoch, count in state.logs:
-            if (NodeId(grantor), epoch) in writers:
+            if self.authority.key_of(grantor, epoch) is not None:
                 log = self._log(grantor, epoch)
                 log.known = max(log.known, count)
                 log.holders[NodeId(contact.id)] = contact
 
-    def _writers(self) -> list[tuple[bytes, int]]:
-        """(node key, epoch) of everybody who may have written a log of this job."""
+    def _writers(self) -> list[bytes]:
+        """The node keys of everybody who may have written a log of this job."""
         authority = self.authority
         assert authority is not None
-        keys = [steward.key for steward in authority.spec.stewards]
-        later = [
-            (key, epoch) for epoch in range(1, authority.epoch + 1) for key in keys if authority.grants(key, epoch)
-        ]
-        return [(authority.spec.grantor, 0), *later]
+        keys = [authority.spec.grantor, *(opened(handover, Handover).grantor for handover in authority.handovers)]
+        if authority.is_taken_over and authority.epoch:
+            keys += [steward.key for steward in authority.spec.stewards]
+        return list(dict.fromkeys(keys))
 
     def _log(self, grantor: bytes, epoch: int) -> Log:
         return self._logs.setdefault((grantor, epoch), Log(grantor, epoch))
@@ -218,15 +220,15 @@ class Reader:
         """The records of the logs' heads: holders beyond the stewards, and segments these have not got yet."""
         if self.authority is None:
             return
-        for key, epoch in self._writers():
+        for key in self._writers():
             found = await self.overlay.get_record(record_key(key, self.job))
             if found.record is None:
                 continue
             try:
                 head: LogHead = pages.LOG_HEAD.decode(found.record.value)
-                if head.epoch != epoch:
+                if not self.authority.grants(key, head.epoch):
                     continue
-                log = self._log(node_id(key), epoch)
+                log = self._log(node_id(key), head.epoch)
                 log.known = max(log.known, head.segments)
                 for packed in head.holders:
                     contact = CONTACT.decode(packed)
@@ -312,6 +314,11 @@ class Reader:
             self.refused.append(str(error))
 
     @property
+    def stewards(self) -> list[Contact]:
+        """Who keeps the job, as far as is known."""
+        return list(self._stewards.values())
+
+    @property
     def logs(self) -> list[Log]:
         """The grantors' logs that are known, and who holds them."""
         return list(self._logs.values())
@@ -342,6 +349,11 @@ class Reader:
         have ended, and what has no result was given up."""
         if self.complete or self.cancelled or (self.overdue and self.total is not None):
             return True
+        here = self.overlay.peer.grantors.get(self.job)
+        if (
+            here is not None and here.granting and here.finished
+        ):  # resumed by this very node, which has given up the rest
+            return here.log.empty and all(log.read >= log.known for log in self._logs.values())
         state = self.state
         if self.total is None or state is None or not state.granting or state.waiting or state.running:
             return False

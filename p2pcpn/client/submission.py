@@ -32,6 +32,7 @@ from p2pcpn.client.options import Options
 from p2pcpn.client.pickling import Functions, without_frames
 from p2pcpn.client.plaintext import Plaintext
 from p2pcpn.client.progress import Progress
+from p2pcpn.client.resuming import regained
 from p2pcpn.client.room import Room
 from p2pcpn.client.scattering import Scattered, keep
 from p2pcpn.client.stalling import Stalling
@@ -327,7 +328,6 @@ class Submission:
             self._check_idle()
 
     def _again(self, after_s: float) -> None:
-        """Flush again, but not sooner."""
         with self._lock:
             self._awake = True
         self.overlay.loop.call_later(after_s, self._flush)
@@ -391,6 +391,8 @@ class Submission:
         elif isinstance(event, events.Stalled):
             self.stalled = dict(event.reasons)
             self._say_stalled(self.stalled)
+        elif isinstance(event, events.Superseded):
+            self.overlay.spawn(regained(self, event.epoch))
         elif isinstance(event, events.Kept | events.Replicated):
             self.progress.note(event)
             self._let_go()
@@ -553,7 +555,7 @@ class Submission:
         """Make a steward the grantor; returns its node key once it has said yes. Raises :class:`Unreachable`."""
         grantor = self.overlay.peer.grantors[self.job]
         steward, take = await handed_over(self.overlay, self.owner, self.job, grantor.spec.stewards, wait_s)
-        self._act(lambda g: g.custody.hand_over(take))
+        self._act(lambda g: g.hand_over(take, self.overlay.loop.time()))
         return steward.key
 
     async def cancel_job(self) -> None:
@@ -589,7 +591,7 @@ class Submission:
         self.abandon(JobError(f"job {self.id[:8]} was let go before this task had ended; fetch it by its id"))
         self.arguments.forget()
         self.overlay.listeners.pop(self.job, None)
-        self.overlay.peer.grantors.pop(self.job, None)
+        self.overlay.follow(self.overlay.peer.presiding.forget(self.job))
         if self._pointer is not None:
             self._pointer.cancel()
 

@@ -192,6 +192,7 @@ class Overlay:
         self.capacity.begin()
         self.spawn(self._meet())
         self.spawn(self.capacity.run())
+        self.follow(self.peer.restored(self.loop.time()))
         self.upkeep.begin()
         self.spawn(self.mender.run())
         self.spawn(chores.save_peers(self.database, self.peer.dht.table.contacts))

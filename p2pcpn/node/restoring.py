@@ -81,6 +81,14 @@ def signed_of(value: object) -> Signed:
         raise DamagedRow(f"a damaged statement: {error}") from error
 
 
+def grants_of(value: object) -> pages.Grants:
+    """A column that tells who grants a job. Raises :class:`DamagedRow`."""
+    try:
+        return pages.GRANTS.decode(bytes_of(value))
+    except DAMAGED as error:
+        raise DamagedRow(f"damaged words on who grants: {error}") from error
+
+
 def pages_of(value: object) -> list[bytes]:
     """A column that holds the sealed pages of a segment. Raises :class:`DamagedRow`."""
     try:
@@ -104,6 +112,17 @@ def job_state(database: Database, job: bytes) -> tuple[Segments, list[tuple[int,
             spans += read(signed_of(value[0]), LogHeader).spans
     damage.set_aside()
     return segments, spans
+
+
+def orphans(database: Database, job: bytes) -> list[Results]:
+    """Results of a job that workers brought here because they found no grantor."""
+    damage = Damage(database)
+    found: list[Results] = []
+    for key, value in database.scan("journal", (job,)):
+        with damage.row("journal", key, value):
+            found.append(Results(signed_of(value[2]), bytes_of(value[3]), False))
+    damage.set_aside()
+    return found
 
 
 def restored_records(database: Database, damage: Damage) -> list[Row]:
@@ -134,7 +153,7 @@ def restored_jobs(database: Database, damage: Damage) -> list[Kept]:
 
 
 def _kept(database: Database, damage: Damage, job: bytes, row: Value) -> Kept:
-    owner, spec, expires_s, close, order, handover = row
+    owner, spec, expires_s, close, order, grants = row
     authority = Authority(signed_of(spec))
     if authority.job != job:
         raise DamagedRow("the spec of another job")
@@ -143,8 +162,8 @@ def _kept(database: Database, damage: Damage, job: bytes, row: Value) -> Kept:
     instead: Value = (owner, spec, expires_s, None, None, None)
     with damage.row("jobs", (job,), row, instead):  # the owner says it again, or the others who keep the job do
         words = [None if each is None else signed_of(each) for each in (close, order)]
-        if handover is not None:
-            authority.hand_over(signed_of(handover))
+        if grants is not None:
+            kept.granted(grants_of(grants))
     kept.close = words[0]
     if words[1] is not None:
         kept.restore_order(words[1])

@@ -21,6 +21,7 @@ from p2pcpn.protocol.ledger import Death
 from p2pcpn.protocol.settlement import LogWriter, Opened, open_receipt
 from p2pcpn.protocol.spans import Span, covers, joined, overlap, total, without
 from p2pcpn.protocol.witness import Witness
+from p2pcpn.protocol.work import TOKEN_BITS, run_number
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Results
@@ -114,15 +115,50 @@ class Acceptance:
             self._witness.accepted(said, lease.peer, settled)
         if not count:
             self.conflicts += 1
-            return effects + self._acknowledge(sender, token, said.part)
+            return effects + self._acknowledge(sender, said)
         whole = count == len(opened.indices)
         self._log.append(message.receipt, message.page, settled, whole=whole, now=now, blobs=blobs)
-        self._custody.journalled(sender, token, said.part)
+        self._custody.journalled(sender, run_number(said.epoch, token), said.part)
         peer = book.participants.peers.get(lease.peer)
         if peer is not None:
             peer.completed += count
             peer.declines = peer.missing = 0
         effects.append(Notify(self._delivery(opened, settled, whole, lease.peer)))
+        return effects
+
+    def adopt(self, worker: Contact | None, message: Results, now: float) -> list[Effect]:
+        """Results under a lease of an older epoch settle what waits here, and nothing that we leased since.
+
+        ``worker`` is told when they are safe; none where a steward has told it so. Raises :class:`PeerError` as
+        :meth:`admit` does.
+        """
+        try:
+            opened = open_receipt(message.receipt, message.page, self._keys, self._job, self._trusted)
+        except ResultRefused as error:
+            self.refused += 1
+            raise PeerError(str(error)) from error
+        said = opened.receipt
+        if said.epoch >= self._epoch or said.token >> TOKEN_BITS:
+            raise PeerError("results under a lease that no earlier grantor can have given")
+        if worker is not None and node_id(opened.worker) != worker.id:
+            raise PeerError("a receipt is signed by another key than its sender's")
+        died = [(index, 1) for index in sorted(_deaths(opened))]  # where somebody died is for its own grantor to count
+        spans = without(joined([(first, count) for first, count in said.spans]), died)
+        blobs = [value.digest for value in opened.values if isinstance(value, BlobRef)]
+        effects: list[Effect] = []
+        if not self._log.room(len(message.page), len(spans), len(blobs)):
+            effects += self.flush(now)
+        settled = self._book.settle_waiting(spans)
+        if not settled:
+            self.conflicts += 1
+            return effects if worker is None else effects + self._acknowledge(worker, said)
+        whole = total(settled) == len(opened.indices)
+        if self._witness is not None:
+            self._witness.inherited(said, node_id(opened.worker), settled)
+        self._log.append(message.receipt, message.page, settled, whole=whole, now=now, blobs=blobs)
+        if worker is not None:
+            self._custody.journalled(worker, run_number(said.epoch, said.token), said.part)
+        effects.append(Notify(self._delivery(opened, settled, whole, node_id(opened.worker))))
         return effects
 
     def forgotten(self, sender: Contact, message: Results) -> list[Effect]:
@@ -131,10 +167,11 @@ class Acceptance:
         said = read(message.receipt, Receipt)
         if self._witness is not None:
             self._witness.accepted(said, sender.id, [])
-        return self._acknowledge(sender, said.token, said.part)
+        return self._acknowledge(sender, said)
 
-    def _acknowledge(self, worker: Contact, token: int, part: int) -> list[Effect]:
-        return self._custody.acknowledge(worker, token, part, writing=not self._log.empty)
+    def _acknowledge(self, worker: Contact, said: Receipt) -> list[Effect]:
+        number = run_number(said.epoch, said.token)
+        return self._custody.acknowledge(worker, number, said.part, writing=not self._log.empty)
 
     def _free(self, admitted: Admitted) -> list[Span]:
         """What a receipt may settle: what its lease still owes, and what waits."""

@@ -1,21 +1,30 @@
 """Authority over a job: who may grant it, and in which epoch. Shared by workers, stewards and readers.
 
-Epoch 0 belongs to the grantor named in the spec; a later epoch to the steward that the owner's handover names. An older
-epoch stays authorised after a newer one began: what it settled counts.
+Epoch 0 belongs to the grantor named in the spec. In a job that stewards may take over (``hybrid``, ``distributed``) the
+epochs after it go round: one for each steward in the order of the spec, then one that is the owner's. So anybody who
+has the spec can tell whose an epoch is. The owner's signed handover makes whomever it names the grantor of the epoch it
+names. An older epoch stays authorised after a newer one began: what it settled counts.
 """
 
 from __future__ import annotations
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
+from p2pcpn.identity.keys import node_id
 from p2pcpn.wire.sealing import job_id
-from p2pcpn.wire.statements import Handover, Signed, Spec, opened
+from p2pcpn.wire.statements import Handover, Signed, Spec, Steward, opened
+
+# Of these jobs stewards become grantors by themselves, in their order.
+TAKEN_OVER = ("hybrid", "distributed")
 
 
 class Authority:
-    """The signed spec of a job, checked; its newest handover where there is one; and who else ever was made grantor."""
+    """The signed spec of a job, checked; who grants it now, as far as is known; and the owner's handovers.
 
-    __slots__ = ("_grantors", "handover", "job", "owner", "signed_handover", "signed_spec", "spec")
+    ``epoch`` is the newest, ``grantor`` the node key of who grants in it.
+    """
+
+    __slots__ = ("_handovers", "epoch", "grantor", "handover", "job", "owner", "signed_handover", "signed_spec", "spec")
 
     def __init__(self, spec: Signed) -> None:
         """Raises :class:`PeerError` unless ``spec`` is a spec of sane size and its signature is right."""
@@ -25,45 +34,93 @@ class Authority:
         self.signed_spec = spec
         self.owner = spec.key
         self.job = job_id(spec.key, spec.body)
+        self.epoch = 0
+        self.grantor = self.spec.grantor
         self.signed_handover: Signed | None = None
         self.handover: Handover | None = None
-        self._grantors: dict[tuple[int, bytes], None] = {(0, self.spec.grantor): None}
+        self._handovers: dict[tuple[int, bytes], Signed] = {}
 
     def hand_over(self, statement: Signed) -> None:
         """Take note of a handover; an older one changes nothing but whom we believe about its own epoch.
 
-        Raises :class:`PeerError` unless the owner signed it, for a steward of the job.
+        Raises :class:`PeerError` unless the owner signed it.
         """
         said = opened(statement, Handover)
         if statement.key != self.owner or said.job != self.job or said.epoch < 1:
             raise PeerError("a handover is not the owner's, or of another job")
-        if said.grantor not in {steward.key for steward in self.spec.stewards}:
-            raise PeerError("a handover names a peer that is no steward of the job")
         key = (said.epoch, said.grantor)
-        if key not in self._grantors:
-            if len(self._grantors) > limits.EPOCHS_MAX:  # the first grantor stays: most of a job is its work
-                del self._grantors[list(self._grantors)[1]]
-            self._grantors[key] = None
+        if key not in self._handovers and len(self._handovers) >= limits.EPOCHS_MAX:
+            del self._handovers[next(iter(self._handovers))]
+        self._handovers[key] = statement
         if self.handover is None or said.epoch >= self.handover.epoch:
             self.handover, self.signed_handover = said, statement
+        if said.epoch >= self.epoch:
+            self.epoch, self.grantor = said.epoch, said.grantor
+
+    def take_over(self, key: bytes, epoch: int) -> bool:
+        """Take note that the node with ``key`` grants in ``epoch``; whether that is news.
+
+        Raises :class:`PeerError` where the epoch is not that node's.
+        """
+        if not self.grants(key, epoch):
+            raise PeerError("a peer says that it grants a job in an epoch that is not its own")
+        if epoch <= self.epoch:
+            return False
+        self.epoch, self.grantor = epoch, key
+        return True
 
     @property
-    def epoch(self) -> int:
-        """The newest epoch."""
-        return 0 if self.handover is None else self.handover.epoch
+    def handovers(self) -> list[Signed]:
+        """The owner's handovers that are remembered, as they came."""
+        return list(self._handovers.values())
+
+    # --- whose an epoch is -------------------------------------------------------------------------------------------
 
     @property
-    def grantor(self) -> bytes:
-        """The node key of the newest epoch's grantor."""
-        return self.spec.grantor if self.handover is None else self.handover.grantor
+    def is_taken_over(self) -> bool:
+        """Whether stewards become grantors of this job by themselves."""
+        return bool(self.spec.stewards) and self.spec.orchestration in TAKEN_OVER
+
+    @property
+    def _round(self) -> int:
+        """How many epochs there are before the same node's turn comes again: the stewards', and the owner's."""
+        return len(self.spec.stewards) + 1
+
+    def steward_of(self, epoch: int) -> Steward | None:
+        """The steward whose ``epoch`` is; none where it is nobody's but the owner's to give."""
+        if not self.is_taken_over or not 0 < epoch <= limits.TAKEOVER_EPOCH_MAX or epoch % self._round == 0:
+            return None
+        return self.spec.stewards[epoch % self._round - 1]
+
+    def successors(self) -> list[tuple[int, Steward]]:
+        """The stewards with their next epochs, in the order in which their turns come after the newest epoch."""
+        following = ((epoch, self.steward_of(epoch)) for epoch in range(self.epoch + 1, self.epoch + 1 + self._round))
+        return [(epoch, steward) for epoch, steward in following if steward is not None]
+
+    @property
+    def owners_epoch(self) -> int:
+        """The next epoch that no steward may take by itself: the owner hands it over to whom it likes."""
+        return (self.epoch // self._round + 1) * self._round
 
     def grants(self, key: bytes, epoch: int) -> bool:
         """Whether the node with ``key`` may grant in ``epoch``."""
-        return (epoch, key) in self._grantors
+        if epoch == 0:
+            return key == self.spec.grantor
+        steward = self.steward_of(epoch)
+        return (steward is not None and steward.key == key) or (epoch, key) in self._handovers
+
+    def key_of(self, node: bytes, epoch: int) -> bytes | None:
+        """The key of the node with that id, where it may grant in ``epoch``."""
+        keys = [self.spec.grantor, *(key for _, key in self._handovers)]
+        keys += [steward.key for steward in self.spec.stewards]
+        return next((key for key in keys if node_id(key) == node and self.grants(key, epoch)), None)
 
     def takes_part(self, key: bytes) -> bool:
-        """Whether the node with ``key`` is the first grantor or a steward: it may introduce the job to others."""
-        return key == self.spec.grantor or any(steward.key == key for steward in self.spec.stewards)
+        """Whether the node with ``key`` is the first grantor, a steward, or was handed the job by its owner: it may
+        introduce the job to others."""
+        if key == self.spec.grantor or any(steward.key == key for steward in self.spec.stewards):
+            return True
+        return any(named == key for _, named in self._handovers)
 
     def require_owner(self, statement: Signed) -> None:
         """Raises :class:`PeerError` unless ``statement`` is signed by the job's owner."""

@@ -115,17 +115,34 @@ class Book:
 
     def cancel(self, spans: Sequence[Span]) -> list[tuple[Participant, list[Span]]]:
         """Cancel what is open of ``spans``; returns who held what of it."""
-        leased = self.ledger.leased
         cancelled = self.ledger.cancel(spans)
-        self.stock.ended(cancelled)
         if self._witness is not None and cancelled:
             self._witness.dropped(cancelled)
-        if self.ledger.leased == leased:
+        return self._withdrawn(cancelled)
+
+    def settled_elsewhere(self, spans: Sequence[Span]) -> list[tuple[Participant, list[Span]]]:
+        """Another grantor of the job settled ``spans``; returns who held what of them here."""
+        return self._withdrawn(self.ledger.settle(spans))
+
+    def settle_waiting(self, spans: Sequence[Span]) -> list[Span]:
+        """Settle what waits of ``spans``, under no lease of ours; returns what was settled by it."""
+        settled = self.ledger.settle(self.ledger.waiting_of(spans))
+        self.stock.ended(settled)
+        return settled
+
+    def reopen(self, witness: Witness | None) -> None:
+        """Another epoch begins with this book, in which nothing is leased."""
+        self._witness = witness
+
+    def _withdrawn(self, ended: list[Span]) -> list[tuple[Participant, list[Span]]]:
+        """These have ended, whoever held them."""
+        self.stock.ended(ended)
+        if not self.leases.live:
             return []
-        cancelled = joined(cancelled)
+        ended = joined(ended)
         held: list[tuple[Participant, list[Span]]] = []
         for token, lease in list(self.leases.live.items()):
-            hit = joined(overlap(cancelled, lease.open))
+            hit = joined(overlap(ended, lease.open))
             if hit:
                 held.append((self.participants.peers[lease.peer], hit))
                 self._owes_no_more(token, hit, "cancelled")

@@ -18,7 +18,7 @@ from p2pcpn.wire.addresses import Contact
 UNANSWERED_MAX = 16
 # Segments whose receipts wait for enough holders: seven minutes of a busy log. Workers offer older ones again anyway.
 PENDING_MAX = 4096
-Parts = dict[NodeId, tuple[Contact, list[tuple[int, int]]]]  # by worker: receipts as (token, part)
+Parts = dict[NodeId, tuple[Contact, list[tuple[int, int]]]]  # by worker: receipts as (epoch and token, part)
 
 
 @dataclass(slots=True)

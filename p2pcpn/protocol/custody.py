@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from p2pcpn import limits
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol import events
@@ -27,7 +29,7 @@ from p2pcpn.protocol.trustees import Trustees
 from p2pcpn.protocol.vigil import DEAD_S, LOOK_S, PROBE_LOOKS, REFUSED_S, SILENT_LOOKS, Vigil
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Answer, AnswerCode, Append, Extend, Finish, Introduce, Settled, Take
+from p2pcpn.wire.messages import Answer, AnswerCode, Append, Extend, Finish, Introduce, Mandate, Settled, Take
 from p2pcpn.wire.statements import LogHeader, Segment, Signed, Spec, read
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ class Custody:
         self.request = request
         self.stewards = Trustees([s.contact for s in self.spec.stewards if s.contact.id != me], request)
         self.copies = Copies(storing)
-        self.handover: Take | None = None
+        self.word: Take | Mandate | None = None  # by what right we grant; in epoch 0 the spec says it
         self.tasks = 0
         self.replicated = 0  # settled indices that lie on enough holders
         self.done = False
@@ -72,6 +74,7 @@ class Custody:
         self._look_at: float | None = None
         self._told: tuple[int, int, int, bool] | None = None
         self._told_kept: tuple[int, int, int] | None = None
+        self._former = False
 
     # --- the owner's words, to the stewards ---------------------------------------------------------------------
 
@@ -82,15 +85,20 @@ class Custody:
             trustee.introduced = True
         return effects + ([] if self.spec.code is None else self._blobs([self.spec.code.digest]))
 
-    def adopt(self, handover: Signed, segments: list[int]) -> list[Effect]:
-        """This steward was made the grantor: the others were sent all but the handover by the owner.
+    def adopt(self, word: Take | Mandate) -> list[Effect]:
+        """This steward became the grantor: the others were sent the job by its owner, all but by what right we grant.
 
         That comes from us, ahead of the first log segment: the owner may be gone, and a steward that does not know of
-        it refuses our log.
+        a handover refuses our log.
         """
         for trustee in self.stewards.all.values():
             trustee.introduced = True
-        return self.hand_over(handover)
+        return self.show(word)
+
+    def show(self, word: Take | Mandate) -> list[Effect]:
+        """By what right we grant, or somebody else does: to every steward, and to whoever is introduced."""
+        self.word = msgspec.structs.replace(word, request=0)
+        return self.stewards.tell(lambda request: msgspec.structs.replace(word, request=request))
 
     def extend(self, segment: Signed, sealed: list[bytes]) -> list[Effect]:
         """A segment and its pages; first the blobs that its tasks name."""
@@ -103,10 +111,11 @@ class Custody:
         """A close or a cancel."""
         return self.stewards.tell(lambda request: Finish(request, statement))
 
-    def hand_over(self, take: Signed) -> list[Effect]:
-        """The owner's handover to every steward; the one it names begins to grant."""
-        self.handover = Take(0, take)
-        return self.stewards.tell(lambda request: Take(request, take))
+    def say(self, mandate: Mandate, *, everybody: bool) -> list[Effect]:
+        """A sign of life to the stewards, which nobody answers; now and then also to those that were lost: they may
+        live, and would take the job over from a grantor that they hear nothing of."""
+        told = self.stewards.all if everybody else self.stewards.live
+        return [Tell(trustee.contact, mandate) for trustee in told.values()]
 
     def _blobs(self, digests: list[bytes]) -> list[Effect]:
         return self.stewards.send_blobs(digests, self.spec.replicas, self.job, self.spec.retention_s)
@@ -127,21 +136,24 @@ class Custody:
 
     # --- the settlement log, to the holders ----------------------------------------------------------------------
 
-    def journalled(self, worker: Contact, token: int, part: int) -> None:
-        """The segment being written settles this receipt: its worker is told once enough holders have it."""
-        self._parts.setdefault(NodeId(worker.id), (worker, []))[1].append((token, part))
+    def journalled(self, worker: Contact, number: int, part: int) -> None:
+        """The segment being written settles this receipt: its worker is told once enough holders have it.
 
-    def acknowledge(self, worker: Contact, token: int, part: int, *, writing: bool) -> list[Effect]:
+        ``number`` is the epoch and the token of its lease.
+        """
+        self._parts.setdefault(NodeId(worker.id), (worker, []))[1].append((number, part))
+
+    def acknowledge(self, worker: Contact, number: int, part: int, *, writing: bool) -> list[Effect]:
         """A receipt that settles nothing: its worker may forget it when what did settle its tasks is safe.
 
         ``writing``: the segment being written holds something, so that may be it.
         """
         if writing:
-            self.journalled(worker, token, part)
+            self.journalled(worker, number, part)
             return []
-        if self.copies.wait(worker, (token, part)):
+        if self.copies.wait(worker, (number, part)):
             return []
-        return [Tell(worker, Settled(self.job, [(token, part)]))]
+        return [Tell(worker, Settled(self.job, [(number, part)]))]
 
     def append(self, segment: LogSegment, now: float) -> list[Effect]:
         """Keep a closed segment: on our own disk, on the stewards, on storage peers where those are too few."""
@@ -332,6 +344,15 @@ class Custody:
         self._total, self._settled, self._ended = facts
         return self._report()
 
+    def retire(self) -> None:
+        """Somebody else grants: the log still goes to its holders, and of the job nothing more is reported here."""
+        self._former = True
+
+    @property
+    def brought(self) -> bool:
+        """Whether the whole log lies on enough holders, or on all there are."""
+        return not len(self.copies) or self.copies.safe(self.wanted()) == len(self.copies)
+
     def _report(self) -> list[Effect]:
         safe = self.copies.safe(self.wanted())
         self.replicated = self.copies.settled(safe)
@@ -342,14 +363,14 @@ class Custody:
         if self._told is None or (self.replicated, done) != (self._told[1], self._told[3]):
             self._head.changed(self._now)
         self._told, self.done = told, done
-        return [Notify(events.Replicated(self.job, *told[:3], self.spec.replicas, done))]
+        return [] if self._former else [Notify(events.Replicated(self.job, *told[:3], self.spec.replicas, done))]
 
     def _report_kept(self) -> list[Effect]:
         told = (self.tasks, self.whole(), len(self.stewards.live))
         if told == self._told_kept:
             return []
         self._told_kept = told
-        return [Notify(events.Kept(self.job, *told))]
+        return [] if self._former else [Notify(events.Kept(self.job, *told))]
 
 
 def read_settled(header: Signed) -> int:

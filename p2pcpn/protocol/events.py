@@ -109,6 +109,25 @@ class Replicated:
 
 
 @dataclass(frozen=True, slots=True)
+class Superseded:
+    """A newer epoch of the job has begun elsewhere: nothing is granted here any more."""
+
+    job: bytes
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mandated:
+    """The grantor of ``epoch``, another than this node, said how far it is: ``open`` tasks have not ended."""
+
+    job: bytes
+    epoch: int
+    grantor: Contact
+    segments: int
+    open: int
+
+
+@dataclass(frozen=True, slots=True)
 class Advertised:
     """A peer's capacity was heard, new or changed."""
 

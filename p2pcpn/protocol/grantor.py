@@ -23,10 +23,12 @@ from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol import events
 from p2pcpn.protocol.acceptance import Acceptance
 from p2pcpn.protocol.attendance import Attendance
+from p2pcpn.protocol.authority import TAKEN_OVER
 from p2pcpn.protocol.book import Book
 from p2pcpn.protocol.custody import Custody
 from p2pcpn.protocol.effects import Effect, Hangup, Notify, Tell
 from p2pcpn.protocol.hardship import Hardship
+from p2pcpn.protocol.heartbeat import Heartbeat
 from p2pcpn.protocol.leases import LeaseHeld
 from p2pcpn.protocol.leasing import Leasing
 from p2pcpn.protocol.ledger import LEASED
@@ -39,7 +41,7 @@ from p2pcpn.protocol.term import Term
 from p2pcpn.protocol.witness import Note, Witness
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Answer, Output, Progress, Recall, Results, Return, Revoke
+from p2pcpn.wire.messages import Answer, Mandate, Output, Progress, Recall, Results, Return, Revoke, Take
 from p2pcpn.wire.sealing import JobKeys, output_key, unseal
 from p2pcpn.wire.statements import BlobRef, Cancel, Claim, Close, Pause, Segment, Signed, Spec, read
 
@@ -54,7 +56,10 @@ TAKEN, STANDBY, UNWANTED, UNKNOWN = range(4)
 
 
 class Grantor:
-    """See the module. Times are the caller's ``now``; ``trusted(key, proof)`` is the job's trust rule for workers."""
+    """See the module. Times are the caller's ``now``; ``trusted(key, proof)`` is the job's trust rule for workers.
+
+    ``book`` is that of an earlier epoch of ours, in which nothing is leased and nobody takes part.
+    """
 
     def __init__(
         self,
@@ -72,6 +77,7 @@ class Grantor:
         granting: bool = True,
         age_s: float = 0.0,
         note: Note | None = None,
+        book: Book | None = None,
     ) -> None:
         self.job = job
         self.spec = read(spec, Spec)
@@ -83,14 +89,17 @@ class Grantor:
         self.custody = custody
         self.granting = granting
         self.total: int | None = None
+        self.closing: Signed | None = None  # the owner's word on the total
         self.cancelled = False
         self.pause: Signed | None = None  # the owner's newest word on it
         self.paused = False
         self.overdue = False
         self.lapsed = False
+        self.superseded = False
         self.term = Term(self.spec, age_s, now, owners=epoch == 0)
         self._witness = None if note is None else Witness(note, job, epoch)
-        self.book = Book(self.spec.retries, self.spec.max_workers, self._witness)
+        self.book = book or Book(self.spec.retries, self.spec.max_workers, self._witness)
+        self.book.reopen(self._witness)
         self.ledger = self.book.ledger
         self.log = LogWriter(job, epoch, me)
         self._acceptance = Acceptance(
@@ -107,6 +116,7 @@ class Grantor:
             job=job, epoch=epoch, me=me.id, retries=self.spec.retries, rank=rank, book=self.book,
             leasing=self._leasing, hardship=self._hardship,
         )  # fmt: skip
+        self._heartbeat = Heartbeat(now, beating=self.spec.orchestration in TAKEN_OVER)
         custody.report(self, now)
 
     @property
@@ -146,12 +156,19 @@ class Grantor:
 
     def extend(self, segment: Signed, sealed: list[bytes], blobs: list[list[bytes]], now: float) -> list[Effect]:
         """A new segment of tasks, its sealed pages, and the blobs each page names."""
+        self.restore(segment, sealed, blobs)
+        return self.custody.extend(segment, sealed) + self._added(now)
+
+    def follow(self, segment: Signed, sealed: list[bytes], now: float) -> list[Effect]:
+        """A segment that its owner brought to every steward, and so to us."""
+        self.restore(segment, sealed, blobs_named(self.keys, segment, sealed))
+        return self._added(now)
+
+    def _added(self, now: float) -> list[Effect]:
         self.term.extended(now)
         if self.lapsed:  # the owner goes on all the same
             self.lapsed, self.total = False, None
-        self.restore(segment, sealed, blobs)
-        effects = self.custody.extend(segment, sealed)
-        return effects + (self._too_late(now) if self.overdue else self._work(now))
+        return self._too_late(now) if self.overdue else self._work(now)
 
     def restore(self, segment: Signed, sealed: list[bytes], blobs: list[list[bytes]]) -> None:
         """A segment that the stewards hold already: of a job that this node takes over. :meth:`begin` follows."""
@@ -179,7 +196,7 @@ class Grantor:
 
     def close(self, statement: Signed, total: int, now: float) -> list[Effect]:
         """The owner adds no more: ``total`` tasks are all."""
-        self.total = total
+        self.total, self.closing = total, statement
         if self._witness is not None:
             self._witness.closed(total)
         return self.custody.finish(statement) + self._log_due(now, force=True) + self._work(now)
@@ -228,6 +245,55 @@ class Grantor:
         ]
         return effects + self._log_due(now) + self._work(now)
 
+    # --- other grantors --------------------------------------------------------------------------------------------
+
+    def mandate(self, request: int = 0) -> Mandate:
+        """That we grant, and how far it is."""
+        handover = self.custody.word.handover if isinstance(self.custody.word, Take) else None
+        ledger = self.ledger
+        return Mandate(
+            request, self.job, self.epoch, self.contact, handover, self.log.number, ledger.total, ledger.open
+        )  # fmt: skip
+
+    def hand_over(self, take: Signed, now: float) -> list[Effect]:
+        """The owner's handover to a steward that has said yes: the others are told, and we step down."""
+        return self.custody.show(Take(0, take)) + self.step_down(now)
+
+    def depose(self, before: Contact) -> list[Effect]:
+        """``before`` granted until now, and may not know that it does so no more."""
+        request = self.custody.request()
+        self._heartbeat.depose(before, request)
+        return [Tell(before, self.mandate(request))]
+
+    def farewell(self) -> list[Effect]:
+        """The program lets go of the job: where nothing is open the stewards hear so, and else nothing more."""
+        return (
+            [] if self.ledger.open or not self._heartbeat.beating else self.custody.say(self.mandate(), everybody=False)
+        )
+
+    def settled_elsewhere(self, spans: list[Span], now: float) -> list[Effect]:
+        """Another grantor's log settles ``spans``: nobody need run them (again)."""
+        effects: list[Effect] = [
+            Tell(peer.contact, Revoke(self.job, held, True)) for peer, held in self.book.settled_elsewhere(spans)
+        ]
+        return effects + self._log_due(now) + self._work(now)
+
+    def step_down(self, now: float) -> list[Effect]:
+        """A newer epoch has begun: nothing is leased any more, the unbegun is taken back, what came is logged."""
+        if self.superseded:
+            return []
+        self.granting, self.superseded = False, True
+        self._heartbeat.beating = False
+        effects: list[Effect] = []
+        for peer in list(self.participants.values()):
+            held = joined([span for token in peer.tokens for span in self.leases[token].open])
+            if held:
+                effects.append(Tell(peer.contact, Revoke(self.job, held, False)))
+            self.book.relieve(peer)
+            self.book.participants.remove(peer.node)
+        self.custody.retire()
+        return effects + self._log_due(now, force=True)
+
     # --- claims ------------------------------------------------------------------------------------------------
 
     def claimed(self, claim: Claim, key: bytes, now: float) -> tuple[int, list[Effect]]:
@@ -275,6 +341,11 @@ class Grantor:
         if message.last and admitted.token in self.leases:
             self.book.leases.hasten(admitted.token, now + LEFTOVER_S)
         return effects + self._log_due(now) + self._work(now, None if admitted.deaths else peer)
+
+    def inherit(self, worker: Contact | None, message: Results, now: float) -> list[Effect]:
+        """Results under a lease of an older epoch; see :meth:`Acceptance.adopt`."""
+        effects = self._acceptance.adopt(worker, message, now)
+        return effects + self._log_due(now) + self._work(now)
 
     def progress(self, sender: Contact, message: Progress, now: float) -> list[Effect]:
         """A lease is alive; these of its tasks run."""
@@ -346,11 +417,15 @@ class Grantor:
 
     def answered(self, peer: NodeId, message: Answer, now: float) -> list[Effect]:
         """A steward or holder has on disk what it was sent, or refused it."""
+        self._heartbeat.answered(peer, message.request)
         return self.custody.answer(peer, message, now)
 
     def session_opened(self, peer: NodeId, now: float) -> list[Effect]:
         """A session is there (again), whoever dialled: a participant that was in doubt goes on."""
-        effects = self.custody.peer_alive(peer) + self._attendance.session_opened(peer)
+        effects = self.custody.peer_alive(peer)
+        if self.superseded:
+            return effects
+        effects += self._attendance.session_opened(peer)
         if peer in self.participants:
             effects += self._recall(self.participants[peer]) + self._work(now)
         return effects
@@ -358,16 +433,20 @@ class Grantor:
     def session_closed(self, peer: NodeId, now: float) -> list[Effect]:
         """The session is lost, or could not be made: nothing is leased to the peer until we know that it lives."""
         effects = self.custody.session_closed(peer)
+        if self.superseded:
+            return effects
         effects += [effect for effect in self._attendance.session_closed(peer, now) if effect not in effects]
         return effects + self._work(now)
 
     def peer_dead(self, peer: NodeId, now: float) -> list[Effect]:
         """Probes failed: its leases end now, not in 30 seconds."""
-        return self.custody.peer_dead(peer, now) + self._attendance.dead(peer, now) + self._work(now)
+        effects = self.custody.peer_dead(peer, now)
+        return effects if self.superseded else effects + self._attendance.dead(peer, now) + self._work(now)
 
     def peer_alive(self, peer: NodeId, now: float) -> list[Effect]:
         """Only the session was lost: ask for a new one and say there what may have got lost with the old."""
-        return self.custody.peer_alive(peer) + self._attendance.alive(peer)
+        effects = self.custody.peer_alive(peer)
+        return effects if self.superseded else effects + self._attendance.alive(peer)
 
     # --- time --------------------------------------------------------------------------------------------------
 
@@ -380,17 +459,22 @@ class Grantor:
 
     def deadline(self) -> float | None:
         """When :meth:`expire` is due."""
-        times = (
-            self.book.leases.deadline(), self.log.deadline(), self._hardship.deadline(), self.custody.deadline(),
-            # Who has nothing left to grant makes no offer: a deadline that nobody meets would be due for ever.
-            None if self.finished or self.paused or not self.granting else self._leasing.deadline(),
-            self.term.due if self.granting and self.term.due < math.inf and not self.finished else None,
-            self.term.lapses if self.total is None and self.term.lapses < math.inf and not self.finished else None,
-        )  # fmt: skip
+        times = [self.log.deadline(), self.custody.deadline()]
+        if not self.superseded:
+            times += [
+                self.book.leases.deadline(), self._hardship.deadline(),
+                self._heartbeat.deadline(self.ledger.total, self.ledger.open),
+                # Who has nothing left to grant makes no offer: a deadline that nobody meets would be due for ever.
+                None if self.finished or self.paused or not self.granting else self._leasing.deadline(),
+                self.term.due if self.granting and self.term.due < math.inf and not self.finished else None,
+                self.term.lapses if self.total is None and self.term.lapses < math.inf and not self.finished else None,
+            ]  # fmt: skip
         return min((time for time in times if time is not None), default=None)
 
     def expire(self, now: float) -> list[Effect]:
         """Act on every deadline that has passed."""
+        if self.superseded:
+            return self._log_due(now) + self.custody.expire(now, self.log)
         effects = self._attendance.expire(now) + self._hardship.expire(now) + self._ended_by_itself(now)
         effects += self._log_due(now)
         if not self.finished and not self.paused and self.granting:
@@ -424,10 +508,26 @@ class Grantor:
         effects: list[Effect] = []
         if force or self.finished or self.log.due(now):
             effects += self._acceptance.flush(now)
-        return effects + self.custody.report(self, now)
+        return effects + self._beat(now) + self.custody.report(self, now)
+
+    def _beat(self, now: float) -> list[Effect]:
+        """A sign of life, where it is time for one or where it is the last."""
+        if not self._heartbeat.due(self.ledger.total, self.ledger.open, now, last=self.finished):
+            return []
+        effects = self.custody.say(self.mandate(), everybody=self._heartbeat.far)
+        if self._heartbeat.told is not None:
+            before, request = self._heartbeat.told
+            effects.append(Tell(before, self.mandate(request)))
+        return effects
 
 
-def blobs_of(key: bytes, sealed: bytes) -> list[bytes]:
-    """The blobs that a sealed page names: for a grantor that did not make the page."""
-    page = pages.TASKS.decode(unseal(key, 0, sealed))
-    return [ref.digest for ref in [*page.functions, *page.arguments, *page.blobs] if isinstance(ref, BlobRef)]
+def blobs_named(keys: JobKeys, segment: Signed, sealed: list[bytes]) -> list[list[bytes]]:
+    """The blobs that each page of a segment names: for a grantor that did not make it."""
+    said, names = read(segment, Segment), []
+    first = said.first
+    for (count, _), data in zip(said.pages, sealed, strict=True):
+        page = pages.TASKS.decode(unseal(keys.page(first), 0, data))
+        named = [*page.functions, *page.arguments, *page.blobs]
+        names.append([ref.digest for ref in named if isinstance(ref, BlobRef)])
+        first += count
+    return names

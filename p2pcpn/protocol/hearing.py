@@ -17,14 +17,16 @@ from p2pcpn.wire.messages import Extend
 from p2pcpn.wire.statements import Segment, read
 
 Refused = Callable[[NodeId, Extend, PeerError], list[Effect]]
+Keep = Callable[[Contact, Extend, float], list[Effect]]
 
 
 class Hearing:
-    """See the module. ``refused`` counts a message that cannot be right, against whoever said it."""
+    """See the module. ``keep`` is the steward's; ``refused`` counts what cannot be right, against its sender."""
 
-    def __init__(self, worker: Worker, steward: Steward, refused: Refused, counters: Counter[str]) -> None:
+    def __init__(self, worker: Worker, steward: Steward, keep: Keep, refused: Refused, counters: Counter[str]) -> None:
         self._worker = worker
         self._steward = steward
+        self._keep = keep
         self._refused = refused
         self._counters = counters
         self._proving = Proving()
@@ -35,7 +37,7 @@ class Hearing:
         known = self._worker.works.get(job) or self._steward.jobs.get(job)
         if known is None or known.authority.spec.grantor != key:
             self._worker.extended(message, believed=False)
-            return self._steward.extended(contact, message) if message.keep else []
+            return self._keep(contact, message, now) if message.keep else []
         self._worker.extended(message, believed=True)
         self._proving.put_off(contact, message, now)
         return self.prove(now)
@@ -47,7 +49,7 @@ class Hearing:
         for sender, message in right:
             if message.keep:
                 try:
-                    effects += self._steward.extended(sender, message)
+                    effects += self._keep(sender, message, now)
                 except PeerError as error:
                     effects += self._refused(NodeId(sender.id), message, error)
         effects = together(effects)

@@ -129,6 +129,20 @@ class Accepted(Event, frozen=True):
     digests: str
 
 
+class Inherited(Event, frozen=True):
+    """A receipt under a lease of an earlier epoch settled ``spans`` here; one digest an index, in their order."""
+
+    job: str
+    epoch: int
+    of_epoch: int
+    of_grantor: str
+    token: int
+    part: int
+    worker: str
+    spans: tuple[Span, ...]
+    digests: str
+
+
 class Late(Event, frozen=True):
     """A receipt settles nothing: somebody else's came first."""
 
@@ -202,7 +216,8 @@ class Fault(Event, frozen=True):
 
 
 Events = (
-    Began | Opened | Said | Closed | Cancelled | Offered | Claimed | Leased | Renewed | Ended | Made | Accepted | Late
+    Began | Opened | Said | Closed | Cancelled | Offered | Claimed | Leased | Renewed | Ended | Made | Accepted
+    | Inherited | Late
     | Signed | Kept | Failed | Dropped | Delivered | Saw | Fault
 )  # fmt: skip
 

@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 
+from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.protocol.admission import OPEN_SWARM, Rules, trusts
+from p2pcpn.protocol.authority import Authority
+from p2pcpn.protocol.book import Book
 from p2pcpn.protocol.custody import Custody
 from p2pcpn.protocol.directory import Listed
 from p2pcpn.protocol.effects import Effect, Send
-from p2pcpn.protocol.grantor import UNKNOWN, UNWANTED, Grantor, blobs_of
+from p2pcpn.protocol.grantor import UNKNOWN, UNWANTED, Grantor, blobs_named
+from p2pcpn.protocol.spans import Span
 from p2pcpn.protocol.steward import Kept
 from p2pcpn.protocol.witness import Note
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.datagrams import ClaimReply, ClaimRequest
+from p2pcpn.wire.messages import Results, Take
 from p2pcpn.wire.sealing import JobKeys, unwrap
 from p2pcpn.wire.statements import Claim, Segment, Signed, opened, read
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is known of a job that is resumed: segments with all their pages, what logs settle, the owner's close."""
+
+    segments: list[tuple[Signed, list[bytes]]]
+    settled: list[Span]
+    close: Signed | None = None
+    total: int | None = None
+    age_s: float = 0.0
 
 
 class Jobs:
@@ -50,35 +67,121 @@ class Jobs:
         self._now = now
         self._age_s = age_s
         self.grantors: dict[bytes, Grantor] = {}
+        self.former: list[Grantor] = []  # of older epochs: their logs are still being brought to the holders
 
     def open(self, spec: Signed, job: bytes, job_key: bytes, now: float, granting: bool) -> list[Effect]:
         """Begin a job and introduce it to its stewards."""
         return self._grantor(spec, job, job_key, 0, now, granting).custody.open()
 
     def adopt(
-        self, kept: Kept, segments: list[tuple[Signed, list[bytes]]], settled: list[tuple[int, int]], now: float
+        self,
+        kept: Kept,
+        segments: list[tuple[Signed, list[bytes]]],
+        settled: list[Span],
+        now: float,
+        inherited: list[Results] | None = None,
     ) -> list[Effect]:
-        """Grant a job from now on that this node has kept as a steward. Raises :class:`PeerError` before it begins."""
+        """Grant a job from now on that this node has kept as a steward. Raises :class:`PeerError` before it begins.
+
+        ``inherited`` are results that workers brought here because their grantor was gone.
+        """
         authority = kept.authority
+        if authority.grantor != self._me.public:  # somebody else began a newer epoch while this was read
+            return []
+        grantor = self.grantors.get(authority.job)
+        if grantor is not None and grantor.epoch == authority.epoch:
+            return self._catch_up(grantor, segments, now)
         for segment, _ in segments:  # kept on the word of the one after it, perhaps; others will look at each
             opened(segment, Segment)
-        mine = next(s for s in authority.spec.stewards if s.key == self._me.public)
+        mine = next((s for s in authority.spec.stewards if s.key == self._me.public), None)
+        if mine is None:
+            raise PeerError("this node keeps the job and is none of its stewards")
         job_key = unwrap(self._me, authority.owner, authority.spec.nonce, mine.wrapped)
-        named = [_blobs_named(JobKeys(job_key), segment, sealed) for segment, sealed in segments]
-        assert authority.handover is not None and authority.signed_handover is not None
-        epoch = authority.handover.epoch
-        grantor = self._grantor(authority.signed_spec, authority.job, job_key, epoch, now, True)
-        effects = grantor.custody.adopt(authority.signed_handover, [read(s, Segment).number for s, _ in segments])
+        keys = JobKeys(job_key)
+        named = [blobs_named(keys, segment, sealed) for segment, sealed in segments]
+        effects = self.retire(authority.job, now)
+        grantor = self._grantor(authority.signed_spec, authority.job, job_key, authority.epoch, now, True)
         for (segment, sealed), blobs in zip(segments, named, strict=True):
             grantor.restore(segment, sealed, blobs)
         grantor.ledger.settled_already(settled)
+        handover = authority.handover
+        by_owner = handover is not None and handover.epoch == authority.epoch
+        word = Take(0, authority.signed_handover) if by_owner and authority.signed_handover else grantor.mandate()
+        effects += grantor.custody.adopt(word)
         if kept.close is not None and kept.total is not None:
             grantor.total = kept.total
         if kept.pause is not None:
             grantor.restore_pause(kept.pause)
+        before = kept.grantor
+        kept.grantor = None  # it is this node
+        if before is not None and before.id != self._me.id:
+            effects += grantor.depose(before)
+        grantor.book.reconcile()
+        for message in inherited or []:
+            try:
+                effects += grantor.inherit(None, message, now)
+            except PeerError:
+                continue  # whoever brought it lied; its tasks are run again
         return effects + grantor.begin(now)
 
-    def _grantor(self, spec: Signed, job: bytes, job_key: bytes, epoch: int, now: float, granting: bool) -> Grantor:
+    def _catch_up(self, grantor: Grantor, segments: list[tuple[Signed, list[bytes]]], now: float) -> list[Effect]:
+        """Segments that were kept while the job was being taken over."""
+        effects: list[Effect] = []
+        for segment, sealed in segments:
+            if read(segment, Segment).first == grantor.ledger.total:
+                effects += grantor.follow(segment, sealed, now)
+        return effects
+
+    def resume(self, authority: Authority, job_key: bytes, held: Held, now: float) -> list[Effect]:
+        """Grant a job of this node's owner by the owner's handover to this node, the newest word on it.
+
+        The stewards are introduced to it again and shown what is left of it: this node may know more than they do.
+        """
+        job = authority.job
+        assert authority.signed_handover is not None and authority.grantor == self._me.public
+        before = self.grantors.get(job)
+        effects = self.retire(job, now)
+        segments, book, age_s = held.segments, None, held.age_s
+        if before is not None:
+            segments, book, age_s = before.book.stock.whole(), before.book, before.term.age_s
+        grantor = self._grantor(authority.signed_spec, job, job_key, authority.epoch, now, True, book, age_s)
+        effects += grantor.custody.open()
+        effects += grantor.custody.show(Take(0, authority.signed_handover))
+        for segment, sealed in segments:
+            if before is None:
+                grantor.restore(segment, sealed, blobs_named(grantor.keys, segment, sealed))
+            effects += grantor.custody.extend(segment, sealed)
+        grantor.ledger.settled_already(held.settled)
+        grantor.total = held.total if before is None else before.total
+        grantor.closing = held.close if before is None else before.closing
+        if before is not None and before.pause is not None:
+            grantor.restore_pause(before.pause)
+        if grantor.closing is not None:
+            effects += grantor.custody.finish(grantor.closing)
+        return effects + grantor.begin(now)
+
+    def retire(self, job: bytes, now: float) -> list[Effect]:
+        """Whoever grants the job here in an older epoch goes on bringing its log to the holders, and nothing else."""
+        before = self.grantors.pop(job, None)
+        if before is None:
+            return []
+        effects = before.step_down(now)
+        self.former.append(before)
+        if len(self.former) > limits.FORMER_GRANTORS_MAX:
+            del self.former[0]
+        return effects
+
+    def _grantor(
+        self,
+        spec: Signed,
+        job: bytes,
+        job_key: bytes,
+        epoch: int,
+        now: float,
+        granting: bool,
+        book: Book | None = None,
+        age_s: float | None = None,
+    ) -> Grantor:
         self._now = now
         custody = Custody(
             job=job, spec=spec, me=self._me.id, epoch=epoch, storing=self._storing,
@@ -88,8 +191,8 @@ class Jobs:
         grantor = Grantor(
             job=job, spec=spec, keys=JobKeys(job_key), epoch=epoch, me=self._me, contact=self._contact(),
             trusted=lambda key, proof: trusts(self._rules, key, proof) or key == self._me.public,
-            rank=self._rank, custody=custody, now=now, granting=granting, age_s=self._age_s(job) if epoch else 0.0,
-            note=self._note,
+            rank=self._rank, custody=custody, now=now, granting=granting, book=book,
+            age_s=(self._age_s(job) if epoch else 0.0) if age_s is None else age_s, note=self._note,
         )  # fmt: skip
         self.grantors[job] = grantor
         return grantor
@@ -116,8 +219,8 @@ class Jobs:
         return self._rules.swarm_key != OPEN_SWARM or key in self._rules.trusted or key == self._me.public
 
     def each(self, act: Callable[[Grantor], list[Effect]]) -> list[Effect]:
-        """What every grantor makes of something."""
-        return [effect for grantor in list(self.grantors.values()) for effect in act(grantor)]
+        """What every grantor makes of something, those of older epochs included."""
+        return [effect for grantor in [*self.grantors.values(), *self.former] for effect in act(grantor)]
 
     def peer_dead(self, node: NodeId, now: float) -> list[Effect]:
         """A peer is dead or has left."""
@@ -130,22 +233,15 @@ class Jobs:
 
     def deadline(self) -> float | None:
         """The earliest of all jobs."""
-        if not self.grantors:
+        if not self.grantors and not self.former:
             return None
-        times = [grantor.deadline() for grantor in self.grantors.values()]
+        times = [grantor.deadline() for grantor in [*self.grantors.values(), *self.former]]
         return min((time for time in times if time is not None), default=None)
 
     def expire(self, now: float) -> list[Effect]:
         """Do what is due."""
         self._now = now
-        return self.each(lambda grantor: grantor.expire(now))
-
-
-def _blobs_named(keys: JobKeys, segment: Signed, sealed: list[bytes]) -> list[list[bytes]]:
-    """The blobs that each page of a segment names."""
-    said, names = read(segment, Segment), []
-    first = said.first
-    for (count, _), page in zip(said.pages, sealed, strict=True):
-        names.append(blobs_of(keys.page(first), page))
-        first += count
-    return names
+        effects = self.each(lambda grantor: grantor.expire(now))
+        if self.former:
+            self.former = [grantor for grantor in self.former if not (grantor.log.empty and grantor.custody.brought)]
+        return effects

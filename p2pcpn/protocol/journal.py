@@ -18,7 +18,7 @@ import msgspec
 from p2pcpn import limits
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.effects import Commit, Dial, Effect, Tell, TellBlob, Write
-from p2pcpn.protocol.work import TOKEN_BITS, LeaseTaken, Unsettled, Work
+from p2pcpn.protocol.work import TOKEN_BITS, LeaseTaken, Unsettled, Work, run_number
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.codec import Codec
@@ -65,14 +65,15 @@ class Journal:
     ) -> list[Effect]:
         """Remember a result, on disk too, and tell it where somebody listens."""
         writes = [] if work.unsettled else [Write("meta", (_row_name(work),), (_job_row(work),))]
-        entry = Unsettled(message, blobs, lease.grantor)
+        to = lease.grantor if lease.epoch >= work.authority.epoch else work.grantor
+        entry = Unsettled(message, blobs, to)
         row = (lease.epoch, lease.grantor.id, pages.SIGNED.encode(message.receipt), message.page)
         key = (work.job, lease.epoch, lease.token, part)
         writes.append(Write("journal", row_key(*key), row))
         self._hold(work, key, entry)
         commit = Commit(tuple(writes))
-        if self.listens(lease.grantor):
-            return [*_told(work, lease.grantor, entry, message), commit]
+        if self.listens(to):
+            return [*_told(work, to, entry, message), commit]
         self.lost(work, now)
         return [commit]
 
@@ -100,19 +101,11 @@ class Journal:
         else:
             self.held_bytes -= _cost(entry)
 
-    def settled(self, work: Work, parts: list[tuple[int, int]], sender: NodeId) -> list[Effect]:
-        """``sender`` acknowledged (token, part).
-
-        Grantors of different epochs count their tokens alike. A grantor speaks of its own; a steward of what it was
-        offered, the oldest epoch first.
-        """
-        epochs = sorted({epoch for epoch, _, _ in work.unsettled})
-        found: list[tuple[int, int, int]] = []
-        for token, part in parts:
-            held = [(epoch, token, part) for epoch in epochs if (epoch, token, part) in work.unsettled]
-            held.sort(key=lambda key: work.unsettled[key].grantor.id != sender)
-            found += held[:1]
-        return self.forget(work, found)
+    def settled(self, work: Work, parts: list[tuple[int, int]]) -> list[Effect]:
+        """Somebody who may acknowledged these: (epoch and token as one, part)."""
+        token_max = (1 << TOKEN_BITS) - 1
+        keys = [(number >> TOKEN_BITS, number & token_max, part) for number, part in parts]
+        return self.forget(work, [key for key in keys if key in work.unsettled])
 
     def forget(self, work: Work, keys: list[tuple[int, int, int]]) -> list[Effect]:
         """These (epoch, token, part) lie where they outlive us."""
@@ -150,6 +143,16 @@ class Journal:
         if work.orphaned_at is None and not self._heard(work):
             work.orphaned_since, work.orphan_turn = now, 0
             self._arm(work, now + ORPHANED_AFTER_S)
+
+    def superseded(self, work: Work, now: float) -> list[Effect]:
+        """A newer epoch has begun: what nobody acknowledged is for its grantor, told where there is a session."""
+        for entry in work.unsettled.values():
+            entry.grantor = work.grantor
+        if self.listens(work.grantor):
+            return self.found(work, NodeId(work.grantor.id))
+        if work.unsettled:
+            self.lost(work, now)
+        return []
 
     def _arm(self, work: Work, at: float) -> None:
         work.orphaned_at = at
@@ -230,8 +233,8 @@ def own(results: list[Results], key: bytes) -> list[tuple[Receipt, Results]]:
 
 
 def row_key(job: bytes, epoch: int, token: int, part: int) -> tuple[bytes, int, int]:
-    """The key of a result's row: epoch and token as one number, since grantors of each epoch count from one."""
-    return job, (epoch << TOKEN_BITS) + token, part
+    """The key of a result's row."""
+    return job, run_number(epoch, token), part
 
 
 def _told(work: Work, to: Contact, entry: Unsettled, message: Results) -> list[Effect]:

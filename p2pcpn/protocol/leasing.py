@@ -33,6 +33,9 @@ LOOK_S_MAX = 1.0
 BEHIND_S = 0.01
 # A task that its peer was given for so long and that it did not tell of as started waits there behind others' tasks.
 UNSTARTED_S = 0.15
+# Who takes part in a job that was taken over brings first what it ran for an earlier grantor, and what it runs just now
+# if that is short: without this all of it would be leased, and run, again.
+HEAR_S = 0.15
 # A peer that was asked for tasks is not asked again for so long, unless it answers sooner.
 ANSWER_S = 0.1
 
@@ -68,6 +71,7 @@ class Leasing:
         self._look_at: float | None = None
         self._look_s = LOOK_S
         self._idle = 0  # slots, when it was last noticed that some do
+        self._hear_at: float | None = None
 
     def work(self, now: float, spoke: Participant | None = None, *, recalled: bool = False) -> list[Effect]:
         """Take claims, lease what waits to whom it suits, and call for more claims where they are too few.
@@ -92,6 +96,10 @@ class Leasing:
         for peer in promoted:
             peer.ready = True
             effects += self._supply.introduce(peer)
+            if self._epoch:
+                peer.hear_until = now + HEAR_S
+        if self._epoch:
+            self._hear_at = min((p.hear_until for p in peers.ready() if p.hear_until > now), default=None)
         for peer in peers.ready() if spoke is None or promoted else [spoke]:
             if peer.taken and peer.ready and (not recalled or peer.held < peer.slots):
                 effects += self._grant(peer, now)
@@ -103,6 +111,8 @@ class Leasing:
 
     def _grant(self, peer: Participant, now: float) -> list[Effect]:
         """One batch for ``peer``, or nothing when it has enough."""
+        if now < peer.hear_until:
+            return []
         count = peer.pace.batch(peer.held, self._book.ledger.waits_for(peer.node), self._book.participants.slots)
         idle = not peer.held
         token = self._book.lease(peer, count, now + limits.LEASE_S) if count else None
@@ -188,4 +198,7 @@ class Leasing:
 
     def deadline(self) -> float | None:
         """When the next offer is due, which :meth:`work` makes, or the next look, which :meth:`expire` takes."""
-        return self._calling.deadline() if self._book.ledger.waiting else self._look_at
+        if not self._book.ledger.waiting:
+            return self._look_at
+        called = self._calling.deadline()
+        return called if self._hear_at is None else min(self._hear_at, called or self._hear_at)

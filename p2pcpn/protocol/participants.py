@@ -43,6 +43,7 @@ class Participant:
     redialled: bool = False  # it lives; a session was asked for since it last spoke
     heard: bool = False  # it has spoken about this job over a session
     rest_until: float = float("-inf")  # it is not taken before
+    hear_until: float = float("-inf")  # by then it has brought what it ran for an earlier grantor
     failed_dials: int = 0  # in a row
     held: int = 0
     completed: int = 0

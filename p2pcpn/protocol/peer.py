@@ -15,11 +15,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
 from typing import cast
-
-import msgspec
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
@@ -44,20 +41,22 @@ from p2pcpn.protocol.neighbourhood import Neighbourhood
 from p2pcpn.protocol.offers import Capacity, Offers
 from p2pcpn.protocol.pairs import PairFailed, PairMade, Pairs
 from p2pcpn.protocol.presence import Presence
+from p2pcpn.protocol.presiding import Presiding, Segments
 from p2pcpn.protocol.publishing import Publishing
 from p2pcpn.protocol.reachability import Reachability, Reached
 from p2pcpn.protocol.requests import Requests
 from p2pcpn.protocol.reunion import Reunion
 from p2pcpn.protocol.roundtrip import RoundTrips
 from p2pcpn.protocol.setup import Setup
-from p2pcpn.protocol.steward import LOGS_SHOWN_MAX, Steward
+from p2pcpn.protocol.spans import Span
+from p2pcpn.protocol.steward import Steward
 from p2pcpn.protocol.table import distance
 from p2pcpn.protocol.worker import Worker
 from p2pcpn.wire import datagrams as d
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import statements as st
 from p2pcpn.wire.addresses import Address, Contact
-from p2pcpn.wire.statements import opened, read, signed
+from p2pcpn.wire.statements import signed
 
 EXPLAIN_PEERS_MAX = 32
 RTT_UNKNOWN_S = 0.005
@@ -127,7 +126,11 @@ class Peer:
         self.explaining = Explaining(me, self.requests, self.offers.explain)
         self.counters: Counter[str] = Counter()
         self._bad: Counter[NodeId] = Counter()
-        self.hearing = Hearing(self.worker, self.steward, self._refused, self.counters)
+        self.presiding = Presiding(
+            me=me, contact=lambda: self.contact, jobs=self.jobs, steward=self.steward, worker=self.worker,
+            prove=lambda now: self.hearing.prove(now, early=True), refused=self._refused,
+        )  # fmt: skip
+        self.hearing = Hearing(self.worker, self.steward, self.presiding.extended, self._refused, self.counters)
         self._request = 0
         self.publishing = Publishing(me, lambda: self.contact, self.dht, wall, rng)
         self.deadlines = Deadlines(machines(self))
@@ -144,8 +147,7 @@ class Peer:
         node = NodeId(contact.id)
         effects = self.lines.opened(contact, key)
         effects += self.worker.session_opened(node, now)
-        for grantor in list(self.grantors.values()):
-            effects += grantor.session_opened(node, now)
+        effects += self.jobs.each(lambda grantor: grantor.session_opened(node, now))
         return self.perform(effects, now)
 
     def session_closed(self, peer: NodeId, now: float) -> list[fx.Effect]:
@@ -155,9 +157,8 @@ class Peer:
         self._bad.pop(peer, None)
         self.worker.session_closed(peer, now)
         self.offers.session_closed(peer)
-        effects: list[fx.Effect] = []
-        for grantor in list(self.grantors.values()):
-            effects += grantor.session_closed(peer, now)
+        effects = self.jobs.each(lambda grantor: grantor.session_closed(peer, now))
+        effects += self.presiding.session_closed(peer)
         return self.perform(effects, now)
 
     def message_received(self, peer: NodeId, message: m.Message, now: float) -> list[fx.Effect]:
@@ -184,7 +185,7 @@ class Peer:
     def _dispatch(self, contact: Contact, key: bytes, message: m.Message, now: float) -> list[fx.Effect]:
         match message:
             case m.Results():
-                return self._results(contact, message, now)
+                return self.presiding.results(contact, message, now)
             case m.Grant():
                 effects = self.worker.granted(contact, key, message, now)
                 for job, why in self.worker.declines:
@@ -195,12 +196,12 @@ class Peer:
                 grantor = self.grantors.get(message.job)
                 return grantor.progress(contact, message, now) if grantor else []
             case m.Answer():
-                return [e for g in list(self.grantors.values()) for e in g.answered(NodeId(contact.id), message, now)]
+                return self.jobs.each(lambda g: g.answered(NodeId(contact.id), message, now))
             case m.Extend():
                 return self.hearing.extended(contact, key, message, now)
             case m.Introduce():
-                effects = self.worker.introduced(contact, key, message.spec, now, message.age_s)
-                return effects + (self.steward.introduced(contact, message) if message.keep else [])
+                effects = self.worker.introduced(contact, key, message.spec, now, message.age_s, message.handover)
+                return effects + (self.presiding.introduced(contact, message, now) if message.keep else [])
             case m.Settled():
                 return self.worker.settled(contact, message)
             case m.Return():
@@ -214,65 +215,22 @@ class Peer:
                 grantor = self.grantors.get(message.job)
                 return grantor.output(contact, message, now) if grantor else []
             case m.Finish():
-                return self.steward.finished(contact, message) + self._finish(message.statement, now)
+                return self.presiding.finished(contact, message, now)
             case m.Take():
-                return self._take(contact, key, message, now)
+                return self.presiding.take(contact, key, message, now)
+            case m.Mandate():
+                return self.presiding.mandate(contact, key, message, now)
             case m.Entrust():
                 return self.steward.entrusted(contact, message)
             case m.Append():
-                return self.steward.appended(contact, message)
+                return self.presiding.appended(contact, message, now)
             case m.Ask():
-                return self._asked(contact, message)
+                return self.presiding.asked(contact, message)
             case m.ListJobs():
                 return self.steward.listed(contact, message)
             case _:
                 self.counters[f"unexpected {type(message).__name__}"] += 1
                 return []
-
-    def _asked(self, contact: Contact, message: m.Ask) -> list[fx.Effect]:
-        """What is held of a job; where it is granted here, our own log, too: it may lie nowhere else (any more)."""
-        effects = self.steward.asked(contact, message)
-        grantor = self.grantors.get(message.job)
-        if grantor is None or not grantor.granting or not grantor.custody.storing:
-            return effects
-        log = (bytes(self.id), grantor.epoch, grantor.log.number)
-        return [
-            fx.Tell(
-                effect.to,
-                msgspec.structs.replace(effect.message, logs=[log, *effect.message.logs[1 - LOGS_SHOWN_MAX :]]),
-            )
-            if isinstance(effect, fx.Tell) and isinstance(effect.message, m.JobState)
-            else effect
-            for effect in effects
-        ]
-
-    def _results(self, contact: Contact, message: m.Results, now: float) -> list[fx.Effect]:
-        said = read(message.receipt, st.Receipt)
-        grantor = self.grantors.get(said.job)
-        if grantor is None or not grantor.granting or said.epoch != grantor.epoch:
-            return self.steward.orphan(contact, message)
-        return grantor.results(contact, message, now)
-
-    def _finish(self, statement: st.Signed, now: float) -> list[fx.Effect]:
-        """The owner closed, cancelled or paused a job that this peer grants."""
-        said = read(statement, st.owners_word(statement))
-        grantor = self.grantors.get(said.job)
-        return grantor.told(statement, said, now) if grantor and grantor.owner == statement.key else []
-
-    def _take(self, contact: Contact, key: bytes, message: m.Take, now: float) -> list[fx.Effect]:
-        job = opened(message.handover, st.Handover).job
-        self.worker.taken(contact, key, message.handover, job)
-        if message.request == 0:
-            return []
-        kept = self.hearing.prove(now, early=True)  # what was said before
-        try:
-            mine, effects = self.steward.taken(contact, message, job)
-        except PeerError as error:
-            return kept + self._refused(NodeId(contact.id), message, error)
-        if mine and job not in self.grantors:
-            # Commits are made in order: with this one all that was kept before is on disk, to be loaded.
-            effects = [replace(e, then=(*e.then, fx.Load(job))) if isinstance(e, fx.Commit) else e for e in effects]
-        return kept + effects
 
     # --- datagrams --------------------------------------------------------------------------------------------------
 
@@ -310,18 +268,17 @@ class Peer:
 
     def open_job(self, spec: st.Signed, job: bytes, job_key: bytes, now: float, *, granting: bool) -> list[fx.Effect]:
         """Begin a job of which this node is the first grantor (or, not ``granting``, only the submitter)."""
-        return self.perform(self.jobs.open(spec, job, job_key, now, granting), now)
+        return self.perform(self.presiding.open(spec, job, job_key, now, granting), now)
 
     def adopt(
-        self, job: bytes, segments: list[tuple[st.Signed, list[bytes]]], settled: list[tuple[int, int]], now: float
+        self, job: bytes, segments: Segments, settled: list[Span], now: float, inherited: Sequence[m.Results] = ()
     ) -> list[fx.Effect]:
-        """Become the grantor of a job that was handed over: its segments and what logs settle were read from disk.
+        """Become the grantor of a job that is kept here, read from disk; see :meth:`Presiding.adopt`."""
+        return self.perform(self.presiding.adopt(job, segments, settled, list(inherited), now), now)
 
-        Raises :class:`PeerError`, and nothing has begun, where its owner gave us no key or one that opens nothing.
-        """
-        if job in self.grantors:  # the owner said it again before it was read
-            return []
-        return self.perform(self.jobs.adopt(self.steward.jobs[job], segments, settled, now), now)
+    def restored(self, now: float) -> list[fx.Effect]:
+        """All that was kept over a restart is back: what was granted here goes on."""
+        return self.perform(self.presiding.succession.restored(now), now)
 
     def next_request(self) -> int:
         """A request number that no other request of this peer has."""
@@ -476,7 +433,7 @@ class Peer:
 
     def _alive(self, peer: Contact, now: float) -> list[fx.Effect]:
         """A peer whose session was lost lives: its grantors go on over a new one."""
-        return [e for g in list(self.grantors.values()) for e in g.peer_alive(NodeId(peer.id), now)]
+        return self.jobs.each(lambda grantor: grantor.peer_alive(NodeId(peer.id), now))
 
     def _back(self, peer: Contact, now: float) -> list[fx.Effect]:
         """A peer that was held to be dead lives: what it said of itself counts again."""
@@ -489,7 +446,8 @@ class Peer:
         self.reunion.lost(peer, now)
         self.neighbourhood.gone(node)
         self.directory.gone(node)
-        return self.dht.failed(peer, now, certain=True) + self.jobs.peer_dead(node, now)
+        lost = self.dht.failed(peer, now, certain=True) + self.jobs.peer_dead(node, now)
+        return lost + self.presiding.dead(node, now)
 
     def _pair_made(self, peer: Contact, now: float) -> list[fx.Effect]:
         """Greet a new pair: it gets our advert at once, and each tells the other the rumors it lacks.
@@ -519,8 +477,9 @@ class Peer:
         if isinstance(statement, st.Advert):
             if self.directory.heard(statement, envelope, now):
                 return [*self._restated(statement, now), fx.Notify(events.Advertised(statement))]
-        elif isinstance(statement, st.Offer) and self.computing:
-            return self.offers.heard(statement, now)
+        elif isinstance(statement, st.Offer):
+            effects = self.presiding.offered(statement, envelope.key, now)
+            return effects + (self.offers.heard(statement, now) if self.computing else [])
         return []
 
     def _restated(self, advert: st.Advert, now: float) -> list[fx.Effect]:

@@ -22,7 +22,7 @@ from p2pcpn.protocol.leased_pages import check_segment_head
 from p2pcpn.protocol.legacies import Legacy
 from p2pcpn.protocol.quota import Quota
 from p2pcpn.protocol.settlement import NOTHING
-from p2pcpn.protocol.work import TOKEN_BITS
+from p2pcpn.protocol.work import TOKEN_BITS, run_number
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import (
@@ -37,6 +37,7 @@ from p2pcpn.wire.messages import (
     Jobs,
     JobState,
     ListJobs,
+    Mandate,
     Results,
     Settled,
     Take,
@@ -76,6 +77,15 @@ class Kept:
     orphans: dict[tuple[int, int, int], NodeId] = field(default_factory=dict)
     orphans_bytes: int = 0
     disk_bytes: int = 0
+    mandate: Mandate | None = None  # the newest that a grantor said of itself
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody has to grant it: there are tasks of which neither logs nor their grantor say that they
+        have ended."""
+        if self.cancel is not None or sum(log.settled for log in self.logs.values()) >= self.tasks:
+            return False
+        return self.mandate is None or self.mandate.open > 0 or self.tasks > self.mandate.tasks
 
     def stated(self, statement: Signed) -> bool:
         """Note what the owner says of the job; whether it is an order that was not known yet.
@@ -137,6 +147,18 @@ class Kept:
     def log(self, grantor: bytes, epoch: int) -> Log:
         """How far that grantor's log is held."""
         return self.logs.setdefault((NodeId(grantor), epoch), Log())
+
+    def granted(self, grants: pages.Grants) -> None:
+        """Who grants, as it was on disk. Raises :class:`PeerError` for what its owner did not sign."""
+        for handover in grants.handovers:
+            self.authority.hand_over(handover)
+        said = grants.mandate
+        if said is None:
+            return
+        key = self.authority.key_of(said.grantor.id, said.epoch)
+        if key is not None:
+            self.authority.take_over(key, said.epoch)
+            self.mandate, self.grantor = said, said.grantor
 
     def restore_log(self, grantor: bytes, epoch: int, header: Signed, body_bytes: int) -> None:
         """A log segment is on disk; they are restored in order, and what lies beyond a gap waits for it to close."""
@@ -296,12 +318,18 @@ class Steward:
         return None
 
     def _commit_job(self, kept: Kept, sender: Contact, request: int) -> Effect:
+        return _commit(sender, request, self.row(kept))
+
+    @staticmethod
+    def row(kept: Kept) -> Write:
+        """The owner's words and what is known of who grants, as they are kept on disk."""
         authority = kept.authority
         row = (
             authority.owner, pages.SIGNED.encode(authority.signed_spec), kept.expires_s,
-            _bytes(kept.close), _bytes(kept.order), _bytes(authority.signed_handover),
+            _bytes(kept.close), _bytes(kept.order),
+            pages.GRANTS.encode(pages.Grants(authority.handovers, kept.mandate)),
         )  # fmt: skip
-        return _commit(sender, request, Write("jobs", (authority.job,), row))
+        return Write("jobs", (authority.job,), row)
 
     def extended(self, sender: Contact, message: Extend) -> list[Effect]:
         """Keep a segment with all its pages: the next in the chain, or one that is held already."""
@@ -347,9 +375,36 @@ class Steward:
         if kept is None:
             return False, [_answer(sender, message.request, AnswerCode.UNKNOWN, "keeps no such job")]
         kept.stated(message.handover)
-        handover = kept.authority.handover
-        mine = handover is not None and handover.grantor == self.me.public
+        mine = kept.authority.grantor == self.me.public
         return mine, [self._commit_job(kept, sender, message.request)]
+
+    def mandated(self, sender: Contact, key: bytes, message: Mandate) -> list[Effect]:
+        """A peer says that it grants a job. Raises :class:`PeerError` where that epoch is not its own."""
+        kept = self._find(message.job)
+        if kept is None:
+            return [] if not message.request else [_answer(sender, message.request, AnswerCode.UNKNOWN, "keeps it not")]
+        if message.handover is not None:
+            kept.authority.hand_over(message.handover)
+        news = kept.authority.take_over(key, message.epoch)
+        if message.epoch < kept.authority.epoch:
+            return self.correct(kept, sender, message.request)
+        news = news or kept.mandate is None or (kept.mandate.open > 0) != (message.open > 0)
+        kept.mandate, kept.grantor = message, sender
+        if message.request or news:
+            return [self._commit_job(kept, sender, message.request) if message.request else Commit((self.row(kept),))]
+        return []
+
+    def correct(self, kept: Kept, sender: Contact, request: int = 0) -> list[Effect]:
+        """Who believes that it grants in an older epoch is told of the newest."""
+        effects: list[Effect] = [_done(sender, request)] if request else []
+        authority, known = kept.authority, kept.mandate
+        if kept.grantor is None or kept.grantor.id == sender.id:
+            return effects
+        handover = authority.handover
+        by_owner = authority.signed_handover if handover is not None and handover.epoch == authority.epoch else None
+        tasks, left = (0, 0) if known is None else (known.tasks, known.open)
+        told = Mandate(0, authority.job, authority.epoch, kept.grantor, by_owner, 0, tasks, left)
+        return [*effects, Tell(sender, told)]
 
     # --- settlement logs ---------------------------------------------------------------------------------------------
 
@@ -434,7 +489,8 @@ class Steward:
             return []
         row = (said.epoch, said.grantor, pages.SIGNED.encode(message.receipt), message.page)
         write = Write("journal", row_key(said.job, *key), row)
-        return [Commit((write,), (Tell(sender, Settled(said.job, [(said.token, said.part)])),))]
+        kept_here = Settled(said.job, [(run_number(said.epoch, said.token), said.part)])
+        return [Commit((write,), (Tell(sender, kept_here),))]
 
     # --- questions ---------------------------------------------------------------------------------------------------
 
@@ -450,7 +506,7 @@ class Steward:
         state = JobState(
             message.request, kept.authority.signed_spec, kept.close, kept.cancel, kept.authority.signed_handover,
             len(kept.segments), kept.tasks, logs[-LOGS_SHOWN_MAX:], waiting, running, done, counts is not None,
-            kept.pause,
+            kept.pause, kept.authority.handovers, kept.mandate,
         )  # fmt: skip
         return [Tell(sender, state)]
 

@@ -102,6 +102,18 @@ class Stock:
         if self._ended > SWEEP_PAGES and self._ended * 2 > len(self._pages):
             self._sweep()
 
+    def whole(self) -> list[tuple[Signed, list[bytes]]]:
+        """The segments of which every page is still held, in order, and their sealed pages."""
+        sealed: dict[int, list[bytes]] = {}
+        for page in self._pages:
+            if page.open:
+                sealed.setdefault(page.segment, []).append(page.sealed)
+        return [
+            (self.segments[number].signed, found)
+            for number, found in sealed.items()
+            if len(found) == len(self.segments[number].firsts)
+        ]
+
     def keep_only(self, states: bytearray, open_below: int) -> None:
         """Count anew which tasks are open: those whose state is less than ``open_below``."""
         for page in self._pages:

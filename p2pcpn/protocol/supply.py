@@ -16,7 +16,7 @@ from p2pcpn.protocol.participants import Participant
 from p2pcpn.protocol.spans import Span
 from p2pcpn.protocol.stock import Page, Stock
 from p2pcpn.protocol.term import Term
-from p2pcpn.wire.messages import Extend, Introduce, PageSlice
+from p2pcpn.wire.messages import Extend, Introduce, PageSlice, Take
 from p2pcpn.wire.statements import Signed, Spec
 
 
@@ -37,10 +37,12 @@ class Supply:
     def introduce(self, peer: Participant) -> list[Effect]:
         """The spec, who grants, and the project's code."""
         effects: list[Effect] = []
+        word = self._custody.word
         if not self._has_all(peer):
-            effects.append(Tell(peer.contact, Introduce(0, self._signed_spec, False, self._term.age_s)))
-        if self._custody.handover is not None:
-            effects.append(Tell(peer.contact, self._custody.handover))
+            handover = word.handover if isinstance(word, Take) else None
+            effects.append(Tell(peer.contact, Introduce(0, self._signed_spec, False, self._term.age_s, handover)))
+        if word is not None:
+            effects.append(Tell(peer.contact, word))
         if self._spec.code is not None:
             effects += self._blob(peer, self._spec.code.digest)
         for digest in self._placed:

@@ -123,6 +123,7 @@ class Judge:
         self._verdicts = {
             h.Said: self._said, h.Closed: self._closed, h.Cancelled: self._cancelled, h.Leased: self._leased,
             h.Ended: self._ended, h.Made: self._made_up, h.Accepted: self._accepts, h.Late: self._late,
+            h.Inherited: self._inherits,
             h.Signed: self._signs, h.Kept: self._keeps, h.Failed: self._fails, h.Dropped: self._drops,
             h.Delivered: self._delivers, h.Saw: self._saw, h.Fault: self._fault, h.Began: self._began,
         }  # fmt: skip
@@ -241,6 +242,20 @@ class Judge:
                 text = f"task {index} is settled under token {event.token}, which {max(fences)} fences"
                 self._broken("fenced", text, owed.line, granting.leases[max(fences)].line, line)
 
+    def _inherits(self, line: Line, event: h.Inherited) -> None:
+        granting = self._granting[line.process, event.job, event.epoch]
+        key = (event.worker, event.job, event.of_epoch, event.of_grantor, event.token, event.part)
+        self._accepted.append((key, line))
+        for index, digest in columns(event.spans, event.digests):
+            if index in granting.accepted:
+                self._broken("settled once", f"task {index} is settled twice", granting.accepted[index][1], line)
+                continue
+            granting.accepted[index] = (digest, line)
+            self._jobs[event.job].settled.add(index)
+            if granting.owed[index]:
+                lease = granting.leases[min(granting.owed[index])].line
+                self._broken("fenced", f"task {index} is settled by an older epoch, which a lease fences", lease, line)
+
     def _late(self, line: Line, event: h.Late) -> None:
         self._verdict.late += 1
 
@@ -295,7 +310,7 @@ class Judge:
     def _stated(self, key: tuple[str, str, int, str, int, int], line: Line) -> None:
         """What was accepted is what its worker stated, where that worker noted what it did."""
         event = line.event
-        assert isinstance(event, h.Accepted)
+        assert isinstance(event, (h.Accepted, h.Inherited))
         if key[0] not in self._nodes:
             return
         stated = self._made.get(key, {})

@@ -77,6 +77,16 @@ class Witness:
             history.Accepted(self._job, self._epoch, said.token, said.part, worker.hex(), tuple(settled), digests)
         )
 
+    def inherited(self, said: Receipt, worker: bytes, settled: Sequence[Span]) -> None:
+        """A receipt of an earlier epoch settles ``settled``."""
+        digests = _digests(said, settled)
+        self._note(
+            history.Inherited(
+                self._job, self._epoch, said.epoch, said.grantor.hex(), said.token, said.part, worker.hex(),
+                tuple(settled), digests,
+            )
+        )  # fmt: skip
+
     def signed(self, number: int, header: Signed, body: bytes) -> None:
         """A log segment is signed."""
         spans: list[Span] = []

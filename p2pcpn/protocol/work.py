@@ -28,6 +28,11 @@ SKIPPED_MAX = 64
 Rank = tuple[int, float]  # of one owner's jobs the least is next: priority, negated, then deadline
 
 
+def run_number(epoch: int, token: int) -> int:
+    """Epoch and token as one number, since the grantors of each epoch count their tokens from one."""
+    return (epoch << TOKEN_BITS) + token
+
+
 @dataclass(slots=True, eq=False)
 class LeaseTaken:
     """A lease this peer holds. ``remaining`` counts tasks that have neither a result nor gone back."""
@@ -92,6 +97,7 @@ class Work:
     grantor: Contact
     refused: str | None
     introducer: NodeId
+    epoch: int = 0  # the newest whose grantor was brought what nobody acknowledged
     leases: dict[tuple[int, int], LeaseTaken] = field(default_factory=dict)  # by epoch and token
     newest: dict[int, int] = field(default_factory=dict)  # epoch -> its highest token heard: none comes twice
     skipped: dict[tuple[int, int], None] = field(default_factory=dict)  # tokens below it that may still come

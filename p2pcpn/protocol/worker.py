@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
-from p2pcpn.identity.keys import Keypair, NodeId
+from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.protocol import journal
 from p2pcpn.protocol.admission import Rules, reason_against, reason_packages
 from p2pcpn.protocol.authority import Authority
@@ -34,7 +34,7 @@ from p2pcpn.protocol.turns import STARTED_AFTER_S, Batch, Turns
 from p2pcpn.protocol.work import TOKEN_BITS, LeaseTaken, Piece, Work, Works
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Extend, Grant, Recall, Results, Return, Revoke, Settled
+from p2pcpn.wire.messages import Extend, Grant, Mandate, Recall, Results, Return, Revoke, Settled
 from p2pcpn.wire.statements import Lease, Segment, Signed, opened, read
 
 LEAVES = "is leaving the swarm"
@@ -78,14 +78,21 @@ class Worker:
 
     # --- what the grantor says -----------------------------------------------------------------------------------
 
-    def introduced(self, sender: Contact, key: bytes, spec: Signed, now: float, age_s: float = 0.0) -> list[Effect]:
-        """A job that wants us, ``age_s`` old. Raises :class:`PeerError` when the spec is not signed as it says."""
+    def introduced(
+        self, sender: Contact, key: bytes, spec: Signed, now: float, age_s: float = 0.0, handover: Signed | None = None
+    ) -> list[Effect]:
+        """A job that wants us, ``age_s`` old. Raises :class:`PeerError` when what comes with it is not signed as it
+        says."""
         authority = Authority(spec)
+        if handover is not None:
+            authority.hand_over(handover)
         self._now = now
         self._sessions.add(NodeId(sender.id))
         known = self.works.get(authority.job)
         if known is not None:
             known.refused = self._refusal(authority)
+            if handover is not None:
+                return self.taken(sender, key, handover, authority.job, now)
             if known.authority.grants(key, known.authority.epoch):
                 known.grantor = sender
             return []
@@ -104,15 +111,40 @@ class Worker:
             requires=tuple(said.requires), memory=said.memory_bytes,
         )  # fmt: skip
 
-    def taken(self, sender: Contact, key: bytes, handover: Signed, job: bytes) -> None:
+    def taken(self, sender: Contact, key: bytes, handover: Signed, job: bytes, now: float) -> list[Effect]:
         """The owner made another peer the grantor. Raises :class:`PeerError` unless it did."""
         work = self.works.get(job)
         if work is None:
-            return
+            return []
         work.authority.hand_over(handover)
-        if work.authority.grants(key, work.authority.epoch) and work.grantor.id != sender.id:
-            work.grantor = sender
-            self.journal.lost(work, self._now)
+        return self._granted_by(work, sender, key, now)
+
+    def mandated(self, sender: Contact, key: bytes, epoch: int, job: bytes, now: float) -> list[Effect]:
+        """A peer says that it grants in ``epoch``. Raises :class:`PeerError` where that epoch is not its own."""
+        work = self.works.get(job)
+        if work is None or not work.authority.take_over(key, epoch):
+            return []
+        return self._granted_by(work, sender, key, now)
+
+    def _granted_by(self, work: Work, sender: Contact, key: bytes, now: float) -> list[Effect]:
+        """Where ``sender`` is the newest grantor it hears what nobody acknowledged, and leases what has not begun."""
+        self._now = now
+        if key != work.authority.grantor:
+            return []
+        work.grantor = sender
+        if work.epoch == work.authority.epoch:
+            return []
+        work.epoch = work.authority.epoch
+        newest = []
+        for piece in self.turns.clear(work):
+            if piece.lease.epoch >= work.authority.epoch:
+                newest.append(piece)
+            else:
+                self._leases.ended(work, piece.lease, len(piece.arguments), now)
+        self.turns.add(work, newest)
+        effects = self.journal.superseded(work, now)
+        self._works.changed(work, now)
+        return effects + self._start(now)
 
     def extended(self, message: Extend, *, believed: bool) -> None:
         """A segment's header and some of its pages. Raises :class:`PeerError` unless the owner signed for them.
@@ -166,29 +198,41 @@ class Worker:
             raise PeerError("a lease's token is beyond those that an epoch may have")
         if not work.is_new(said.epoch, said.token):
             return []
+        if said.epoch < work.authority.epoch:
+            unrun = Return(work.job, said.token, said.spans, "leaving", "a newer epoch of the job has begun")
+            return [Tell(sender, self._newest(work)), Tell(sender, unrun)]
+        superseded = self.mandated(sender, key, said.epoch, said.job, now)
         spans: list[Span] = [(first, count) for first, count in said.spans]
         count = covered(spans, message.slices)
         self._sessions.add(NodeId(sender.id))
         work.heard(said.epoch, said.token)
-        if said.epoch == work.authority.epoch:
-            work.grantor = sender
+        work.grantor = sender
         lease = LeaseTaken(
             said.token, said.epoch, sender, count, message.result_key, message.digest_key, message.code_key, now
         )
         found = self.pages.find(work.job, message.slices)
         why_not = self._why_not(work, found, count)
         if why_not is not None or found is None:
-            return [Tell(sender, Return(work.job, said.token, said.spans, *(why_not or ("missing", "lacks a page"))))]
+            unrun = Return(work.job, said.token, said.spans, *(why_not or ("missing", "lacks a page")))
+            return [*superseded, Tell(sender, unrun)]
         pieces = pieces_of(lease, message.slices, found)
         why_not = self._too_much(work, pieces)
         if why_not is not None:
-            return [Tell(sender, Return(work.job, said.token, said.spans, *why_not))]
+            return [*superseded, Tell(sender, Return(work.job, said.token, said.spans, *why_not))]
         self._leases.take(work, lease, now)
         work.slots = max(1, min(message.slots, self.slots))
         self._recalls.granted(work)
         self._works.changed(work, now)
         self.turns.add(work, pieces)
-        return self._start(now)
+        return superseded + self._start(now)
+
+    @staticmethod
+    def _newest(work: Work) -> Mandate:
+        """Who grants now, for one that believes it does."""
+        authority = work.authority
+        handover = authority.handover
+        by_owner = authority.signed_handover if handover is not None and handover.epoch == authority.epoch else None
+        return Mandate(0, work.job, authority.epoch, work.grantor, by_owner, 0, 0, 0)
 
     def _why_not(self, work: Work, found: dict[int, PageKept] | None, count: int) -> tuple[str, str] | None:
         """(code, words) when a lease cannot be run here."""
@@ -258,7 +302,7 @@ class Worker:
         work = self.works.get(message.job)
         if work is None or not self._settles(work, NodeId(sender.id)):
             return []
-        effects = self.journal.settled(work, [(token, part) for token, part in message.parts], NodeId(sender.id))
+        effects = self.journal.settled(work, [(number, part) for number, part in message.parts])
         self._works.changed(work, self._now)
         return effects
 
@@ -271,7 +315,10 @@ class Worker:
 
     @staticmethod
     def _settles(work: Work, sender: NodeId) -> bool:
-        if sender == work.grantor.id or any(steward.contact.id == sender for steward in work.authority.spec.stewards):
+        spec = work.authority.spec
+        if sender == work.grantor.id or any(steward.contact.id == sender for steward in spec.stewards):
+            return True
+        if sender == node_id(spec.grantor):  # what it settled counts, whoever grants by now
             return True
         return any(entry.grantor.id == sender for entry in work.unsettled.values())
 

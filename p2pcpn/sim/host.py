@@ -100,7 +100,7 @@ class Host:
         self.port.receive = self._datagram
         self.world.trace.note(trace.OPENED, now, self.number, self.number, self.boot.to_bytes(4, "big"))
         restoring.restore(peer, self.disk, now, self.wall())
-        effects = peer.advertise(self._advert(), now, changed=True)
+        effects = peer.restored(now) + peer.advertise(self._advert(), now, changed=True)
         others = [contact(ANYBODY, address) for address in bootstrap if address != self.address]
         if others:
             effects += peer.perform(peer.dht.bootstrap(others, now), now)
@@ -295,7 +295,8 @@ class Host:
     def _load(self, effect: fx.Load) -> None:
         assert self.peer is not None
         segments, settled = restoring.job_state(self.disk, effect.job)
-        self.perform(self.peer.adopt(effect.job, segments, settled, self.clock.now))
+        inherited = restoring.orphans(self.disk, effect.job)
+        self.perform(self.peer.adopt(effect.job, segments, settled, self.clock.now, inherited))
 
     def _run(self, effect: fx.Run) -> None:
         assert self.runtime is not None

@@ -26,11 +26,10 @@ def restore(peer: Peer, disk: Disk, now: float, wall: float) -> None:
 
 
 def _kept(disk: Disk, job: bytes, row: tuple[Any, ...]) -> Kept:
-    _, spec, expires_s, close, order, handover = row
+    _, spec, expires_s, close, order, grants = row
     authority = Authority(_signed(spec))
-    if handover is not None:
-        authority.hand_over(_signed(handover))
     kept = Kept(authority, expires_s)
+    kept.granted(pages.GRANTS.decode(grants))
     kept.close = None if close is None else _signed(close)
     if order is not None:
         kept.restore_order(_signed(order))
@@ -48,6 +47,11 @@ def job_state(disk: Disk, job: bytes) -> tuple[list[tuple[Signed, list[bytes]]],
     ]
     headers = [read(_signed(header), LogHeader) for _, (header, _) in disk.scan("logs", (job,))]
     return segments, [span for header in headers for span in header.spans]
+
+
+def orphans(disk: Disk, job: bytes) -> list[m.Results]:
+    """Results of a job that workers brought here because they found no grantor."""
+    return [m.Results(_signed(receipt), page, False) for _, (_, _, receipt, page) in disk.scan("journal", (job,))]
 
 
 def log_message(request: int, row: tuple[Any, ...]) -> m.Append:

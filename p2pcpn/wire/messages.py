@@ -25,12 +25,16 @@ SealedPage = Annotated[bytes, Meta(max_length=limits.MESSAGE_BYTES_MAX)]
 
 
 class Introduce(msgspec.Struct, array_like=True, frozen=True, tag=1):
-    """The signed spec of a job: to its stewards (``keep``) and, before the first lease, to its workers."""
+    """The signed spec of a job: to its stewards (``keep``) and, before the first lease, to its workers.
+
+    ``handover`` where the sender grants by the owner's word and is neither the first grantor nor a steward.
+    """
 
     request: U63
     spec: Signed
     keep: bool
     age_s: Seconds = 0.0  # of the job, by the sender's clock
+    handover: Signed | None = None
 
 
 class Extend(msgspec.Struct, array_like=True, frozen=True, tag=2):
@@ -80,7 +84,7 @@ class Results(msgspec.Struct, array_like=True, frozen=True, tag=5):
 
 
 class Settled(msgspec.Struct, array_like=True, frozen=True, tag=6):
-    """Receipts (token, part) that are settled and stored: their journal may be dropped."""
+    """Receipts that are settled and stored: their journal may be dropped. Each is (epoch and token as one, part)."""
 
     job: Id
     parts: Annotated[list[tuple[U63, U32]], Meta(max_length=limits.BATCH_TASKS_MAX)]
@@ -132,6 +136,23 @@ class Take(msgspec.Struct, array_like=True, frozen=True, tag=11):
 
     request: U63
     handover: Signed
+
+
+class Mandate(msgspec.Struct, array_like=True, frozen=True, tag=43):
+    """``grantor`` grants a job in ``epoch``: said by itself every few seconds while tasks are open, and by others to
+    one that believes it still does in an older epoch. Of the first ``tasks`` tasks ``open`` have not ended.
+
+    Whose an epoch is the spec tells, or else the ``handover``; it is no statement, for its sender's session proves it.
+    """
+
+    request: U63
+    job: Id
+    epoch: U32
+    grantor: Contact
+    handover: Signed | None
+    segments: U32  # of its log
+    tasks: U63
+    open: U63
 
 
 class Append(msgspec.Struct, array_like=True, frozen=True, tag=12):
@@ -187,6 +208,9 @@ class JobState(msgspec.Struct, array_like=True, frozen=True, tag=15):
     settled: U63
     granting: bool  # the answering peer is the grantor now
     pause: Signed | None = None  # the owner's newest word on whether it pauses
+    # All handovers that are known, and who took the job over last by its own word.
+    handovers: Annotated[list[Signed], Meta(max_length=limits.EPOCHS_MAX)] = []
+    mandate: Mandate | None = None
 
 
 class ReadLog(msgspec.Struct, array_like=True, frozen=True, tag=16):
@@ -408,6 +432,6 @@ Message = Union[
     Introduce, Extend, Grant, Progress, Results, Settled, Return, Revoke, Output, Finish, Take, Append, Answer, Ask,
     JobState, ReadLog, LogData, ReadSegment, PutBlob, GetBlob, BlobData, ListJobs, Jobs, Goodbye, Recall,
     Keep, PutChunk, Complete, Seek, Holding, GetChunk, ChunkData, Compare, Compared, ListDeposits, Deposits,
-    Entrust, OfferRing, RingPlace, RingHanded, RingTaken, RingGone,
+    Entrust, OfferRing, RingPlace, RingHanded, RingTaken, RingGone, Mandate,
 ]  # fmt: skip
 CODEC: Codec[Message] = Codec(Message, limits.MESSAGE_BYTES_MAX, "message")

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from p2pcpn import limits
 from p2pcpn.wire.codec import U16, U32, U63, Codec
+from p2pcpn.wire.messages import Mandate
 from p2pcpn.wire.statements import BlobRef, ShortText, Signed
 
 Inline = bytes | BlobRef
@@ -88,6 +89,13 @@ class LogHead(msgspec.Struct, array_like=True, frozen=True):
     holders: Annotated[list[bytes], Meta(max_length=8)]  # packed contacts
 
 
+class Grants(msgspec.Struct, array_like=True, frozen=True):
+    """What a steward keeps on disk of who grants a job: the owner's handovers, and the newest mandate it heard."""
+
+    handovers: Annotated[list[Signed], Meta(max_length=limits.EPOCHS_MAX)]
+    mandate: Mandate | None
+
+
 class JobPointer(msgspec.Struct, array_like=True, frozen=True):
     """The record an owner keeps in the DHT for a job: who its stewards are."""
 
@@ -101,6 +109,7 @@ DEATH: Codec[Death] = Codec(Death, 64, "death")
 RAISED: Codec[Raised] = Codec(Raised, limits.BLOB_BYTES_MAX, "exception")
 LOG_BODY: Codec[list[Entry]] = Codec(list[Entry], limits.MESSAGE_BYTES_MAX, "settlements")
 LOG_HEAD: Codec[LogHead] = Codec(LogHead, limits.RECORD_VALUE_BYTES_MAX, "log head")
+GRANTS: Codec[Grants] = Codec(Grants, limits.EPOCHS_MAX * limits.SPEC_BYTES_MAX, "grantors of a job")
 JOB_POINTER: Codec[JobPointer] = Codec(JobPointer, limits.RECORD_VALUE_BYTES_MAX, "job pointer")
 SIGNED: Codec[Signed] = Codec(Signed, limits.MESSAGE_BYTES_MAX, "signed statement")
 PRINT: Codec[Print] = Codec(Print, limits.BLOB_PART_BYTES, "output")

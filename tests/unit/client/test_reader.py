@@ -144,9 +144,9 @@ async def test_nothing_is_believed_that_the_owner_did_not_sign(kept: Make) -> No
     reader._learn(contact, job.state(cancel=foreign, close=close(b"x" * 20, 7)))
     reader._learn(contact, job.state(close=close(job.job, 7, OTHER)))
     assert not reader.cancelled and reader.total is None
-    reader._learn(contact, job.state(handover=signed(Handover(job.job, 1, OTHER.public), OWNER)))
+    reader._learn(contact, job.state(handover=signed(Handover(job.job, 1, OTHER.public), OTHER)))
     assert reader.authority is not None and reader.authority.epoch == 0
-    reader._learn(contact, job.state(logs=[(OTHER.id, 0, 5), (job.steward.contact.id, 1, 5)]))
+    reader._learn(contact, job.state(logs=[(OTHER.id, 0, 5), (job.steward.contact.id, 2, 5)]))
     assert reader.logs == []
     reader._learn(contact, job.state(cancel=signed(Cancel(job.job, 0.0), OWNER), close=close(job.job, 2)))
     assert reader.cancelled and reader.total == 2 and reader.over

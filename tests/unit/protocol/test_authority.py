@@ -22,7 +22,7 @@ def test_epoch_zero_belongs_to_the_grantor_that_the_spec_names() -> None:
 
 
 def test_a_handover_names_the_grantor_of_its_epoch_and_older_ones_stay() -> None:
-    made = Made()
+    made = Made(orchestration="centralised")
     authority = Authority(made.spec)
     authority.hand_over(made.handover(0, 1))
     authority.hand_over(made.handover(1, 3))
@@ -47,11 +47,10 @@ def test_a_handover_that_comes_late_changes_nothing_but_its_own_epoch() -> None:
         signed(Handover(Made().job, 1, STEWARDS[0].public), STRANGER),
         signed(Handover(Made(2).job, 1, STEWARDS[0].public), OWNER),
         signed(Handover(Made().job, 0, STEWARDS[0].public), OWNER),
-        signed(Handover(Made().job, 1, STRANGER.public), OWNER),
         Made().spec,
     ],
 )
-def test_a_handover_that_is_not_the_owners_or_to_no_steward_is_an_error(statement: Signed) -> None:
+def test_a_handover_that_is_not_the_owners_is_an_error(statement: Signed) -> None:
     authority = Authority(Made().spec)
     with pytest.raises(PeerError):
         authority.hand_over(statement)
@@ -59,13 +58,59 @@ def test_a_handover_that_is_not_the_owners_or_to_no_steward_is_an_error(statemen
 
 
 def test_handovers_are_remembered_within_bounds_and_the_first_grantor_always() -> None:
-    made = Made()
+    made = Made(orchestration="centralised")
     authority = Authority(made.spec)
     for epoch in range(1, limits.EPOCHS_MAX + 10):
         authority.hand_over(made.handover(epoch % 2, epoch))
-    assert len(authority._grantors) == limits.EPOCHS_MAX + 1
+    assert len(authority.handovers) == limits.EPOCHS_MAX
     assert authority.grants(GRANTOR.public, 0) and not authority.grants(STEWARDS[1].public, 1)
     assert authority.grants(STEWARDS[(limits.EPOCHS_MAX + 9) % 2].public, limits.EPOCHS_MAX + 9)
+
+
+def test_a_handover_may_name_any_node_which_then_takes_part() -> None:
+    made = Made()
+    authority = Authority(made.spec)
+    assert not authority.takes_part(STRANGER.public)
+    handover = signed(Handover(made.job, 3, STRANGER.public), OWNER)
+    authority.hand_over(handover)
+    assert (authority.epoch, authority.grantor) == (3, STRANGER.public)
+    assert authority.takes_part(STRANGER.public) and authority.grants(STRANGER.public, 3)
+    assert authority.key_of(STRANGER.id, 3) == STRANGER.public and authority.key_of(STRANGER.id, 2) is None
+    assert authority.handovers == [handover]
+
+
+def test_epochs_go_round_the_stewards_and_the_owner() -> None:
+    authority = Authority(Made().spec)
+    owners = [authority.steward_of(epoch) for epoch in (0, 3, 6, 9)]
+    assert owners == [None] * 4
+    for epoch, number in ((1, 0), (2, 1), (4, 0), (5, 1), (7, 0)):
+        steward = authority.steward_of(epoch)
+        assert steward is not None and steward.key == STEWARDS[number].public
+        assert authority.grants(STEWARDS[number].public, epoch) and not authority.grants(
+            STEWARDS[1 - number].public, epoch
+        )
+    assert authority.steward_of(limits.TAKEOVER_EPOCH_MAX + 1) is None
+    assert [(epoch, s.key) for epoch, s in authority.successors()] == [(1, STEWARDS[0].public), (2, STEWARDS[1].public)]
+    assert authority.owners_epoch == 3
+
+
+def test_a_steward_takes_over_in_its_own_epochs_and_the_order_goes_on_from_there() -> None:
+    authority = Authority(Made().spec)
+    with pytest.raises(PeerError, match="not its own"):
+        authority.take_over(STEWARDS[1].public, 1)
+    assert authority.take_over(STEWARDS[1].public, 2)
+    assert not authority.take_over(STEWARDS[0].public, 1)
+    assert (authority.epoch, authority.grantor) == (2, STEWARDS[1].public)
+    assert [(epoch, s.key) for epoch, s in authority.successors()] == [(4, STEWARDS[0].public), (5, STEWARDS[1].public)]
+    assert authority.owners_epoch == 3
+
+
+def test_of_a_centralised_job_no_steward_takes_an_epoch() -> None:
+    authority = Authority(Made(orchestration="centralised").spec)
+    assert not authority.is_taken_over and authority.successors() == []
+    assert not authority.grants(STEWARDS[0].public, 1)
+    with pytest.raises(PeerError):
+        authority.take_over(STEWARDS[0].public, 1)
 
 
 def test_a_spec_with_a_wrong_signature_or_of_absurd_length_is_an_error() -> None:

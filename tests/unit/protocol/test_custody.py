@@ -104,9 +104,9 @@ def test_blobs_lie_on_as_many_stewards_as_replicas_ask_for() -> None:
 def test_a_handover_is_told_to_every_steward() -> None:
     table = guarded()
     handover = signed(Handover(table.job, 1, A.public), OWNER)
-    table.file(table.custody.hand_over(handover))
+    table.file(table.custody.show(m.Take(0, handover)))
     assert [table.told[key.id][-1].handover for key in (A, B)] == [handover, handover]
-    assert table.custody.handover == m.Take(0, handover)
+    assert table.custody.word == m.Take(0, handover)
 
 
 def test_what_was_not_answered_is_said_again_on_a_new_session() -> None:

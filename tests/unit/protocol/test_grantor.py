@@ -9,14 +9,14 @@ import pytest
 from p2pcpn.errors import PeerError
 from p2pcpn.protocol import events
 from p2pcpn.protocol.effects import Hangup, Probe, Publish, Spread, Tell, TellBlob
-from p2pcpn.protocol.grantor import STANDBY, TAKEN, UNKNOWN, UNWANTED, blobs_of
+from p2pcpn.protocol.grantor import STANDBY, TAKEN, UNKNOWN, UNWANTED, blobs_named
 from p2pcpn.protocol.hardship import PATIENCE_S, STALL_S
 from p2pcpn.protocol.ledger import CANCELLED, FAILED, SETTLED
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.pages import Print, TaskPage
-from p2pcpn.wire.sealing import output_key, seal
-from p2pcpn.wire.statements import BlobRef, Cancel, Close, Outcome, Pause, Signed, owners_word, read, signed
+from p2pcpn.wire.sealing import digest, output_key, seal
+from p2pcpn.wire.statements import BlobRef, Cancel, Close, Outcome, Pause, Segment, Signed, owners_word, read, signed
 from tests.unit.protocol.granting import KEYS, OWNER, Table, keypair, steward
 
 
@@ -725,10 +725,14 @@ def test_a_job_that_is_taken_over_goes_on_where_the_log_ends() -> None:
     assert len(table.grantor.book.stock) == 0
 
 
-def test_the_blobs_of_a_page_are_read_by_whoever_has_the_key() -> None:
+def test_the_blobs_of_pages_are_read_by_whoever_has_the_key() -> None:
     ref = BlobRef(bytes([4]) * 32, 7, bytes(32))
-    page = seal(KEYS.page(0), 0, pages.TASKS.encode(TaskPage([b"f"], None, [ref, b"x"])))
-    assert blobs_of(KEYS.page(0), page) == [ref.digest]
+    sealed = [
+        seal(KEYS.page(first), 0, pages.TASKS.encode(TaskPage([b"f"], None, [argument])))
+        for first, argument in enumerate((ref, b"x"))
+    ]
+    segment = signed(Segment(bytes(20), 0, 0, bytes(32), [(1, digest(page)) for page in sealed], [], []), OWNER)
+    assert blobs_named(KEYS, segment, sealed) == [[ref.digest], []]
 
 
 def test_nothing_is_remembered_of_tasks_that_have_ended() -> None:

@@ -101,11 +101,20 @@ def test_blobs_go_ahead_of_the_results_that_name_them_each_time() -> None:
     assert kinds == [(fx.TellBlob, STEWARDS[0].id), (fx.Tell, STEWARDS[0].id)]
 
 
-def test_the_results_of_a_superseded_grantor_go_to_the_stewards() -> None:
+def test_the_results_of_a_superseded_grantor_go_to_the_new_one_at_once() -> None:
     bench, made, _ = one_result()
-    bench.worker.taken(STEWARDS_AT[1], STEWARDS[1].public, made.handover(1), made.job)
+    bench.worker.session_opened(STEWARDS[1].id, bench.now)
+    effects = bench.do(bench.worker.taken(STEWARDS_AT[1], STEWARDS[1].public, made.handover(1), made.job, bench.now))
+    assert to(effects) == [STEWARDS[1].id] and told(effects, m.Results)
+    assert bench.wait(10.0) == [] or not told(bench.wait(10.0), m.Results)
+
+
+def test_a_new_grantor_without_a_session_is_dialled_and_the_stewards_are_offered_the_results() -> None:
+    bench, made, _ = one_result()
+    bench.worker.taken(STEWARDS_AT[1], STEWARDS[1].public, made.handover(1), made.job, bench.now)
     effects = bench.wait(10.0)
-    assert to(effects) == [STEWARDS[0].id]  # the old grantor is there, and need not be dialled
+    assert to(effects) == [STEWARDS[1].id, STEWARDS[0].id]
+    assert [effect.to for effect in effects if isinstance(effect, fx.Dial)] == [STEWARDS_AT[1]]
     assert told(effects, m.Results)
 
 

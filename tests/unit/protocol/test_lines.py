@@ -37,7 +37,8 @@ def test_copies_and_acknowledgements_are_patient_and_all_else_is_urgent() -> Non
     made = Made()
     extend, nothing = made.segment(1), m.Results(made.spec, b"", False)
     patient: list[m.Message] = [
-        m.Answer(1, 0, ""), m.Append(1, made.spec, b""), extend, m.Settled(made.job, [(1, 0)])
+        m.Answer(1, 0, ""), m.Append(1, made.spec, b""), extend, m.Settled(made.job, [(1, 0)]),
+        m.Mandate(0, made.job, 1, GRANTOR_AT, None, 0, 0, 0),
     ]  # fmt: skip
     urgent: list[m.Message] = [made.grant((0, 1)), nothing, m.Ask(1, made.job), m.Goodbye("")]
     assert {type(message) for message in patient} == set(PATIENT)

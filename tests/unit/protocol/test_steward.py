@@ -101,7 +101,14 @@ def test_a_job_is_kept_and_answered_only_when_it_is_on_disk() -> None:
     (commit,) = effects
     assert isinstance(commit, fx.Commit)
     assert [type(effect) for effect in commit.then + commit.otherwise] == [fx.Tell, fx.Tell]
-    row = (OWNER.public, pages.SIGNED.encode(made.spec), 1e9 + 3600.0, None, None, None)
+    row = (
+        OWNER.public,
+        pages.SIGNED.encode(made.spec),
+        1e9 + 3600.0,
+        None,
+        None,
+        pages.GRANTS.encode(pages.Grants([], None)),
+    )
     assert commit.writes == (fx.Write("jobs", (made.job,), row),)
     assert shelf.say(effects) == [m.Answer(5, AnswerCode.DONE, "")]
     assert shelf.say(effects, disk=False) == [m.Answer(5, AnswerCode.FAILED, "its disk refused")]

@@ -87,7 +87,7 @@ def test_a_steward_that_is_lost_is_supplied_like_any_peer() -> None:
 def test_who_grants_by_a_handover_shows_it() -> None:
     table = Table()
     handover = signed(Handover(table.job, 1, ME.public), OWNER)
-    table.custody.adopt(handover, [])
+    table.custody.adopt(m.Take(0, handover))
     table.extend(1)
     worker = table.worker(10)
     assert [type(message) for message in worker.said] == [m.Introduce, m.Take, m.Extend, m.Grant]

@@ -85,7 +85,7 @@ def test_what_is_run_carries_the_functions_keys_and_code_of_its_lease() -> None:
     [
         {"by": STRANGER},
         {"by": STEWARDS[0]},
-        {"by": STEWARDS[0], "epoch": 1},
+        {"by": STEWARDS[0], "epoch": 2},
         {"worker": STRANGER.id},
         {"token": 1 << 31},
         {"epoch": 7},
@@ -388,8 +388,8 @@ def test_a_false_segment_costs_no_other_job_and_no_other_grantor() -> None:
     bench = Bench(slots=4)
     made, other = bench.know(Made()), bench.know(Made(2), 1)
     believe(bench, made, 2)
-    bench.worker.taken(STEWARDS_AT[0], STEWARDS[0].public, made.handover(0), made.job)
     bench.take(made, (0, 1))
+    bench.worker.taken(STEWARDS_AT[0], STEWARDS[0].public, made.handover(0), made.job, bench.now)
     bench.take(made, (1, 1), epoch=1, by=STEWARDS[0], sender=STEWARDS_AT[0])
     bench.take(other, (0, 1))
     condemn(bench, made)
@@ -419,7 +419,7 @@ def test_leases_of_two_epochs_with_one_token_stay_apart() -> None:
     made = bench.know(Made(), 4)
     bench.worker.introduced(STEWARDS_AT[0], STEWARDS[0].public, made.spec, bench.now)
     bench.take(made, (0, 1), token=1)
-    bench.worker.taken(STEWARDS_AT[0], STEWARDS[0].public, made.handover(0), made.job)
+    bench.worker.taken(STEWARDS_AT[0], STEWARDS[0].public, made.handover(0), made.job, bench.now)
     bench.take(made, (0, 1), token=1, epoch=1, by=STEWARDS[0], sender=STEWARDS_AT[0])
     effects = bench.run_all()
     said = [made.open(message).receipt for message in told(effects, m.Results)]
@@ -427,17 +427,16 @@ def test_leases_of_two_epochs_with_one_token_stay_apart() -> None:
     rows = writes(effects, "journal")
     assert len({write.key for write in rows}) == 2
     tells = [e for e in effects if isinstance(e, fx.Tell) and isinstance(e.message, m.Results)]
-    assert {e.to.id for e in tells} == {GRANTOR.id, STEWARDS[0].id}
-    # Each grantor's word counts for its own.
+    assert {e.to.id for e in tells} == {STEWARDS[0].id}  # of both: who grants now can settle them
     gone = writes(bench.do(bench.worker.settled(GRANTOR_AT, m.Settled(made.job, [(1, 0)]))), "journal")
     assert [write.key for write in gone] == [(made.job, 1, 0)]
-    gone = writes(bench.do(bench.worker.settled(STEWARDS_AT[0], m.Settled(made.job, [(1, 0)]))), "journal")
+    gone = writes(bench.do(bench.worker.settled(STEWARDS_AT[0], m.Settled(made.job, [((1 << 31) + 1, 0)]))), "journal")
     assert [write.key for write in gone] == [(made.job, (1 << 31) + 1, 0)]
 
 
 def test_a_handover_of_an_unknown_job_is_passed_over() -> None:
     bench = Bench()
-    bench.worker.taken(STEWARDS_AT[0], STEWARDS[0].public, Made().handover(0), bytes(20))
+    bench.worker.taken(STEWARDS_AT[0], STEWARDS[0].public, Made().handover(0), bytes(20), bench.now)
 
 
 # --- what runs -------------------------------------------------------------------------------------------------------
@@ -782,7 +781,7 @@ def test_whatever_is_decoded_is_answered_or_refused(message: Any, statement: Any
         m.Revoke: [lambda: bench.worker.revoked(GRANTOR_AT, message, bench.now)],
         m.Settled: [lambda: bench.worker.settled(GRANTOR_AT, message)],
         m.Take: [
-            lambda: bench.worker.taken(GRANTOR_AT, GRANTOR.public, message.handover, made.job),
+            lambda: bench.worker.taken(GRANTOR_AT, GRANTOR.public, message.handover, made.job, bench.now),
             lambda: steward.taken(GRANTOR_AT, message, made.job),
         ],
         m.Finish: [lambda: steward.finished(GRANTOR_AT, message)],

@@ -1,0 +1,176 @@
+"""Resuming: the owner's own node goes on with a job, on the owner's signed word, with what others settled meanwhile.
+
+Either this program submitted it, and a steward took it over while this machine slept or was cut off; or the program is
+gone, and any machine with the owner's key takes it up from what the stewards keep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from p2pcpn.client.reader import Reader, Stored
+from p2pcpn.errors import JobError, PeerError, StoreError, Unreachable
+from p2pcpn.identity.keys import node_id
+from p2pcpn.protocol import events
+from p2pcpn.protocol.authority import Authority
+from p2pcpn.protocol.grantor import blobs_named
+from p2pcpn.protocol.jobs import Held
+from p2pcpn.protocol.settlement import NOTHING
+from p2pcpn.wire import messages as m
+from p2pcpn.wire.pages import spans_of
+from p2pcpn.wire.sealing import digest
+from p2pcpn.wire.statements import BlobRef, Handover, Segment, Signed, opened, signed
+
+if TYPE_CHECKING:
+    from p2pcpn.client.submission import Submission
+
+log = logging.getLogger("p2pcpn.client")
+
+FIND_S: Final = 5.0
+SEGMENT_WAIT_S: Final = 10.0
+
+
+# --- A job of this program --------------------------------------------------------------------------------------------
+
+
+async def regained(submission: Submission, epoch: int) -> None:
+    """A steward granted the job of this program in ``epoch``: what was settled is delivered, and this node goes on.
+
+    Where another machine of the owner took it up, it stays there: what it settles is delivered here.
+    """
+    overlay, job = submission.overlay, submission.job
+    reader = Reader(overlay, submission.owner, job)
+    while not reader.authority and job in overlay.listeners:
+        try:
+            await reader.find(FIND_S)
+        except JobError as error:  # who keeps it cannot be reached now; it may come back as we did
+            log.info("%s", error)
+    if reader.authority is None:
+        return
+    _deliver(submission, await _values(reader, await reader.read()))
+    authority = reader.authority
+    if authority.handover is not None and authority.handover.epoch == authority.epoch >= epoch:
+        async for fresh in reader.follow(None):
+            _deliver(submission, await _values(reader, fresh))
+            if job not in overlay.listeners:
+                return
+        return
+    held = Held([], spans_of(sorted(reader.results)))
+    _resume(reader, submission.keys.job_key, held)
+    submission.wake()
+
+
+def _deliver(submission: Submission, fresh: Sequence[tuple[Stored, bytes | BlobRef]]) -> None:
+    """As if this node had settled them."""
+    hear, awaited = submission.overlay.listeners.get(submission.job), {task.index for task in submission.unfinished()}
+    for stored, value in fresh:
+        if hear is not None and stored.index in awaited:
+            hear(
+                events.Delivered(
+                    submission.job, [stored.index], bytes([stored.outcome]), [value], node_id(stored.worker),
+                    list(stored.output), [stored.rendering] if stored.rendering else [], stored.digest,
+                )
+            )  # fmt: skip
+
+
+async def _values(reader: Reader, fresh: Sequence[Stored]) -> list[tuple[Stored, bytes | BlobRef]]:
+    """Large results are brought from whoever holds them; one that nobody has is asked of its worker later."""
+    found: list[tuple[Stored, bytes | BlobRef]] = []
+    for stored in fresh:
+        try:
+            found.append((stored, bytes(await reader.value(stored))))
+        except PeerError:
+            found.append((stored, stored.value))
+    return found
+
+
+# --- A job of any program ---------------------------------------------------------------------------------------------
+
+
+async def resume(reader: Reader) -> None:
+    """Become the grantor of a job that was found. Returns once this node grants it, or there is nothing left to grant.
+
+    Raises :class:`JobError` where the stewards that answer do not show all of it, or it was cancelled.
+    """
+    assert reader.authority is not None and reader.keys is not None and reader.state is not None, "find() comes first"
+    await reader.read()
+    if reader.cancelled:
+        raise JobError("the job was cancelled; there is nothing to resume")
+    if reader.complete:
+        return
+    segments = await _segments(reader)
+    await _gather(reader, segments)
+    spec, state = reader.authority.spec, reader.state
+    close = state.close if reader.total is not None else None
+    age_s = max(0.0, time.time() - spec.created_s)
+    held = Held(segments, spans_of(sorted(reader.results)), close, reader.total, age_s)
+    _resume(reader, reader.keys.job_key, held)
+
+
+def _resume(reader: Reader, job_key: bytes, held: Held) -> None:
+    overlay, authority = reader.overlay, reader.authority
+    assert authority is not None
+    handover = signed(Handover(reader.job, authority.owners_epoch, overlay.keypair.public), reader.owner)
+    words = [*authority.handovers, handover]
+    now = overlay.loop.time()
+    overlay.follow(overlay.peer.presiding.resume(authority.signed_spec, job_key, words, held, now))
+
+
+async def _segments(reader: Reader) -> list[tuple[Signed, list[bytes]]]:
+    """All segments, each from the first steward that shows a right one. Raises :class:`JobError` for a gap."""
+    authority, state = reader.authority, reader.state
+    assert authority is not None and state is not None
+    found: list[tuple[Signed, list[bytes]]] = []
+    last, first = NOTHING, 0
+    while first < max(state.tasks, reader.total or 0):
+        segment = await _segment(reader, authority, len(found), last, first)
+        if segment is None:
+            raise JobError(
+                f"no steward that answers shows segment {len(found)} of the job; {first} of its tasks could be read"
+            )
+        found.append(segment)
+        last, first = digest(segment[0].body), first + opened(segment[0], Segment).count
+    return found
+
+
+async def _segment(
+    reader: Reader, authority: Authority, number: int, last: bytes, first: int
+) -> tuple[Signed, list[bytes]] | None:
+    for contact in reader.stewards:
+        try:
+            answer = await reader.overlay.request(
+                contact, lambda request: m.ReadSegment(request, reader.job, number), SEGMENT_WAIT_S
+            )
+            if not isinstance(answer, m.Extend):
+                continue
+            said = opened(answer.segment, Segment)
+            authority.require_owner(answer.segment)
+        except PeerError:
+            continue
+        follows = (said.job, said.number, said.previous, said.first) == (reader.job, number, last, first)
+        if follows and [digest(page) for page in answer.pages] == [name for _, name in said.pages]:
+            return answer.segment, list(answer.pages)
+    return None
+
+
+async def _gather(reader: Reader, segments: Sequence[tuple[Signed, list[bytes]]]) -> None:
+    """Bring what the project and the tasks need from the stewards: from here it goes to workers.
+
+    What none of them has stays away; its tasks will say so.
+    """
+    assert reader.authority is not None and reader.keys is not None
+    keys, spec, overlay = reader.keys, reader.authority.spec, reader.overlay
+    names = [] if spec.code is None else [spec.code.digest]
+    names += [name for segment, sealed in segments for page in blobs_named(keys, segment, sealed) for name in page]
+    for name in dict.fromkeys(names):
+        for contact in reader.stewards:
+            try:
+                await overlay.library.gather([name], contact, reader.job, spec.retention_s)
+                break
+            except (PeerError, StoreError, Unreachable) as error:
+                log.info("blob %s of job %s: %s", name.hex()[:8], reader.job.hex()[:8], error)
+            await asyncio.sleep(0)

@@ -1,0 +1,182 @@
+"""Succession: a steward that keeps a job watches its grantor, and takes the job over when its turn has come.
+
+Only jobs that stewards may take over (see :mod:`p2pcpn.protocol.authority`), and only while tasks are open. Nobody is
+asked for leave: whose the next epoch is follows from the spec, and two that take over at once, on the two sides of a
+partition, do so in epochs of their own.
+
+::
+
+    heard ──(session lost, or silent for 5 s)──> asked ──dead──> suspected ──turn──> Load: this node grants
+      ^                                            │ alive, three times silent ──^      │
+      └──────────── a sign of life, or a newer epoch ──────────────────────────────────┘
+
+A turn comes when all stewards before us, in the order of their epochs, are known to be dead or have had time enough.
+Who granted itself before a restart asks the others first, and goes on in its next epoch where there is no newer one:
+the tokens it gave out in the old one are lost with its memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from p2pcpn.identity.keys import Keypair, NodeId, node_id
+from p2pcpn.protocol.effects import Commit, Effect, Load, Probe, Tell
+from p2pcpn.protocol.heartbeat import BEAT_S
+from p2pcpn.protocol.steward import Kept, Steward
+from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.messages import Mandate
+
+# Two beats may be late or lost.
+SILENT_S = 2.5 * BEAT_S
+# A node that answers probes so many times in a row and says nothing of the job grants it no more: its program is gone
+# or stands still.
+SILENT_LOOKS = 3
+# What a steward whose turn it is needs to be found dead (0.9 s), or to read the job and tell the others.
+TURN_S = 2.0
+LOOK_S = 0.5
+
+
+@dataclass(slots=True)
+class Watch:
+    """What is known of one job's grantor. ``before`` are the stewards whose turn comes before ours."""
+
+    heard_at: float
+    looks: int = 0  # times that it was asked since it was heard
+    suspected_at: float | None = None
+    before: dict[NodeId, None] = field(default_factory=dict)
+
+
+class Succession:
+    """See the module. ``grants(job)``: whether this node grants it now; ``contact()`` is where others reach us."""
+
+    def __init__(
+        self, me: Keypair, steward: Steward, grants: Callable[[bytes], bool], contact: Callable[[], Contact]
+    ) -> None:
+        self._me = me
+        self._steward = steward
+        self._grants = grants
+        self._contact = contact
+        self._watches: dict[bytes, Watch] = {}
+        self._look_at: float | None = None
+        self.taken_over = 0
+
+    def __len__(self) -> int:
+        """How many grantors are watched."""
+        return len(self._watches)
+
+    # --- what is heard -----------------------------------------------------------------------------------------------
+
+    def heard(self, job: bytes, sender: Contact, now: float) -> None:
+        """``sender`` said something about a job; where it is the grantor, that is a sign of life."""
+        kept = self._steward.jobs.get(job)
+        if kept is None or not kept.authority.is_taken_over:
+            return
+        if sender.id == node_id(kept.authority.grantor):
+            kept.grantor = sender
+            self._watches.pop(job, None)
+        self._watch(job, now)
+
+    def superseded(self, job: bytes, now: float) -> None:
+        """A newer epoch has begun: its grantor has all the time that a new one has."""
+        self._watches.pop(job, None)
+        self._watch(job, now)
+
+    def restored(self, now: float) -> list[Effect]:
+        """After a restart: what this node granted it asks for, all other grantors are watched as if just heard."""
+        effects: list[Effect] = []
+        for job, kept in self._steward.jobs.items():
+            if not kept.authority.is_taken_over or not kept.is_open:
+                continue
+            self._watch(job, now)
+            if kept.authority.grantor == self._me.public:
+                self._watches[job].suspected_at = now
+                self._watches[job].before = {self._me.id: None}  # one turn for the others to tell of a newer epoch
+                epoch, known = kept.authority.epoch, kept.mandate
+                tasks, left = (kept.tasks, kept.tasks) if known is None else (known.tasks, known.open)
+                said = Mandate(0, job, epoch, self._contact(), None, 0, tasks, left)
+                effects += [Tell(other, said) for other in self._others(kept)]
+        return effects
+
+    def _others(self, kept: Kept) -> list[Contact]:
+        return [s.contact for s in kept.authority.spec.stewards if s.contact.id != self._me.id]
+
+    def _watch(self, job: bytes, now: float) -> Watch:
+        if self._look_at is None:
+            self._look_at = now + LOOK_S
+        return self._watches.setdefault(job, Watch(now))
+
+    def session_closed(self, node: NodeId) -> list[Effect]:
+        """A session ended: where it was a grantor's, find out whether it lives."""
+        for _, kept in self._open_jobs():
+            if kept.grantor is not None and kept.grantor.id == node:
+                return [Probe(kept.grantor)]
+        return []
+
+    def dead(self, node: NodeId, now: float) -> list[Effect]:
+        """A peer is dead, or has left: its jobs want another grantor, and nobody waits for its turn."""
+        effects: list[Effect] = []
+        for watch, kept in self._open_jobs():
+            watch.before.pop(node, None)
+            if watch.suspected_at is None and node == node_id(kept.authority.grantor):
+                effects += self._suspect(watch, kept, now)
+            effects += self._turn(watch, kept, now)
+        return effects
+
+    def _open_jobs(self) -> list[tuple[Watch, Kept]]:
+        """Those of which somebody else should be the grantor; the others are watched no more."""
+        found: list[tuple[Watch, Kept]] = []
+        for job, watch in list(self._watches.items()):
+            kept = self._steward.jobs.get(job)
+            if kept is None or not kept.is_open or self._grants(job):
+                del self._watches[job]
+            else:
+                found.append((watch, kept))
+        return found
+
+    # --- suspicion and turns -----------------------------------------------------------------------------------------
+
+    def _suspect(self, watch: Watch, kept: Kept, now: float) -> list[Effect]:
+        """The grantor is gone: whoever comes before us is looked at, so that nobody waits for the dead."""
+        watch.suspected_at = now
+        gone = node_id(kept.authority.grantor)
+        watch.before = {}
+        for _, steward in kept.authority.successors():
+            if steward.key == self._me.public:
+                break
+            if steward.contact.id != gone and steward.wrapped:
+                watch.before[NodeId(steward.contact.id)] = None
+        return [Probe(contact) for contact in self._others(kept) if contact.id in watch.before]
+
+    def _turn(self, watch: Watch, kept: Kept, now: float) -> list[Effect]:
+        """Take the job over, where it is our turn."""
+        if watch.suspected_at is None or now < watch.suspected_at + TURN_S * len(watch.before):
+            return []
+        authority = kept.authority
+        mine = next((epoch for epoch, s in authority.successors() if s.key == self._me.public and s.wrapped), None)
+        del self._watches[authority.job]
+        if mine is None:
+            return []
+        authority.take_over(self._me.public, mine)
+        self.taken_over += 1
+        return [Commit((self._steward.row(kept),), (Load(authority.job),))]
+
+    def deadline(self) -> float | None:
+        """When it is looked at next who is silent and whose turn it is."""
+        return self._look_at
+
+    def expire(self, now: float) -> list[Effect]:
+        """Ask the silent whether they live; take over what it is our turn to."""
+        if self._look_at is None or now < self._look_at:
+            return []
+        effects: list[Effect] = []
+        for watch, kept in self._open_jobs():
+            if watch.suspected_at is None and now >= watch.heard_at + SILENT_S * (watch.looks + 1):
+                watch.looks += 1
+                if kept.grantor is None or watch.looks >= SILENT_LOOKS:
+                    effects += self._suspect(watch, kept, now)
+                else:
+                    effects.append(Probe(kept.grantor))
+            effects += self._turn(watch, kept, now)
+        self._look_at = now + LOOK_S if self._watches else None
+        return effects

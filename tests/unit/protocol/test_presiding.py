@@ -1,0 +1,240 @@
+"""Presiding: whoever grants, all of its swarm come to agree on it, and what anybody settled or ran is not run again."""
+
+from __future__ import annotations
+
+import pytest
+
+from p2pcpn.errors import PeerError
+from p2pcpn.identity.keys import NodeId
+from p2pcpn.protocol import effects as fx
+from p2pcpn.protocol import events
+from p2pcpn.protocol.jobs import Held
+from p2pcpn.wire import messages as m
+from p2pcpn.wire import pages
+from p2pcpn.wire.statements import Cancel, Close, Handover, Offer, Role, read, signed
+from p2pcpn.wire.statements import LogHeader as Header
+from tests.unit.protocol.leased import OWNER, STRANGER
+from tests.unit.protocol.swarm import Job, Member, Swarm
+
+
+class Cast:
+    """A submitter, two stewards that run nothing, and a worker, who know each other; and a job of eight tasks."""
+
+    def __init__(self, *, takes_s: float | None = 0.5, tasks: int = 8, **options: object) -> None:
+        self.swarm = Swarm()
+        add = self.swarm.add
+        self.one = add(slots=0, roles=Role.STORAGE).start()
+        self.two = add(slots=0, roles=Role.STORAGE).start(self.one)
+        self.worker = add(roles=Role.COMPUTE).start(self.one)
+        self.submitter = add(slots=0, roles=0).start(self.one)
+        everybody = [self.one, self.two, self.worker, self.submitter]
+        assert self.swarm.run(10, lambda: all(self.worker.id in self.swarm.knows(m) for m in everybody[:2]))
+        assert self.swarm.run(10, lambda: self.one.id in self.swarm.knows(self.submitter))
+        self.worker.takes_s = takes_s
+        self.job = Job(self.submitter, stewards=(self.one, self.two), **options).extend(*[1] * tasks)
+        assert self.swarm.run(5, lambda: bool(self.worker.batches) and self.kept(self.two).tasks == tasks)
+
+    @property
+    def name(self) -> bytes:
+        return self.job.job
+
+    def kept(self, steward: Member) -> object:
+        return steward.peer.steward.jobs[self.name]
+
+    def grants(self, member: Member) -> int | None:
+        """The epoch in which ``member`` grants."""
+        grantor = member.peer.grantors.get(self.name)
+        return grantor.epoch if grantor is not None and grantor.granting else None
+
+    def settled(self, *members: Member) -> set[int]:
+        """What logs on these disks settle."""
+        found = set()
+        for member in members:
+            for _, (header, _) in member.disk.scan("logs", (self.name,)):
+                said = read(pages.SIGNED.decode(header), Header)
+                found |= {index for first, count in said.spans for index in range(first, first + count)}
+        return found
+
+
+def test_when_the_submitter_dies_the_first_steward_grants_and_all_tasks_end() -> None:
+    cast = Cast()
+    cast.swarm.kill(cast.submitter)
+    assert cast.swarm.run(5, lambda: cast.grants(cast.one) == 1)
+    assert cast.swarm.run(30, lambda: cast.settled(cast.one) == set(range(8)))
+    assert cast.grants(cast.two) is None
+    assert cast.kept(cast.two).authority.epoch == 1
+    assert cast.swarm.run(10, lambda: not cast.kept(cast.two).is_open)
+
+
+def test_when_the_next_grantor_dies_too_the_second_steward_grants() -> None:
+    cast = Cast()
+    cast.swarm.kill(cast.submitter)
+    assert cast.swarm.run(5, lambda: cast.grants(cast.one) == 1)
+    cast.swarm.run(1.0)
+    cast.swarm.kill(cast.one)
+    assert cast.swarm.run(10, lambda: cast.grants(cast.two) == 2)
+    assert cast.swarm.run(60, lambda: cast.settled(cast.two) == set(range(8)))
+
+
+def test_what_a_worker_ran_for_a_dead_grantor_is_settled_by_the_next_and_not_run_again() -> None:
+    cast = Cast(takes_s=None, tasks=2)
+    assert cast.swarm.run(2, lambda: len(cast.worker.batches) == 2)
+    cast.swarm.kill(cast.submitter)
+    cast.swarm.run(0.5)
+    for number in list(cast.worker.batches):
+        cast.worker.ran(number)
+    assert cast.swarm.run(30, lambda: cast.settled(cast.one) == {0, 1})
+    assert len([effect for effect in cast.worker.performed if isinstance(effect, fx.Run)]) == 2
+    assert cast.swarm.run(20, lambda: not cast.worker.peer.worker.works[cast.name].unsettled)
+
+
+def test_a_submitter_that_stood_still_steps_down_when_it_hears_of_the_newer_epoch() -> None:
+    cast = Cast(takes_s=None, tasks=4)
+    submitter = cast.submitter
+    submitter.alive = False  # it stands still, and its sessions look open
+    assert cast.swarm.run(30, lambda: cast.grants(cast.one) == 1)
+    assert cast.grants(submitter) == 0
+    submitter.alive = True
+    submitter._rings_at = float("inf")
+    submitter._arm()
+    assert cast.swarm.run(60, lambda: cast.grants(submitter) is None)
+    assert [event.epoch for event in submitter.seen(events.Superseded)] == [1]
+    said = submitter.seen(events.Mandated)
+    assert not said or (said[-1].epoch, said[-1].grantor.id) == (1, cast.one.id)
+
+
+def test_a_stepped_down_submitter_still_feeds_and_closes_and_its_steward_leases_what_is_new() -> None:
+    cast = Cast()
+    cast.submitter.do(cast.submitter.peer.perform(cast.job.grantor.step_down(cast.swarm.now), cast.swarm.now))
+    take = signed(Handover(cast.name, 1, cast.one.key.public), OWNER)
+    cast.job.act(lambda grantor: grantor.custody.show(m.Take(0, take)))
+    assert cast.swarm.run(5, lambda: cast.grants(cast.one) == 1)
+    cast.job.extend(1, 1)
+    made = cast.job.made
+    cast.job.act(lambda grantor: grantor.close(signed(Close(cast.name, 10, made.last), OWNER), 10, cast.swarm.now))
+    assert cast.swarm.run(60, lambda: cast.settled(cast.one) == set(range(10)))
+    assert cast.one.peer.grantors[cast.name].finished
+
+
+def test_the_owners_node_resumes_its_job_with_what_others_settled_and_the_steward_steps_down() -> None:
+    cast = Cast()
+    submitter, peer = cast.submitter, cast.submitter.peer
+    submitter.do(peer.perform(cast.job.grantor.step_down(cast.swarm.now), cast.swarm.now))
+    take = signed(Handover(cast.name, 1, cast.one.key.public), OWNER)
+    cast.job.act(lambda grantor: grantor.custody.show(m.Take(0, take)))
+    assert cast.swarm.run(20, lambda: len(cast.settled(cast.one)) >= 3)
+    own = signed(Handover(cast.name, 3, submitter.key.public), OWNER)
+    held = Held([], [(index, 1) for index in sorted(cast.settled(cast.one))])
+    now = cast.swarm.now
+    submitter.do(peer.perform(peer.presiding.resume(cast.job.made.spec, cast.job.job_key, [take, own], held, now), now))
+    assert cast.grants(submitter) == 3
+    assert cast.swarm.run(5, lambda: cast.grants(cast.one) is None and cast.kept(cast.two).authority.epoch == 3)
+    assert cast.swarm.run(60, lambda: cast.settled(cast.one, cast.two) == set(range(8)))
+    with pytest.raises(PeerError, match="names another node"):
+        peer.presiding.resume(cast.job.made.spec, cast.job.job_key, [take], held, now)
+
+
+def test_another_machine_of_the_owner_resumes_a_centralised_job_that_nobody_took_over() -> None:
+    cast = Cast(orchestration="centralised")
+    cast.swarm.kill(cast.submitter)
+    cast.swarm.run(20)
+    assert cast.grants(cast.one) is None and cast.grants(cast.two) is None
+    other = cast.swarm.add(slots=0, roles=0).start(cast.one)
+    cast.swarm.run(3)
+    made, now = cast.job.made, cast.swarm.now
+    segments = list(zip(made.segments, made.sealed, strict=True))
+    settled = [(index, 1) for index in sorted(cast.settled(cast.one))]
+    own = signed(Handover(cast.name, 3, other.key.public), OWNER)
+    close = signed(Close(cast.name, 8, made.last), OWNER)
+    held = Held(segments, settled, close, 8)
+    other.do(other.peer.perform(other.peer.presiding.resume(made.spec, cast.job.job_key, [own], held, now), now))
+    assert cast.swarm.run(60, lambda: cast.settled(cast.one, other) == set(range(8)))
+    assert cast.kept(cast.one).total == 8 and cast.kept(cast.one).authority.handover.grantor == other.key.public
+
+
+def test_a_worker_tells_an_older_grantor_that_leases_to_it_who_grants_now() -> None:
+    cast = Cast(takes_s=None, tasks=2)
+    work = cast.worker.peer.worker.works[cast.name]
+    work.authority.take_over(cast.one.key.public, 1)
+    work.grantor = cast.one.contact
+    cast.worker.follow([fx.Tell(cast.submitter.contact, cast.worker.peer.worker._newest(work))])
+    cast.swarm.run(1)
+    assert cast.grants(cast.submitter) is None
+    assert [event.epoch for event in cast.submitter.seen(events.Superseded)] == [1]
+
+
+def test_hearsay_of_an_epoch_that_is_nobodys_is_refused() -> None:
+    cast = Cast(takes_s=None, tasks=2)
+    for named in (cast.two.contact, cast.worker.contact):
+        lie = m.Mandate(0, cast.name, 1, named, None, 0, 0, 0)
+        cast.worker.follow([fx.Tell(cast.submitter.contact, lie)])
+    stolen = m.Mandate(0, cast.name, 1, cast.worker.contact, None, 0, 0, 0)
+    cast.worker.follow([fx.Tell(cast.one.contact, stolen)])
+    cast.swarm.run(1)
+    assert cast.submitter.peer.counters["refused Mandate"] == 2 and cast.one.peer.counters["refused Mandate"] == 1
+    assert cast.grants(cast.submitter) == 0
+    assert cast.kept(cast.one).authority.epoch == 0
+
+
+def test_an_older_grantor_that_says_so_is_told_of_the_newer_epoch() -> None:
+    cast = Cast(takes_s=None, tasks=2)
+    kept = cast.kept(cast.two)
+    kept.authority.take_over(cast.one.key.public, 1)
+    kept.grantor = cast.one.contact
+    cast.submitter.follow([fx.Tell(cast.two.contact, cast.job.grantor.mandate())])
+    cast.swarm.run(1)
+    assert cast.grants(cast.submitter) is None
+
+
+def test_what_another_grantor_settled_is_run_no_more() -> None:
+    cast = Cast(takes_s=None, tasks=4)
+    cast.swarm.kill(cast.submitter)
+    assert cast.swarm.run(10, lambda: cast.grants(cast.one) == 1)
+    grantor = cast.one.peer.grantors[cast.name]
+    assert cast.swarm.run(20, lambda: grantor.ledger.leased > 0)
+    open_before = grantor.ledger.open
+    grantor_effects = grantor.settled_elsewhere([(0, 2)], cast.swarm.now)
+    cast.one.follow(grantor_effects)
+    assert grantor.ledger.open == open_before - 2
+
+
+def test_an_offer_of_a_newer_epoch_ends_an_older_grantor() -> None:
+    cast = Cast(takes_s=None, tasks=2)
+    offer = Offer(
+        cast.name, OWNER.public, 1, cast.one.contact, 1, "function", "3.11", [], 0, 1, 1, 10.0
+    )  # fmt: skip
+    presiding, now = cast.submitter.peer.presiding, cast.swarm.now
+    assert presiding.offered(offer, STRANGER.public, now) == []
+    effects = presiding.offered(offer, cast.one.key.public, now)
+    assert fx.Notify(events.Superseded(cast.name, 1)) in effects
+    assert presiding.offered(offer, cast.one.key.public, now) == []
+
+
+def test_a_job_that_is_let_go_says_farewell_where_nothing_is_open() -> None:
+    cast = Cast(takes_s=0.3, tasks=2)
+    assert cast.swarm.run(10, lambda: cast.job.grantor.ledger.open == 0)
+    effects = cast.submitter.peer.presiding.forget(cast.name)
+    assert [effect.message.open for effect in effects if isinstance(effect, fx.Tell)] == [0, 0]
+    assert cast.submitter.peer.presiding.forget(cast.name) == []
+    busy = Cast(takes_s=None, tasks=2)
+    assert busy.submitter.peer.presiding.forget(busy.name) == []
+
+
+def test_nobody_but_the_owner_ends_a_job_that_was_taken_over() -> None:
+    cast = Cast(takes_s=None, tasks=2)
+    cast.swarm.kill(cast.submitter)
+    assert cast.swarm.run(10, lambda: cast.grants(cast.one) == 1)
+    presiding, grantor = cast.one.peer.presiding, cast.one.peer.grantors[cast.name]
+    with pytest.raises(PeerError):
+        presiding.finished(cast.two.contact, m.Finish(1, signed(Cancel(cast.name, 1.0), STRANGER)), cast.swarm.now)
+    assert not grantor.cancelled
+    cast.one.follow(
+        presiding.finished(cast.two.contact, m.Finish(1, signed(Cancel(cast.name, 1.0), OWNER)), cast.swarm.now)
+    )
+    assert grantor.cancelled
+
+
+def test_a_dead_peer_that_grants_nothing_changes_nothing() -> None:
+    cast = Cast(takes_s=None, tasks=2)
+    assert cast.one.peer.presiding.dead(NodeId(cast.worker.id), cast.swarm.now) == []
+    assert cast.one.peer.presiding.session_closed(NodeId(cast.worker.id)) == []
