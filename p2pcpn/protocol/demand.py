@@ -44,7 +44,7 @@ class Demand:
             self._calls.popitem(last=False)
 
     def wanted(self, now: float) -> int:
-        """How many slots are called for now."""
+        """How many slots are called for at this time."""
         for key in [key for key, call in self._calls.items() if call.until < now]:
             del self._calls[key]
         return sum(call.wanted for call in self._calls.values() if call.offers > 1)
