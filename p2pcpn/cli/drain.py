@@ -29,7 +29,7 @@ def drain_verb(timeout_s: float, undo: bool, data: str | None, as_json: bool) ->
     It takes nothing new, gives back tasks that have not started, finishes those that run, and brings what it keeps for
     others (results, records, blobs) to peers that stay. Ctrl-C here only ends the waiting.
     """
-    control = _control(data)
+    control = node_control(data)
     if undo:
         if not stay(control):
             raise P2pcpnError("the node does not drain, or is as good as gone")
@@ -58,7 +58,8 @@ def progress_words(words: Mapping[str, Any]) -> str:
     return str(words["state"])
 
 
-def _control(data: str | None) -> Path:
+def node_control(data: str | None) -> Path:
+    """Where the node on this machine is asked. Raises :class:`Unreachable` where none answers."""
     if data is not None:
         return control_of(Path(data).expanduser())
     for path in node_sockets(os.environ):

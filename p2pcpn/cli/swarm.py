@@ -26,15 +26,20 @@ def swarm() -> None:
 @swarm.command(short_help="Start it.")
 @click.option("--peers", "-n", default=4, show_default=True, metavar="N", help="How many peers.")
 @click.option("--cpus", default=1, show_default=True, metavar="N", help="Tasks at a time on each peer.")
+@click.option("--peers-max", type=int, metavar="N", help="Add peers up to so many while tasks queue.")
+@click.option("--idle", "idle_s", type=Duration(), default="30s", metavar="TIME",
+              help="With --peers-max: drain those that were not needed for so long (30s).")  # fmt: skip
 @json_option
-def up(peers: int, cpus: int, as_json: bool) -> None:
+def up(peers: int, cpus: int, peers_max: int | None, idle_s: float, as_json: bool) -> None:
     """Start a local swarm in the background."""
-    started = detached_swarm.up(peers, cpus, os.environ)
+    started = detached_swarm.up(peers, cpus, os.environ, peers_max=peers_max, idle_s=idle_s)
     if as_json:
         print_json(_document(started))
         return
     click.echo(f"{number_of(len(started.peers), 'peer')} up at {_addresses(started)}")
     click.echo(f"swarm key {started.swarm_key}")
+    if started.scale is not None:
+        click.echo(_scaled(started.scale))
     click.echo("now p2pcpn submit, p2pcpn peers, p2pcpn job find them; p2pcpn swarm down ends them")
 
 
@@ -75,6 +80,8 @@ def status(as_json: bool) -> None:
                     said["queued"],
                 )
             )
+    if found.scale is not None:
+        click.echo(_scaled(found.scale), err=True)
     print_table(("n", "id", "address", "pid", "state", "up", "running", "queued"), rows, numeric=("n", "pid", "queued"))
 
 
@@ -118,6 +125,11 @@ def kill(n: int, as_json: bool) -> None:
         click.echo(f"peer {killed.n} ({killed.id[:8]}) is dead")
 
 
+def _scaled(scale: tuple[int, int, float]) -> str:
+    least, most, idle_s = scale
+    return f"{least} to {most} peers: more while tasks queue, fewer after {duration(idle_s)} without"
+
+
 def _addresses(started: LocalSwarm) -> str:
     shown = started.bootstrap[:4]
     return ", ".join(shown) + (" …" if len(started.peers) > len(shown) else "")
@@ -127,6 +139,7 @@ def _document(found: LocalSwarm) -> dict[str, object]:
     return {
         "bootstrap": found.bootstrap,
         "swarm_key": found.swarm_key,
+        "scale": found.scale,
         "peers": [_peer(peer) | {"status": peer.status()} for peer in found.peers],
     }
 

@@ -23,6 +23,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         (
             ("node", "p2pcpn.cli.node:node", "run a peer on this machine"),
             ("drain", "p2pcpn.cli.drain:drain_verb", "let the node here finish, hand over, and leave"),
+            ("autoscale", "p2pcpn.cli.autoscale:autoscale", "your commands start and drain peers as tasks queue"),
             ("swarm", "p2pcpn.cli.swarm:swarm", "a local swarm to try things on: up, down, status, add, drain, kill"),
             ("peers", "p2pcpn.cli.peers:peers", "who is there, and what they can do"),
             ("key", "p2pcpn.cli.key:key", "your key and the keys you trust: new, show, trust"),

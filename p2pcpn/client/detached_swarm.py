@@ -11,6 +11,8 @@ import fcntl
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -22,13 +24,17 @@ from typing import Any, Final
 from p2pcpn.client import departing
 from p2pcpn.client.connection import SWARM_NOTE, read_note, remove_note, write_note
 from p2pcpn.client.departing import Watch, control_of
-from p2pcpn.client.fleet import Fleet, order
+from p2pcpn.client.fleet import ROOT, Fleet, order
 from p2pcpn.client.keys import new_swarm_key_text
-from p2pcpn.client.swarm import DRAIN_S, PEERS_MAX, START_S
+from p2pcpn.client.swarm import DRAIN_S, IDLE_S, PEERS_MAX, START_S, check_scaling
 from p2pcpn.config import Config, data_home, state_home
 from p2pcpn.errors import P2pcpnError, Unreachable, UsageError
 from p2pcpn.node.control import ask, control_path
 
+# Its own program, so that it outlives the command.
+_SCALE: Final = (
+    "import sys; sys.path.append(sys.argv[1])\nfrom p2pcpn.client.detached_scaling import keep_scaled\nkeep_scaled()\n"
+)
 ASK_S: Final = 2.0
 END_S: Final = 5.0
 
@@ -59,6 +65,7 @@ class LocalSwarm:
     swarm_key: str
     cpus: int
     peers: list[LocalPeer]
+    scale: tuple[int, int, float] | None = None  # least and most peers, idle time, where somebody keeps it scaled
 
     @property
     def bootstrap(self) -> list[str]:
@@ -72,14 +79,23 @@ def last_swarm(env: Mapping[str, str]) -> LocalSwarm | None:
     if note is None:
         return None
     try:
-        return LocalSwarm(note["swarm_key"], note["cpus"], [LocalPeer(**peer) for peer in note["peers"]])
+        scale = note.get("scale")
+        peers = [LocalPeer(**peer) for peer in note["peers"]]
+        return LocalSwarm(note["swarm_key"], note["cpus"], peers, None if scale is None else tuple(scale))
     except (KeyError, TypeError):
         return None
 
 
-def up(peers: int, cpus: int, env: Mapping[str, str]) -> LocalSwarm:
-    """Start a swarm of ``peers`` peers with ``cpus`` slots each. Raises :class:`UsageError` where one runs already."""
+def up(
+    peers: int, cpus: int, env: Mapping[str, str], *, peers_max: int | None = None, idle_s: float = IDLE_S
+) -> LocalSwarm:
+    """Start a swarm of ``peers`` peers with ``cpus`` slots each. Raises :class:`UsageError` where one runs already.
+
+    With ``peers_max`` a process in the background adds peers while tasks queue, and drains them after ``idle_s``.
+    """
     _check(peers)
+    if peers_max is not None:
+        check_scaling(peers, peers_max, idle_s)
     with _alone(env):
         known = last_swarm(env)
         alive = [peer for peer in known.peers if peer.status() is not None] if known is not None else []
@@ -90,8 +106,20 @@ def up(peers: int, cpus: int, env: Mapping[str, str]) -> LocalSwarm:
             )
         _remove_data(env)
         swarm = LocalSwarm(new_swarm_key_text(), cpus, [])
+        swarm.scale = None if peers_max is None else (peers, peers_max, idle_s)
         _start(swarm, peers, env)
-        return swarm
+    if swarm.scale is not None:
+        _keep_scaled(env)
+    return swarm
+
+
+def _keep_scaled(env: Mapping[str, str]) -> None:
+    """Start the process that scales the swarm, which ends when the swarm is gone."""
+    with (_data(env) / "scaling.log").open("ab") as log:
+        subprocess.Popen(
+            [sys.executable, "-P", "-c", _SCALE, str(ROOT)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            env=dict(env), start_new_session=True,
+        )  # fmt: skip
 
 
 def add(peers: int, env: Mapping[str, str]) -> list[LocalPeer]:
@@ -125,14 +153,17 @@ def _alive(n: int, env: Mapping[str, str]) -> LocalPeer:
 
 
 def drain(
-    n: int, env: Mapping[str, str], timeout_s: float = DRAIN_S, watch: Watch = lambda words: None
-) -> dict[str, int]:
+    n: int, env: Mapping[str, str], timeout_s: float = DRAIN_S, watch: Watch = lambda words: None, *,
+    careful: bool = False,
+) -> dict[str, int]:  # fmt: skip
     """Let peer ``n`` finish, hand on what it keeps, and leave; returns what it left undone when it is gone.
+
+    ``careful``: it stays where it would be the last to have something.
 
     Raises :class:`UsageError` where it does not run.
     """
     peer = _alive(n, env)
-    behind = departing.drain(control_of(peer.data_dir), timeout_s, watch)
+    behind = departing.drain(control_of(peer.data_dir), timeout_s, watch, careful=careful)
     with _alone(env):
         swarm = running(env)
         swarm.peers.remove(peer)
@@ -202,7 +233,7 @@ def _start(swarm: LocalSwarm, count: int, env: Mapping[str, str]) -> None:
 def _write(swarm: LocalSwarm, env: Mapping[str, str]) -> None:
     note = {
         "swarm_key": swarm.swarm_key, "cpus": swarm.cpus, "bootstrap": swarm.bootstrap,
-        "peers": [asdict(peer) for peer in swarm.peers],
+        "peers": [asdict(peer) for peer in swarm.peers], "scale": swarm.scale,
     }  # fmt: skip
     write_note(SWARM_NOTE, note, env)
 

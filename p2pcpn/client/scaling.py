@@ -51,11 +51,18 @@ class Crowd(Protocol):
 class Scaler:
     """See the module. :meth:`run` until ``stop`` is set; ``clock`` is monotonic."""
 
-    def __init__(self, scale: Scale, crowd: Crowd, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        scale: Scale,
+        crowd: Crowd,
+        clock: Callable[[], float] = time.monotonic,
+        say: Callable[[str], object] = log.info,
+    ) -> None:
         self._scale = scale
         self._crowd = crowd
         self._clock = clock
         self._stay: dict[int | str, float] = {}  # who was asked to leave, and until when it is not asked again
+        self._tell = say
         self.said = ""
 
     def run(self, stop: threading.Event) -> None:
@@ -76,7 +83,7 @@ class Scaler:
         )  # fmt: skip
         wanted = self._scale.observe(load, self._clock())
         if wanted > load.units:
-            self._say(f"{load.waiting} slots are called for: {load.units} peers become {wanted}")
+            self._say(f"{load.waiting} more slots are called for: {load.units} peers become {wanted}")
             self._crowd.grow(wanted - load.units, wanted)
         elif wanted < load.units:
             self._shrink(there, load.units - wanted)
@@ -87,7 +94,8 @@ class Scaler:
         self._stay = {name: until for name, until in self._stay.items() if until > now}
         later = there[self._scale.bounds.least :]  # programs know the addresses of the first
         idle = [peer.name for peer in later if not peer.running and not peer.queued and peer.name not in self._stay]
-        chosen = idle[::-1][:count]
+        count -= sum(peer.name in self._stay for peer in there)  # they are on their way, or cannot go
+        chosen = idle[::-1][: max(count, 0)]
         if not chosen:
             return
         wanted = len(there) - len(chosen)
@@ -97,5 +105,6 @@ class Scaler:
         self._crowd.drain(chosen, wanted)
 
     def _say(self, text: str) -> None:
+        if text != self.said:
+            self._tell(text)
         self.said = text
-        log.info("%s", text)

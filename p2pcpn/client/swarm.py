@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 START_S: Final = 30.0
 DRAIN_S: Final = 600.0
+IDLE_S: Final = 30.0
 # On one machine with 31,000 ports and 30 MB a peer; beyond it the simulator is the better tool.
 PEERS_MAX: Final = 512
 # A peer needs one that answers to find all others; some more for those that have died meanwhile.
@@ -69,7 +70,7 @@ class Swarm:
         peers: int = 4,
         *,
         peers_max: int | None = None,
-        idle_s: float = 30.0,
+        idle_s: float = IDLE_S,
         cpus_per_peer: int | Sequence[int] = 1,
         swarm_key: str | bytes | None = None,
         data_dir: str | Path | None = None,
@@ -81,7 +82,7 @@ class Swarm:
     ) -> None:
         _check(peers, datagram_loss)
         if peers_max is not None:
-            _check_scaling(peers, peers_max, idle_s)
+            check_scaling(peers, peers_max, idle_s)
         self.key = _key_text(swarm_key)
         self._cpus = [cpus_per_peer] if isinstance(cpus_per_peer, int) else list(cpus_per_peer)
         if not isinstance(cpus_per_peer, int) and len(self._cpus) != peers:
@@ -255,7 +256,8 @@ def _key_text(key: str | bytes | None) -> str:
     return load_swarm_key(key).hex()
 
 
-def _check_scaling(peers: int, peers_max: int, idle_s: float) -> None:
+def check_scaling(peers: int, peers_max: int, idle_s: float) -> None:
+    """Raises :class:`UsageError` for bounds that cannot be."""
     if not isinstance(peers_max, int) or isinstance(peers_max, bool) or not peers <= peers_max <= PEERS_MAX:
         raise UsageError(f"peers_max is {peers} (the peers there always are) to {PEERS_MAX}, not {peers_max!r}")
     if not 0 < idle_s < float("inf"):

@@ -23,7 +23,7 @@ Say = Callable[[Advert, bool], None]
 class CapacitySampler:
     """Samples the machine and says adverts; the second argument of ``say`` tells whether a coarse value changed.
 
-    ``owner_pids`` are programs whose load counts as ours; ``busy()`` tells whether this peer works for anybody.
+    ``owner_pids`` are programs whose load counts as ours; ``busy()`` tells whether this peer runs anything.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class CapacitySampler:
         self._busy = busy
         self._packages: tuple[str, ...] = ()
         self._sample: machines.Sample | None = None
+        self._idle = True  # whether that was said last: who has nothing to do may be let go
         # What is known without asking anything slow.
         total, _ = machines.memory()
         self.machine = machines.Machine(
@@ -75,9 +76,9 @@ class CapacitySampler:
 
     def tell(self, sample: machines.Sample) -> None:
         """Say what is free now."""
-        coarse = machines.coarse(sample, self._sample)
-        self._say(self.advert(sample), coarse != self._sample)
-        self._sample = coarse
+        coarse, idle = machines.coarse(sample, self._sample), not self._busy()
+        self._say(self.advert(sample), coarse != self._sample or idle != self._idle)
+        self._sample, self._idle = coarse, idle
 
     def advert(self, sample: machines.Sample) -> Advert:
         """The advert of a sample; version, lifetime and what runs are filled in by the peer."""

@@ -208,7 +208,7 @@ class Library:
     def _parts(self, peer: NodeId, name: bytes, offset: int, size: int) -> Iterator[_Part | None]:
         """The parts of a blob from ``offset`` on; an empty blob has one. It ends early where the disk refuses.
 
-        They lie in the ring of the session that there is with ``peer`` then, or come themselves; none is for now.
+        They lie in the ring of the session that there is with ``peer`` then, or come themselves; ``None``: not yet.
         """
         held = self._shelf.held(name)  # it may go from there before the last part has
         whole: Buffer | None = None

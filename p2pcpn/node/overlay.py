@@ -187,7 +187,7 @@ class Overlay:
         restore(self.peer, self.database, self.loop.time())
         self.capacity = CapacitySampler(
             self.config, contact=self.peer.contact, boot=self.boot, roles=self.roles, slots=self.slots,
-            owner_pids=self._owner_pids, say=self._say, busy=lambda: bool(self.peer.worker.works),
+            owner_pids=self._owner_pids, say=self._say, busy=lambda: bool(self.peer.worker.running),
         )  # fmt: skip
         self.capacity.begin()
         self.spawn(self._meet())

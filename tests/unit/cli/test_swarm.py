@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from p2pcpn.cli.swarm import _addresses
+from p2pcpn.client import detached_swarm
 from p2pcpn.client.detached_swarm import LocalPeer, LocalSwarm
 
 Command = Callable[..., Any]
@@ -74,3 +75,17 @@ def test_of_many_addresses_four_are_shown() -> None:
     peers = [LocalPeer(n, n, f"127.0.0.1:{n}", "ab" * 20, "") for n in range(1, 7)]
     assert _addresses(LocalSwarm("", 1, peers[:4])) == "127.0.0.1:1, 127.0.0.1:2, 127.0.0.1:3, 127.0.0.1:4"
     assert _addresses(LocalSwarm("", 1, peers)).endswith("127.0.0.1:4 …")
+
+
+def test_a_swarm_that_scales_says_so(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detached_swarm, "_keep_scaled", lambda env: None)
+    line = "1 to 3 peers: more while tasks queue, fewer after 20 s without"
+    assert line in command("swarm", "up", "-n", "1", "--peers-max", "3", "--idle", "20s").lines
+    assert line in command("swarm", "status").err
+    assert json.loads(command("swarm", "status", "--json").out)["scale"] == [1, 3, 20.0]
+
+
+def test_a_peer_that_drains_says_when_it_has_left(command: Command) -> None:
+    command("swarm", "up", "-n", "2")
+    assert command("swarm", "drain", "1").out == "peer 1 has left\n"
+    assert json.loads(command("swarm", "drain", "0", "--json").out) == {"n": 0, "behind": {}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -52,6 +53,20 @@ def test_a_peer_that_drains_leaves_the_swarm_and_its_place_is_free_again(ended: 
     assert [peer.n for peer in add(1, ended)] == [1]
     with pytest.raises(UsageError, match="p2pcpn swarm status"):
         drain(7, ended)
+
+
+def test_a_swarm_that_is_to_grow_is_scaled_by_a_process_of_its_own(
+    ended: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Any] = []
+    popen = SimpleNamespace(DEVNULL=None, Popen=lambda words, **options: started.append((words, options)))
+    monkeypatch.setattr(detached_swarm, "subprocess", popen)
+    up(1, 1, ended, peers_max=3, idle_s=7.0)
+    ((words, options),) = started
+    assert "keep_scaled()" in words[3] and options["start_new_session"]
+    assert running(ended).scale == (1, 3, 7.0)
+    with pytest.raises(UsageError, match="peers_max"):
+        up(2, 1, ended, peers_max=1)
 
 
 def test_a_dead_swarm_is_replaced_by_a_new_one(ended: dict[str, str]) -> None:
