@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-
 import click
 
 from p2pcpn.cli.drain import node_control
 from p2pcpn.cli.options import Duration
-from p2pcpn.client.hooks import HookCrowd
-from p2pcpn.client.scaling import Scaler
-from p2pcpn.client.swarm import check_scaling
-from p2pcpn.protocol.scaling import Bounds, Scale
+from p2pcpn.client.hooks import watch
 
 
 @click.command()
@@ -32,7 +27,4 @@ def autoscale(up: str, down: str, least: int, most: int, idle_s: float, coming_s
     $P2PCPN_WANTED (there should be), $P2PCPN_ADD (to start), $P2PCPN_DRAIN and $P2PCPN_DRAIN_ADDRESSES (idle peers that
     may go; p2pcpn drain on their machines lets them leave without a loss). It goes on until Ctrl-C.
     """
-    check_scaling(least, most, idle_s)
-    crowd = HookCrowd(node_control(data), up, down, coming_s=coming_s)
-    crowd.look()  # where nobody answers, that is said at once
-    Scaler(Scale(Bounds(least, most, idle_s)), crowd, say=lambda text: click.echo(text)).run(threading.Event())
+    watch(node_control(data), (up, down), (least, most, idle_s), coming_s, click.echo)

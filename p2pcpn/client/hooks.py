@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from p2pcpn.client.scaling import Seen
+from p2pcpn.client.scaling import Scaler, Seen
+from p2pcpn.client.swarm import check_scaling
 from p2pcpn.errors import P2pcpnError
 from p2pcpn.node.control import ask
+from p2pcpn.protocol.scaling import Bounds, Scale
 
 # A virtual machine takes so long to come up, with some to spare; until then it counts as one that is there.
 COMING_S: Final = 180.0
@@ -81,3 +84,18 @@ class HookCrowd:
         code = subprocess.run(["/bin/sh", "-c", command], env=told, stdin=subprocess.DEVNULL, check=False).returncode
         if code:
             raise P2pcpnError(f"{command!r} ended with {code}; it is run again when it is wanted again")
+
+
+def watch(
+    control: Path, commands: tuple[str, str], bounds: tuple[int, int, float], coming_s: float,
+    say: Callable[[str], object],
+) -> None:  # fmt: skip
+    """Scale the swarm of the node behind ``control`` by ``commands`` (up, down) for ever, and ``say`` what is done.
+
+    ``bounds``: least and most peers, and the idle time in seconds. Raises :class:`UsageError` for bounds that cannot
+    be, :class:`Unreachable` where no node answers at first.
+    """
+    check_scaling(*bounds)
+    crowd = HookCrowd(control, *commands, coming_s=coming_s)
+    crowd.look()
+    Scaler(Scale(Bounds(*bounds)), crowd, say=say).run(threading.Event())

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from p2pcpn.cli import autoscale as module
+from p2pcpn.client import hooks as module
 from p2pcpn.client.scaling import Scaler
 
 Command = Callable[..., Any]

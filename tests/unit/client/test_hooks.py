@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from p2pcpn.client import hooks
-from p2pcpn.client.hooks import HookCrowd
-from p2pcpn.client.scaling import Seen
-from p2pcpn.errors import P2pcpnError
+from p2pcpn.client.hooks import HookCrowd, watch
+from p2pcpn.client.scaling import Scaler, Seen
+from p2pcpn.errors import P2pcpnError, UsageError
+from p2pcpn.protocol.scaling import Bounds
 
 
 def row(name: str, free: int = 1, **other: Any) -> dict[str, Any]:
@@ -89,3 +90,14 @@ def test_a_command_that_fails_is_told_of_and_starts_nobody(node: Node, tmp_path:
     with pytest.raises(P2pcpnError, match="ended with 3"):
         found.grow(1, 3)
     assert len(found.look()) == 2
+
+
+def test_a_node_is_watched_within_bounds_that_can_be(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[Any] = []
+    monkeypatch.setattr(Scaler, "run", lambda self, stop: ran.append(self._scale.bounds))
+    watch(tmp_path, ("up", "down"), (1, 4, 9.0), 60.0, print)
+    assert ran == [Bounds(1, 4, 9.0)]
+    with pytest.raises(UsageError):
+        watch(tmp_path, ("up", "down"), (5, 4, 9.0), 60.0, print)
