@@ -15,7 +15,7 @@ Command = Callable[..., Any]
 
 
 def test_bounds_that_cannot_be_are_usage(p2pcpn: Command) -> None:
-    ended = p2pcpn("autoscale", "--up", "x", "--down", "y", "--min", "3", "--max", "2")
+    ended = p2pcpn("autoscale", "--up", "x", "--down", "y", "--min", "3", "--max", "2", "--data", "d")
     assert ended.code == 2 and "peers_max" in ended.err
 
 
