@@ -259,7 +259,7 @@ def _key_text(key: str | bytes | None) -> str:
 def check_scaling(peers: int, peers_max: int, idle_s: float) -> None:
     """Raises :class:`UsageError` for bounds that cannot be."""
     if not isinstance(peers_max, int) or isinstance(peers_max, bool) or not peers <= peers_max <= PEERS_MAX:
-        raise UsageError(f"there are {peers} peers at least: peers_max (--max) is {peers} to {PEERS_MAX}, not {peers_max!r}")
+        raise UsageError(f"peers_max (--max) is {peers}, the peers there always are, to {PEERS_MAX}, not {peers_max!r}")
     if not 0 < idle_s < float("inf"):
         raise UsageError(f"idle_s is a number of seconds above 0, not {idle_s!r}")
 
