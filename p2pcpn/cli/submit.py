@@ -51,6 +51,7 @@ UNWANTED_S = 3.0
 @click.option("--deadline", type=Duration(), metavar="TIME", help="What has not ended by then fails.")
 @click.option("--ttl", type=Duration(), metavar="TIME", help="How long the job stays open without a new task.")
 @click.option("--requires", metavar="PACKAGE", multiple=True, help="A package the peer must have, beside those found.")
+@click.option("--hedge/--no-hedge", default=True, help="Whether the slowest tasks may run twice at a time (they may).")
 @click.option("--name", metavar="TEXT", help="What the job is called in listings.")
 @swarm_options
 @json_option
@@ -58,7 +59,7 @@ def submit(
     target: str, arguments: tuple[str, ...], lines: str | None, inputs: tuple[str, ...], wait: bool,
     timeout: float | None, replicas: int, max_workers: int | None, runtime: str, orchestration: str, routing: str,
     retention: float | None, priority: int, deadline: float | None, ttl: float | None, requires: tuple[str, ...],
-    name: str | None, bootstrap: tuple[str, ...], swarm_key: str | None, key: str | None, as_json: bool,
+    hedge: bool, name: str | None, bootstrap: tuple[str, ...], swarm_key: str | None, key: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Run a script, or a function of a file, on the swarm.
 
@@ -84,7 +85,7 @@ def submit(
     options = Options(
         name=name or calls.name, runtime=runtime, orchestration=orchestration, routing=routing, replicas=replicas,
         max_workers=max_workers, requires=requires, render=True, priority=priority, deadline_s=deadline, ttl_s=ttl,
-        **settings,
+        hedge=hedge, **settings,
     )  # fmt: skip
     request = Request(calls, options, where(bootstrap, swarm_key), key)
     if wait:

@@ -62,8 +62,11 @@ class Executor(FuturesExecutor):
     ``Executor(bootstrap=["host:port"], swarm_key="…")``: the peers of a running swarm; ``max_workers`` then bounds how
     many of the job's tasks run at a time. ``key`` is the owner's key file, by default the one of this user.
     ``replicas`` results are kept on so many peers, for :attr:`job_id` to be fetched later. ``output=False`` neither
-    captures nor shows what tasks print. While ``queue_bytes`` (of pickled arguments, and 320 a task) wait or run,
-    :meth:`submit` makes its caller wait. A function is pickled once: what it closes over is as it was then.
+    captures nor shows what tasks print. ``hedge=False``: no task runs a second time while the first run lives; else the
+    slowest may, on a slot that idles, and the result that comes first counts.
+
+    While ``queue_bytes`` (of pickled arguments, and 320 a task) wait or run, :meth:`submit` makes its caller wait. A
+    function is pickled once: what it closes over is as it was then.
 
     ``priority`` (-10 to 10) orders this owner's jobs and never counts against another's. ``deadline_s`` seconds after
     the first call whatever has not ended fails with :class:`JobError`. An executor may stay open for ever; with
@@ -91,6 +94,7 @@ class Executor(FuturesExecutor):
         priority: int = 0,
         deadline_s: float | None = None,
         ttl_s: float | None = None,
+        hedge: bool = True,
         queue_bytes: int = limits.QUEUE_BYTES,
         name: str = "",
         trust: Iterable[str] = (),
@@ -98,7 +102,7 @@ class Executor(FuturesExecutor):
         self._options = Options(
             name=name, runtime=runtime, orchestration=orchestration, routing=routing, privacy=privacy,
             replicas=replicas, quorum=quorum, max_workers=max_workers, output=output,
-            queue_bytes=queue_bytes, priority=priority, deadline_s=deadline_s, ttl_s=ttl_s,
+            queue_bytes=queue_bytes, priority=priority, deadline_s=deadline_s, ttl_s=ttl_s, hedge=hedge,
             requires=requires if isinstance(requires, str) else tuple(requires),  # type: ignore[arg-type]
         )  # fmt: skip
         self._lock = threading.Lock()

@@ -91,6 +91,7 @@ async def open_job(
             wrapped=wrap(owner, owner.public, nonce, job_key),
             swarm_proof=swarm_proof(overlay.swarm_key, owner.public), output=options.output, render=options.render,
             priority=options.priority, deadline_s=options.deadline_s or 0.0, ttl_s=options.ttl_s or 0.0,
+            hedge=options.hedge,
         ),
         owner,
     )  # fmt: skip

@@ -41,6 +41,7 @@ class Options:
     queue_bytes: int = limits.QUEUE_BYTES
     output: bool = True
     render: bool = False  # workers send a short text of each result, for those who do not unpickle it
+    hedge: bool = True  # the slowest tasks at the tail may run twice at a time; the first result counts
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
@@ -59,6 +60,8 @@ class Options:
         _check_wait("ttl_s", self.ttl_s)
         if self.max_workers is not None:
             _check_number("max_workers", self.max_workers, 1, _WORKERS_MAX)
+        if not isinstance(self.hedge, bool):
+            raise UsageError(f"hedge is True or False, not {self.hedge!r}")
         if not 1 <= self.retention_s <= limits.RETENTION_S_MAX:
             raise UsageError(f"retention is 1 to {limits.RETENTION_S_MAX} seconds, not {self.retention_s!r}")
         _check_text("name", self.name)

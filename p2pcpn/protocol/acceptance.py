@@ -15,7 +15,7 @@ from p2pcpn.identity.keys import NodeId, node_id
 from p2pcpn.protocol import events
 from p2pcpn.protocol.book import Book
 from p2pcpn.protocol.custody import Custody
-from p2pcpn.protocol.effects import Effect, Notify
+from p2pcpn.protocol.effects import Effect, Notify, Tell
 from p2pcpn.protocol.leases import LeaseHeld
 from p2pcpn.protocol.ledger import Death
 from p2pcpn.protocol.settlement import LogWriter, Opened, open_receipt
@@ -24,7 +24,7 @@ from p2pcpn.protocol.witness import Witness
 from p2pcpn.protocol.work import TOKEN_BITS, run_number
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Results
+from p2pcpn.wire.messages import Results, Revoke
 from p2pcpn.wire.pages import cut
 from p2pcpn.wire.sealing import RESULT_DIGEST_BYTES, JobKeys
 from p2pcpn.wire.statements import BlobRef, Outcome, Receipt, read
@@ -109,13 +109,16 @@ class Acceptance:
         blobs = [value.digest for value in opened.values if isinstance(value, BlobRef)]
         if spans and not self._log.room(len(message.page), len(spans), len(blobs)):
             effects += self.flush(now)
-        settled = book.settle(lease, token, spans)
+        settled, outrun = book.settle(lease, token, spans)
         count = total(settled)
         if self._witness is not None:
             self._witness.accepted(said, lease.peer, settled)
         if not count:
             self.conflicts += 1
             return effects + self._acknowledge(sender, said)
+        for lost in outrun:
+            book.speeds.at_least(lost.peer.node, now - lost.since)
+            effects.append(Tell(lost.peer.contact, Revoke(self._job, lost.spans, True)))
         whole = count == len(opened.indices)
         self._log.append(message.receipt, message.page, settled, whole=whole, now=now, blobs=blobs)
         self._custody.journalled(sender, run_number(said.epoch, token), said.part)
@@ -123,8 +126,13 @@ class Acceptance:
         if peer is not None:
             peer.completed += count
             peer.declines = peer.missing = 0
-        effects.append(Notify(self._delivery(opened, settled, whole, lease.peer)))
-        return effects
+        delivered = self._delivery(opened, settled, whole, lease.peer)
+        if lease.hedge:  # what it printed was not told while it raced
+            effects += [
+                Notify(events.Printed(self._job, line.index, line.stream, line.data, lease.peer))
+                for line in delivered.output
+            ]
+        return [*effects, Notify(delivered)]
 
     def adopt(self, worker: Contact | None, message: Results, now: float) -> list[Effect]:
         """Results under a lease of an older epoch settle what waits here, and nothing that we leased since.

@@ -3,18 +3,33 @@
 What one of them learns the others must: a task that ends leaves the ledger's line, the lease that owes it, the count
 of the peer that holds it and the page it came from. Every such change is one method here, so that no two of them ever
 disagree.
+
+A task may be *doubled*: owed under two live leases, to two peers. It is leased once in the ledger and held by both
+peers. Whichever lease ends first without a result takes nothing away; the first receipt settles, and who lost the race
+is told at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from p2pcpn.protocol.leases import LeaseHeld, Leases
 from p2pcpn.protocol.ledger import SETTLED, Ledger
 from p2pcpn.protocol.participants import Participant, Participants
-from p2pcpn.protocol.spans import Span, joined, overlap, total
+from p2pcpn.protocol.spans import Span, covers, joined, overlap, total, without
+from p2pcpn.protocol.speeds import Speeds
 from p2pcpn.protocol.stock import Stock
 from p2pcpn.protocol.witness import Witness
+
+
+@dataclass(frozen=True, slots=True)
+class Outrun:
+    """Tasks that another lease settled while ``peer`` had them, running since then at most."""
+
+    peer: Participant
+    spans: list[Span]
+    since: float
 
 
 class Book:
@@ -23,28 +38,39 @@ class Book:
     The ``witness``, where there is one, notes every lease and its end.
     """
 
-    __slots__ = ("ledger", "leases", "participants", "stock", "_retries", "_witness")
+    __slots__ = ("ledger", "leases", "participants", "stock", "speeds", "doubled", "hedges_won", "_retries", "_witness")
 
     def __init__(self, retries: int, slots_max: int, witness: Witness | None = None) -> None:
         self.ledger = Ledger()
         self.leases = Leases()
         self.participants = Participants(slots_max)
         self.stock = Stock()
+        self.speeds = Speeds()
+        self.doubled: dict[int, tuple[int, int]] = {}  # index -> the tokens of its two live leases, the older first
+        self.hedges_won = 0  # tasks that the younger of two leases settled
         self._retries = retries
         self._witness = witness
 
     # --- leases --------------------------------------------------------------------------------------------------
 
-    def lease(self, peer: Participant, count: int, until: float) -> int | None:
+    def lease(self, peer: Participant, count: int, until: float, since: float = 0.0) -> int | None:
         """Lease at most ``count`` waiting tasks to ``peer``; the token, or none where nothing waits for it."""
         spans = self.ledger.take(count, peer.node)
-        if not spans:
-            return None
-        token = self.leases.grant(peer.node, spans, until)
+        return self._granted(peer, spans, until, since) if spans else None
+
+    def hedge(self, token: int, index: int, peer: Participant, until: float, since: float) -> int:
+        """A second lease, to ``peer``, of a task that is owed under the live lease ``token`` alone; its token."""
+        assert index not in self.doubled and self.leases.live[token].peer != peer.node
+        second = self._granted(peer, [(index, 1)], until, since, hedge=True)
+        self.doubled[index] = token, second
+        return second
+
+    def _granted(self, peer: Participant, spans: list[Span], until: float, since: float, *, hedge: bool = False) -> int:
+        token = self.leases.grant(peer.node, spans, until, since, hedge=hedge)
         peer.tokens[token] = None
         self.participants.hold(peer, total(spans))
         if self._witness is not None:
-            self._witness.leased(token, peer.node, spans, until)
+            self._witness.leased(token, peer.node, spans, until, copy=hedge)
         return token
 
     def renew(self, token: int, until: float) -> None:
@@ -63,24 +89,41 @@ class Book:
         self.leases.fulfil(token, spans)
         if token not in self.leases.live:
             del peer.tokens[token]
+        self._forget(peer, spans)
+
+    def _forget(self, peer: Participant, spans: list[Span]) -> None:
+        """``peer`` holds ``spans``, joined, no more."""
+        if self.doubled:
+            for index in _within(self.doubled, spans):
+                del self.doubled[index]
+        if peer.started:
+            for index in _within(peer.started, spans):
+                del peer.started[index]
 
     def give_back(self, token: int, spans: Sequence[Span]) -> None:
-        """What of ``spans`` the live lease still owes waits again, uncharged."""
+        """What of ``spans`` the live lease still owes waits again, uncharged; not what another lease owes, too."""
         owed = joined(overlap(spans, self.leases.live[token].open))
         if owed:
-            self.ledger.give_back(owed)
+            self.ledger.give_back(self._alone(owed))
             self._owes_no_more(token, owed, "returned")
 
+    def _alone(self, spans: list[Span]) -> list[Span]:
+        """``spans``, joined, less those that are doubled."""
+        twice = _within(self.doubled, spans) if self.doubled else []
+        return without(spans, [(index, 1) for index in twice]) if twice else spans
+
     def _end_lease(self, token: int, why: str) -> list[Span]:
-        """A live lease ends unfulfilled: what it owed waits again."""
+        """A live lease ends unfulfilled: what it alone owed waits again, and is returned."""
         lease = self.leases.end(token)
         if self._witness is not None:
             self._witness.ended(token, lease.open, why)
         peer = self.participants.peers[lease.peer]
         self.participants.hold(peer, -lease.remaining)
         del peer.tokens[token]
-        self.ledger.give_back(lease.open)
-        return lease.open
+        alone = self._alone(lease.open)
+        self.ledger.give_back(alone)
+        self._forget(peer, lease.open)
+        return alone
 
     def lose_lease(self, token: int) -> list[int]:
         """A live lease is lost and charged to its tasks: those whose budget is spent have failed and are returned."""
@@ -99,15 +142,35 @@ class Book:
 
     # --- ends ----------------------------------------------------------------------------------------------------
 
-    def settle(self, lease: LeaseHeld, token: int, spans: list[Span]) -> list[Span]:
-        """Settle ``spans`` where ``lease`` owes them or where they wait; returns what was settled by it."""
+    def settle(self, lease: LeaseHeld, token: int, spans: list[Span]) -> tuple[list[Span], list[Outrun]]:
+        """Settle ``spans`` where ``lease`` owes them or where they wait: what was settled by it, and who lost a race.
+
+        Who held one of those tasks under another lease owes it no more.
+        """
         settled = self.ledger.settle(spans)
         self.stock.ended(settled)
+        outrun = self._outrun(token, settled) if self.doubled else []
         if token in self.leases.live:
             owed = settled if settled == lease.open else joined(overlap(settled, lease.open))
             if owed:
                 self._owes_no_more(token, owed, "settled")
-        return settled
+        return settled, outrun
+
+    def _outrun(self, winner: int, settled: list[Span]) -> list[Outrun]:
+        """Other leases owe no more what the lease ``winner`` settled."""
+        lost: dict[int, list[Span]] = {}
+        for index in _within(self.doubled, joined(settled)):
+            self.hedges_won += winner == self.doubled[index][1]
+            for token in self.doubled[index]:
+                if token != winner:
+                    lost.setdefault(token, []).append((index, 1))
+        found: list[Outrun] = []
+        for token, spans in lost.items():
+            lease = self.leases.live[token]
+            peer = self.participants.peers[lease.peer]
+            found.append(Outrun(peer, joined(spans), max(lease.since, peer.pace.heard_at)))
+            self._owes_no_more(token, found[-1].spans, "beaten")
+        return found
 
     def fail(self, spans: list[Span]) -> None:
         """Waiting tasks end without a result."""
@@ -147,3 +210,8 @@ class Book:
                 held.append((self.participants.peers[lease.peer], hit))
                 self._owes_no_more(token, hit, "cancelled")
         return held
+
+
+def _within(indices: Iterable[int], spans: Sequence[Span]) -> list[int]:
+    """Those of a few ``indices`` that lie within the joined ``spans``, sorted."""
+    return sorted(index for index in indices if covers(spans, [(index, 1)]))

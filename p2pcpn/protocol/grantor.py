@@ -29,6 +29,7 @@ from p2pcpn.protocol.custody import Custody
 from p2pcpn.protocol.effects import Effect, Hangup, Notify, Tell
 from p2pcpn.protocol.hardship import Hardship
 from p2pcpn.protocol.heartbeat import Heartbeat
+from p2pcpn.protocol.hedging import Hedging
 from p2pcpn.protocol.leases import LeaseHeld
 from p2pcpn.protocol.leasing import Leasing
 from p2pcpn.protocol.ledger import LEASED
@@ -133,6 +134,11 @@ class Grantor:
     def declined(self) -> dict[NodeId, str]:
         """What peers said who declined tasks."""
         return self._hardship.declined
+
+    @property
+    def hedging(self) -> Hedging:
+        """Second leases of what ends last."""
+        return self._leasing.hedging
 
     @property
     def conflicts(self) -> int:
@@ -333,6 +339,7 @@ class Grantor:
             self.book.participants.crowd(peer)
             if live and not admitted.deaths:
                 peer.pace.ran(len(admitted.opened.indices), admitted.opened.receipt.ran_s, now)
+                self.book.speeds.ran(peer.node, len(admitted.opened.indices), admitted.opened.receipt.ran_s)
         if live:
             self.book.renew(admitted.token, now + limits.LEASE_S)
         effects = self._acceptance.accept(admitted, message, sender, now)
@@ -356,7 +363,8 @@ class Grantor:
         known = self.participants[lease.peer].started
         for index in [index for index in known if self.ledger.states[index] != LEASED]:
             del known[index]
-        known.update(dict.fromkeys(started))
+        for index in started:
+            known.setdefault(index, now)
         return [Notify(events.Started(self.job, started))] if started else []
 
     def returned(self, sender: Contact, message: Return, now: float) -> list[Effect]:
@@ -392,7 +400,7 @@ class Grantor:
     def output(self, sender: Contact, message: Output, now: float) -> list[Effect]:
         """Lines of a running task, for the program that submitted it."""
         lease = self._live(sender, message.token, now)
-        if lease is None:
+        if lease is None or lease.hedge:  # of two runs of a task one is heard
             return []
         key = output_key(self.keys.results(self.epoch, self.me.id, message.token))
         line = pages.PRINT.decode(unseal(key, message.number, message.sealed))

@@ -1,7 +1,8 @@
 """The leases of a grantor: which tokens live, what each still owes, and when the next one ends.
 
-No index is owed under two live leases. A lease that ended unfulfilled is remembered for a while: its results may come
-late, and are good where nobody else was given the task since (a token is fenced for an index only once a newer lease
+The spans of one lease never overlap, and an index is owed under at most two live leases: the second is a *hedge*, on
+another peer (``book``). A lease that ended unfulfilled is remembered for a while: its results may come late, and are
+good where nobody else was given the task since (a token that has ended is fenced for an index only once a newer lease
 for it exists).
 """
 
@@ -26,6 +27,8 @@ class LeaseHeld:
     spans: list[Span]
     open: list[Span]
     until: float
+    since: float
+    hedge: bool = False  # its tasks were leased to another peer before
 
     @property
     def remaining(self) -> int:
@@ -44,10 +47,10 @@ class Leases:
         self.granted = 0  # the last token that was given out
         self._ends: list[tuple[float, int]] = []  # a heap; an entry may be earlier than its lease ends by now
 
-    def grant(self, peer: NodeId, spans: list[Span], until: float) -> int:
+    def grant(self, peer: NodeId, spans: list[Span], until: float, since: float = 0.0, *, hedge: bool = False) -> int:
         """A new lease; returns its token."""
         self.granted += 1
-        self.live[self.granted] = LeaseHeld(peer, spans, spans, until)
+        self.live[self.granted] = LeaseHeld(peer, spans, spans, until, since, hedge)
         heappush(self._ends, (until, self.granted))
         return self.granted
 

@@ -14,8 +14,10 @@ from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol.book import Book
 from p2pcpn.protocol.calling import OFFER_TTL_S, Calling
 from p2pcpn.protocol.effects import Effect, Spread, Tell
+from p2pcpn.protocol.hedging import Hedge, Hedging
 from p2pcpn.protocol.ledger import LEASED
 from p2pcpn.protocol.participants import Participant
+from p2pcpn.protocol.placement import Placement
 from p2pcpn.protocol.supply import Supply
 from p2pcpn.protocol.witness import Witness
 from p2pcpn.wire.addresses import Contact
@@ -68,6 +70,8 @@ class Leasing:
         self._supply = supply
         self._witness = witness
         self._calling = Calling()
+        self._placement = Placement(book.ledger, book.participants, book.speeds)
+        self.hedging = Hedging(book, self._placement, allowed=spec.hedge)
         self._look_at: float | None = None
         self._look_s = LOOK_S
         self._idle = 0  # slots, when it was last noticed that some do
@@ -80,6 +84,7 @@ class Leasing:
         """
         ledger, peers = self._book.ledger, self._book.participants
         if not ledger.waiting:
+            self._placement.over()
             if self._look_at is None:
                 self._calling.satisfied()
                 if ledger.leased and (peers.surplus or peers.unused):
@@ -100,8 +105,14 @@ class Leasing:
                 peer.hear_until = now + HEAR_S
         if self._epoch:
             self._hear_at = min((p.hear_until for p in peers.ready() if p.hear_until > now), default=None)
+        self._placement.passed(now)
+        outlook = self._placement.near_end(now)
+        if outlook is not None and peers.slots_idle:
+            effects += self._hedged(self.hedging.ahead(outlook), now)
         for peer in peers.ready() if spoke is None or promoted else [spoke]:
-            if peer.taken and peer.ready and (not recalled or peer.held < peer.slots):
+            if not peer.taken or not peer.ready or (recalled and peer.held >= peer.slots):
+                continue
+            if outlook is None or not self._placement.waits(peer, outlook, now):
                 effects += self._grant(peer, now)
         if peers.wanted(ledger.waiting) <= 0 and not ledger.barred_waiting:
             self._calling.satisfied()
@@ -115,7 +126,7 @@ class Leasing:
             return []
         count = peer.pace.batch(peer.held, self._book.ledger.waits_for(peer.node), self._book.participants.slots)
         idle = not peer.held
-        token = self._book.lease(peer, count, now + limits.LEASE_S) if count else None
+        token = self._book.lease(peer, count, now + limits.LEASE_S, now) if count else None
         if token is None:
             return []
         if idle:
@@ -166,16 +177,33 @@ class Leasing:
         idle = peers.slots_idle + slots - peers.slots
         behind = [peer for peer in peers.ready() if self._unstarted(peer, now)]
         if not behind:
-            return []
+            return self._hedge(now)
         if not idle:  # somebody else in the swarm might
             return [self._offer()] if self._calling.wanted(now) else []
         effects: list[Effect] = []
+        silent = any(now >= peer.asked_until > peer.pace.heard_at for peer in behind)
         for peer in behind:
             fair = ledger.leased * peer.slots // max(slots, 1)
             count = min(self._unstarted(peer, now), max(peer.held - fair, 1))
             if count and now >= peer.asked_until:
                 peer.asked_until = now + ANSWER_S + peer.pace.rtt_s
                 effects.append(Tell(peer.contact, Recall(self._job, min(count, limits.BATCH_TASKS_MAX))))
+        return effects + self._hedge(now) if silent else effects  # who was asked and does not answer holds nobody up
+
+    def _hedge(self, now: float) -> list[Effect]:
+        """Nothing can be taken back: what will end last runs twice."""
+        hedges, again_at = self.hedging.look(now)
+        if again_at is not None and self._look_at is not None:
+            self._look_at = max(min(self._look_at, again_at), now + LOOK_S)
+        return self._hedged(hedges, now)
+
+    def _hedged(self, hedges: list[Hedge], now: float) -> list[Effect]:
+        """Second leases, said."""
+        effects: list[Effect] = []
+        for hedge in hedges:
+            if not hedge.peer.held:
+                hedge.peer.pace.heard_at = now
+            effects += self._say(hedge.peer, self.hedging.lease(hedge, now + limits.LEASE_S, now))
         return effects
 
     def hasten(self, now: float) -> None:
@@ -200,5 +228,5 @@ class Leasing:
         """When the next offer is due, which :meth:`work` makes, or the next look, which :meth:`expire` takes."""
         if not self._book.ledger.waiting:
             return self._look_at
-        called = self._calling.deadline()
-        return called if self._hear_at is None else min(self._hear_at, called or self._hear_at)
+        times = (self._calling.deadline(), self._placement.deadline(), self._hear_at)
+        return min((time for time in times if time is not None), default=None)

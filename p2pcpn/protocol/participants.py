@@ -48,7 +48,7 @@ class Participant:
     held: int = 0
     completed: int = 0
     pace: Pace = field(default_factory=lambda: Pace(0))
-    started: dict[int, None] = field(default_factory=dict)  # tasks that it said have run for a while
+    started: dict[int, float] = field(default_factory=dict)  # tasks that it said have run for a while: when
     crowded_until: float = NOT_CROWDED  # it gave back what it had slots for: they run others' tasks
     asked_until: float = float("-inf")  # it was asked for tasks back, and may still answer
     tokens: dict[int, None] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from p2pcpn import limits
 from p2pcpn.protocol import events
 from p2pcpn.protocol.ledger import LEASED, WAITING
+from p2pcpn.protocol.spans import covers
 from p2pcpn.sim.runtime import value_of
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.pages import cut
@@ -52,6 +53,7 @@ class Checker:
         self._watched: dict[int, dict[bytes, Watched]] = {}  # by host: its grantors
         self._seen: dict[bytes, set[int]] = {}  # by job: delivered to its program
         self._hearing: tuple[bytes, int] | None = None  # (job, token) of the results being heard
+        self._owed: list[tuple[int, int]] = []  # what that token owed before
 
     # --- what hosts tell --------------------------------------------------------------------------------------------
 
@@ -82,6 +84,9 @@ class Checker:
         if isinstance(message, m.Results) and host.number in self._watched:
             receipt = read(message.receipt, Receipt)
             self._hearing = (receipt.job, receipt.token)
+            grantor = None if host.peer is None else host.peer.grantors.get(receipt.job)
+            lease = None if grantor is None else grantor.leases.get(receipt.token)
+            self._owed = [] if lease is None else lease.open
 
     def notified(self, host: Host, event: object) -> None:
         """``host`` reports an event to its program."""
@@ -100,7 +105,7 @@ class Checker:
             self._right(host, program, index, outcome, value)
             if self._hearing is not None and self._hearing[0] == event.job:
                 token = self._hearing[1]
-                if watched.newest.get(index, token) > token:
+                if watched.newest.get(index, token) > token and not covers(self._owed, [(index, 1)]):
                     raise Violation(f"task {index} was settled under token {token}, which a newer lease had fenced")
 
     def arrived(self, program: Program, index: int, value: BlobRef) -> None:
@@ -154,17 +159,30 @@ class Checker:
                 f"the ledger counts {ledger.waiting} waiting and {ledger.leased} leased tasks; "
                 f"there are {states.count(WAITING)} and {states.count(LEASED)}"
             )
-        spans = sorted((first, count, token) for token, lease in grantor.leases.items() for first, count in lease.open)
-        end = 0
+        Checker._leased(grantor, states)
+
+    @staticmethod
+    def _leased(grantor: Grantor, states: bytes) -> None:
+        """What is leased is owed under one live lease, what is doubled under two, of two peers; nothing else is."""
+        leases, doubled = grantor.leases, grantor.book.doubled
+        spans = sorted((first, count, token) for token, lease in leases.items() for first, count in lease.open)
+        end = twice = 0
         for first, count, token in spans:
-            if first < end:
-                raise Violation(f"task {first} is owed under two live leases, one of them {token}")
-            end = first + count
-            if states.count(LEASED, first, end) != count:
-                raise Violation(f"a task of {first} to {end - 1} is owed under lease {token} and is not leased")
-        owed = sum(count for _, count, _ in spans)
-        if owed != ledger.leased:
-            raise Violation(f"{ledger.leased} tasks are leased, and {owed} owed under live leases")
+            for index in range(first, min(first + count, end)):
+                twice += 1
+                older, younger = doubled.get(index, (0, 0))
+                if token not in (older, younger) or leases[older].peer == leases[younger].peer:
+                    raise Violation(f"task {index} is owed under two live leases, one of them {token}, and is no hedge")
+            end = max(end, first + count)
+            if states.count(LEASED, first, first + count) != count:
+                raise Violation(
+                    f"a task of {first} to {first + count - 1} is owed under lease {token} and is not leased"
+                )
+        owed = sum(count for _, count, _ in spans) - twice
+        if twice != len(doubled):
+            raise Violation(f"{len(doubled)} tasks are doubled, and {twice} owed twice")
+        if owed != grantor.ledger.leased:
+            raise Violation(f"{grantor.ledger.leased} tasks are leased, and {owed} owed under live leases")
 
     @staticmethod
     def bounded(host: Host) -> None:

@@ -44,11 +44,14 @@ class Arrived:
 class Program:
     """One job on ``host``. ``ended`` holds the indices that came to an end, delivered or given up."""
 
-    def __init__(self, host: Host, name: str, *, page_tasks: int = PAGE_TASKS, orchestration: str = "hybrid") -> None:
+    def __init__(
+        self, host: Host, name: str, *, page_tasks: int = PAGE_TASKS, orchestration: str = "hybrid", hedge: bool = True
+    ) -> None:
         self.host = host
         self.orchestration = orchestration
         self.name = name
         self._page_tasks = page_tasks
+        self._hedge = hedge
         world = host.world
         self.owner = Keypair(world.dice.bytes("owner", name))
         self.keys = JobKeys(world.dice.bytes("job key", name))
@@ -73,6 +76,12 @@ class Program:
     def done(self) -> bool:
         """Every task ended, and what was settled lies on enough holders."""
         return self.closed and self.ended == len(self.deeds) and self.replicated is not None and self.replicated.done
+
+    @property
+    def hedges(self) -> int:
+        """How many second leases its tasks had."""
+        grantor = None if self.host.peer is None else self.host.peer.grantors.get(self.job)
+        return 0 if grantor is None else grantor.hedging.granted
 
     def stewards_known(self) -> int:
         """How many storage peers could be stewards now."""
@@ -100,6 +109,7 @@ class Program:
                 retention_s=limits.RETENTION_S, retries=10, grantor=host.keypair.public, stewards=stewards,
                 wrapped=wrap(self.owner, self.owner.public, self._nonce, self.keys.job_key),
                 swarm_proof=swarm_proof(host.world.swarm_key, self.owner.public), output=False,
+                hedge=self._hedge,
             ),
             self.owner,
         )  # fmt: skip

@@ -16,7 +16,7 @@ from functools import partial
 from p2pcpn import limits
 from p2pcpn.errors import UsageError
 from p2pcpn.protocol.verdict import judge
-from p2pcpn.sim import hour, lengths, lookups, modes, owners, parting, turnover
+from p2pcpn.sim import hour, lengths, lookups, modes, owners, parting, stragglers, turnover
 from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.convergence import Search, copies_wrong, job_wrong, keys_of, neighbours_wrong
 from p2pcpn.sim.faults import KINDS, Faults, plant_canary
@@ -208,13 +208,14 @@ SCENARIOS: dict[str, Plan] = {
 # Scenarios with a play of their own: jobs of tasks of all lengths; one load in each way to orchestrate; owners beside
 # each other; a swarm in parts; half of it replaced; an hour of everything at the real pace.
 LENGTHS, MODES, OWNERS, PARTING, DURABLE, HOUR = "lengths", "modes", "owners", "parting", "durable", "hour"
-_Other = hour.Play | lengths.Play | lookups.Play | modes.Play | parting.Play | turnover.Play
+_Other = hour.Play | lengths.Play | lookups.Play | modes.Play | parting.Play | stragglers.Play | turnover.Play
 _OTHERS: dict[str, Callable[[int, int], _Other]] = {
     LENGTHS: lambda peers, seed: lengths.Play(peers, seed),
     OWNERS: lambda peers, seed: owners.Play(peers, seed),
     MODES: lambda peers, seed: modes.Play(peers, seed),
     PARTING: lambda peers, seed: parting.Play(peers, seed),
     **{name: partial(lookups.Play, adversity) for name, adversity in lookups.ADVERSITIES.items()},
+    **{name: partial(stragglers.Play, name) for name in stragglers.KINDS},
     DURABLE: lambda peers, seed: turnover.Play(peers, seed),
     HOUR: lambda peers, seed: hour.Play(peers, seed),
 }

@@ -246,6 +246,7 @@ class Spec(Statement, frozen=True):
     priority: Priority = 0  # among the owner's own jobs: never before another owner's
     deadline_s: Seconds = 0.0  # from its creation on; 0: none
     ttl_s: Seconds = 0.0  # how long it stays open without a new task; 0: until it is closed
+    hedge: bool = True  # whether the slowest tasks at the tail may run twice at a time
 
 
 class Segment(Statement, frozen=True):

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from p2pcpn.protocol import events
-from p2pcpn.protocol.book import Book
+from p2pcpn.protocol.book import Book, Outrun
 from p2pcpn.protocol.ledger import CANCELLED, EVERYBODY, FAILED, LEASED, SETTLED, WAITING
 from p2pcpn.protocol.participants import NOT_CROWDED, Participant
 from p2pcpn.protocol.verdict import judge
@@ -58,6 +58,43 @@ def test_a_lost_lease_is_charged_and_a_forgotten_peer_is_not() -> None:
     assert book.lease(again, 4, 130.0) == 3
     assert book.lose_lease(3) == [0, 1, 2, 3]
     assert list(book.ledger.states) == [FAILED] * 4
+
+
+def doubled() -> tuple[Book, Participant, Participant]:
+    """A book whose task 0 is leased to two peers."""
+    book, peer = booked()
+    other = Participant(at(keypair(11), 5011), keypair(11).public, 1, 2, (1.0, b""))
+    book.participants.add(other)
+    book.participants.promote(4, [], 0.0)
+    token = book.lease(peer, 2, 130.0, 100.0)
+    assert token is not None
+    second = book.hedge(token, 0, other, 131.0, 101.0)
+    assert book.doubled == {0: (token, second)} and (book.ledger.leased, peer.held, other.held) == (2, 2, 1)
+    return book, peer, other
+
+
+def test_the_first_of_two_leases_that_brings_a_result_ends_the_other() -> None:
+    book, peer, other = doubled()
+    settled, outrun = book.settle(book.leases.live[2], 2, [(0, 1)])
+    assert settled == [(0, 1)] and outrun == [Outrun(peer, [(0, 1)], 100.0)]
+    assert (peer.held, other.held, book.doubled, book.hedges_won) == (1, 0, {}, 1)
+    book, peer, other = doubled()
+    assert book.settle(book.leases.live[1], 1, [(0, 2)])[1] == [Outrun(other, [(0, 1)], 101.0)]
+    assert (peer.held, other.held, book.hedges_won, list(book.leases.live)) == (0, 0, 0, [])
+
+
+def test_of_two_leases_one_may_end_and_nothing_waits_or_is_charged() -> None:
+    book, peer, other = doubled()
+    assert book.lose_lease(1) == [] and (book.ledger.waiting, book.ledger.leased) == (3, 1)
+    assert book.ledger._losses == {1: 1}
+    book.give_back(2, [(0, 1)])
+    assert (book.ledger.waiting, book.ledger.leased, peer.held, other.held) == (4, 0, 0, 0)
+    book, peer, other = doubled()
+    book.give_back(2, [(0, 1)])
+    assert (book.ledger.waiting, book.doubled, other.held) == (2, {}, 0)
+    book, peer, other = doubled()
+    assert book.cancel([(0, 1)]) == [(peer, [(0, 1)]), (other, [(0, 1)])]
+    assert book.doubled == {}
 
 
 def test_what_is_cancelled_is_named_by_who_held_it() -> None:
@@ -184,7 +221,12 @@ class Granting(RuleBasedStateMachine):
         book = self.table.grantor.book
         ledger, states = book.ledger, book.ledger.states
         owed = Counter(index for lease in book.leases.live.values() for index in cut(lease.open))
-        assert all(times == 1 for times in owed.values())
+        doubled = sorted(index for index, times in owed.items() if times > 1)
+        assert doubled == sorted(book.doubled) and max(owed.values(), default=0) <= 2
+        for index, tokens in book.doubled.items():
+            held = [book.leases.live[token] for token in tokens]
+            assert all((index, 1) in [(i, 1) for i in cut(lease.open)] for lease in held)
+            assert held[0].peer != held[1].peer and held[1].hedge
         assert sorted(owed) == [index for index, state in enumerate(states) if state == LEASED]
         waiting = [index for index, state in enumerate(states) if state == WAITING]
         assert (ledger.waiting, ledger.leased) == (len(waiting), len(owed))
@@ -250,13 +292,14 @@ class Granting(RuleBasedStateMachine):
             if table.grantor.finished:
                 break
             good.claim()
-            done = 0
-            while done < len(good.grants):
-                _, lease = good.grants[done]
-                done += 1
-                if table.grantor.leases.get(lease.token) is not None:
-                    good.run(lease, last=True)
-            table.pass_time(31.0)
+            for seconds in (0.0, 0.1, 1.0, 10.0, 10.0, 10.0):
+                table.pass_time(seconds)
+                done = 0
+                while done < len(good.grants):
+                    _, lease = good.grants[done]
+                    done += 1
+                    if table.grantor.leases.get(lease.token) is not None:
+                        good.run(lease, last=True)
         assert table.grantor.finished
         ended = Counter(table.grantor.ledger.states)
         assert ended[WAITING] == ended[LEASED] == 0

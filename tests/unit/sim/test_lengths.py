@@ -33,7 +33,8 @@ def test_jobs_of_several_lengths_keep_what_is_demanded_alone_and_crowded(monkeyp
     assert [(played.name, played.beside) for played in play.played] == [
         ("10 ms", False), ("two kinds", False), ("two kinds", True),
     ]  # fmt: skip
-    assert all(played.runs == played.tasks and played.messages["Results"] > 0 for played in play.played)
+    assert all(played.runs <= played.tasks + played.hedges for played in play.played)
+    assert all(played.messages["Results"] > 0 for played in play.played)
     report = play.report("lengths", 3, "ok")
     assert report.ok and report.tasks == report.delivered == sum(played.tasks for played in play.played)
 
@@ -48,7 +49,7 @@ def test_the_same_seed_gives_the_same_trace(monkeypatch: pytest.MonkeyPatch) -> 
     assert reports[0] == reports[1] != reports[2]
 
 
-GOOD = Played("job", 10, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 10, {})
+GOOD = Played("job", 10, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 10, 1, {})
 
 
 @pytest.mark.parametrize(
@@ -88,10 +89,10 @@ def test_what_is_played_crowded_is_there() -> None:
     st.booleans(),
 )
 @settings(max_examples=15, deadline=None)
-def test_whatever_the_lengths_no_slot_idles_for_long_and_no_task_runs_twice(
+def test_whatever_the_lengths_no_slot_idles_for_long_and_no_task_runs_twice_unhedged(
     peers: int, some: list[float], times: int, crowded: bool
 ) -> None:
     takes_s = [length for length in some for _ in range(times)]
     play = Play(peers, len(some), {"any": lambda slots, each, rng: takes_s}, ["any"] * crowded)
     play.run()
-    assert all(played.runs == played.tasks for played in play.played)
+    assert all(played.runs <= played.tasks + played.hedges for played in play.played)

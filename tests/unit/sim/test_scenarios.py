@@ -56,6 +56,8 @@ def test_what_cannot_be_played_is_refused() -> None:
         "partition",
         "quiet",
         "silent",
+        "stragglers",
+        "unequal",
     ]
     assert names() == known
     with pytest.raises(UsageError, match=", ".join(known)):

@@ -1,0 +1,181 @@
+"""Hedging: when slots idle at the tail of a job, what will end last is leased a second time, to faster peers.
+
+A task is looked at through its peer: how long it has run there, by how much that peer is slower than others, and how
+long the job's tasks are that ran at least so long (``placement``). It is hedged when another peer is expected to end it
+sooner although it begins anew (LATE, Zaharia et al. 2008), or when it has run for much longer than nearly all others
+did (Dean and Barroso 2013, "The tail at scale"): then its peer may have become slow, or stand still. Whoever ends first
+settles it. A small share of all runs may be second ones, and none is where the job's owner says ``hedge=False``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from p2pcpn.protocol.book import Book
+from p2pcpn.protocol.leases import LeaseHeld
+from p2pcpn.protocol.participants import Participant
+from p2pcpn.protocol.placement import GAIN_S, UNPROVEN_TOO_LONG, Outlook, Placement
+from p2pcpn.protocol.turns import STARTED_AFTER_S
+
+# Second runs: one in twenty of a job's, and a handful, so that small jobs may have some.
+SHARE = 1 / 20
+HANDFUL = 8
+# While tasks wait a second run delays them. So only long tasks (so many times the usual) have one then, the end of the
+# job must come so much sooner, and half of all second runs are kept for its tail.
+AHEAD_LONG = 1.5
+AHEAD_GAIN = 1.1
+# In one look: what is chosen is sorted, and the next look is soon.
+HEDGES_AT_ONCE_MAX = 256
+# A task has run for too long after so many times what nearly all take; later on a peer that brought others in time.
+# Never before so many seconds.
+TOO_LONG = 3.0
+UNPROVEN_TOO_LONG_S, TOO_LONG_S = 0.1, 0.5
+# Leases that are looked at, the longest first: more than slots at the tail of a job are other jobs'.
+LOOKED_AT_MAX = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Hedge:
+    """The second lease of a task: of ``index``, owed under ``token``, to ``peer``."""
+
+    token: int
+    index: int
+    peer: Participant
+
+
+@dataclass(slots=True)
+class _Suspect:
+    """A task that runs: for how long it will go on, and how long it would take anew on a peer of slowness 1."""
+
+    token: int
+    index: int
+    left_s: float
+    anew_s: float
+    too_long: bool
+
+
+class Hedging:
+    """See the module. ``granted`` counts second leases."""
+
+    __slots__ = ("_book", "_placement", "_allowed", "granted")
+
+    def __init__(self, book: Book, placement: Placement, *, allowed: bool) -> None:
+        self._book = book
+        self._placement = placement
+        self._allowed = allowed
+        self.granted = 0
+
+    @property
+    def _budget(self) -> int:
+        return self._most - self.granted
+
+    @property
+    def _most(self) -> int:
+        ledger = self._book.ledger
+        return int((ledger.total - ledger.waiting) * SHARE) + HANDFUL
+
+    def look(self, now: float) -> tuple[list[Hedge], float | None]:
+        """Nothing waits: what to hedge now, in this order; and when, at the latest, it is worth another look."""
+        outlook = self._placement.outlook(now) if self._allowed and self._budget > 0 else None
+        if outlook is None:
+            return [], None
+        suspects, again_at = self._suspects(now, outlook)
+        gains = lambda left_s, anew_s: anew_s + GAIN_S < left_s  # noqa: E731
+        return self._chosen(suspects, outlook, self._budget, gains), again_at
+
+    def ahead(self, outlook: Outlook) -> list[Hedge]:
+        """Tasks wait, and yet some that run will end last: what to hedge before anything else is leased.
+
+        The end of the job is foreseen both ways: the second run begins now, and what waits is delayed by it; or later,
+        when nothing waits.
+        """
+        budget = self._most // 2 - self.granted
+        if not self._allowed or budget <= 0:
+            return []
+        drain_s = self._placement.drain_s(outlook)
+
+        def better(left_s: float, anew_s: float) -> bool:
+            return max(drain_s + anew_s / outlook.rate, anew_s) * AHEAD_GAIN + GAIN_S < min(left_s, drain_s + anew_s)
+
+        suspects, _ = self._suspects(outlook.at, outlook)
+        long_s = AHEAD_LONG * outlook.mean_s  # of the others there are enough in the line
+        suspects = [s for s in suspects if s.left_s > drain_s and s.anew_s > long_s]
+        return self._chosen(suspects, outlook, budget, better)
+
+    def _chosen(
+        self, suspects: list[_Suspect], outlook: Outlook, budget: int, better: Callable[[float, float], bool]
+    ) -> list[Hedge]:
+        """The suspects that end last, each to the fastest peer with a free slot that may have it."""
+        peers = self._book.participants
+        knows = self._book.speeds.knows
+        free = {
+            peer.node: peer.slots - peer.held for peer in peers.ready() if peer.held < peer.slots and knows(peer.node)
+        }
+        if not free:
+            return []
+        fastest = sorted(free, key=lambda node: (outlook.slow(node), peers.peers[node].rank))
+        suspects.sort(key=lambda suspect: (-suspect.left_s, suspect.index))
+        found: list[Hedge] = []
+        for suspect in suspects[:HEDGES_AT_ONCE_MAX]:
+            if len(found) >= budget:
+                break
+            holder = self._book.leases.live[suspect.token].peer
+            barred = self._book.ledger.barred_from(suspect.index) | {holder}
+            node = next((node for node in fastest if free[node] and node not in barred), None)
+            if node is None:
+                continue
+            anew_s = suspect.anew_s * outlook.slow(node) + peers.peers[node].pace.rtt_s
+            if better(suspect.left_s, anew_s) and (suspect.too_long or outlook.surely_slower(holder, node)):
+                free[node] -= 1
+                found.append(Hedge(suspect.token, suspect.index, peers.peers[node]))
+        return found
+
+    def _suspects(self, now: float, outlook: Outlook) -> tuple[list[_Suspect], float | None]:
+        """Every task that runs once, as far as can be told; and when the next of them has run for too long."""
+        found: list[_Suspect] = []
+        again_at: float | None = None
+        for token, lease, index, since in self._running():
+            slow, ran_s = outlook.slow(lease.peer), max(now - since, 0.0)
+            if self._book.speeds.knows(lease.peer):
+                too_long_s = max(TOO_LONG * outlook.nearly_all_s * slow, TOO_LONG_S)
+            else:
+                too_long_s = max(UNPROVEN_TOO_LONG * outlook.nearly_all_s, UNPROVEN_TOO_LONG_S)
+            if ran_s >= too_long_s:  # no such task is known: it is the peer, and may go on for as long again
+                found.append(_Suspect(token, index, ran_s, outlook.nearly_all_s, True))
+            else:
+                anew_s = outlook.expected_s(ran_s / slow)
+                found.append(_Suspect(token, index, anew_s * slow - ran_s, anew_s, False))
+                at = since + too_long_s
+                again_at = at if again_at is None else min(at, again_at)
+        return found, again_at
+
+    def _running(self) -> list[tuple[int, LeaseHeld, int, float]]:
+        """Tasks that run, or should: token, lease, index, since when.
+
+        What lies beyond a peer's slots was recalled before (``leasing``): where it still lies the peer does not answer.
+        """
+        book = self._book
+        found: list[tuple[int, LeaseHeld, int, float]] = []
+        for token, lease in book.leases.live.items():
+            peer = book.participants.peers[lease.peer]
+            # When it can have begun, where nothing was said of it: as it was leased, or after what was reported last.
+            since = max(lease.since, peer.pace.heard_at) + peer.pace.rtt_s
+            for first, count in lease.open:
+                for index in range(first, first + count):
+                    if index not in book.doubled:
+                        told = peer.started.get(index)
+                        begun = since if told is None else max(lease.since, told - STARTED_AFTER_S)
+                        found.append((token, lease, index, begun))
+            if len(found) >= LOOKED_AT_MAX:
+                break
+        return found
+
+    def lease(self, hedge: Hedge, until: float, now: float) -> int:
+        """Grant it; returns the token."""
+        self.granted += 1
+        return self._book.hedge(hedge.token, hedge.index, hedge.peer, until, now)
+
+    def statistics(self) -> dict[str, int]:
+        """Counts: second leases, and those whose receipt came first."""
+        return {"hedged": self.granted, "hedges_won": self._book.hedges_won, "doubled": len(self._book.doubled)}

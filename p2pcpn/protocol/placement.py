@@ -1,0 +1,144 @@
+"""Placement: when the tasks that wait will all have started, and who had better leave the last ones to faster peers.
+
+A long task that starts last on a slow peer sets the time of its job. So a peer gets nothing more once the others are
+expected to end all that waits before it could end one task: what an earliest-finish-time list scheduler does with
+known lengths (HEFT, Topcuoglu et al. 2002) is done with the usual one. The expectation may be wrong, so it counts for a
+limited time only.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from math import inf
+
+from p2pcpn.identity.keys import NodeId
+from p2pcpn.protocol.ledger import Ledger
+from p2pcpn.protocol.participants import Participant, Participants
+from p2pcpn.protocol.speeds import ALIKE, Speeds
+
+# What is said of lengths from fewer receipts is chance.
+RECEIPTS_MIN = 3
+# An outlook is good for so long, and for so long more for each participant: looking costs a microsecond each.
+OUTLOOK_S, OUTLOOK_PEER_S = 0.02, 50e-6
+# A task is long by what this share of all do not exceed. A peer that brought nothing yet runs its task for too long
+# after so many times that.
+NEARLY_ALL = 0.95
+UNPROVEN_TOO_LONG = 1.5
+# Peers that differ by less are alike, and nothing is gained by waiting for less than a few messages take.
+UNEQUAL = 1.3
+GAIN_S = 0.02
+# How much longer than foreseen the others may take before the peer that waits gets its share after all.
+DOUBT = 1.5
+
+
+@dataclass(slots=True)
+class Outlook:
+    """What receipts tell of a job: lengths (seconds on a peer of slowness 1, sorted), slowness, and all peers' rate."""
+
+    at: float
+    slowness: dict[NodeId, tuple[float, float]]  # as expected, and for sure
+    lengths: list[float]
+    longer_s: list[float]  # by count: how long the longest so many took together
+    nearly_all_s: float  # what a share of NEARLY_ALL do not exceed
+    rate: float  # seconds of work, on a peer of slowness 1, that all slots do in one
+    fastest: float
+    slowest: float
+
+    @property
+    def mean_s(self) -> float:
+        """The usual length of a task."""
+        return self.longer_s[-1] / len(self.lengths)
+
+    def slow(self, node: NodeId) -> float:
+        """A peer's slowness, as it is expected; 1 for one that brought nothing."""
+        return self.slowness.get(node, ALIKE)[0]
+
+    def surely_slower(self, node: NodeId, than: NodeId) -> bool:
+        """Whether the one peer is slower than the other, beyond chance and by more than is worth a word."""
+        return self.slowness.get(node, ALIKE)[1] > UNEQUAL * self.slowness.get(than, ALIKE)[1]
+
+    def expected_s(self, ran_s: float) -> float:
+        """How long a task takes that has run for ``ran_s`` already, on a peer of slowness 1.
+
+        The mean of those that took longer; where none did it goes on for as long as it has run (Lindy's law).
+        """
+        longer = len(self.lengths) - bisect_right(self.lengths, ran_s)
+        return self.longer_s[longer] / longer if longer else 2 * ran_s
+
+
+class Placement:
+    """See the module. Times are the caller's ``now``."""
+
+    __slots__ = ("_ledger", "_participants", "_speeds", "_outlook", "_until", "_due")
+
+    def __init__(self, ledger: Ledger, participants: Participants, speeds: Speeds) -> None:
+        self._ledger = ledger
+        self._participants = participants
+        self._speeds = speeds
+        self._outlook: Outlook | None = None
+        self._until: float | None = None  # slow peers wait no longer
+        self._due: float | None = None  # the same, until that time came
+
+    def outlook(self, now: float) -> Outlook | None:
+        """What is to be expected, a moment old at most; none before a few receipts came."""
+        found, peers = self._outlook, self._participants.peers
+        if found is not None and now < found.at + OUTLOOK_S + OUTLOOK_PEER_S * len(peers):
+            return found
+        if len(self._speeds) < RECEIPTS_MIN:
+            return None
+        slowness = self._speeds.slowness()
+        lengths = self._speeds.lengths(slowness)
+        sums = [0.0]
+        for length in reversed(lengths):
+            sums.append(sums[-1] + length)
+        nearly_all_s = lengths[min(int(len(lengths) * NEARLY_ALL), len(lengths) - 1)]
+        for peer in peers.values():  # who has brought nothing for so long is slow, by how much is yet to be seen
+            silent_s = now - peer.pace.heard_at
+            if peer.held and not self._speeds.knows(peer.node) and silent_s > UNPROVEN_TOO_LONG * nearly_all_s:
+                slowness[peer.node] = (silent_s / nearly_all_s,) * 2
+        slow = [(*slowness.get(peer.node, ALIKE), peer.slots) for peer in peers.values() if peer.slots]
+        rate = sum(slots / expected for expected, _, slots in slow)
+        ends = [surely for _, surely, _ in slow] or [1.0]
+        self._outlook = Outlook(now, slowness, lengths, sums, nearly_all_s, rate, min(ends), max(ends))
+        return self._outlook
+
+    def drain_s(self, outlook: Outlook) -> float:
+        """How long until all that waits now has started."""
+        return self._ledger.waiting * outlook.mean_s / outlook.rate if outlook.rate else inf
+
+    def near_end(self, now: float) -> Outlook | None:
+        """The outlook, where it matters who gets the next task: peers differ, and the end is near for the slowest."""
+        outlook = self.outlook(now)
+        if outlook is None or outlook.slowest < UNEQUAL * outlook.fastest:
+            return None
+        if outlook.lengths[-1] * outlook.slowest < GAIN_S:
+            return None
+        return outlook if self.drain_s(outlook) < outlook.lengths[-1] * outlook.slowest else None
+
+    def waits(self, peer: Participant, outlook: Outlook, now: float) -> bool:
+        """Whether ``peer`` had better get nothing now."""
+        expected, slow = outlook.slowness.get(peer.node, ALIKE)
+        rate, slots = outlook.rate - peer.slots / expected, self._participants.slots - peer.slots
+        if peer.held or rate <= 0 or slots <= 0 or self._ledger.barred_waiting:
+            return False
+        others = slots / rate  # their slowness, taken together
+        drained_s = self._ledger.waiting * outlook.mean_s / rate
+        if slow < UNEQUAL * others or outlook.mean_s * (slow - others) < drained_s + GAIN_S:
+            return False
+        if self._until is None:
+            self._until = self._due = now + DOUBT * (drained_s + outlook.mean_s) + GAIN_S
+        return now < self._until
+
+    def over(self) -> None:
+        """Nothing waits any more."""
+        self._until = self._due = None
+
+    def passed(self, now: float) -> None:
+        """Something is about to be leased: what was due is done."""
+        if self._due is not None and now >= self._due:
+            self._due = None
+
+    def deadline(self) -> float | None:
+        """When those that wait get something after all."""
+        return self._due

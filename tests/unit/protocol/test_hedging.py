@@ -1,0 +1,110 @@
+"""Hedging: what will end last gets a second lease, the first result counts, and not many have one."""
+
+from __future__ import annotations
+
+from p2pcpn.protocol import events
+from p2pcpn.protocol.hedging import HANDFUL
+from p2pcpn.wire.messages import Output, Progress, Revoke
+from p2pcpn.wire.pages import Print, cut
+from tests.unit.protocol.granting import Table, Worker
+
+
+def begun(count: int, *, ran_s: float = 1.0, hedge: bool = True) -> tuple[Table, Worker, Worker]:
+    """Two workers of a slot: the one has brought ``count`` tasks of a second each, the other holds its first."""
+    table = Table(hedge=hedge, output=True)
+    table.extend(count + 1)
+    slow, fast = table.worker(11, slots=1), table.worker(10, slots=1)
+    for _ in range(count):
+        table.pass_time(ran_s)
+        fast.run(fast.last, spans=[(cut(fast.last.spans)[0], 1)], ran_s=ran_s, last=True)
+    assert slow.indices == [0] and table.grantor.ledger.leased == 1
+    return table, slow, fast
+
+
+def test_a_task_on_a_peer_that_brings_nothing_runs_a_second_time_and_the_first_result_counts() -> None:
+    table, slow, fast = begun(4)
+    table.pass_time(0.5)
+    assert fast.indices[-1] == 0 and table.grantor.ledger.leased == 1
+    fast.run(ran_s=1.0)
+    assert table.delivered.count(0) == 1
+    assert [(list(said.spans), said.stop) for said in slow.of(Revoke)] == [([(0, 1)], True)]
+    assert table.grantor.hedging.statistics() == {"hedged": 1, "hedges_won": 1, "doubled": 0}
+    slow.run(ran_s=9.0)  # its receipt was on its way: counted, and no error
+    assert table.grantor.conflicts == 1 and table.delivered.count(0) == 1
+
+
+def test_when_the_first_run_wins_the_second_is_stopped() -> None:
+    table, slow, fast = begun(4)
+    table.pass_time(0.5)
+    slow.run(ran_s=4.0)
+    assert [list(said.spans) for said in fast.of(Revoke)] == [[(0, 1)]]
+    assert table.grantor.hedging.statistics()["hedges_won"] == 0
+
+
+def test_who_says_so_has_no_second_runs() -> None:
+    table, _, fast = begun(4, hedge=False)
+    table.pass_time(20.0)
+    assert 0 not in fast.indices
+
+
+def test_before_a_few_receipts_nothing_is_known_and_nothing_hedged() -> None:
+    table, _, fast = begun(2)
+    table.pass_time(20.0)
+    assert 0 not in fast.indices
+
+
+def test_a_task_that_is_not_late_is_left_alone() -> None:
+    table = Table()
+    table.extend(9)
+    one, two = table.worker(10, slots=1), table.worker(11, slots=1)
+    for _ in range(4):
+        table.pass_time(1.0)
+        for worker in (one, two):
+            worker.run(worker.last, spans=[(cut(worker.last.spans)[0], 1)], ran_s=1.0, last=True)
+    holder, other = (one, two) if one.node in [lease.peer for lease in table.grantor.leases.values()] else (two, one)
+    before = len(other.grants)
+    table.pass_time(0.9)
+    table.act(lambda grantor, now: grantor.progress(holder.contact, Progress(table.job, holder.last.token, [8]), now))
+    table.pass_time(0.5)
+    assert len(other.grants) == before
+    table.pass_time(5.0)  # but one that runs three times as long as nearly all did is not
+    assert other.indices[-1] == 8 and len(other.grants) == before + 1
+
+
+def test_a_peer_known_to_be_slower_loses_its_task_as_soon_as_a_faster_one_idles() -> None:
+    table = Table()
+    table.extend(30)
+    fast, slow = table.worker(10, slots=1), table.worker(11, slots=1)
+    free_at = table.now + 4.0
+    while table.grantor.ledger.waiting or fast.node in [lease.peer for lease in table.grantor.leases.values()]:
+        table.pass_time(1.0)
+        if table.now >= free_at and slow.node in [lease.peer for lease in table.grantor.leases.values()]:
+            slow.run(slow.last, spans=[(cut(slow.last.spans)[0], 1)], ran_s=4.0, last=True)
+            free_at = table.now + 4.0
+        fast.run(fast.last, spans=[(cut(fast.last.spans)[0], 1)], ran_s=1.0, last=True)
+    # The last tasks were left to the fast one, or are hedged.
+    assert table.grantor.ledger.open == 0 or table.grantor.book.doubled or table.grantor.deadline() < table.now + 1.0
+
+
+def test_of_two_runs_one_is_heard_and_what_the_winner_printed_is_told_with_its_result() -> None:
+    table, _, fast = begun(4)
+    table.pass_time(0.5)
+    token = fast.last.token
+    assert table.act(
+        lambda grantor, now: grantor.output(fast.contact, Output(table.job, token, 0, b"sealed"), now)
+    ) == []  # fmt: skip
+    fast.run(ran_s=1.0, output=[Print(0, 1, b"hello\n")])
+    assert [event.data for event in table.seen(events.Printed)] == [b"hello\n"]
+
+
+def test_second_runs_are_few() -> None:
+    table = Table()
+    table.extend(40)
+    slow = table.worker(11, slots=40)
+    fast = table.worker(10, slots=64)
+    for _ in range(4):
+        table.extend(1)
+        fast.run(ran_s=0.1)
+    assert len(slow.indices) == 40
+    table.pass_time(10.0)
+    assert table.grantor.hedging.granted == HANDFUL + 44 // 20

@@ -1,0 +1,96 @@
+"""Placement: the last tasks are left to those who end them soonest, for a limited time."""
+
+from __future__ import annotations
+
+import pytest
+
+from p2pcpn.protocol.ledger import Ledger
+from p2pcpn.protocol.participants import Participant, Participants
+from p2pcpn.protocol.placement import OUTLOOK_S, Placement
+from p2pcpn.protocol.speeds import Speeds
+from tests.unit.protocol.granting import at, keypair
+
+
+class Bench:
+    """Three fast peers of a slot and one that is four times slower, and so many tasks of a second that wait."""
+
+    def __init__(self, waiting: int, *, slow: float = 4.0, length_s: float = 1.0) -> None:
+        self.ledger, self.participants, self.speeds = Ledger(), Participants(0), Speeds()
+        self.ledger.extend(waiting)
+        self.peers = [
+            Participant(at(keypair(n), 5000 + n), keypair(n).public, 1, 1, (float(n), b"")) for n in range(10, 14)
+        ]
+        for peer in self.peers:
+            self.participants.add(peer)
+        self.participants.promote(100, [], 0.0)
+        for _ in range(8):
+            for peer in self.peers[1:]:
+                self.speeds.ran(peer.node, 1, length_s)
+            self.speeds.ran(self.peers[0].node, 1, slow * length_s)
+        self.placement = Placement(self.ledger, self.participants, self.speeds)
+
+
+def test_a_slow_peer_waits_while_the_others_end_everything_before_it_could_end_one() -> None:
+    bench = Bench(3)
+    outlook = bench.placement.near_end(100.0)
+    assert outlook is not None
+    slow, fast = bench.peers[:2]
+    assert outlook.slow(slow.node) / outlook.slow(fast.node) == pytest.approx(4.0)
+    assert outlook.surely_slower(slow.node, fast.node) and not outlook.surely_slower(fast.node, slow.node)
+    assert bench.placement.waits(slow, outlook, 100.0)
+    assert not bench.placement.waits(fast, outlook, 100.0)
+    due = bench.placement.deadline()
+    assert due is not None and 102.0 < due < 104.0
+    bench.placement.passed(due)
+    assert bench.placement.deadline() is None and not bench.placement.waits(slow, outlook, due)
+    bench.placement.over()
+    assert bench.placement.waits(slow, outlook, due)
+
+
+def test_it_takes_part_while_there_is_enough_for_all() -> None:
+    bench = Bench(11)
+    outlook = bench.placement.near_end(100.0)
+    assert outlook is not None and not bench.placement.waits(bench.peers[0], outlook, 100.0)
+    assert Bench(1000).placement.near_end(100.0) is None
+
+
+def test_nobody_waits_among_peers_that_are_alike_or_for_short_tasks_or_where_little_is_known() -> None:
+    assert Bench(1, slow=1.2).placement.near_end(100.0) is None
+    assert Bench(1, length_s=0.001).placement.near_end(100.0) is None
+    bench = Bench(1)
+    assert Placement(bench.ledger, bench.participants, Speeds()).outlook(0.0) is None
+
+
+def test_what_the_others_may_not_have_is_not_left_to_them() -> None:
+    bench = Bench(2)
+    outlook = bench.placement.near_end(100.0)
+    assert outlook is not None
+    bench.ledger.bar([(0, 1)], bench.peers[1].node)
+    assert not bench.placement.waits(bench.peers[0], outlook, 100.0)
+
+
+def test_an_outlook_is_good_for_a_moment() -> None:
+    bench = Bench(2)
+    first = bench.placement.outlook(100.0)
+    assert bench.placement.outlook(100.0 + OUTLOOK_S / 2) is first
+    assert bench.placement.outlook(101.0) is not first
+
+
+def test_a_peer_that_has_brought_nothing_for_long_counts_as_slow() -> None:
+    bench = Bench(2)
+    late = Participant(at(keypair(20), 5020), keypair(20).public, 1, 1, (0.0, b""))
+    bench.participants.add(late)
+    bench.participants.promote(100, [], 0.0)
+    late.pace.heard_at = 95.0
+    bench.participants.hold(late, 1)
+    outlook = bench.placement.outlook(100.0)
+    assert outlook is not None and outlook.slow(late.node) > 1.0
+
+
+def test_a_task_that_runs_is_expected_to_be_like_those_that_took_longer() -> None:
+    bench = Bench(2)
+    outlook = bench.placement.outlook(100.0)
+    assert outlook is not None
+    usual = outlook.mean_s
+    assert outlook.expected_s(0.0) == pytest.approx(usual)
+    assert outlook.expected_s(10 * usual) == pytest.approx(20 * usual)

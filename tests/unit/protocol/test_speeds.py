@@ -1,0 +1,78 @@
+"""Speeds: slow peers are told from long tasks, as far as receipts allow."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from p2pcpn.protocol.speeds import ALIKE, NEWEST, Speeds
+from tests.unit.protocol.granting import keypair
+
+A, B, C = (keypair(number).id for number in (10, 11, 12))
+
+
+def test_where_all_tasks_are_alike_one_receipt_tells() -> None:
+    speeds = Speeds()
+    for _ in range(5):
+        speeds.ran(A, 1, 1.0)
+        speeds.ran(B, 1, 1.0)
+    speeds.ran(C, 1, 10.0)
+    slowness = speeds.slowness()
+    assert slowness[A] == slowness[B]
+    assert slowness[C][0] / slowness[A][0] == pytest.approx(10.0)
+    assert slowness[C] == pytest.approx((slowness[C][0],) * 2)
+    assert speeds.lengths(slowness) == pytest.approx([speeds.lengths(slowness)[0]] * 11)
+
+
+def test_where_lengths_differ_it_takes_many_and_chance_is_left_out() -> None:
+    rng = random.Random(1)
+    speeds = Speeds()
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            for node, slow in ((A, 1.0), (B, 1.0), (C, 4.0)):
+                speeds.ran(node, 1, slow * 0.1 * 30 ** rng.random())
+
+    run(2)
+    expected, surely = speeds.slowness()[C]
+    assert 1.0 <= surely < expected < 3.0
+    run(60)
+    slowness = speeds.slowness()
+    assert 2.5 < slowness[C][1] / slowness[A][1] < slowness[C][0] / slowness[A][0] < 6.0
+
+
+def test_with_one_receipt_each_half_of_a_difference_is_the_peers() -> None:
+    speeds = Speeds()
+    speeds.ran(A, 1, 1.0)
+    speeds.ran(B, 1, 4.0)
+    slowness = speeds.slowness()
+    assert slowness[B][0] / slowness[A][0] == pytest.approx(2.0)
+
+
+def test_a_batch_counts_by_its_average_and_an_empty_one_not_at_all() -> None:
+    speeds = Speeds()
+    speeds.ran(A, 0, 1.0)
+    assert len(speeds) == 0 and speeds.slowness() == {} and not speeds.knows(A)
+    speeds.ran(A, 10, 5.0)
+    assert speeds.lengths({A: ALIKE}) == pytest.approx([0.5])
+
+
+def test_what_was_stopped_tells_of_the_peer_and_not_of_lengths() -> None:
+    speeds = Speeds()
+    for _ in range(4):
+        speeds.ran(A, 1, 1.0)
+    speeds.at_least(B, 0.5)  # as others might have
+    assert not speeds.knows(B)
+    speeds.at_least(B, 8.0)
+    assert speeds.knows(B) and speeds.slowness()[B][0] == pytest.approx(8.0) and len(speeds) == 4
+    speeds.forget(B)
+    assert not speeds.knows(B)
+
+
+def test_the_newest_lengths_are_remembered_and_no_more() -> None:
+    speeds = Speeds()
+    for number in range(2 * NEWEST):
+        speeds.ran(A, 1, 1.0 if number < NEWEST else 2.0)
+    assert len(speeds) == NEWEST
+    assert speeds.lengths({A: ALIKE}) == pytest.approx([2.0] * NEWEST)
