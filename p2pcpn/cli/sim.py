@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import click
 
 from p2pcpn.cli.failures import DONE, FAILED, Ended, say
 from p2pcpn.cli.options import json_option
 from p2pcpn.cli.printing import number_of, print_facts, print_json
-from p2pcpn.cli.progress import VirtualProgress
+from p2pcpn.cli.progress import Progress, VirtualProgress
 
 
 class Scenarios(click.Command):
@@ -24,14 +26,19 @@ class Scenarios(click.Command):
 @click.argument("scenario")
 @click.option("--peers", default=50, show_default=True, metavar="N", help="How many peers beside the submitter.")
 @click.option("--seed", default=1, show_default=True, metavar="S", help="The same seed gives the same run.")
+@click.option(
+    "--seeds", metavar="A-B", help="Many seeds, one after the other on every core: those that fail are named."
+)
 @json_option
-def sim(scenario: str, peers: int, seed: int, as_json: bool) -> None:
+def sim(scenario: str, peers: int, seed: int, seeds: str | None, as_json: bool) -> None:
     """Simulate a swarm: the same protocol code, virtual time, injected faults, every promise checked.
 
     The run is named by a hash of all its events: one seed, one hash. Exit code 1 when a promise was broken.
     """
     from p2pcpn.sim import scenarios
 
+    if seeds is not None:
+        _many(scenario, peers, seeds, as_json)
     with VirtualProgress(scenario) as progress:
         report = scenarios.run(scenario, peers=peers, seed=seed, watch=progress.update)
     if as_json:
@@ -62,3 +69,43 @@ def _history(said: dict[str, int]) -> str:
         f"{count} {word}" for word, count in said.items() if count and word not in ("events", "violations")
     )
     return f"{said['events']} events, {said['violations']} broken promises; {words}"
+
+
+def _many(scenario: str, peers: int, text: str, as_json: bool) -> NoReturn:
+    """Play many seeds; exit code 1 where one breaks a promise."""
+    from p2pcpn.sim import seeds
+    from p2pcpn.sim.report import Report
+
+    wanted = seeds.parse(text)
+    ended: list[Report] = []
+    with Progress(f"sim {scenario}", len(wanted)) as progress:
+
+        def found(report: Report) -> None:
+            ended.append(report)
+            if not report.ok:
+                progress.say(f"seed {report.seed} breaks a promise: {report.verdict}; again with: {report.command}")
+            progress.update(len(ended), len(wanted), failed=sum(not report.ok for report in ended))
+
+        bad = seeds.play(scenario, wanted, peers=peers, found=found)
+    lost = sum(report.lost_tasks for report in ended)
+    noted, broken = (sum(report.history.get(word, 0) for report in ended) for word in ("events", "violations"))
+    if as_json:
+        print_json(
+            {
+                "scenario": scenario, "peers": peers, "seeds": text, "played": len(ended), "lost_tasks": lost,
+                "violations": broken, "failed": [report.to_json() for report in bad],
+            }
+        )  # fmt: skip
+    else:
+        print_facts(
+            {
+                "scenario": f"{scenario}, {number_of(peers, 'peer')}, {number_of(len(ended), 'seed')}",
+                "verdict": f"{number_of(len(bad), 'seed')} failed" if bad else "everything held",
+                "tasks": f"{sum(report.tasks for report in ended)}: {lost} lost",
+                "history": f"{noted} events, {broken} broken promises",
+            }
+        )
+        for report in bad:
+            say(f"seed {report.seed}: {report.verdict}")
+            say(f"again with: {report.command}")
+    raise Ended(FAILED if bad else DONE)

@@ -6,7 +6,10 @@ Events of one time happen in the order in which they were asked for, so one seed
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable
+from functools import partial
+from typing import Protocol
 
 # Whoever watches is told after so many events: a few times a second.
 WATCH_EVENTS = 2000
@@ -60,3 +63,78 @@ class Clock:
                 return True
         self.now = max(self.now, until)
         return False
+
+
+class Timekeeper(Protocol):
+    """What a computer asks of a clock."""
+
+    @property
+    def now(self) -> float:
+        """Seconds on it."""
+        raise NotImplementedError
+
+    def at(self, when: float, act: Callable[[], None]) -> None:
+        """Call ``act`` at ``when``."""
+
+    def after(self, wait_s: float, act: Callable[[], None]) -> None:
+        """Call ``act`` in ``wait_s``."""
+
+    def wall(self) -> float:
+        """The wall clock of a computer whose clock is right."""
+        raise NotImplementedError
+
+
+class OwnClock:
+    """A computer's own clock: it runs at ``rate`` of the world's, and what is due while the computer stands waits."""
+
+    __slots__ = ("_clock", "_held", "_rate")
+
+    def __init__(self, clock: Clock, rate: float = 1.0) -> None:
+        self._clock = clock
+        self._rate = rate
+        self._held: list[Callable[[], None]] | None = None
+
+    @property
+    def now(self) -> float:
+        """Seconds on it."""
+        return self._clock.now * self._rate
+
+    def at(self, when: float, act: Callable[[], None]) -> None:
+        """Call ``act`` when this clock shows ``when``, and not a rounding before: that would ring for ever."""
+        world = when / self._rate
+        while world * self._rate < when:
+            world = math.nextafter(world, math.inf)
+        self._clock.at(world, partial(self.reached, act))
+
+    def after(self, wait_s: float, act: Callable[[], None]) -> None:
+        """Call ``act`` when ``wait_s`` have passed on it."""
+        self.at(self.now + wait_s, act)
+
+    def wall(self) -> float:
+        """The wall clock of a computer whose clock is right."""
+        return self._clock.wall()
+
+    # --- standing still ---------------------------------------------------------------------------------------------
+
+    @property
+    def standing(self) -> bool:
+        """Whether the computer stands."""
+        return self._held is not None
+
+    def reached(self, act: Callable[[], None]) -> None:
+        """Do ``act`` now, or when the computer goes on."""
+        if self._held is None:
+            act()
+        else:
+            self._held.append(act)
+
+    def stop(self) -> None:
+        """The computer stands from now on. Time does not."""
+        if self._held is None:
+            self._held = []
+
+    def go(self) -> None:
+        """What was due meanwhile happens now, in its order."""
+        held, self._held = self._held or [], None
+        for act in held:
+            act()

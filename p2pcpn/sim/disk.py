@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from p2pcpn.protocol.effects import Write
-from p2pcpn.sim.clock import Clock
+from p2pcpn.sim.clock import Timekeeper
 
 Key = tuple[bytes | int | str, ...]
 Row = tuple[bytes | int | float | str | None, ...]
@@ -27,7 +27,7 @@ _PACK = msgspec.msgpack.Encoder().encode
 class Disk:
     """One host's disk. ``refusing``: from now on every write fails, as on a full disk."""
 
-    def __init__(self, clock: Clock, dice: random.Random) -> None:
+    def __init__(self, clock: Timekeeper, dice: random.Random) -> None:
         self._clock = clock
         self._dice = dice
         self._tables: dict[str, dict[Key, Row]] = {}

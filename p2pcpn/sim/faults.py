@@ -19,12 +19,15 @@ from p2pcpn.sim.network import Weather
 from p2pcpn.sim.world import World
 
 KINDS = ("kill", "power", "join", "storm", "double", "reorder", "partition", "slow", "disk", "process")
+# For hosts that have clocks of their own: processes stopped for a while; computers lost with their disks.
+HARDER = (*KINDS, "pause", "lost")
 # A kind is on for this share of the seeds.
 ON_SHARE = 0.7
 # At most this share of the peers is down at a time; an eighth of those that go never come back.
 DOWN_SHARE_MAX = 0.25
 NEVER_BACK_SHARE = 0.125
 DOWN_S_MIN, DOWN_S_MAX = 0.5, 12.0
+PAUSE_S_MIN, PAUSE_S_MAX = 1.0, 60.0
 # This share of the peers has a fault of one kind in ten seconds; of large swarms as many as of one of this size.
 PEERS_PER_10_S = 0.06
 PEERS_COUNTED_MAX = 80
@@ -42,6 +45,7 @@ class Faults:
         self.spared = spared
         switch = world.dice.stream("switch")
         self.chosen = tuple(kind for kind in kinds if switch.random() < ON_SHARE or all_on)
+        self.make: Callable[[str], Host] = world.host  # how whoever joins is made
         self.counts: dict[str, int] = dict.fromkeys(self.chosen, 0)
         self._healed = False
         self._gone: list[Host] = []
@@ -63,6 +67,7 @@ class Faults:
             return
         self.counts[kind] += 1
         self.world.trace.note(trace.FAULT, self.world.clock.now, 0, 0, kind.encode())
+        self.world.fate(kind)
         _HAPPEN[kind](self, dice)
         self._again(kind, dice)
 
@@ -100,7 +105,7 @@ class Faults:
 
     def _join(self, dice: random.Random) -> None:
         self._joined += 1
-        self.world.start(self.world.host(f"joined-{self._joined}"))
+        self.world.start(self.make(f"joined-{self._joined}"))
 
     def _storm(self, dice: random.Random) -> None:
         self.world.network.weather.loss = dice.uniform(self.calm.loss, STORM_LOSS)
@@ -148,9 +153,32 @@ class Faults:
         host.disk.refusing = False
 
     def _process(self, dice: random.Random) -> None:
-        programs = list(self.world.checker.programs.values())
-        if programs and programs[0].deeds:
+        programs = [program for program in self.world.checker.programs.values() if program.deeds]
+        if programs:
             self.world.kill_process_of(dice.randrange(len(programs[0].deeds)))
+
+    def _pause(self, dice: random.Random) -> None:
+        """A process stands still, most often for seconds; a submitter's, too."""
+        awake = [host for host in self.world.alive if not host.paused]
+        if len(awake) < (1 - DOWN_SHARE_MAX) * len(self.world.hosts):
+            return
+        host = dice.choice(awake)
+        host.pause()
+        wait_s = PAUSE_S_MIN * (PAUSE_S_MAX / PAUSE_S_MIN) ** dice.random()
+        self.world.clock.after(wait_s, partial(self._resume, host, host.boot))
+
+    @staticmethod
+    def _resume(host: Host, life: int) -> None:
+        if host.paused and host.boot == life:
+            host.resume()
+
+    def _lost(self, dice: random.Random) -> None:
+        """A computer is gone with its disk, and somebody new comes in its place."""
+        host = self._victim(dice)
+        if host is not None:
+            host.crash(power=True)
+            self._gone.append(host)
+            self._join(dice)
 
     # --- the end ----------------------------------------------------------------------------------------------------
 
@@ -160,6 +188,7 @@ class Faults:
         self._calm()
         self._rejoin()
         for host in self.world.hosts:
+            self._resume(host, host.boot)
             self._quick(host)
             self._writable(host)
             self._back(host)
@@ -176,6 +205,8 @@ _HAPPEN: dict[str, Callable[[Faults, random.Random], None]] = {
     "slow": Faults._slow,
     "disk": Faults._disk,
     "process": Faults._process,
+    "pause": Faults._pause,
+    "lost": Faults._lost,
 }
 
 

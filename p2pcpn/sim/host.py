@@ -19,6 +19,7 @@ from p2pcpn.protocol.requests import ANYBODY
 from p2pcpn.protocol.setup import Setup
 from p2pcpn.protocol.witness import Chronicle
 from p2pcpn.sim import restoring, trace
+from p2pcpn.sim.clock import OwnClock, Timekeeper
 from p2pcpn.sim.disk import Disk, packed
 from p2pcpn.sim.runtime import Runtime
 from p2pcpn.sim.sessions import Stream
@@ -33,19 +34,22 @@ if TYPE_CHECKING:
 PYTHON = "3.11"
 PORT = 4000
 MEMORY_BYTES = 8 << 30
+SOCKET_DATAGRAMS = 256  # what the system keeps for a process that does not read
 SKEW_S_MAX = 60.0  # volunteers' clocks are wrong by so much; ten minutes are tolerated
 
 
 class Host:
     """See the module. ``peer`` is ``None`` while no process runs; ``unplugged`` while the computer itself is off."""
 
-    def __init__(self, world: World, number: int, name: str, *, slots: int, roles: int) -> None:
+    def __init__(
+        self, world: World, number: int, name: str, *, slots: int, roles: int, rate: float | None = None
+    ) -> None:
         self.world = world
         self.number = number
         self.name = name
         self.slots = slots
         self.roles = roles
-        self.clock = world.clock
+        self.clock: Timekeeper = world.clock if rate is None else OwnClock(world.clock, rate)
         self.keypair = Keypair(world.dice.bytes("key", name))
         self.id: NodeId = self.keypair.id
         self.address: Address = (f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", PORT)
@@ -68,6 +72,7 @@ class Host:
         self.listeners: list[Callable[[object], None]] = []
         self.hearers: list[Callable[[Host, m.Message], None]] = []  # of what peers say on sessions
         self._timer_at = float("inf")
+        self._waiting = 0  # datagrams that arrived while the process stood
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -128,6 +133,8 @@ class Host:
         self._timer_at = float("inf")
         streams, self.streams = list(self.streams.values()), {}
         self.world.sessions.died(self, streams)
+        if self.paused:
+            self.resume()  # nobody is there any more for whom what waits could matter
 
     def sleep(self) -> None:
         """The lid is closed: the process stands still, and nothing reaches it."""
@@ -140,6 +147,27 @@ class Host:
         self.asleep = False
         self._timer_at = float("inf")
         self._arm()
+
+    @property
+    def paused(self) -> bool:
+        """Whether the process was stopped, as by SIGSTOP."""
+        return isinstance(self.clock, OwnClock) and self.clock.standing
+
+    def pause(self) -> None:
+        """Stop the process and its workers. Sessions stay up, and what arrives waits in the system's buffers."""
+        assert self.peer is not None and isinstance(self.clock, OwnClock), "a host that pauses has a clock of its own"
+        self._waiting = 0
+        self.clock.stop()
+
+    def resume(self) -> None:
+        """Let the process go on: it finds all that arrived, and all that is long due."""
+        assert isinstance(self.clock, OwnClock)
+        self.clock.go()
+
+    def _held(self, life: int, act: Callable[[], None]) -> None:
+        """Once the process goes on: ``act``, if it is the same life still."""
+        assert isinstance(self.clock, OwnClock)
+        self.clock.reached(lambda: act() if self.peer is not None and self.boot == life else None)
 
     def wall(self) -> float:
         """This computer's wall clock."""
@@ -159,6 +187,11 @@ class Host:
     def _datagram(self, data: bytes, sender: Address, source: int) -> None:
         if self.asleep:
             return
+        if self.paused:
+            self._waiting += 1
+            if self._waiting <= SOCKET_DATAGRAMS:
+                self._held(self.boot, partial(self._datagram, data, sender, source))
+            return
         assert self.peer is not None
         now = self.clock.now
         self.world.trace.note(trace.DATAGRAM, now, source, self.number, data)
@@ -167,6 +200,9 @@ class Host:
     def session_opened(self, other: Host) -> None:
         """A session is there; its stream is among ``streams`` already."""
         assert self.peer is not None
+        if self.paused:
+            self._held(self.boot, partial(self.session_opened, other))
+            return
         now = self.clock.now
         self.world.trace.note(trace.OPENED, now, other.number, self.number, b"")
         self._done(self.peer.session_opened(other.contact, other.keypair.public, now))
@@ -174,6 +210,9 @@ class Host:
     def session_closed(self, node: bytes) -> None:
         """A session ended, or could not be made; its stream is not among ``streams`` any more."""
         if self.peer is None:
+            return
+        if self.paused:
+            self._held(self.boot, partial(self.session_closed, node))
             return
         assert self.shelf is not None
         self.shelf.closed(NodeId(node))
@@ -183,6 +222,9 @@ class Host:
     def message_received(self, source: Host, data: bytes) -> None:
         """Bytes of a message over the session with ``source``."""
         assert self.peer is not None
+        if self.paused:
+            self._held(self.boot, partial(self.message_received, source, data))
+            return
         now = self.clock.now
         self.world.trace.note(trace.MESSAGE, now, source.number, self.number, data)
         message = m.CODEC.decode(data)

@@ -103,7 +103,7 @@ class Play:
     def __init__(self, peers: int, seed: int, modes: Sequence[str] = MODES) -> None:
         self.peers = peers
         self.modes = modes
-        self.world = World(seed, peers, history=peers <= HISTORY_PEERS_MAX)
+        self.world = World(seed, peers, noted=peers <= HISTORY_PEERS_MAX)
         self.tally = self.world.trace = Tally()
         self.watch = self.world.checker = Watch()
         self.submitters = [self.world.host(f"submitter-{n}", slots=0, roles=0) for n in range(len(modes) + 1)]

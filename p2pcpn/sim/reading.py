@@ -19,7 +19,9 @@ from p2pcpn.protocol.effects import Tell
 from p2pcpn.protocol.items import record_key
 from p2pcpn.protocol.operations import GetDone
 from p2pcpn.protocol.settlement import NOTHING, check_segment
+from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.host import Host
+from p2pcpn.sim.world import World
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
@@ -30,6 +32,9 @@ from p2pcpn.wire.statements import Receipt, Spec, read
 TICKET = 2000
 # A holder that is silent for so long is passed over, and one that could not help is asked again.
 AGAIN_S = 3.0
+READERS = 3
+STEP_S = 0.25
+READ_WAIT_S = 60.0
 
 
 @dataclass(slots=True)
@@ -191,3 +196,18 @@ class Reading:
                     self.conflicts += known[1] != result[1]
                     self.results[index] = min(known, result)
         return True
+
+
+def read_back(world: World, name: str, owner: bytes, job: bytes) -> None:
+    """Read a job through some peers. Raises :class:`Violation` where one does not come to an end."""
+    askers = world.dice.stream("readers", name).sample(world.alive, min(READERS, len(world.alive)))
+    readers = [Reading(host, owner, job) for host in askers]
+    end = world.clock.now + READ_WAIT_S
+    while not all(reader.over for reader in readers):
+        if world.clock.now >= end:
+            raise Violation(f"a reader cannot read the job {name} to its end within {READ_WAIT_S:g} s")
+        for reader in readers:
+            reader.step()
+        world.run(world.clock.now + STEP_S)
+    for reader in readers:
+        reader.end()

@@ -18,7 +18,7 @@ from p2pcpn import limits
 from p2pcpn.protocol.effects import Effect, Run, StopRun
 from p2pcpn.protocol.outcomes import DROPPED, SIGKILL
 from p2pcpn.protocol.worker import Worker
-from p2pcpn.sim.clock import Clock
+from p2pcpn.sim.clock import Timekeeper
 from p2pcpn.wire.sealing import RESULT_DIGEST_BYTES, result_digest
 from p2pcpn.wire.statements import BlobRef, Outcome
 
@@ -76,7 +76,7 @@ class Runtime:
 
     def __init__(
         self,
-        clock: Clock,
+        clock: Timekeeper,
         worker: Worker,
         slots: int,
         perform: Callable[[list[Effect]], None],

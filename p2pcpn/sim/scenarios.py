@@ -16,14 +16,14 @@ from functools import partial
 from p2pcpn import limits
 from p2pcpn.errors import UsageError
 from p2pcpn.protocol.verdict import judge
-from p2pcpn.sim import hour, lengths, lookups, modes, owners, parting, stragglers, turnover
+from p2pcpn.sim import hour, lengths, lookups, modes, ordeal, owners, parting, stragglers, turnover
 from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.convergence import Search, copies_wrong, job_wrong, keys_of, neighbours_wrong
 from p2pcpn.sim.faults import KINDS, Faults, plant_canary
 from p2pcpn.sim.host import Host
 from p2pcpn.sim.network import Weather
 from p2pcpn.sim.program import Program
-from p2pcpn.sim.reading import Reading
+from p2pcpn.sim.reading import read_back
 from p2pcpn.sim.report import Report
 from p2pcpn.sim.runtime import Deed
 from p2pcpn.sim.world import World
@@ -37,8 +37,6 @@ JOB_WAIT_S = 180.0
 RECORDS_WAIT_S = 60.0
 SEARCH_AGAIN_S = 5.0
 ASKERS = 5
-READERS = 3
-READ_STEP_S = 0.25
 # Who was started again when the faults ended has found its way into the swarm by then.
 JOIN_AGAIN_S = 5.0
 # Each of 32 neighbours is probed once in two rounds of 5 s a probe; then it is suspected for some seconds.
@@ -80,7 +78,7 @@ class Play:
         self._compute()
         self._end_well()
         self._find_records()
-        self._read_back()
+        read_back(self.world, self.program.name, self.program.owner.public, self.program.job)
         self._agree_who_lives()
 
     def _join(self) -> None:
@@ -156,24 +154,6 @@ class Play:
                 raise Violation(what)
             world.run(min(end, world.clock.now + SEARCH_AGAIN_S))
 
-    def _read_back(self) -> None:
-        """Whoever asks through any peer sees all results; what each saw is in the history."""
-        world, program = self.world, self.program
-        chance = world.dice.stream("readers")
-        readers = [
-            Reading(host, program.owner.public, program.job)
-            for host in chance.sample(world.alive, min(READERS, len(world.alive)))
-        ]
-        end = world.clock.now + RECORDS_WAIT_S
-        while not all(reader.over for reader in readers):
-            if world.clock.now >= end:
-                raise Violation(f"a reader cannot read the job, {RECORDS_WAIT_S:g} s after its records were found")
-            for reader in readers:
-                reader.step()
-            world.run(world.clock.now + READ_STEP_S)
-        for reader in readers:
-            reader.end()
-
     def _agree_who_lives(self) -> None:
         self._demand(NEIGHBOURS_WAIT_S, lambda: neighbours_wrong(self.world), each_s=5.0)
 
@@ -206,9 +186,12 @@ SCENARIOS: dict[str, Plan] = {
 
 
 # Scenarios with a play of their own: jobs of tasks of all lengths; one load in each way to orchestrate; owners beside
-# each other; a swarm in parts; half of it replaced; an hour of everything at the real pace.
+# each other; a swarm in parts; half of it replaced; an hour of everything at the real pace; and all that can go wrong.
 LENGTHS, MODES, OWNERS, PARTING, DURABLE, HOUR = "lengths", "modes", "owners", "parting", "durable", "hour"
-_Other = hour.Play | lengths.Play | lookups.Play | modes.Play | parting.Play | stragglers.Play | turnover.Play
+FAULTS = "faults"
+_Other = (
+    hour.Play | lengths.Play | lookups.Play | modes.Play | ordeal.Play | parting.Play | stragglers.Play | turnover.Play
+)
 _OTHERS: dict[str, Callable[[int, int], _Other]] = {
     LENGTHS: lambda peers, seed: lengths.Play(peers, seed),
     OWNERS: lambda peers, seed: owners.Play(peers, seed),
@@ -218,12 +201,21 @@ _OTHERS: dict[str, Callable[[int, int], _Other]] = {
     **{name: partial(stragglers.Play, name) for name in stragglers.KINDS},
     DURABLE: lambda peers, seed: turnover.Play(peers, seed),
     HOUR: lambda peers, seed: hour.Play(peers, seed),
+    FAULTS: lambda peers, seed: ordeal.Play(peers, seed),
 }
 
 
 def names() -> list[str]:
     """The scenarios there are."""
     return sorted([*SCENARIOS, *_OTHERS])
+
+
+def check(name: str, peers: int) -> None:
+    """Raises :class:`UsageError` for a scenario that is not there, or too few peers or too many."""
+    if name not in names():
+        raise UsageError(f"there is no scenario {name!r}; there are {', '.join(names())}")
+    if not PEERS_MIN <= peers <= PEERS_MAX:
+        raise UsageError(f"a scenario has {PEERS_MIN} to {PEERS_MAX} peers, not {peers}")
 
 
 def run(
@@ -239,10 +231,7 @@ def run(
     ``watch(virtual seconds, events)`` is told now and then how far it is.
     Raises :class:`UsageError` for a scenario that is not there, or too few peers or too many.
     """
-    if name not in names():
-        raise UsageError(f"there is no scenario {name!r}; there are {', '.join(names())}")
-    if not PEERS_MIN <= peers <= PEERS_MAX:
-        raise UsageError(f"a scenario has {PEERS_MIN} to {PEERS_MAX} peers, not {peers}")
+    check(name, peers)
     play = _OTHERS[name](peers, seed) if name in _OTHERS else Play(SCENARIOS[name], peers, seed, canary)
     play.world.clock.watch = watch
     # A world makes objects that stay, and hardly a cycle: *measured*, looking for some takes 7 % of a run.
@@ -258,5 +247,6 @@ def run(
             gc.enable()
     report = play.report(name, seed, verdict)
     if isinstance(play.world, World) and play.world.history is not None:
+        play.world.end()
         report.judged(judge(play.world.history, over=verdict == "ok"))
     return report

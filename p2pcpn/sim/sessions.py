@@ -83,6 +83,9 @@ class Sessions:
         known = host.streams.get(target.id)
         if known is not None and known.holds(target):
             return
+        if target.paused:  # its system takes the connection, and nobody greets
+            self._clock.after(DIAL_WAIT_S, lambda: self._failed(host, boot, to))
+            return
         if target.peer is None or target.unplugged or not self._reach(host, target):
             self._failed(host, boot, to)
             return

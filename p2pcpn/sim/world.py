@@ -5,12 +5,12 @@ A world is deterministic: the same seed and the same calls give the same trace, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import networkx
 
 from p2pcpn import limits
-from p2pcpn.protocol.history import Line
+from p2pcpn.protocol import history
 from p2pcpn.protocol.setup import Pulse
 from p2pcpn.sim.checker import Checker, Violation
 from p2pcpn.sim.clock import Clock
@@ -34,7 +34,7 @@ class World:
 
     Each of them has ``record_copies`` of a record kept and the ``pulse``, real peers' by default.
 
-    With ``history`` all of them note what they do, in the order of virtual time: some 200 bytes an event.
+    Where it is ``noted`` all of them note what they do, in the order of virtual time: some 200 bytes an event.
 
     ``graph`` is the network's, by default one of many sites. ``ran(host, owner, index, began)`` is called, where it is
     set, whenever a task has run.
@@ -48,7 +48,7 @@ class World:
         *,
         record_copies: int = limits.RECORD_COPIES,
         pulse: Pulse = REAL,
-        history: bool = True,
+        noted: bool = True,
     ) -> None:
         self.record_copies = record_copies
         self.pulse = pulse
@@ -59,7 +59,8 @@ class World:
         self.network = Network(self.clock, sites(peers, self.dice) if graph is None else graph)
         self.sessions = Sessions(self.clock, self.network)
         self.checker = Checker()
-        self.history: list[Line] | None = [] if history else None
+        self.history: list[history.Line] | None = [] if noted else None
+        self._fates = 0
         self.ran: Callable[[Host, bytes, int, float], None] | None = None
         self.swarm_key = self.dice.bytes("swarm key")
         self.hosts: list[Host] = []
@@ -68,14 +69,30 @@ class World:
         self._dying: dict[int, None] = {}
         self.died: dict[int, None] = {}  # tasks whose worker process was killed
 
-    def host(self, name: str, *, slots: int | None = None, roles: int = PEER_ROLES) -> Host:
-        """A new computer, off still. ``slots`` by chance where none are given."""
+    def host(self, name: str, *, slots: int | None = None, roles: int = PEER_ROLES, rate: float | None = None) -> Host:
+        """A new computer, off still. ``slots`` by chance where none are given.
+
+        With a ``rate`` it has a clock of its own, which may drift and stand still.
+        """
         if slots is None:
             slots = self.dice.stream("slots", name).randint(1, SLOTS_MAX)
-        host = Host(self, len(self.hosts) + 1, name, slots=slots, roles=roles)
+        host = Host(self, len(self.hosts) + 1, name, slots=slots, roles=roles, rate=rate)
         self.hosts.append(host)
         self.at[host.address] = host
         return host
+
+    def fate(self, kind: str, hosts: Iterable[Host] = ()) -> None:
+        """What befalls the world stands in the history beside what peers note."""
+        if self.history is not None:
+            self._fates += 1
+            event = history.Fault(kind, tuple(host.id.hex() for host in hosts))
+            self.history.append(history.Line("fate/1", self._fates, self.clock.now, event))
+
+    def end(self) -> None:
+        """Nobody starts again: who is down now is gone for good, and so is its disk."""
+        gone = [host for host in self.hosts if host.peer is None]
+        if gone:
+            self.fate("gone", gone)
 
     @property
     def alive(self) -> list[Host]:

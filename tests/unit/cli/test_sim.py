@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from p2pcpn.sim import scenarios
+from p2pcpn.sim import scenarios, seeds
 from p2pcpn.sim.report import Report
 
 Command = Callable[..., Any]
@@ -68,3 +68,27 @@ def test_what_cannot_be_simulated_is_usage(p2pcpn: Command) -> None:
 
 def test_the_help_names_the_scenarios(p2pcpn: Command) -> None:
     assert f"Scenarios: {', '.join(scenarios.names())}." in " ".join(p2pcpn("sim", "--help").out.split())
+
+
+def test_many_seeds_are_played_and_those_that_fail_are_named(p2pcpn: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def play(name: str, wanted: range, *, peers: int, found: Callable[[Report], None]) -> list[Report]:
+        reports = [
+            Report(name, peers, seed, tasks=9, history={"events": 5, "violations": seed // 4}) for seed in wanted
+        ]
+        reports[-1].verdict = "lost: task 3 never ended"
+        for report in reports:
+            found(report)
+        return [report for report in reports if not report.ok]
+
+    monkeypatch.setattr(seeds, "play", play)
+    ended = p2pcpn("sim", "faults", "--seeds", "1-4", "--peers", "7")
+    assert ended.code == 1 and "1 seed failed" in ended.out and "20 events, 1 broken promises" in ended.out
+    assert "again with: p2pcpn sim faults --peers 7 --seed 4" in ended.err
+    said = json.loads(p2pcpn("sim", "faults", "--seeds", "1-4", "--json").out)
+    assert said["played"] == 4 and [report["seed"] for report in said["failed"]] == [4]
+    assert p2pcpn("sim", "faults", "--seeds", "4-1").code == 2
+
+
+def test_seeds_that_all_hold_are_a_success(p2pcpn: Command) -> None:
+    ended = p2pcpn("sim", "quiet", "--seeds", "1-2", "--peers", "3")
+    assert ended.code == 0 and "everything held" in ended.out

@@ -8,12 +8,15 @@ from p2pcpn.sim.runtime import Deed
 from p2pcpn.sim.world import World
 
 
-def formed(peers: int = 4, seed: int = 1, submitter: bool = False) -> World:
-    """A swarm whose peers know each other. The submitter, where there is one, is the last host."""
+def formed(peers: int = 4, seed: int = 1, submitter: bool = False, rate: float | None = None) -> World:
+    """A swarm whose peers know each other. The submitter, where there is one, is the last host.
+
+    With a ``rate`` each has a clock of its own.
+    """
     world = World(seed, peers)
-    hosts = [world.host(f"peer-{number}") for number in range(peers)]
+    hosts = [world.host(f"peer-{number}", rate=rate) for number in range(peers)]
     if submitter:
-        hosts.append(world.host("submitter", slots=0, roles=0))
+        hosts.append(world.host("submitter", slots=0, roles=0, rate=rate))
     world.seeds = [hosts[0].address]
     for host in hosts:
         world.start(host)
@@ -21,9 +24,11 @@ def formed(peers: int = 4, seed: int = 1, submitter: bool = False) -> World:
     return world
 
 
-def submitting(peers: int = 4, seed: int = 1, deeds: list[Deed] | None = None) -> tuple[World, Program]:
+def submitting(
+    peers: int = 4, seed: int = 1, deeds: list[Deed] | None = None, rate: float | None = None
+) -> tuple[World, Program]:
     """A formed swarm and a program with an open job, which was given ``deeds``."""
-    world = formed(peers, seed, submitter=True)
+    world = formed(peers, seed, submitter=True, rate=rate)
     program = Program(world.hosts[-1], "job")
     program.open()
     if deeds:

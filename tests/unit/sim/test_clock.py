@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from p2pcpn.sim.clock import EPOCH_S, WATCH_EVENTS, Clock
+import pytest
+
+from p2pcpn.sim.clock import EPOCH_S, WATCH_EVENTS, Clock, OwnClock
 
 
 def test_events_happen_in_the_order_of_their_times_and_ties_in_the_order_of_asking() -> None:
@@ -46,3 +48,32 @@ def test_who_watches_is_told_now_and_then_while_events_happen() -> None:
         clock.at(number / WATCH_EVENTS, lambda: None)
     clock.run(9.0)
     assert told == [((WATCH_EVENTS - 1) / WATCH_EVENTS, WATCH_EVENTS), (2.0 - 1 / WATCH_EVENTS, 2 * WATCH_EVENTS)]
+
+
+@pytest.mark.parametrize("rate", [1.0, 1.0001, 0.99987, 1.1])
+def test_an_own_clock_drifts_and_never_rings_early(rate: float) -> None:
+    world = Clock()
+    own, rung = OwnClock(world, rate), []
+    for number in range(1, 200):
+        own.at(number * 0.1, lambda number=number: rung.append((number * 0.1, own.now)))
+    own.after(25.0, lambda: rung.append((25.0, own.now)))
+    world.run(40.0)
+    assert len(rung) == 200 and all(wanted <= at < wanted + 1e-6 for wanted, at in rung)
+    assert own.now == 40.0 * rate and own.wall() == EPOCH_S + 40.0
+
+
+def test_what_is_due_while_a_computer_stands_happens_when_it_goes_on() -> None:
+    world = Clock()
+    own, seen = OwnClock(world), []
+    own.at(1.0, lambda: seen.append(1))
+    own.stop()
+    own.stop()
+    own.at(2.0, lambda: seen.append(2))
+    own.reached(lambda: seen.append(0))
+    world.run(5.0)
+    assert own.standing and not seen and own.now == 5.0
+    own.go()
+    own.go()
+    assert not own.standing and seen == [0, 1, 2]
+    own.reached(lambda: seen.append(3))
+    assert seen[-1] == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from p2pcpn.protocol import history
 from p2pcpn.sim import faults
 from p2pcpn.sim.faults import KINDS, Faults, plant_canary
 from p2pcpn.sim.network import Weather
@@ -76,6 +77,32 @@ def test_a_worker_process_dies_of_a_task_that_is_good() -> None:
     world, program = submitting(deeds=some_deeds())
     happen(on(world, "process"), "process")
     assert any(world.dies(deed.index) for deed in program.deeds)
+
+
+def test_processes_stand_still_and_go_on() -> None:
+    world = formed(6, rate=1.0)
+    it = on(world, "pause")
+    happen(it, "pause", 4)
+    assert 1 <= sum(host.paused for host in world.hosts) <= 2
+    world.run(world.clock.now + faults.PAUSE_S_MAX)
+    assert not any(host.paused for host in world.hosts)
+    happen(it, "pause")
+    it.heal()
+    assert not any(host.paused for host in world.hosts)
+
+
+def test_a_lost_computer_is_replaced_by_a_new_one() -> None:
+    world = formed(6)
+    it = on(world, "lost")
+    happen(it, "lost")
+    world.run(world.clock.now + 60.0)
+    it.heal()
+    assert [host.name for host in world.hosts if host.peer is None] == [host.name for host in it._gone] != []
+    assert world.hosts[-1].name == "joined-1" and world.hosts[-1].peer is not None
+    world.end()
+    assert world.history is not None
+    gone = world.history[-1].event
+    assert isinstance(gone, history.Fault) and gone.peers == tuple(host.id.hex() for host in it._gone)
 
 
 def test_kinds_come_at_their_own_times_until_all_is_healed() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol.dht import Joined
-from p2pcpn.sim.host import SKEW_S_MAX
+from p2pcpn.sim.host import SKEW_S_MAX, SOCKET_DATAGRAMS
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.messages import AnswerCode
 from p2pcpn.wire.statements import Handover, signed
@@ -121,3 +121,45 @@ def test_a_running_task_is_stopped_where_the_job_is_cancelled() -> None:
     program.host.follow(grantor.cancel([(0, 12)], stop=True, now=world.clock.now))
     world.run(world.clock.now + 1.0)
     assert not any(host.runtime is not None and host.runtime.running() for host in world.hosts)
+
+
+def test_a_process_that_stands_finds_what_arrived_meanwhile() -> None:
+    world, program = submitting(deeds=some_deeds(takes_s=1.0), rate=1.0001)
+    world.run(world.clock.now + 0.5)
+    worker = next(host for host in world.hosts[:-1] if host.runtime is not None and host.runtime.running())
+    worker.pause()
+    world.run(world.clock.now + 10.0)
+    assert worker.paused and worker.runtime is not None and worker.runtime.running(), "its tasks stand, too"
+    other = next(host for host in world.hosts[:-1] if host is not worker)
+    for stream in list(other.streams.values()):
+        world.sessions.hang_up(other, stream)
+    other.follow([fx.Dial(worker.contact)])
+    world.run(world.clock.now + 6.0)
+    assert worker.id not in other.streams, "nobody greets for a process that stands"
+    for _ in range(SOCKET_DATAGRAMS + 5):
+        worker._datagram(b"junk", other.address, other.number)
+    worker.resume()
+    assert not worker.paused
+    finished(world, program)
+
+
+def test_a_process_that_is_killed_while_it_stands_is_dead() -> None:
+    world, program = submitting(deeds=some_deeds(takes_s=1.0), rate=1.0)
+    world.run(world.clock.now + 0.5)
+    worker = world.hosts[0]
+    worker.pause()
+    world.run(world.clock.now + 1.0)
+    worker.crash()
+    assert not worker.paused and worker.peer is None
+    world.start(worker)
+    finished(world, program)
+
+
+def test_a_session_that_was_opened_to_a_process_that_stops_meanwhile_is_heard_of_later() -> None:
+    world = formed(3, rate=1.0)
+    one, two = world.hosts[:2]
+    one.pause()
+    one.session_opened(two)
+    one.session_closed(two.id)
+    one.resume()
+    assert two.id not in one.streams

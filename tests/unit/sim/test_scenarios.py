@@ -45,6 +45,7 @@ def test_what_cannot_be_played_is_refused() -> None:
     known = [
         "churn",
         "durable",
+        "faults",
         "hostile",
         "lengths",
         "loss",

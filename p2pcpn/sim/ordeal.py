@@ -1,0 +1,138 @@
+"""The ordeal: programs compute while everything goes wrong at once; then all heals, and nothing may be lost.
+
+Beside what churn does, processes stand still for up to a minute, computers are lost with their disks, wall clocks are
+wrong by minutes and monotonic ones drift. Each program must have all its results, on as many disks as were promised,
+and readers through three peers must see one and the same result of every task.
+
+::
+
+    join ──> jobs open ──> fed, faults on ──> heal, close ──> all tasks, copies ──> read back ──> verdict on the history
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from p2pcpn import limits
+from p2pcpn.sim.checker import Violation
+from p2pcpn.sim.convergence import copies_wrong, job_wrong
+from p2pcpn.sim.faults import HARDER, Faults
+from p2pcpn.sim.host import Host
+from p2pcpn.sim.network import Weather
+from p2pcpn.sim.program import Program
+from p2pcpn.sim.reading import read_back
+from p2pcpn.sim.report import Report
+from p2pcpn.sim.runtime import Deed
+from p2pcpn.sim.world import PEER_ROLES, World
+
+PROGRAMS = 3
+WELL_KNOWN = 3
+JOIN_S = 3.0
+JOIN_WAIT_S = 60.0
+# For how long faults come, by chance: most seeds are short, so that many are played; in a long one a pause of a minute
+# has room. (seconds, share of the seeds)
+SPANS: tuple[tuple[float, float], ...] = ((6.0, 0.75), (20.0, 0.2), (60.0, 0.05))
+FEED_SHARE = 0.05
+# Tasks of each program. The longest take so much of the time of faults that their leases live through some.
+TASKS = 60
+TAKES_SHARE = 0.4
+# Two clocks differ by ten minutes at most, which records tolerate; quartz drifts by a ten-thousandth.
+SKEW_S = 290.0
+DRIFT = 1e-4
+CALM = Weather(0.02, 0.005, 0.005)
+# Leases of the silent end after 30 s, and their tasks run again; lost holders are replaced.
+HEAL_WAIT_S = 240.0
+
+
+class Play:
+    """One run with ``peers`` peers, all from ``seed``."""
+
+    def __init__(self, peers: int, seed: int) -> None:
+        self.peers = peers
+        self.world = World(seed, peers)
+        self.chance = self.world.dice.stream("ordeal")
+        spans, shares = zip(*SPANS, strict=True)
+        self.faults_s: float = self.chance.choices(spans, shares)[0]
+        self.submitters = [self.host(f"submitter-{number}", submits=True) for number in range(PROGRAMS)]
+        self.programs = [Program(host, f"job-{number}") for number, host in enumerate(self.submitters)]
+        self.hosts = [self.host(f"peer-{number}") for number in range(peers)]
+        self.world.seeds = [host.address for host in self.hosts[:WELL_KNOWN]]
+        spared = [*self.submitters, self.hosts[0]]
+        self.faults = Faults(self.world, HARDER, CALM, spared=spared, all_on=False)
+        self.faults.make = self.host
+
+    def host(self, name: str, *, submits: bool = False) -> Host:
+        """A computer whose clocks are its own."""
+        clocks = self.world.dice.stream("clocks", name)
+        rate = 1.0 + clocks.uniform(-DRIFT, DRIFT)
+        if submits:
+            host = self.world.host(name, slots=0, roles=0, rate=rate)
+        else:
+            host = self.world.host(name, roles=PEER_ROLES, rate=rate)
+        host.skew_s = clocks.uniform(-SKEW_S, SKEW_S)
+        return host
+
+    def run(self) -> None:
+        """Play all acts. Raises :class:`Violation`."""
+        self._join()
+        for program in self.programs:
+            program.open()
+            self._feed(program)
+        self.faults.begin()
+        self.world.run(self.world.clock.now + self.faults_s)
+        self.faults.heal()
+        for program in self.programs:
+            program.close()
+        for program in self.programs:
+            self._demand(HEAL_WAIT_S, lambda program=program: job_wrong(program), program.name)  # type: ignore[misc]
+            if what := copies_wrong(self.world, program):
+                raise Violation(f"{program.name}: {what}")
+        for program in self.programs:
+            read_back(self.world, program.name, program.owner.public, program.job)
+
+    def _join(self) -> None:
+        world = self.world
+        world.network.weather = Weather(CALM.loss, CALM.doubled, CALM.jitter_s)
+        for number, host in enumerate([*self.hosts, *self.submitters]):
+            at = 0.0 if number < WELL_KNOWN else self.chance.uniform(0.1, JOIN_S)
+            world.clock.at(at, partial(world.start, host))
+        world.run(JOIN_S)
+        wanted = min(limits.STEWARDS, self.peers)
+        if not world.run(JOIN_S + JOIN_WAIT_S, lambda: self._known() >= wanted):
+            raise Violation(f"a submitter knows {self._known()} storage peers, not {wanted}")
+
+    def _known(self) -> int:
+        return min(program.stewards_known() for program in self.programs)
+
+    def _feed(self, program: Program) -> None:
+        """Add tasks bit by bit, to three quarters of the time that faults last."""
+        first = len(program.deeds)
+        count = min(int(TASKS * FEED_SHARE / 0.75), TASKS - first)
+        if program.closed or count <= 0:
+            return
+        if not program.host.paused:  # else the program stands, too
+            program.add([self._deed(index) for index in range(first, first + count)])
+        self.world.clock.after(FEED_SHARE * self.faults_s, partial(self._feed, program))
+
+    def _deed(self, index: int) -> Deed:
+        length, how = self.chance.random(), self.chance.random()
+        word = "poison" if how < 0.01 else "raises" if how < 0.04 else "large" if how < 0.08 else "value"
+        return Deed(index, round(TAKES_SHARE * self.faults_s * length**3, 6), word)
+
+    def _demand(self, wait_s: float, wrong: Callable[[], str], name: str) -> None:
+        """Let the world go on until nothing is ``wrong``."""
+        end = self.world.clock.now + wait_s
+        while what := wrong():
+            if self.world.clock.now >= end:
+                raise Violation(f"{name}: {what}, {wait_s:g} s after the faults ended")
+            self.world.run(min(end, self.world.clock.now + 0.5))
+
+    def report(self, name: str, seed: int, verdict: str) -> Report:
+        """What this run came to."""
+        return Report.of(
+            self.world, name, self.peers, seed, verdict, self.world.checker.checks,
+            tasks=sum(len(program.deeds) for program in self.programs),
+            delivered=sum(len(program.delivered) for program in self.programs),
+            lost_tasks=sum(len(program.lost()) for program in self.programs), faults=dict(self.faults.counts),
+        )  # fmt: skip
