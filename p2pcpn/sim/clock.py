@@ -9,7 +9,6 @@ import heapq
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
 # Whoever watches is told after so many events: a few times a second.
 WATCH_EVENTS = 2000
@@ -63,25 +62,6 @@ class Clock:
                 return True
         self.now = max(self.now, until)
         return False
-
-
-class Timekeeper(Protocol):
-    """What a computer asks of a clock."""
-
-    @property
-    def now(self) -> float:
-        """Seconds on it."""
-        raise NotImplementedError
-
-    def at(self, when: float, act: Callable[[], None]) -> None:
-        """Call ``act`` at ``when``."""
-
-    def after(self, wait_s: float, act: Callable[[], None]) -> None:
-        """Call ``act`` in ``wait_s``."""
-
-    def wall(self) -> float:
-        """The wall clock of a computer whose clock is right."""
-        raise NotImplementedError
 
 
 class OwnClock:
@@ -138,3 +118,7 @@ class OwnClock:
         held, self._held = self._held or [], None
         for act in held:
             act()
+
+
+# What a computer asks: the world's clock, or one of its own.
+Timekeeper = Clock | OwnClock
