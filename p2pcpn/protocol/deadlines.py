@@ -68,10 +68,13 @@ class Deadlines:
         """What is due at ``now``, and whatever the machines of the bits ``always`` do beside that."""
         self.earliest()
         effects: list[Effect] = []
+        due = always
         for number, due_s in enumerate(self._due_s):
-            if due_s <= now or always >> number & 1:
-                self.touched |= 1 << number
-                effects += self._expires[number](now)
+            if due_s <= now:
+                due |= 1 << number
+        self.touched |= due
+        for number in _numbers(due):
+            effects += self._expires[number](now)
         return effects
 
     def stale(self) -> list[int]:

@@ -11,6 +11,7 @@ down: a rumor that comes with 0 goes no farther, nor is it offered to be pulled.
 
 from __future__ import annotations
 
+import math
 import random
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -100,6 +101,7 @@ class Gossip:
         self._lonely = False  # the last round found nobody to tell: the next needs not wait
         self._compare_s = compare_s
         self._push_pull_due_s = now
+        self._lapses_s = math.inf  # none of those held lapses before
         self._refused = 0
         self._delivered = 0
 
@@ -157,8 +159,10 @@ class Gossip:
         if now < self._push_pull_due_s:
             return effects
         self._push_pull_due_s = now + self._compare_s * self._rng.uniform(0.8, 1.2)
-        for held in [held for held in self._held.values() if held.expires_s <= now]:
-            self._drop(held.id)
+        if now >= self._lapses_s:
+            for held in [held for held in self._held.values() if held.expires_s <= now]:
+                self._drop(held.id)
+            self._lapses_s = min((held.expires_s for held in self._held.values()), default=math.inf)
         while self._seen and next(iter(self._seen.values())) + limits.RUMOR_SEEN_S <= now:
             self._seen.popitem(last=False)
         for peer in self._neighbourhood.sample(1):
@@ -258,6 +262,7 @@ class Gossip:
         ttl_s = limits.RUMOR_S if isinstance(statement, MemberState) else min(limits.RUMOR_S, statement.ttl_s)
         held = _Held(rumor, signed, size_bytes + 2, hops, limits.RUMOR_ROUNDS, now + ttl_s)
         self._held[rumor] = held
+        self._lapses_s = min(self._lapses_s, held.expires_s)
         self._seen[rumor] = now
         if hops > 0:
             self._active[rumor] = held

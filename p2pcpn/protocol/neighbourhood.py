@@ -133,7 +133,12 @@ class Neighbourhood:
         return []
 
     def _choose(self) -> None:
-        measured = [(rtt_s, node) for node in self._candidates if (rtt_s := self._cost_s(node)) is not None]
+        srtt_s, before = self._roundtrips.srtt_s, self._chosen
+        measured = [
+            (rtt_s * CLEARLY_NEARER if node in before else rtt_s, node)
+            for node in self._candidates
+            if (rtt_s := srtt_s(node)) is not None
+        ]
         chosen = [node for _, node in nsmallest(limits.NEIGHBOURS_BY_RTT, measured)]
         taken = set(chosen)
         own = int.from_bytes(self._own, "big")
@@ -150,7 +155,3 @@ class Neighbourhood:
             self._by_chance += self._rng.sample([node for _, node in sorted(others)], missing)
         del self._by_chance[places:]
         self._chosen = {node: self._candidates[node][0] for node in chosen + self._by_chance}
-
-    def _cost_s(self, node: bytes) -> float | None:
-        rtt_s = self._roundtrips.srtt_s(node)
-        return rtt_s * CLEARLY_NEARER if rtt_s is not None and node in self._chosen else rtt_s

@@ -19,7 +19,7 @@ from p2pcpn.wire.addresses import Contact
 LOOPBACK, LINK, PRIVATE, GLOBAL = range(4)
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1 << 14)
 def scope(packed: bytes) -> int:
     """How far a packed host can be reached from: this machine, this link, a private network, everywhere."""
     host = ip_address(packed)

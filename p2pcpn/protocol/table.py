@@ -66,6 +66,7 @@ class RoutingTable:
         self._groups: dict[Hashable, int] = {}
         self.dead = DeadPeers()
         self._heard_s = now
+        self._stalest_s: float | None = None  # when the stalest bucket was looked up; None where that may have changed
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -157,14 +158,18 @@ class RoutingTable:
     def looked_up(self, target: bytes, now: float) -> None:
         """A lookup of ``target`` ended: its bucket is fresh."""
         self._bucket_of(Node(target)).last_updated = now
+        self._stalest_s = None
 
     def deadline(self) -> float:
         """When the stalest bucket is due for a lookup of a random id within it."""
-        return float(min([bucket.last_updated for bucket in self._buckets])) + limits.REFRESH_S
+        if self._stalest_s is None:  # a bucket that is cut in two leaves it as it is
+            self._stalest_s = float(min([bucket.last_updated for bucket in self._buckets]))
+        return self._stalest_s + limits.REFRESH_S
 
     def refresh(self, now: float, thinner_than: int = 0) -> list[bytes]:
         """Ids to look up, one within each stale bucket and each of fewer peers; they count as fresh now."""
         ids = []
+        self._stalest_s = None
         for bucket in self._buckets:
             if len(bucket) < thinner_than or bucket.last_updated + limits.REFRESH_S <= now:
                 bucket.last_updated = now

@@ -190,10 +190,10 @@ class Checker:
         peer = host.peer
         if peer is None:
             return
-        gossip, dht = peer.gossip.statistics(), peer.dht.statistics()
+        gossip, dht, pairs = peer.gossip.statistics(), peer.dht.statistics(), peer.pairs.statistics()
         held = {
-            "pairs": (peer.pairs.statistics()["pairs"], limits.PAIRS_MAX),
-            "hellos": (peer.pairs.statistics()["hellos"], limits.HELLOS_MAX),
+            "pairs": (pairs["pairs"], limits.PAIRS_MAX),
+            "hellos": (pairs["hellos"], limits.HELLOS_MAX),
             "neighbours": (len(peer.neighbourhood), limits.NEIGHBOURHOOD_MAX),
             "rumors": (gossip["held"], limits.RUMORS_MAX),
             "rumors seen": (gossip["seen"], limits.RUMORS_SEEN_MAX),

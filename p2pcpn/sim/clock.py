@@ -47,9 +47,9 @@ class Clock:
         """The wall clock of a computer whose clock is right."""
         return EPOCH_S + self.now
 
-    def run(self, until: float, reached: Callable[[], bool] = lambda: False) -> bool:
+    def run(self, until: float, reached: Callable[[], bool] | None = None) -> bool:
         """Let everything happen up to ``until``, or until ``reached()`` after some event; whether it was reached."""
-        if reached():
+        if reached is not None and reached():
             return True
         due, pop = self._due, heapq.heappop
         while due and due[0][0] <= until:
@@ -58,7 +58,7 @@ class Clock:
             act()
             if self.watch is not None and not self.events % WATCH_EVENTS:
                 self.watch(self.now, self.events)
-            if reached():
+            if reached is not None and reached():
                 return True
         self.now = max(self.now, until)
         return False

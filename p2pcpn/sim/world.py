@@ -103,7 +103,7 @@ class World:
         """Start the peer of ``host``; it knows the well-known addresses."""
         host.start(self.seeds)
 
-    def run(self, until: float, reached: Callable[[], bool] = lambda: False) -> bool:
+    def run(self, until: float, reached: Callable[[], bool] | None = None) -> bool:
         """Let the world go on to ``until``, or until ``reached()``; whether it was reached.
 
         Raises :class:`Violation`, also for whatever a machine raises: nothing may escape from one.

@@ -15,7 +15,7 @@ from p2pcpn.wire.codec import U16, Id
 Address = tuple[str, int]  # (numeric host, port); UDP and TCP share the port
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1 << 14)
 def pack_host(host: str) -> bytes:
     """A numeric host as 4 or 16 bytes. An IPv4 address in IPv6 clothes becomes 4 bytes. Raises ``ValueError``."""
     address = ip_address(host.partition("%")[0])
@@ -23,13 +23,13 @@ def pack_host(host: str) -> bytes:
     return (mapped or address).packed
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1 << 14)
 def unpack_host(packed: bytes) -> str:
     """The numeric host of 4 or 16 bytes."""
     return str(ip_address(packed))
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1 << 14)
 def _is_one_host(packed: bytes) -> bool:
     """Whether these are 4 or 16 bytes that name one host. Cached: each contact that is heard of is asked."""
     if len(packed) not in (4, 16):
