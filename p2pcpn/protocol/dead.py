@@ -24,6 +24,10 @@ class DeadPeers:
     def __len__(self) -> int:
         return len(self._dead)
 
+    def knows(self, contact: Contact) -> bool:
+        """Whether ``contact`` was late or failed, and was not heard since."""
+        return bool(self._silent or self._dead) and (contact in self._silent or contact in self._dead)
+
     def heard(self, contact: Contact) -> None:
         """``contact`` spoke."""
         if self._silent or self._dead:

@@ -120,6 +120,8 @@ class Dht:
         """``sender`` sent a datagram of any kind over its pair. ``receive`` says so itself."""
         self._tick(now)
         effects: list[Effect] = []
+        if self.table.heard_lately(sender, now):
+            return effects
         known = sender.id in self.table
         silent = self.table.heard(sender, now)
         self._acquaintance.heard(sender, now)

@@ -41,6 +41,7 @@ class Pair:
     asked_at: float = float("-inf")  # when we last said hello to it beside the pair
     port: int | None = None  # where it says it listens; None until it said so in a hello
     hello_signature: bytes = b""
+    head: bytes = b""  # of what is said to it, once something was
     welcome: bytes = b""  # our answer to that hello, until traffic shows that it arrived
 
 
@@ -90,7 +91,7 @@ class PairTable:
             pair.contact, pair.address = to, to.address
         if pair.contact == to:
             pair.proven_at = now
-        pair.version, pair.roles, pair.heard_at = version, roles, now
+        pair.version, pair.roles, pair.heard_at, pair.head = version, roles, now, b""
         pair.greeted = max(pair.greeted, header.sequence)
         pair.window.accept(header.sequence)
         self.pairs.move_to_end(peer)

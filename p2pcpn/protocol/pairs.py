@@ -26,7 +26,17 @@ from p2pcpn.protocol.pair_table import Pair, PairTable
 from p2pcpn.protocol.rates import Bucket, group_of
 from p2pcpn.wire.addresses import Address, Contact, contact
 from p2pcpn.wire.datagrams import CODEC, Datagram, Retry
-from p2pcpn.wire.envelope import NOBODY, OPEN_SWARM_KEY, TRAFFIC, VERSION, Header, header_of, seal, unseal
+from p2pcpn.wire.envelope import (
+    NOBODY,
+    OPEN_SWARM_KEY,
+    TRAFFIC,
+    VERSION,
+    Header,
+    head_of,
+    header_of,
+    seal_behind,
+    unseal,
+)
 from p2pcpn.wire.statements import Role
 
 __all__ = ("Pairs", "PairFailed", "PairMade")
@@ -217,10 +227,12 @@ class Pairs:
         return effects
 
     def _sealed(self, pair: Pair, message: Datagram) -> SendBytes:
-        header = Header(pair.version, TRAFFIC, self.id, pair.contact.id, self.boot, pair.sequence)
-        pair.sequence += 1
+        if not pair.head:
+            pair.head = head_of(Header(pair.version, TRAFFIC, self.id, pair.contact.id, self.boot, 0))
+        sequence = pair.sequence
+        pair.sequence = sequence + 1
         self._counts["sent"] += 1
-        data = seal(header, CODEC.encode(message), pair.mac)
+        data = seal_behind(pair.head, sequence, CODEC.encode(message), pair.mac)
         if self.said is not None:
             self.said(message, len(data))
         return SendBytes(data, pair.address)

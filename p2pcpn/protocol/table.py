@@ -27,6 +27,8 @@ from p2pcpn.wire.addresses import Address, Contact
 ID_BITS = 160
 # A peer heard within this time is not pinged to make room for another.
 FRESH_S = 60.0
+# Who was heard so lately is no nearer to the end of its bucket for being heard again.
+AGAIN_S = 1.0
 # When nobody was heard for this long, it is we who are cut off, and nobody is dropped for being silent.
 OUTAGE_S = 15.0
 
@@ -88,6 +90,16 @@ class RoutingTable:
         }
 
     # --- who is heard, and who is not --------------------------------------------------------------------------
+
+    def heard_lately(self, contact: Contact, now: float) -> bool:
+        """Whether nothing changes because ``contact`` spoke again: it did a moment ago, and nobody doubts it."""
+        entry = self._entries.get(contact.id)
+        if entry is None or now - entry.heard_s >= AGAIN_S or entry.verifying:
+            return False
+        if entry.contact != contact or self.dead.knows(contact):
+            return False
+        self._heard_s = now
+        return True
 
     def heard(self, contact: Contact, now: float) -> Contact | None:
         """``contact`` spoke. Returns the peer to ping, when somebody must be shown to be gone to make room for it."""

@@ -29,6 +29,7 @@ MAC_BYTES = 16
 SEQUENCE_MAX = (1 << 63) - 1
 
 _LAYOUT = Struct(">BB20s20s6sQ")
+_HEAD = Struct(">BB20s20s6s")
 _HEADER_BYTES = _LAYOUT.size
 assert _HEADER_BYTES + MAC_BYTES == limits.ENVELOPE_BYTES
 
@@ -61,9 +62,19 @@ class Mac:
 
 def seal(header: Header, body: bytes, mac: Mac) -> bytes:
     """One datagram's bytes."""
-    version, kind, sender, recipient, boot, sequence = header
-    data = _LAYOUT.pack(version, kind, sender, recipient, boot.to_bytes(6, "big"), sequence) + body
+    return seal_behind(head_of(header), header.sequence, body, mac)
+
+
+def head_of(header: Header) -> bytes:
+    """The header's bytes ahead of its sequence: the same in all that one peer says to another in one boot."""
+    version, kind, sender, recipient, boot, _ = header
+    return _HEAD.pack(version, kind, sender, recipient, boot.to_bytes(6, "big"))
+
+
+def seal_behind(head: bytes, sequence: int, body: bytes, mac: Mac) -> bytes:
+    """One datagram's bytes, whose header begins with ``head``."""
     assert len(body) <= limits.BODY_BYTES_MAX and sequence <= SEQUENCE_MAX
+    data = head + sequence.to_bytes(8, "big") + body
     return data + mac.of(data)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pcpn import limits
-from p2pcpn.protocol.table import FRESH_S, RoutingTable, distance
+from p2pcpn.protocol.table import FRESH_S, OUTAGE_S, RoutingTable, distance
 from p2pcpn.wire.addresses import Address, Contact, contact
 
 OWN = bytes(20)
@@ -74,6 +74,21 @@ def test_own_id_and_unusable_addresses_never_enter() -> None:
     known.heard(Contact(b"x" * 20, b"\xe0\x00\x00\x01", 4000), 0.0)
     known.heard(Contact(b"x" * 20, b"\x0a\x00\x00\x01", 0), 0.0)
     assert len(known) == 0
+
+
+def test_who_speaks_again_at_once_changes_nothing_unless_it_was_doubted_or_moved() -> None:
+    known = table()
+    it = peer(1)
+    assert not known.heard_lately(it, 0.0)
+    known.heard(it, 10.0)
+    assert known.heard_lately(it, 10.9) and not known.heard_lately(it, 11.0)
+    assert not known.heard_lately(peer(1, host="10.0.0.2"), 10.5)
+    known.dead.late(it, 10.5)
+    assert not known.heard_lately(it, 10.6)
+    known.heard(it, 10.6)
+    assert known.heard_lately(it, 10.7) and not known.dead.is_silent(it, 10.7)
+    known.failed(peer(2), 10.7 + OUTAGE_S - 0.1)  # we are not cut off: somebody was heard a moment ago
+    assert known.dead.is_dead(peer(2), 30.0)
 
 
 def test_a_full_bucket_keeps_whom_it_knows_and_pings_the_longest_silent() -> None:

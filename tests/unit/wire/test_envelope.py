@@ -18,8 +18,10 @@ from p2pcpn.wire.envelope import (
     VERSION,
     Header,
     Mac,
+    head_of,
     header_of,
     seal,
+    seal_behind,
     unseal,
 )
 
@@ -41,6 +43,12 @@ def test_what_was_sealed_is_unsealed(header: Header, body: bytes) -> None:
     assert len(data) == limits.ENVELOPE_BYTES + len(body)
     assert header_of(data) == header
     assert unseal(data, MAC) == body
+
+
+def test_a_head_serves_for_all_that_is_said_to_one_peer() -> None:
+    for sequence in (0, 7, (1 << 63) - 1):
+        header = Header(1, TRAFFIC, NOBODY, b"\1" * 20, 5, sequence)
+        assert seal_behind(head_of(header), sequence, b"body", MAC) == seal(header, b"body", MAC)
 
 
 def test_the_bytes_are_those_of_the_specification() -> None:
