@@ -47,6 +47,7 @@ from p2pcpn.node.sessions import News, Sessions
 from p2pcpn.node.shelf import Shelf
 from p2pcpn.node.timer import Timer
 from p2pcpn.node.upkeep import Upkeep
+from p2pcpn.protocol import deadlines as due
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
 from p2pcpn.protocol.admission import OPEN_SWARM
@@ -386,10 +387,10 @@ class Overlay:
         self._perform(self.peer.expire(now))
         self.timer.arm()
 
-    def follow(self, effects: Sequence[fx.Effect]) -> None:
-        """Perform effects that came from outside an input above."""
+    def follow(self, effects: Sequence[fx.Effect], touched: int = due.ALL) -> None:
+        """Perform effects that came from outside an input above: from the machines in ``touched``."""
         if not self._closing:
-            self._perform(self.peer.perform(effects, self.loop.time()))
+            self._perform(self.peer.perform(effects, self.loop.time(), touched))
             self.timer.arm()
 
     def _perform(self, effects: Sequence[fx.Effect]) -> None:
@@ -419,7 +420,7 @@ class Overlay:
     async def get_record(self, key: bytes) -> GetDone:
         """Look up the newest record under ``key``."""
         done = await self.questions.operation(
-            lambda ticket: self.follow(self.peer.dht.get(key, ticket, self.loop.time(), time.time()))
+            lambda ticket: self.follow(self.peer.dht.get(key, ticket, self.loop.time(), time.time()), due.BY_PROGRAM)
         )
         assert isinstance(done, GetDone)
         return done
@@ -430,7 +431,8 @@ class Overlay:
         """Put a record under ``keypair`` and ``salt``."""
         done = await self.questions.operation(
             lambda ticket: self.follow(
-                self.peer.publishing.put_record(salt, value, retention_s, keypair, ticket, self.loop.time(), copies)
+                self.peer.publishing.put_record(salt, value, retention_s, keypair, ticket, self.loop.time(), copies),
+                due.BY_PROGRAM,
             )
         )
         assert isinstance(done, PutDone)

@@ -12,6 +12,7 @@ from p2pcpn.errors import P2pcpnError, PeerError, StoreError, Unreachable
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.net import aside
 from p2pcpn.node import restoring
+from p2pcpn.protocol import deadlines as due
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
 from p2pcpn.protocol.gathering import ProvidersDone
@@ -137,7 +138,7 @@ class Performer:
             if error is not None:
                 self._refused(error)
             try:
-                self._overlay.follow(effect.then if error is None else effect.otherwise)
+                self._overlay.follow(effect.then if error is None else effect.otherwise, due.BY_COMMIT)
             except Exception as mistake:  # those behind it are others', and the loop is not woken for them again
                 self._overlay.mishaps.note("what follows a commit", mistake)
 

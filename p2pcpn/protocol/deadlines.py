@@ -36,6 +36,9 @@ BY_DATAGRAM: dict[type, int] = {
     **dict.fromkeys((d.Ping, d.Ack, d.PingRequest, d.Leave), MEMBERSHIP),
     **dict.fromkeys((d.Gossip, d.RumorDigest, d.RumorPull), GOSSIP),
 }
+# What our program asks of the DHT; and what follows from a commit: it was decided before.
+BY_PROGRAM = DHT | PUBLISHING
+BY_COMMIT = 0
 # What an advert, or a word of who lives, may change.
 BY_RUMOR = PAIRS | DHT | MEMBERSHIP | GOSSIP | NEIGHBOURHOOD
 

@@ -341,12 +341,12 @@ class Peer:
 
     # --- routing of effects -----------------------------------------------------------------------------------------
 
-    def perform(self, effects: Iterable[fx.Effect], now: float) -> list[fx.Effect]:
+    def perform(self, effects: Iterable[fx.Effect], now: float, touched: int = ALL) -> list[fx.Effect]:
         """Turn machines' effects into what a driver can do: bytes, sessions, disk, processes, events.
 
-        Whatever they come from may have touched every machine.
+        Whatever they come from may have touched every machine; or only those in ``touched``.
         """
-        self.deadlines.touched = ALL
+        self.deadlines.touched |= touched
         return self._perform(effects, now)
 
     def _perform(self, effects: Iterable[fx.Effect], now: float) -> list[fx.Effect]:

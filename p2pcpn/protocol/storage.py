@@ -60,7 +60,7 @@ class Storage:
             content = self.contents.get(message.key, wall)
             return [Send(sender, d.Content(message.nonce, content, fitting(contacts, room - len(content or b""))))]
         signed = self.records.get(message.key, wall)
-        if signed is None or read(signed, Record).seq < message.seq:
+        if signed is None or (message.seq and read(signed, Record).seq < message.seq):
             return [Send(sender, d.Value(message.nonce, None, contacts))]
         room -= SIGNED_BYTES + len(signed.body)
         # With the record in hand only those who hold it, too, are of interest.

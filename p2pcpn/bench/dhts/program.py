@@ -33,18 +33,16 @@ class Program:
 
     def __init__(self) -> None:
         self._peers: Peers | None = None
+        self._verbs: dict[str, Callable[..., Awaitable[Any]]] = {"start": self._start}
 
     async def obey(self, verb: str, *words: Any) -> Any:
         """Do one thing."""
-        if verb == "start":
-            swarm_key, seed, peers, known = words
-            self._peers = Peers(swarm_key, Keypair(seed))
-            return await self._peers.start(peers, known)
-        assert self._peers is not None, "they are started first"
-        verbs: dict[str, Callable[..., Awaitable[Any]]] = {
-            "meet": self._peers.meet, "store": self._peers.store, "get": self._peers.get,
-        }  # fmt: skip
-        return await verbs[verb](*words)
+        return await self._verbs[verb](*words)
+
+    async def _start(self, swarm_key: str, seed: bytes, count: int, known: list[str]) -> list[str]:
+        peers = self._peers = Peers(swarm_key, Keypair(seed))
+        self._verbs |= {"meet": peers.meet, "store": peers.store, "get": peers.get}
+        return await peers.start(count, known)
 
     async def close(self) -> None:
         """End the peers."""

@@ -271,7 +271,7 @@ class Host:
             raise RuntimeError("Event loop is closed")
         self.soon.append(callback)
 
-    def follow(self, effects: tuple[fx.Effect, ...]) -> None:
+    def follow(self, effects: tuple[fx.Effect, ...], touched: int) -> None:
         self.followed += [effect.event for effect in effects if isinstance(effect, fx.Notify)]
         if "broken" in self.followed[-1:]:
             raise RuntimeError("a mistake of ours")
