@@ -107,6 +107,8 @@ TARGETS: Final[Mapping[str, tuple[Target, ...]]] = {
     "burn-10ms": (Target("pool", 0.95, 0.98),),
     "burn-10ms-cpu": (Target("pool", 0.95, 0.98),),
     "metg": (Target(None, 330, 150),),
+    "records": (Target("hivemind", 10, 20),),
+    "records-found": (Target(None, 1, 1),),
     "silence-get": (Target(None, 1, 0.5),),
     "silence-store": (Target(None, 2, 1),),
     "crowd-up": (Target(None, 30, 20),),

@@ -313,8 +313,8 @@ def test_a_commit_that_ends_while_others_are_followed_is_followed_in_the_same_tu
     first, second = host.answers
     followed = host.follow
 
-    def meanwhile(effects: tuple[fx.Effect, ...]) -> None:
-        followed(effects)
+    def meanwhile(effects: tuple[fx.Effect, ...], touched: int) -> None:
+        followed(effects, touched)
         if host.followed == ["a"]:
             second(None)
 
