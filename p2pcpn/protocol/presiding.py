@@ -172,6 +172,8 @@ class Presiding:
                 self.succession.superseded(job, now)
             if kept.authority.epoch == message.epoch:
                 self.succession.heard(job, contact, now)
+            elif self._grants(job):
+                effects.append(fx.Tell(contact, self.jobs.grantors[job].mandate()))
         elif own is not None:
             effects += self._own_mandate(own, contact, key, message)
         known = self._authority(job)

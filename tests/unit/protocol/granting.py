@@ -177,6 +177,7 @@ class Table:
         candidates: list[Contact] | None = None,
         trusted: Callable[[bytes, bytes], bool] | None = None,
         granting: bool = True,
+        epoch: int = 0,
         **options: Any,
     ) -> None:
         self.now = 100.0
@@ -193,11 +194,12 @@ class Table:
         self._previous = bytes(32)
         self.noted: list[history.Line] = []
         self.custody = Custody(
-            job=self.job, spec=self.spec, me=ME.id, epoch=0, storing=storing, candidates=lambda: list(self.candidates),
+            job=self.job, spec=self.spec, me=ME.id, epoch=epoch, storing=storing,
+            candidates=lambda: list(self.candidates),
             request=self._next,
         )  # fmt: skip
         self.grantor = Grantor(
-            job=self.job, spec=self.spec, keys=KEYS, epoch=0, me=ME, contact=at(ME, 4000),
+            job=self.job, spec=self.spec, keys=KEYS, epoch=epoch, me=ME, contact=at(ME, 4000),
             trusted=trusted or (lambda key, proof: proof == swarm_proof(SWARM_KEY, key)),
             rank=lambda contact, rtt_ms: (rtt_ms / 1000, bytes(contact.id)), custody=self.custody, now=self.now,
             granting=granting, note=self._note,

@@ -13,7 +13,7 @@ from p2pcpn.errors import PeerError
 from p2pcpn.protocol import events
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.pages import Print
-from p2pcpn.wire.statements import BlobRef, Outcome, Receipt, Signed
+from p2pcpn.wire.statements import BlobRef, Lease, Outcome, Receipt, Signed
 from tests.unit.protocol.granting import Table, Worker, keypair
 
 
@@ -191,3 +191,73 @@ def test_results_that_name_more_blobs_than_a_header_holds_make_several_segments(
         worker.run(lease, spans=[(first, 3)], value=lambda index: BlobRef(bytes([index]) * 32, 9, bytes(32)))
     assert table.delivered == [0, 1, 2, 3, 4, 5]
     assert table.grantor.log.number == 1
+
+
+# --- results of an earlier epoch --------------------------------------------------------------------------------------
+
+
+def taken_over() -> tuple[Table, Worker]:
+    """A grantor of epoch 3 with four tasks, and a worker that ran some of them for an earlier one."""
+    table = Table(epoch=3)
+    table.extend(4)
+    return table, table.worker(10, slots=1)
+
+
+def earlier(table: Table, worker: Worker, *spans: tuple[int, int], epoch: int = 1, **how: Any) -> m.Results:
+    """What the worker ran under a lease of an earlier epoch."""
+    return worker.message(Lease(table.job, epoch, 7, worker.node, 30.0, list(spans)), **how)
+
+
+def test_what_was_run_for_an_earlier_grantor_settles_what_waits() -> None:
+    table, worker = taken_over()
+    table.act(lambda grantor, now: grantor.inherit(worker.contact, earlier(table, worker, (0, 2)), now))
+    assert table.delivered == [0, 1]
+    table.pass_time(1.0)
+    assert [lease.spans[0] for _, lease in worker.grants] == [(2, 1)]
+    effects = table.act(lambda grantor, now: grantor.inherit(worker.contact, earlier(table, worker, (1, 3)), now))
+    assert table.delivered == [0, 1, 3] and effects, "what is leased by now is fenced"
+    table.pass_time(1.0)
+    assert worker.of(m.Settled)[0].parts == [((1 << 31) + 7, 0)]
+
+
+def test_what_settles_nothing_is_acknowledged_all_the_same_but_not_to_a_steward() -> None:
+    table, worker = taken_over()
+    said = earlier(table, worker, (0, 2))
+    table.act(lambda grantor, now: grantor.inherit(None, said, now))
+    assert table.delivered == [0, 1]
+    table.act(lambda grantor, now: grantor.inherit(None, said, now))
+    assert table.grantor.conflicts == 1
+    table.pass_time(1.0)
+    assert not worker.of(m.Settled)
+    table.act(lambda grantor, now: grantor.inherit(worker.contact, said, now))
+    assert worker.of(m.Settled) == [m.Settled(table.job, [((1 << 31) + 7, 0)])]
+
+
+def test_a_death_of_an_earlier_epoch_settles_nothing() -> None:
+    table, worker = taken_over()
+    message = earlier(table, worker, (0, 2), outcome=Outcome.DIED)
+    table.act(lambda grantor, now: grantor.inherit(worker.contact, message, now))
+    assert not table.delivered and table.grantor.ledger.open == 4
+
+
+def test_results_that_no_earlier_grantor_can_have_leased_are_an_error() -> None:
+    table, worker = taken_over()
+    other = table.worker(11)
+    for sender, message in (
+        (worker, earlier(table, worker, (0, 1), epoch=3)),
+        (worker, earlier(table, worker, (0, 1), token=1 << 31)),
+        (other, earlier(table, worker, (0, 1))),
+        (worker, earlier(table, worker, (0, 1), signer=keypair(12))),
+    ):
+        with pytest.raises(PeerError):
+            table.grantor.inherit(sender.contact, message, table.now)
+    assert not table.delivered
+
+
+def test_results_of_an_earlier_epoch_by_a_stranger_are_refused() -> None:
+    table = Table(epoch=1, trusted=lambda key, proof: False)
+    table.extend(2)
+    worker = table.worker(10)
+    with pytest.raises(PeerError, match="neither a member"):
+        table.grantor.inherit(worker.contact, earlier(table, worker, (0, 1), epoch=0), table.now)
+    assert table.grantor.refused == 1

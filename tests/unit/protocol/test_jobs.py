@@ -6,19 +6,20 @@ import random
 
 import pytest
 
+from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.directory import Listed
 from p2pcpn.protocol.effects import Effect, Spread, Tell
 from p2pcpn.protocol.grantor import TAKEN, Grantor
-from p2pcpn.protocol.jobs import Jobs
+from p2pcpn.protocol.jobs import Held, Jobs
 from p2pcpn.protocol.leasing import HEAR_S
 from p2pcpn.protocol.steward import Kept
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.pages import TaskPage
 from p2pcpn.wire.sealing import digest, swarm_proof, wrap
-from p2pcpn.wire.statements import BlobRef, Claim, Close, Handover, Offer, Signed, Steward, signed
+from p2pcpn.wire.statements import BlobRef, Cancel, Claim, Close, Handover, Offer, Pause, Signed, Steward, signed
 from tests.unit.protocol.leased import (
     ME,
     ME_AT,
@@ -244,3 +245,111 @@ def test_any_order_of_deadlines_leaves_none_due() -> None:
         bench.jobs.expire(now)
         following = bench.jobs.deadline()
         assert following is None or following > now
+
+
+# --- epochs -----------------------------------------------------------------------------------------------------------
+
+
+def taken(job: Made, epoch: int, *extends: m.Extend) -> tuple[Kept, list[tuple[Signed, list[bytes]]]]:
+    """What ``ME`` keeps of a job that it takes over by itself."""
+    found, segments = kept(job, *extends)
+    fresh = Kept(Authority(job.spec), 1e9)
+    fresh.authority.take_over(ME.public, epoch)
+    fresh.grantor = STRANGER_AT
+    for said in extends:
+        fresh.add_segment(said.segment, sum(count for _, count, n in job.firsts if n == said.request - 1), 0)
+    assert found.tasks == fresh.tasks
+    return fresh, segments
+
+
+def test_who_takes_a_job_over_by_itself_says_so_to_the_stewards_and_to_who_granted_before() -> None:
+    bench, job = Bench(), made()
+    found, segments = taken(job, 1, job.segment(4))
+    effects = bench.jobs.adopt(found, segments, [(0, 3)], 10.0)
+    said = [(effect.to, effect.message) for effect in effects if isinstance(effect, Tell)]
+    mandates = [(to, message) for to, message in said if isinstance(message, m.Mandate)]
+    assert [to for to, _ in mandates] == [STEWARDS_AT[0], STRANGER_AT]
+    assert {(message.epoch, message.grantor, message.tasks, message.open) for _, message in mandates} == {
+        (1, ME_AT, 4, 1)
+    }
+    assert found.grantor is None
+
+
+def test_a_later_epoch_of_our_own_ends_the_one_before_and_its_log_is_still_brought() -> None:
+    bench, job = Bench(), made()
+    found, segments = taken(job, 1, job.segment(4))
+    bench.jobs.adopt(found, segments, [], 10.0)
+    first = bench.grantor(job)
+    found.authority.take_over(ME.public, 4)
+    bench.jobs.adopt(found, segments, [], 11.0)
+    assert bench.grantor(job).epoch == 4 and first.superseded and bench.jobs.former == [first]
+    bench.jobs.expire(12.0)
+    assert bench.jobs.former == [], "nothing of it is left to bring"
+
+
+def test_an_epoch_that_is_not_ours_any_more_is_not_begun() -> None:
+    bench, job = Bench(), made()
+    found, segments = taken(job, 1, job.segment(4))
+    found.authority.take_over(STEWARDS[0].public, 2)
+    assert bench.jobs.adopt(found, segments, [], 10.0) == [] and not bench.jobs.grantors
+
+
+def test_segments_that_came_while_a_job_was_taken_over_are_caught_up_with() -> None:
+    bench, job = Bench(), made()
+    one, two = job.segment(4), job.segment(2)
+    found, segments = taken(job, 1, one, two)
+    bench.jobs.adopt(found, segments[:1], [], 10.0)
+    assert bench.grantor(job).ledger.total == 4
+    bench.jobs.adopt(found, segments, [], 10.1)
+    assert bench.grantor(job).ledger.total == 6 and bench.grantor(job).epoch == 1
+
+
+def test_results_that_were_brought_here_are_looked_at_and_false_ones_cost_nothing() -> None:
+    bench, job = Bench(), made()
+    found, segments = taken(job, 1, job.segment(4))
+    false = m.Results(signed(Cancel(job.job, 1.0), STRANGER), b"", False)
+    bench.jobs.adopt(found, segments, [], 10.0, [false])
+    assert bench.grantor(job).ledger.open == 4
+
+
+def resumed(bench: Bench, job: Made, held: Held, epoch: int = 3) -> list[Effect]:
+    authority = Authority(job.spec)
+    authority.hand_over(signed(Handover(job.job, epoch, ME.public), OWNER))
+    return bench.jobs.resume(authority, JOB_KEY, held, 20.0)
+
+
+def test_the_owners_node_goes_on_with_its_own_book_and_shows_the_stewards_what_is_left() -> None:
+    bench, job = Bench(), made()
+    bench.jobs.open(job.spec, job.job, JOB_KEY, 5.0, True)
+    before = bench.grantor(job)
+    for said in (job.segment(2), job.segment(3)):
+        before.extend(said.segment, said.pages, [[] for _ in said.pages], 6.0)
+    before.close(signed(Close(job.job, 5, job.last), OWNER), 5, 6.0)
+    before.pause = signed(Pause(job.job, 1, True), OWNER)
+    effects = resumed(bench, job, Held([], [(0, 2)]))
+    grantor = bench.grantor(job)
+    assert (grantor.epoch, grantor.total, grantor.ledger.open, grantor.paused) == (3, 5, 3, True)
+    assert before.superseded and grantor.book is before.book
+    assert len(told(effects, m.Introduce)) == len(told(effects, m.Take)) == len(told(effects, m.Finish)) == 1
+    assert len(told(effects, m.Extend)) == 2
+
+
+def test_another_node_of_the_owner_goes_on_with_what_it_read() -> None:
+    bench, job = Bench(), made()
+    said = [job.segment(2), job.segment(3)]
+    close = signed(Close(job.job, 5, job.last), OWNER)
+    effects = resumed(bench, job, Held([(e.segment, e.pages) for e in said], [(0, 4)], close, 5))
+    grantor = bench.grantor(job)
+    assert (grantor.epoch, grantor.total, grantor.ledger.waiting) == (3, 5, 1)
+    [finish] = told(effects, m.Finish)
+    assert isinstance(finish, m.Finish) and finish.statement == close
+
+
+def test_former_grantors_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FORMER_GRANTORS_MAX", 1)
+    bench, jobs = Bench(), [made(1), made(2)]
+    for job in jobs:
+        bench.jobs.open(job.spec, job.job, JOB_KEY, 5.0, True)
+        bench.jobs.retire(job.job, 6.0)
+    assert [grantor.job for grantor in bench.jobs.former] == [jobs[1].job]
+    assert bench.jobs.retire(bytes(20), 6.0) == []
