@@ -54,6 +54,7 @@ class Config:
     durable: bool = True
     roles: Sequence[str] = ("compute", "storage")
     cpus: int | None = None  # runs at a time; None: one a core
+    cpus_min: int | None = None  # while little is to be done; None: always as many
     memory_bytes: int | None = None  # for all runs together; None: what the owner's rules leave
     disk_bytes: int | None = limits.DISK_BYTES  # for the blobs of others
     accept: Sequence[str] = RUNTIMES
@@ -83,6 +84,7 @@ class Config:
         if isinstance(self.swarm_key, bytes) and len(self.swarm_key) != 32:
             raise UsageError(f"swarm_key has 32 bytes, not {len(self.swarm_key)}")
         _check_number("cpus", self.cpus, 1, _SLOTS_MAX)
+        _check_number("cpus_min", self.cpus_min, 1, self.cpus or _SLOTS_MAX)
         _check_number("memory_bytes", self.memory_bytes, 1, None)
         _check_number("disk_bytes", self.disk_bytes, 0, None)
         _check_number("seed", self.seed, None, None)
@@ -117,6 +119,14 @@ def parse_size(text: str) -> int:
     if match is None:
         raise UsageError(f"{text!r} is no size; write for example 512M or 2G")
     return int(float(match[1]) * _SIZES[match[2]]) if "." in match[1] else int(match[1]) * _SIZES[match[2]]
+
+
+def parse_cpus(text: str) -> tuple[int | None, int]:
+    """``"4"``, or ``"1-8"``: (least while little is to be done, most) runs at a time. Raises :class:`UsageError`."""
+    match = re.fullmatch(r"(?:(\d{1,5})-)?(\d{1,5})", text.strip())
+    if match is None:
+        raise UsageError(f"{text!r} is no number of tasks at a time; write for example 4, or 1-8")
+    return (int(match[1]) if match[1] else None), int(match[2])
 
 
 def parse_duration(text: str) -> float:

@@ -13,7 +13,7 @@ from p2pcpn.cli.drain import progress_words
 from p2pcpn.cli.failures import Ended, say
 from p2pcpn.cli.options import json_option
 from p2pcpn.cli.printing import number_of, print_json
-from p2pcpn.config import ROLES, RUNTIMES, Config, parse_size
+from p2pcpn.config import ROLES, RUNTIMES, Config, parse_cpus, parse_size
 
 NEW = "new"
 
@@ -34,7 +34,7 @@ NEW = "new"
     multiple=True,
     help="What to do for others; may be repeated (compute, storage).",
 )
-@click.option("--cpus", type=int, metavar="N", help="Tasks at a time (one a core).")
+@click.option("--cpus", metavar="N|MIN-MAX", help="Tasks at a time (one a core); of a range more while tasks queue.")
 @click.option("--memory", metavar="SIZE", help="Memory for all tasks together: 2G.")
 @click.option("--accept", type=click.Choice(RUNTIMES), multiple=True, help="A runtime to offer; may be repeated (all).")
 @click.option(
@@ -48,7 +48,7 @@ NEW = "new"
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors.")
 @json_option
 def node(
-    listen: str | None, bootstrap: tuple[str, ...], swarm_key: str | None, roles: tuple[str, ...], cpus: int | None,
+    listen: str | None, bootstrap: tuple[str, ...], swarm_key: str | None, roles: tuple[str, ...], cpus: str | None,
     memory: str | None, accept: tuple[str, ...], trust: tuple[str, ...], tags: tuple[str, ...], data: str | None,
     quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
@@ -61,9 +61,10 @@ def node(
     from p2pcpn.client import hosting
     from p2pcpn.client.departing import left_behind
 
+    least, most = parse_cpus(cpus) if cpus else (None, None)
     settings: dict[str, Any] = {
         "listen": listen or "", "bootstrap": list(bootstrap), "swarm_key": swarm_key, "trust": trust, "tags": tags,
-        "cpus": cpus, "memory_bytes": parse_size(memory) if memory else None, "data_dir": data,
+        "cpus": most, "cpus_min": least, "memory_bytes": parse_size(memory) if memory else None, "data_dir": data,
     }  # fmt: skip
     if roles:
         settings["roles"] = roles
@@ -97,7 +98,7 @@ def node(
 
 def _greet(config: Config, words: Mapping[str, Any], hosted: Any) -> None:
     address = words["address"]
-    click.echo(f"peer {words['id'][:8]} at {address} (UDP and TCP), {number_of(hosted.slots, 'task')} at a time")
+    click.echo(f"peer {words['id'][:8]} at {address} (UDP and TCP), {hosted.slots_words} at a time")
     key = hosted.swarm_key_text
     if key is not None:
         shown = key if hosted.made_key else "KEY"

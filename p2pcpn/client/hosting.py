@@ -35,6 +35,12 @@ class Hosted:
         return self.config.cpus or cores()
 
     @property
+    def slots_words(self) -> str:
+        """The same for people."""
+        least = self.config.cpus_min or self.slots
+        return f"{least} to {self.slots} tasks" if least < self.slots else f"{least} task{'s' * (least != 1)}"
+
+    @property
     def swarm_key_text(self) -> str | None:
         """The swarm's key as text; ``None`` in an open swarm."""
         key = self.config.swarm_key

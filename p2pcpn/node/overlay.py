@@ -45,6 +45,7 @@ from p2pcpn.node.rush import Rush
 from p2pcpn.node.scrubbing import scrub
 from p2pcpn.node.sessions import News, Sessions
 from p2pcpn.node.shelf import Shelf
+from p2pcpn.node.slots import Slots
 from p2pcpn.node.timer import Timer
 from p2pcpn.node.upkeep import Upkeep
 from p2pcpn.protocol import deadlines as due
@@ -114,7 +115,8 @@ class Overlay:
             self.keypair = keypair or load_or_create_key(self.data_dir / "node.key")
         self.id = self.keypair.id
         self.roles = roles_of(config)
-        self.slots = slots_of(config)
+        most = slots_of(config)
+        self.slots = min(config.cpus_min or most, most)  # at a time; they may become more
         self.faults = faults or Faults()
         self._owner_pids = owner_pids
         self._zygote = zygote
@@ -193,6 +195,9 @@ class Overlay:
         self.capacity.begin()
         self.spawn(self._meet())
         self.spawn(self.capacity.run())
+        if self.roles & Role.COMPUTE and self.slots < slots_of(self.config):
+            self.follow(self.peer.worker.resize(self.slots, self.loop.time()))
+            self.spawn(Slots(self, self.slots, slots_of(self.config)).run())
         self.follow(self.peer.restored(self.loop.time()))
         self.upkeep.begin()
         self.spawn(self.mender.run())

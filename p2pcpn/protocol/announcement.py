@@ -54,6 +54,7 @@ class Announcement:
         self._rtt_s = rtt_s
         self._known = known
         self._roles = setup.roles
+        self._slots = setup.slots
         self._sample: Advert | None = None
         self._at: float | None = None
         self._version = 0
@@ -77,6 +78,11 @@ class Announcement:
             self._at = now
         return self.expire(now)
 
+    def resized(self, slots: int, now: float) -> Said | None:
+        """This peer has another number of slots from now on, which is said as soon as adverts may be."""
+        self._slots = slots
+        return self.sampled(self._sample, now, changed=True) if self._sample is not None else None
+
     def deadline(self) -> float | None:
         """When the next version is due."""
         return self._at
@@ -90,7 +96,7 @@ class Announcement:
         again_s = self._again_s
         advert = msgspec.structs.replace(
             self._sample, version=self._version, contact=self._contact, boot=setup.boot, roles=self._roles,
-            ttl_s=ADVERT_LIVES * again_s, slots=setup.slots, slots_free=self._slots_free(),
+            ttl_s=ADVERT_LIVES * again_s, slots=self._slots, slots_free=self._slots_free(),
             rtt_ms=(self._rtt_s() or 0.0) * 1e3,
         )  # fmt: skip
         self.signed = signed(advert, setup.keypair)

@@ -493,10 +493,12 @@ class Peer:
     # --- small facts ------------------------------------------------------------------------------------------------
 
     def _capacity(self) -> Capacity:
-        return Capacity(self.setup.slots, self.worker.running, self.worker.queued, self.announcement.load)
+        worker, slots = self.worker, self.setup.slots
+        full = worker.running >= worker.turns.slots  # though there may be more slots, none is there yet
+        return Capacity(slots, slots if full else worker.running, worker.queued, self.announcement.load)
 
     def _slots_free(self) -> int:
-        return 0 if self.offers.leaving else max(self.setup.slots - self.worker.running, 0)
+        return 0 if self.offers.leaving else max(self.worker.turns.slots - self.worker.running, 0)
 
     def works_with(self, node: NodeId) -> bool:
         """Whether leases, results or copies are under way between that peer and this one."""

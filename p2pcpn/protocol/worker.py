@@ -415,6 +415,12 @@ class Worker:
             self._works.changed(work, now)
         return effects + self._recalls.due(now)
 
+    def resize(self, slots: int, now: float) -> list[Effect]:
+        """Run so many at a time from now on, at most those there are in all; what runs goes on."""
+        self._now = now
+        self.turns.slots = min(slots, self.slots)
+        return self._start(now)
+
     def stay(self) -> None:
         """Take leases again."""
         self.leaving = False

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pcpn import config
-from p2pcpn.config import Config
+from p2pcpn.config import Config, parse_cpus
 from p2pcpn.errors import UsageError
 
 
@@ -53,6 +53,7 @@ def test_the_swarm_key_is_not_in_the_text_of_a_config():
     ("settings", "words"),
     [
         ({"cpus": 0}, "cpus must be at least 1, not 0"),
+        ({"cpus": 2, "cpus_min": 3}, "cpus_min must be at most 2, not 3"),
         ({"cpus": 1 << 16}, "cpus must be at most 65535"),
         ({"cpus": "4"}, "cpus must be a whole number, not '4'"),
         ({"cpus": True}, "cpus must be a whole number"),
@@ -148,3 +149,10 @@ def test_directories_follow_the_environment_and_the_platform():
     assert config.config_home(home, "darwin") == Path("/home/ada/Library/Application Support/p2pcpn")
     assert config.config_home({**home, "APPDATA": "/roaming"}, "win32") == Path("/roaming/p2pcpn")
     assert config.state_home({}, "linux") == Path.home() / ".local/state/p2pcpn"
+
+
+def test_a_number_of_tasks_or_a_range_of_it() -> None:
+    assert parse_cpus("4") == (None, 4) and parse_cpus(" 1-8 ") == (1, 8)
+    for wrong in ("", "-3", "1-", "1-2-3", "x", "123456"):
+        with pytest.raises(UsageError):
+            parse_cpus(wrong)

@@ -116,6 +116,16 @@ class FunctionRuntime:
         self._pending.append(assignment)
         self._pump()
 
+    def resize(self, slots: int) -> None:
+        """Run so many at a time from now on. Where they are fewer, processes that idle end; what runs goes on."""
+        assert slots >= 1, "a runtime without slots runs nothing"
+        self._slots = slots
+        while len(self._links) > slots + 1 and self._blank:
+            self._dismiss(self._blank[-1])
+        while len(self._links) > slots + 1 and any(group.idle for group in self._groups.values()):
+            self._dismiss_longest_idle()
+        self._pump()
+
     def free_slots(self) -> int:
         """How many batches would start at once."""
         return max(0, self._slots - self._busy - len(self._pending))

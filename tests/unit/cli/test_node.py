@@ -136,6 +136,8 @@ def test_the_exit_code_is_the_peers(p2pcpn: Command, peer: Peer) -> None:
         (("--listen", "here"), "listen takes HOST:PORT"),
         (("--bootstrap", "here"), "bootstrap takes HOST:PORT"),
         (("--cpus", "0"), "cpus must be at least 1"),
+        (("--cpus", "4-2"), "cpus_min must be at most 2"),
+        (("--cpus", "many"), "no number of tasks"),
         (("--role", "boss"), "'boss' is not one of"),
         (("--trust", "bob"), "trust takes owners' public keys"),
         (("--swarm-key", "short"), "a swarm key is 64 hexadecimal digits"),
@@ -162,6 +164,12 @@ def test_a_change_is_one_line_in_a_file(capsys: pytest.CaptureFixture[str]) -> N
     for words in (_status(1), _status(1, running=2), _status(2)):
         status(words)
     assert capsys.readouterr().out == "1 peer known, 1 job\n2 peers known, 1 job\n"
+
+
+def test_slots_of_a_range_are_said(p2pcpn: Command, peer: Peer) -> None:
+    assert "1 to 4 tasks at a time" in p2pcpn("node", "--cpus", "1-4").lines[0]
+    assert (peer.configs[0].cpus, peer.configs[0].cpus_min) == (4, 1)
+    assert "1 task at a time" in p2pcpn("node", "--cpus", "1").lines[0]
 
 
 def test_a_node_that_left_says_what_it_left_undone(p2pcpn: Command, peer: Peer) -> None:

@@ -65,6 +65,18 @@ def test_the_first_sample_is_said_at_once_signed_and_with_what_the_peer_knows() 
     assert peer.announcement.signed == said.signed
 
 
+def test_another_number_of_slots_is_said_as_soon_as_adverts_may_be() -> None:
+    peer = Peer()
+    assert peer.announcement.resized(3, 0.0) is None  # nothing was sampled yet
+    said = peer.say(0.0, changed=False)
+    assert said is not None and said.advert.slots == 3
+    assert peer.announcement.resized(2, 1.0) is None
+    due = peer.announcement.deadline()
+    assert due is not None and due <= 11.0
+    said = peer.announcement.expire(due)
+    assert said is not None and said.advert.slots == 2
+
+
 def test_a_round_trip_that_nobody_measured_is_none() -> None:
     peer = Peer()
     peer.rtt_s = 0.0

@@ -254,6 +254,16 @@ def test_a_peer_that_leaves_gives_back_what_has_not_started() -> None:
     assert told(bench.take(made, (0, 2)), m.Return) == []
 
 
+def test_fewer_slots_run_fewer_tasks_at_a_time_and_more_start_what_waits() -> None:
+    bench = Bench(slots=4)
+    made = bench.know(Made(), 8)
+    assert bench.worker.resize(1, bench.now) == []
+    bench.take(made, (0, 8), slots=4)
+    assert (bench.worker.running, bench.worker.queued) == (1, 7)
+    bench.do(bench.worker.resize(9, bench.now))
+    assert (bench.worker.running, bench.worker.turns.slots) == (4, 4)
+
+
 def test_a_peer_that_leaves_at_once_gives_back_what_runs_too_and_stops_it() -> None:
     bench = Bench(slots=1)
     made = bench.know(Made(), 8)

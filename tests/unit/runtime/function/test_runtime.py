@@ -411,6 +411,18 @@ async def test_an_idle_worker_is_dismissed_after_its_time(monkeypatch: pytest.Mo
         assert await one.run(batch(2, double, (1,))) == [2]
 
 
+@pytest.mark.asyncio
+async def test_fewer_slots_end_the_processes_that_idle_and_more_run_what_waits() -> None:
+    async with peer(slots=3) as one:
+        for number in range(3):
+            await one.run(batch(number + 1, double, (1,)), GroupKey(bytes([number]) * 32, None))
+        one.runtime.resize(1)
+        assert len(one.runtime._links) == 2 and one.runtime.free_slots() == 1
+        one.runtime.resize(2)
+        assert one.runtime.free_slots() == 2
+        assert await one.run(batch(9, double, (2,))) == [4]
+
+
 def bundle_of(text: str) -> bytes:
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
