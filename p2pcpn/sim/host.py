@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol.admission import Rules
+from p2pcpn.protocol.deadlines import ALL, BY_COMMIT
 from p2pcpn.protocol.peer import Peer
 from p2pcpn.protocol.requests import ANYBODY
 from p2pcpn.protocol.setup import Setup
@@ -240,14 +241,14 @@ class Host:
         self.world.checker.hears(self, message)
         self._done(self.peer.message_received(source.id, message, now))
 
-    def follow(self, effects: list[fx.Effect]) -> None:
-        """Perform effects of machines that were spoken to directly."""
+    def follow(self, effects: list[fx.Effect], touched: int = ALL) -> None:
+        """Perform effects of machines that were spoken to directly: of those in ``touched``."""
         assert self.peer is not None
-        self._done(self.peer.perform(effects, self.clock.now))
+        self._done(self.peer.perform(effects, self.clock.now, touched))
 
     def _follow(self, boot: int, effects: list[fx.Effect]) -> None:
         if self.peer is not None and self.boot == boot:
-            self.follow(effects)
+            self.follow(effects, BY_COMMIT)
 
     def _done(self, effects: list[fx.Effect]) -> None:
         self.perform(effects)
