@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from p2pcpn.client.executor import Executor
+    from p2pcpn.client.inputs import ResultOf
     from p2pcpn.client.job import Job, Result
     from p2pcpn.client.node import Node
     from p2pcpn.client.swarm import Swarm
@@ -46,6 +47,7 @@ __all__ = [
     "Config",
     "Job",
     "Result",
+    "ResultOf",
     "P2pcpnError",
     "UsageError",
     "PeerError",
@@ -69,6 +71,7 @@ _HOME = {
     "Config": "p2pcpn.config",
     "Job": "p2pcpn.client.job",
     "Result": "p2pcpn.client.job",
+    "ResultOf": "p2pcpn.client.inputs",
 }
 
 

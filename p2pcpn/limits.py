@@ -540,3 +540,19 @@ RING_TOKEN_BYTES: Final = 16
 RING_NAME_BYTES_MAX: Final = 64
 # Anybody on the machine can send to a place; the system queues at most 512 there, mostly ten.
 RING_PLACE_DATAGRAMS_MAX: Final = 16
+
+# --- Results that are arguments of other tasks ------------------------------------------------------------------------
+# One page names so many tasks whose results its own take, 5 bytes each; one task at most TASK_PARTS_MAX of them.
+PAGE_INPUTS_MAX: Final = 1024
+# What is leased at a time names so many, and holds so much of them inline: 64 of 16 KiB, which one task may take, and
+# more. One message says a quarter of them.
+LEASE_INPUTS_MAX: Final = 4096
+LEASE_INPUTS_BYTES_MAX: Final = 4 << 20
+INPUTS_AT_ONCE_MAX: Final = 1024
+INPUTS_AT_ONCE_BYTES: Final = 1 << 20
+INPUT_HOLDERS_MAX: Final = 4
+# Leases of one job at a worker that are announced by their inputs and have not come: they follow at once.
+INPUTS_PENDING_MAX: Final = 2
+# Receipts that a grantor remembers for tasks that will name their results; older ones it reads from its log.
+INPUT_RECEIPTS_MAX: Final = 256
+INPUT_RECEIPTS_BYTES_MAX: Final = 4 << 20

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from p2pcpn import limits
 from p2pcpn.client.cutting import Blob, Parted, make_blob
+from p2pcpn.client.inputs import Awaited
 from p2pcpn.client.pickling import SCATTERED, dumps
 from p2pcpn.errors import UsageError
 from p2pcpn.limits import PART_BYTES
@@ -113,7 +114,7 @@ class Arguments:
         """``value`` as blobs of its own: its pickle, then its large buffers. Raises as :meth:`pack` does."""
         buffers = _Buffers(self, SCATTERED_BUFFERS_MAX)
         data = dumps(value, buffers)
-        return self._head(data), *(self._blob(raw, buffers.constants) for raw in buffers)
+        return self._head(data), *(self._blob_of(raw, buffers.constants) for raw in buffers)
 
     def _raw(self, value: Any, buffers: _Buffers) -> Any:
         """What is hashed and sealed of a large value, or what stands for its blob where the value is known."""
@@ -134,7 +135,11 @@ class Arguments:
             raise _too_large(len(data))
         return make_blob(self._keys, data)
 
-    def _blob(self, raw: memoryview, constants: dict[int, Any]) -> Blob:
+    def _blob(self, raw: memoryview, constants: dict[int, Any]) -> Blob | Awaited:
+        """What a buffer is: a blob, or the result of a task."""
+        return raw.obj if isinstance(raw.obj, Awaited) else self._blob_of(raw, constants)
+
+    def _blob_of(self, raw: memoryview, constants: dict[int, Any]) -> Blob:
         """The blob of a buffer; of a constant it is remembered."""
         source = raw.obj
         if isinstance(source, Placed):
@@ -211,6 +216,9 @@ class _Buffers(list[memoryview]):
                 raise UsageError("a scattered value belongs to the executor that made it; scatter it with this one too")
             if len(self) >= self._most:
                 raise UsageError(f"a call may name {self._most} scattered values and large buffers")
+        elif isinstance(source, Awaited):
+            if len(self) >= self._most:
+                raise UsageError(f"a call may take {self._most} results of others and large buffers")
         elif raw.nbytes < PART_BYTES or len(self) >= self._most:
             return True
         self.append(raw)

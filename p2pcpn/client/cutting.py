@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from p2pcpn import limits
+from p2pcpn.client.inputs import Awaited
 from p2pcpn.client.pickling import Callee
 from p2pcpn.client.plaintext import Plaintext, immutable
 from p2pcpn.identity.keys import Keypair
@@ -47,16 +48,16 @@ class Blob:
 
 @dataclass(slots=True, frozen=True)
 class Parted:
-    """Arguments whose pickle, the ``head``, has buffers beside it."""
+    """Arguments whose pickle, the ``head``, has buffers beside it: blobs, and results of other tasks."""
 
     head: bytes | Blob
-    parts: tuple[Blob, ...]
+    parts: tuple[Blob | Awaited, ...]
 
     @property
     def size_bytes(self) -> int:
         """What all of it comes to, sealed."""
         head = len(self.head.sealed if isinstance(self.head, Blob) else self.head)
-        return head + sum(part.ref.size_bytes for part in self.parts)
+        return head + sum(part.ref.size_bytes for part in self.parts if isinstance(part, Blob))
 
 
 Call = tuple[Callee, bytes | Blob | Parted]
@@ -75,12 +76,14 @@ def make_blob(keys: JobKeys, data: bytes | memoryview, name: bytes | None = None
 
 @dataclass(slots=True, frozen=True)
 class Cut:
-    """One segment, its sealed pages, the blobs each page names, and at which call the next one begins."""
+    """One segment, its sealed pages, the blobs each page names, at which call the next one begins, and which tasks
+    take whose results."""
 
     segment: Signed
     sealed: list[bytes]
     blobs: list[list[bytes]]
     end: int
+    needs: list[tuple[int, list[int]]]
 
 
 @dataclass(slots=True)
@@ -101,26 +104,47 @@ class _Names:
 
 
 class _Buffers:
-    """The buffers of a page's tasks: each blob once, and which task has which."""
+    """The buffers of a page's tasks: each blob and each result once, and which task has which."""
 
-    __slots__ = ("_numbers", "parts", "refs")
+    __slots__ = ("_numbers", "_parts", "_taken", "refs")
 
     def __init__(self) -> None:
         self._numbers: dict[bytes, int] = {}
+        self._taken: dict[int, int] = {}  # tasks whose results are taken
         self.refs: list[BlobRef] = []
-        self.parts: list[tuple[int, list[int]]] = []
+        self._parts: list[tuple[int, list[int]]] = []  # of a result the number is counted down from -1
 
-    def add(self, position: int, parts: Sequence[Blob]) -> int:
+    @property
+    def inputs(self) -> list[int]:
+        """The tasks whose results are taken, in the order of their numbers."""
+        return list(self._taken)
+
+    @property
+    def parts(self) -> list[tuple[int, list[int]]]:
+        """Who has which, results numbered behind the blobs."""
+        if not self._taken:
+            return self._parts
+        blobs = len(self.refs)
+        return [(at, [number if number >= 0 else blobs - 1 - number for number in each]) for at, each in self._parts]
+
+    def takes(self, parts: Sequence[Blob | Awaited]) -> bool:
+        """Whether a page has room for the results among them."""
+        return len(self._taken) + sum(isinstance(part, Awaited) for part in parts) <= limits.PAGE_INPUTS_MAX
+
+    def add(self, position: int, parts: Sequence[Blob | Awaited]) -> int:
         """The task at ``position`` has these; what that takes in the page."""
         before = len(self.refs)
         numbers: list[int] = []
         for part in parts:
+            if isinstance(part, Awaited):
+                numbers.append(-1 - self._taken.setdefault(part.task, len(self._taken)))
+                continue
             number = self._numbers.setdefault(part.ref.digest, len(self.refs))
             if number == len(self.refs):
                 self.refs.append(part.ref)
             numbers.append(number)
-        self.parts.append((position, numbers))
-        return (len(self.refs) - before) * REF_BYTES + len(numbers) * NUMBER_BYTES + NUMBER_BYTES
+        self._parts.append((position, numbers))
+        return (len(self.refs) - before) * REF_BYTES + len(numbers) * 2 * NUMBER_BYTES + NUMBER_BYTES
 
 
 class Cutter:
@@ -142,6 +166,7 @@ class Cutter:
         sealed: list[bytes] = []
         listed: list[tuple[int, bytes]] = []
         blobs: list[list[bytes]] = []
+        needs: list[tuple[int, list[int]]] = []
         names = _Names()
         count = size = 0
         while (
@@ -159,6 +184,7 @@ class Cutter:
             sealed.append(data)
             listed.append((tasks, digest(data)))
             blobs.append(named)
+            needs += pages.needs_of(page, self.first + count)
             names.blobs.update(dict.fromkeys(named))
             count, size, at = count + tasks, size + len(data), at + tasks
         segment = signed(
@@ -170,7 +196,7 @@ class Cutter:
         self._number += 1
         self.first += count
         self.last = digest(segment.body)
-        return Cut(segment, sealed, blobs, at)
+        return Cut(segment, sealed, blobs, at, needs)
 
     def let_go(self, digest: bytes) -> bool:
         """Nobody needs that blob any more: whether it may go, to be kept again by the next call that names it."""
@@ -191,7 +217,7 @@ class Cutter:
         while at < len(calls) and len(arguments) < most and size < limits.PAGE_BYTES and fresh < PAGE_FRESH_BYTES:
             callee, data = calls[at]
             parts = data.parts if isinstance(data, Parted) else ()
-            if arguments and len(named) + 2 + len(parts) > limits.PAGE_BLOBS_MAX:
+            if arguments and (len(named) + 2 + len(parts) > limits.PAGE_BLOBS_MAX or not buffers.takes(parts)):
                 break
             if not names.take(callee.needs):
                 break
@@ -203,7 +229,7 @@ class Cutter:
             numbers.append(place)
             if parts:
                 size += buffers.add(len(arguments), parts)
-                fresh += sum(self._name(part, named) for part in parts)
+                fresh += sum(self._name(part, named) for part in parts if isinstance(part, Blob))
             head = data.head if isinstance(data, Parted) else data
             if isinstance(head, Blob):
                 fresh += self._name(head, named)
@@ -215,7 +241,9 @@ class Cutter:
             at += 1
         if not arguments:
             return None, named
-        page = TaskPage(functions, numbers if len(functions) > 1 else None, arguments, buffers.refs, buffers.parts)
+        page = TaskPage(
+            functions, numbers if len(functions) > 1 else None, arguments, buffers.refs, buffers.parts, buffers.inputs
+        )
         return page, named
 
     def _name(self, blob: Blob, named: list[bytes]) -> int:

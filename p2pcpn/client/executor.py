@@ -72,6 +72,10 @@ class Executor(FuturesExecutor):
     the first call whatever has not ended fails with :class:`JobError`. An executor may stay open for ever; with
     ``ttl_s`` its job is closed after so long without a new call, and further calls raise ``RuntimeError``.
 
+    Futures of this executor may be arguments of further calls, also in lists, tuples and dicts that are arguments (at
+    most 64 a call): such a call is held back until their results are there, which travel from peer to peer. Where one
+    failed, the call fails with the same exception.
+
     Left by ``KeyboardInterrupt``, a ``with`` block ends what runs; otherwise it waits, as the standard library does.
     Raises :class:`UsageError` for options that cannot be and :class:`Unreachable` when no peer answers.
     """

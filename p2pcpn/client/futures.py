@@ -54,6 +54,10 @@ class TaskFuture(Future[Any]):
         self.index = index
         self.size_bytes = size_bytes
 
+    def of(self, lock: threading.RLock) -> bool:
+        """Whether it is a future of the job whose lock this is."""
+        return self._lock is lock
+
     # --- what the base class keeps in attributes -------------------------------------------------------------------
 
     @property

@@ -131,8 +131,11 @@ class Fetched:
             why = JobCancelled("the job was cancelled before the task had run")
         elif self._reader.overdue:
             why = JobError("deadline passed before the task had ended")
+        lost = JobError(
+            "the task took a result that is not the canonical one, since its swarm was parted; run it again"
+        )
         for index in self._reader.missing():
-            yield Result(index, error=why)
+            yield Result(index, error=lost if index in self._reader.stale else why)
 
     async def _result(self, stored: Stored) -> Result:
         try:

@@ -7,13 +7,20 @@ import time
 from p2pcpn.client.ending import told
 from p2pcpn.client.reader import Reader
 from p2pcpn.identity.keys import Keypair
-from p2pcpn.wire.statements import Pause, Signed, signed
+from p2pcpn.protocol.grantor import Grantor
+from p2pcpn.wire.statements import Pause, Signed, read, signed
 
 
 def pause_statement(job: bytes, owner: Keypair, known: int, *, paused: bool) -> Signed:
     """The owner's newest word on whether ``job`` pauses: newer than number ``known``, and than what another machine of
     the owner said of which nobody has told us."""
     return signed(Pause(job, max(known + 1, int(time.time() * 1000)), paused), owner)
+
+
+def paused_by(owner: Keypair, grantor: Grantor, *, paused: bool) -> Signed:
+    """The owner's newest word to a grantor of its own node."""
+    known = 0 if grantor.pause is None else read(grantor.pause, Pause).number
+    return pause_statement(grantor.job, owner, known, paused=paused)
 
 
 async def pause_kept(reader: Reader, *, paused: bool) -> int:

@@ -57,6 +57,7 @@ class Stored:
     worker: bytes  # node key of the worker
     epoch: int
     digest: bytes
+    inputs: tuple[tuple[int, bytes], ...] = ()  # tasks whose results it took, and the digests of those
 
 
 @dataclass(slots=True)
@@ -89,6 +90,8 @@ class Reader:
         self.paused = False
         self.pause_number = 0  # of the owner's newest word on it
         self.results: dict[int, Stored] = {}
+        self.stale: dict[int, Stored] = {}  # computed from results that are not the canonical ones
+        self._taking: dict[int, None] = {}  # results whose tasks took others'
         self.refused: list[str] = []
         self.conflicts = 0
         self._refreshes = 0
@@ -252,7 +255,21 @@ class Reader:
                         self.conflicts += 1
                     if known is None or (stored.epoch, stored.digest) < (known.epoch, known.digest):
                         self.results[stored.index] = fresh[stored.index] = stored
-        return [fresh[index] for index in sorted(fresh)]
+                        if stored.inputs:
+                            self._taking[stored.index] = None
+        self._refuse_stale()
+        return [fresh[index] for index in sorted(fresh) if index in self.results]
+
+    def _refuse_stale(self) -> None:
+        """After a partition a task may have lost whose result another took: what that one came to counts no more."""
+        for index in sorted(self._taking):  # inputs come before those that take them
+            stored = self.results[index]
+            for taken, stated in stored.inputs:
+                canonical = self.results.get(taken)
+                if (canonical is not None and canonical.digest != stated) or taken in self.stale:
+                    self.stale[index] = self.results.pop(index)
+                    del self._taking[index]
+                    break
 
     async def _segment(self, log: Log) -> list[Entry] | None:
         """The next segment of a log, from the first holder that shows a right one."""
@@ -298,13 +315,16 @@ class Reader:
             for line in checked.page.output:
                 prints.setdefault(line.index, []).append(line)
             renderings = checked.page.renderings
+            taken: dict[int, list[tuple[int, bytes]]] = {}
+            for task, each, stated in checked.receipt.inputs:
+                taken.setdefault(task, []).append((each, stated))
             for at, index in enumerate(checked.indices):
                 if entry.spans is not None and not any(first <= index < first + count for first, count in entry.spans):
                     continue
                 stored = Stored(
                     index, checked.receipt.outcomes[at], checked.values[at],
                     renderings[at] if at < len(renderings) else "", tuple(prints.get(index, ())), checked.worker,
-                    epoch, checked.receipt.digests[at * 16 : at * 16 + 16],
+                    epoch, checked.receipt.digests[at * 16 : at * 16 + 16], tuple(taken.get(index, ())),
                 )  # fmt: skip
                 found.append(stored)
         return found

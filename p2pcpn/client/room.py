@@ -48,7 +48,7 @@ class Room:
             return len(data)
         if isinstance(data, Blob):
             return self._fresh(data)
-        return self.size_of(data.head) + sum(map(self._fresh, data.parts))
+        return self.size_of(data.head) + sum(self._fresh(part) for part in data.parts if isinstance(part, Blob))
 
     def _fresh(self, blob: Blob) -> int:
         name = blob.ref.digest

@@ -25,6 +25,7 @@ from p2pcpn.client.exceptions import error_of
 from p2pcpn.client.feeding import Feeding, callees
 from p2pcpn.client.futures import TaskFuture, resolve_all
 from p2pcpn.client.handover import handed_over
+from p2pcpn.client.inputs import named
 from p2pcpn.client.large_results import AT_ONCE_BYTES, LargeResults
 from p2pcpn.client.maps import Chunk, Map
 from p2pcpn.client.opening import Opened, open_job
@@ -47,7 +48,7 @@ from p2pcpn.protocol.grantor import Grantor
 from p2pcpn.wire import pages
 from p2pcpn.wire.pages import JobPointer, spans_of
 from p2pcpn.wire.sealing import JobKeys, digest, job_id, unseal
-from p2pcpn.wire.statements import BlobRef, Cancel, Close, Outcome, Pause, Signed, read, signed
+from p2pcpn.wire.statements import BlobRef, Cancel, Close, Outcome, Signed, signed
 
 T = TypeVar("T")
 log = logging.getLogger("p2pcpn.client")
@@ -231,6 +232,7 @@ class Submission:
         self, function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]
     ) -> Call | Exception:
         try:
+            arguments, keywords = named(arguments, keywords, self._lock, self._count)
             callee, arguments = self.functions.prepare(function, arguments)
             return callee, self.arguments.pack(arguments, keywords)
         except Exception as error:
@@ -317,7 +319,7 @@ class Submission:
             self._waiting.cut(cut.end)
             self.progress.total = self._cutter.first
             now = self.overlay.loop.time()
-            self._act(lambda grantor, cut=cut, now=now: grantor.extend(cut.segment, cut.sealed, cut.blobs, now))  # type: ignore[misc]
+            self._act(lambda g, c=cut, now=now: g.extend(c.segment, c.sealed, c.blobs, now, c.needs))  # type: ignore[misc]
         if self._waiting or (self._maps and self.overlay.congested):
             self._again(CATCH_UP_S)
         else:
@@ -572,12 +574,10 @@ class Submission:
 
     async def pause(self, *, paused: bool) -> None:
         """Have the job wait, or go on: what runs may end, and nothing else begins while it waits."""
-        from p2pcpn.client.pausing import pause_statement
+        from p2pcpn.client.pausing import paused_by
 
-        grantor = self.overlay.peer.grantors[self.job]
-        known = 0 if grantor.pause is None else read(grantor.pause, Pause).number
-        statement, now = pause_statement(self.job, self.owner, known, paused=paused), self.overlay.loop.time()
-        self._act(lambda grantor: grantor.pause_job(statement, now))
+        now = self.overlay.loop.time()
+        self._act(lambda grantor: grantor.pause_job(paused_by(self.owner, grantor, paused=paused), now))
 
     def abandon(self, error: BaseException) -> None:
         """Fail whatever is left."""

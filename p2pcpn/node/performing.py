@@ -47,6 +47,7 @@ class Performer:
             fx.KeepBlob: self._keep_blob,
             fx.Gather: self._gather,
             fx.Load: self._load,
+            fx.LoadInputs: self._load_inputs,
             fx.Run: overlay.runs.start,
             fx.StopRun: overlay.runs.stop,
             fx.CutRun: overlay.runs.cut,
@@ -146,6 +147,7 @@ class Performer:
         self._overlay.shelf.put(effect.digest, effect.data, effect.job, effect.retention_s)
 
     def _gather(self, effect: fx.Gather) -> None:
+        self._overlay.runs.asked(effect.blobs)
         self._overlay.spawn(self._gathering(effect))
 
     async def _gathering(self, effect: fx.Gather) -> None:
@@ -154,9 +156,11 @@ class Performer:
             await overlay.library.gather(effect.blobs, effect.sender, effect.job, effect.retention_s)
         except (PeerError, StoreError) as error:
             overlay.counters["blobs not had"] += 1
-            log.info("a log segment of job %s is not kept: %s", effect.job.hex()[:8], error)
+            log.info("blobs of job %s were not had: %s", effect.job.hex()[:8], error)
             overlay.follow(effect.otherwise)
             return
+        finally:
+            overlay.runs.answered(effect.blobs)
         overlay.follow(effect.then)
 
     def _load(self, effect: fx.Load) -> None:
@@ -174,6 +178,15 @@ class Performer:
             log.info("job %s cannot be taken over: %s", effect.job.hex()[:8], error)
             return
         self.perform(adopted)
+
+    def _load_inputs(self, effect: fx.LoadInputs) -> None:
+        overlay = self._overlay
+        try:
+            entries = restoring.settlements(overlay.database, effect.job, effect.indices)
+        except StoreError as error:
+            self._refused(error)
+            entries = []
+        self.perform(overlay.peer.inputs_loaded(effect.job, effect.indices, entries, overlay.loop.time()))
 
     def _refused(self, error: StoreError) -> None:
         self._overlay.counters["disk refused"] += 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from p2pcpn import limits
@@ -123,6 +124,27 @@ def orphans(database: Database, job: bytes) -> list[Results]:
             found.append(Results(signed_of(value[2]), bytes_of(value[3]), False))
     damage.set_aside()
     return found
+
+
+def settlements(database: Database, job: bytes, indices: Sequence[int]) -> list[pages.Entry]:
+    """What the logs of a job that lie here say of ``indices``: whole entries, which settle others beside them."""
+    damage = Damage(database)
+    found: list[pages.Entry] = []
+    for key, value in database.scan("logs", (job,)):
+        with damage.row("logs", key, value):
+            if touches(read(signed_of(value[0]), LogHeader).spans, indices):
+                try:
+                    entries = pages.LOG_BODY.decode(bytes_of(value[1]))
+                except DAMAGED as error:
+                    raise DamagedRow(f"damaged settlements: {error}") from error
+                found += [each for each in entries if touches(read(each.receipt, Receipt).spans, indices)]
+    damage.set_aside()
+    return found
+
+
+def touches(spans: Sequence[tuple[int, int]], indices: Sequence[int]) -> bool:
+    """Whether any of ``indices`` lies in ``spans``."""
+    return any(first <= index < first + count for first, count in spans for index in indices)
 
 
 def restored_records(database: Database, damage: Damage) -> list[Row]:

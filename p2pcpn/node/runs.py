@@ -10,8 +10,9 @@ time: sessions and timers do not wait for 200 MB.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -65,6 +66,17 @@ class Runs:
         self._opening = asyncio.Lock()
         self._sealing: dict[int, deque[Event]] = {}  # batches with a large result, and what is to be told after it
         self.runtime: FunctionRuntime | None = None
+        self._asked: Counter[bytes] = Counter()  # blobs that others were asked for
+        self._answered = asyncio.Event()
+
+    def asked(self, digests: Sequence[bytes]) -> None:
+        """Others are asked for these blobs: batches that need one wait for it."""
+        self._asked.update(digests)
+
+    def answered(self, digests: Sequence[bytes]) -> None:
+        """They have come, or whoever was asked has none."""
+        self._asked -= Counter(digests)
+        self._answered.set()
 
     def running(self) -> dict[int, int]:
         """What each worker process is at."""
@@ -97,7 +109,7 @@ class Runs:
             if dropped:
                 self.runtime.cancel(effect.batch, dropped)
         except (PeerError, StoreError, UsageError) as error:
-            if isinstance(error, _Missing) and self._shelf.arriving(error.digest):
+            if isinstance(error, _Missing) and (self._shelf.arriving(error.digest) or error.digest in self._asked):
                 self._prepare(effect, error.digest, dropped)
             else:
                 self._perform(self._worker.refused(effect.batch, str(error), self._now()))
@@ -111,7 +123,7 @@ class Runs:
         assert self.runtime is not None and effect.parts is not None
         bundle = None if effect.code is None else effect.code.digest
         found: dict[Name, BlobRef] = {}
-        for ref in (ref for refs in effect.parts for ref in refs):
+        for ref in (ref for refs in effect.parts for ref in refs if isinstance(ref, BlobRef)):
             name = (effect.owner, bundle, ref.digest, ref.key)
             if ref.size_bytes > OPENED_AT_ONCE_BYTES and name not in self.runtime.files:
                 found[name] = ref
@@ -149,11 +161,17 @@ class Runs:
             self.runtime.files.release(held)
 
     async def _written(self, digest: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + WRITTEN_WAITS * WRITTEN_WAIT_S
         for _ in range(WRITTEN_WAITS):
             if await self._shelf.here(digest, WRITTEN_WAIT_S):
                 return
-            if not self._shelf.arriving(digest):
+            if digest not in self._asked and not self._shelf.arriving(digest):
                 break
+            while digest in self._asked and not self._shelf.arriving(digest) and loop.time() < end:
+                self._answered.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._answered.wait(), WRITTEN_WAIT_S)
         raise _Missing(digest)
 
     # --- blobs at hand -----------------------------------------------------------------------------------------------
@@ -177,13 +195,13 @@ class Runs:
         return unseal(value.key, 0, self._sealed(value)) if isinstance(value, BlobRef) else value
 
     def _parts(
-        self, group: GroupKey, parts: tuple[tuple[BlobRef, ...], ...], held: list[SharedFile]
+        self, group: GroupKey, parts: tuple[tuple[BlobRef | bytes, ...], ...], held: list[SharedFile]
     ) -> list[tuple[SharedFile | bytes, ...]]:
         """Each task's buffers, opened once for all tasks that share them. Files come to be ``held``: without that, room
         for a batch's later ones would be made by dropping its first."""
         assert self.runtime is not None
         opened: dict[BlobRef, SharedFile | bytes] = {}
-        for ref in (ref for refs in parts for ref in refs):
+        for ref in (ref for refs in parts for ref in refs if isinstance(ref, BlobRef)):
             part = opened.get(ref)
             if part is None:
                 part = opened[ref] = self._part(group, ref)
@@ -192,7 +210,7 @@ class Runs:
                     held.append(part)
             elif isinstance(part, SharedFile):
                 part.repeated = True
-        return [tuple(opened[ref] for ref in refs) for refs in parts]
+        return [tuple(opened[ref] if isinstance(ref, BlobRef) else ref for ref in refs) for refs in parts]
 
     def _part(self, group: GroupKey, ref: BlobRef) -> SharedFile | bytes:
         assert self.runtime is not None

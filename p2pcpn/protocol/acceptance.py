@@ -25,7 +25,7 @@ from p2pcpn.protocol.work import TOKEN_BITS, run_number
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Results, Revoke
-from p2pcpn.wire.pages import cut
+from p2pcpn.wire.pages import Entry, cut
 from p2pcpn.wire.sealing import RESULT_DIGEST_BYTES, JobKeys
 from p2pcpn.wire.statements import BlobRef, Outcome, Receipt, read
 
@@ -97,6 +97,10 @@ class Acceptance:
             raise PeerError("results for tasks that were not leased to this peer")
         return Admitted(opened, said.token, lease, _deaths(opened))
 
+    def open(self, entry: Entry) -> Opened:
+        """A settlement that was read. Raises :class:`PeerError` and :class:`ResultRefused`."""
+        return open_receipt(entry.receipt, entry.page, self._keys, self._job, self._trusted)
+
     def accept(self, admitted: Admitted, message: Results, sender: Contact, now: float) -> list[Effect]:
         """Settle what the receipt may settle; deaths wait for another peer or are poison."""
         opened, lease, token = admitted.opened, admitted.lease, admitted.token
@@ -110,6 +114,7 @@ class Acceptance:
         if spans and not self._log.room(len(message.page), len(spans), len(blobs)):
             effects += self.flush(now)
         settled, outrun = book.settle(lease, token, spans)
+        book.ledger.release(book.dependencies.settled(opened, settled))
         count = total(settled)
         if self._witness is not None:
             self._witness.accepted(said, lease.peer, settled)
@@ -157,6 +162,7 @@ class Acceptance:
         if not self._log.room(len(message.page), len(spans), len(blobs)):
             effects += self.flush(now)
         settled = self._book.settle_waiting(spans)
+        self._book.ledger.release(self._book.dependencies.settled(opened, settled))
         if not settled:
             self.conflicts += 1
             return effects if worker is None else effects + self._acknowledge(worker, said)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from p2pcpn.protocol.dependencies import Dependencies, Needs
 from p2pcpn.protocol.leases import LeaseHeld, Leases
 from p2pcpn.protocol.ledger import SETTLED, Ledger
 from p2pcpn.protocol.participants import Participant, Participants
@@ -38,7 +39,10 @@ class Book:
     The ``witness``, where there is one, notes every lease and its end.
     """
 
-    __slots__ = ("ledger", "leases", "participants", "stock", "speeds", "doubled", "hedges_won", "_retries", "_witness")
+    __slots__ = (
+        "dependencies", "ledger", "leases", "participants", "stock", "speeds", "doubled", "hedges_won", "_retries",
+        "_witness",
+    )  # fmt: skip
 
     def __init__(self, retries: int, slots_max: int, witness: Witness | None = None) -> None:
         self.ledger = Ledger()
@@ -48,6 +52,7 @@ class Book:
         self.speeds = Speeds()
         self.doubled: dict[int, tuple[int, int]] = {}  # index -> the tokens of its two live leases, the older first
         self.hedges_won = 0  # tasks that the younger of two leases settled
+        self.dependencies = Dependencies()
         self._retries = retries
         self._witness = witness
 
@@ -139,6 +144,21 @@ class Book:
     def reconcile(self) -> None:
         """The ledger learned what an earlier epoch settled: the stock forgets its pages."""
         self.stock.keep_only(self.ledger.states, SETTLED)
+        states = self.ledger.states
+        self.dependencies.ended([(index, 1) for index in self.dependencies.needs if states[index] >= SETTLED])
+
+    # --- tasks that take results ---------------------------------------------------------------------------------
+
+    def need(self, needs: Needs) -> None:
+        """Tasks that have just come take results: they are held back until these are there."""
+        self.ledger.hold(self.dependencies.add(needs))
+
+    def look_up(self, indices: Sequence[int] | None = None) -> list[int]:
+        """Results that are wanted (of ``indices``, or all) and whose tasks have ended; returns those that the log has
+        to be read for."""
+        ready, lacking = self.dependencies.look_up(self.ledger.states, indices)
+        self.ledger.release(ready)
+        return lacking
 
     # --- ends ----------------------------------------------------------------------------------------------------
 
@@ -150,6 +170,7 @@ class Book:
         settled = self.ledger.settle(spans)
         self.stock.ended(settled)
         outrun = self._outrun(token, settled) if self.doubled else []
+        self.dependencies.ended(settled)
         if token in self.leases.live:
             owed = settled if settled == lease.open else joined(overlap(settled, lease.open))
             if owed:
@@ -172,13 +193,17 @@ class Book:
             self._owes_no_more(token, found[-1].spans, "beaten")
         return found
 
-    def fail(self, spans: list[Span]) -> None:
-        """Waiting tasks end without a result."""
-        self.stock.ended(self.ledger.fail(spans))
+    def fail(self, spans: list[Span], why: str = "lost its peers too often") -> None:
+        """Waiting tasks end without a result; those that take their results hear ``why``."""
+        failed = self.ledger.fail(spans)
+        self.stock.ended(failed)
+        self.dependencies.ended(failed)
+        self.ledger.release(self.dependencies.failed(failed, why))
 
     def cancel(self, spans: Sequence[Span]) -> list[tuple[Participant, list[Span]]]:
         """Cancel what is open of ``spans``; returns who held what of it."""
         cancelled = self.ledger.cancel(spans)
+        self.ledger.release(self.dependencies.failed(cancelled, "was cancelled"))
         if self._witness is not None and cancelled:
             self._witness.dropped(cancelled)
         return self._withdrawn(cancelled)
@@ -191,6 +216,7 @@ class Book:
         """Settle what waits of ``spans``, under no lease of ours; returns what was settled by it."""
         settled = self.ledger.settle(self.ledger.waiting_of(spans))
         self.stock.ended(settled)
+        self.dependencies.ended(settled)
         return settled
 
     def reopen(self, witness: Witness | None) -> None:
@@ -200,6 +226,7 @@ class Book:
     def _withdrawn(self, ended: list[Span]) -> list[tuple[Participant, list[Span]]]:
         """These have ended, whoever held them."""
         self.stock.ended(ended)
+        self.dependencies.ended(ended)
         if not self.leases.live:
             return []
         ended = joined(ended)

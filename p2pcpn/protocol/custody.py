@@ -178,6 +178,10 @@ class Custody:
         self._recruit()
         return [holder.contact for holder in self.copies.holders.values()]
 
+    def known_holders(self) -> list[Contact]:
+        """Who is sent the log now."""
+        return [holder.contact for holder in self.copies.holders.values()]
+
     def _recruit(self) -> None:
         for trustee in self.stewards.live.values():
             self.copies.join(trustee.contact)

@@ -205,6 +205,14 @@ class Load(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class LoadInputs(Effect):
+    """Read from the logs of ``job`` on disk what settles ``indices``; answered by ``inputs_loaded``."""
+
+    job: bytes
+    indices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Run(Effect):
     """Run ``arguments`` in a worker process of ``group``; answered by ``ran`` and ``died`` with ``batch``.
 
@@ -221,7 +229,9 @@ class Run(Effect):
     digest_key: bytes
     output: bool
     render: bool = False
-    parts: tuple[tuple[BlobRef, ...], ...] | None = None  # stored blobs beside each task's arguments, if any has some
+    parts: tuple[tuple[BlobRef | bytes, ...], ...] | None = (
+        None  # stored blobs beside each task's arguments, if any has some
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from p2pcpn import limits
-from p2pcpn.errors import PeerError
+from p2pcpn.errors import PeerError, ResultRefused
 from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol import events
 from p2pcpn.protocol.acceptance import Acceptance
@@ -26,7 +26,8 @@ from p2pcpn.protocol.attendance import Attendance
 from p2pcpn.protocol.authority import TAKEN_OVER
 from p2pcpn.protocol.book import Book
 from p2pcpn.protocol.custody import Custody
-from p2pcpn.protocol.effects import Effect, Hangup, Notify, Tell
+from p2pcpn.protocol.dependencies import Known, Needs, known_of
+from p2pcpn.protocol.effects import Commit, Effect, Hangup, LoadInputs, Notify, Tell
 from p2pcpn.protocol.hardship import Hardship
 from p2pcpn.protocol.heartbeat import Heartbeat
 from p2pcpn.protocol.hedging import Hedging
@@ -43,6 +44,7 @@ from p2pcpn.protocol.witness import Note, Witness
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Answer, Mandate, Output, Progress, Recall, Results, Return, Revoke, Take
+from p2pcpn.wire.pages import Entry, TaskPage, needs_of
 from p2pcpn.wire.sealing import JobKeys, output_key, unseal
 from p2pcpn.wire.statements import BlobRef, Cancel, Claim, Close, Pause, Segment, Signed, Spec, read
 
@@ -108,7 +110,7 @@ class Grantor:
             witness=self._witness,
         )  # fmt: skip
         self._hardship = Hardship(job, self.book)
-        self._supply = Supply(job, spec, self.spec, custody, self.book.stock, self.term)
+        self._supply = Supply(job, spec, self.spec, custody, self.book.stock, self.term, keys.digests)
         self._leasing = Leasing(
             job=job, epoch=epoch, me=me, contact=contact, owner=spec.key, spec=self.spec, keys=keys, book=self.book,
             supply=self._supply, witness=self._witness,
@@ -160,9 +162,11 @@ class Grantor:
         """Blobs that no open task names and of which no copy is on its way to a steward: told once, in order."""
         return self.book.stock.spent(self.custody.stewards.owed)
 
-    def extend(self, segment: Signed, sealed: list[bytes], blobs: list[list[bytes]], now: float) -> list[Effect]:
-        """A new segment of tasks, its sealed pages, and the blobs each page names."""
-        self.restore(segment, sealed, blobs)
+    def extend(
+        self, segment: Signed, sealed: list[bytes], blobs: list[list[bytes]], now: float, needs: Needs = ()
+    ) -> list[Effect]:
+        """A new segment of tasks, its sealed pages, the blobs each page names, and which tasks take whose results."""
+        self.restore(segment, sealed, blobs, needs)
         return self.custody.extend(segment, sealed) + self._added(now)
 
     def follow(self, segment: Signed, sealed: list[bytes], now: float) -> list[Effect]:
@@ -174,10 +178,16 @@ class Grantor:
         self.term.extended(now)
         if self.lapsed:  # the owner goes on all the same
             self.lapsed, self.total = False, None
-        return self._too_late(now) if self.overdue else self._work(now)
+        effects = self._look_up(now, self.book.dependencies.fresh())
+        return effects + (self._too_late(now) if self.overdue else self._work(now))
 
-    def restore(self, segment: Signed, sealed: list[bytes], blobs: list[list[bytes]]) -> None:
-        """A segment that the stewards hold already: of a job that this node takes over. :meth:`begin` follows."""
+    def restore(
+        self, segment: Signed, sealed: list[bytes], blobs: list[list[bytes]], needs: Needs | None = None
+    ) -> None:
+        """A segment that the stewards hold already: of a job that this node takes over. :meth:`begin` follows.
+
+        Who takes whose results the pages say where ``needs`` do not.
+        """
         said = read(segment, Segment)
         assert said.first == self.ledger.total and len(sealed) == len(said.pages) == len(blobs)
         first, added = said.first, []
@@ -186,13 +196,45 @@ class Grantor:
             self.ledger.extend(count)
             first += count
         self.book.stock.add(segment, said, added)
+        if needs is None:
+            needs = [each for page in added for each in needs_of(_opened(page), page.first)]
+        if needs:
+            self.book.need(needs)
         if self._witness is not None:
             self._witness.said(first)
 
     def begin(self, now: float) -> list[Effect]:
         """Start granting what :meth:`restore` brought, less what ``ledger.settled_already`` took from it."""
         self.book.reconcile()
-        return self._log_due(now) + self._work(now)
+        return self._look_up(now) + self._log_due(now) + self._work(now)
+
+    # --- results that other tasks take -----------------------------------------------------------------------------
+
+    def _look_up(self, now: float, indices: list[int] | None = None) -> list[Effect]:
+        """Results that ended before anybody wanted them: from memory, or from the log, which is closed first."""
+        lacking = self.book.look_up(indices) if self.granting else []
+        if not lacking:
+            return []
+        return [*self._acceptance.flush(now), Commit((), (LoadInputs(self.job, tuple(lacking)),))]
+
+    def loaded(self, indices: Sequence[int], entries: Sequence[Entry], now: float) -> list[Effect]:
+        """What the logs on this disk hold of ``indices``; of an index settled twice the canonical result counts."""
+        found: dict[int, tuple[int, bytes, Known]] = {}
+        wanted = set(indices)
+        for entry in entries:
+            try:
+                opened = self._acceptance.open(entry)
+            except (PeerError, ResultRefused):
+                continue
+            for position, index in enumerate(opened.indices):
+                if index in wanted and (entry.spans is None or covers(entry.spans, [(index, 1)])):
+                    known = known_of(opened, position)
+                    rank = (opened.receipt.epoch, known.digest, known)
+                    if index not in found or rank[:2] < found[index][:2]:
+                        found[index] = rank
+        ready = self.book.dependencies.read(indices, lambda index: found[index][2] if index in found else None)
+        self.ledger.release(ready)
+        return self._work(now)
 
     def told(self, statement: Signed, said: Close | Cancel | Pause, now: float) -> list[Effect]:
         """The owner's word, its signature checked, from wherever the owner is."""
@@ -282,6 +324,7 @@ class Grantor:
         effects: list[Effect] = [
             Tell(peer.contact, Revoke(self.job, held, True)) for peer, held in self.book.settled_elsewhere(spans)
         ]
+        effects += self._look_up(now, self.book.dependencies.wanted(spans))
         return effects + self._log_due(now) + self._work(now)
 
     def step_down(self, now: float) -> list[Effect]:
@@ -539,3 +582,7 @@ def blobs_named(keys: JobKeys, segment: Signed, sealed: list[bytes]) -> list[lis
         names.append([ref.digest for ref in named if isinstance(ref, BlobRef)])
         first += count
     return names
+
+
+def _opened(page: Page) -> TaskPage:
+    return pages.TASKS.decode(unseal(page.key, 0, page.sealed))

@@ -76,8 +76,8 @@ class Hardship:
                 soonest = min(soonest or now + PATIENCE_S, trouble.since + PATIENCE_S)
                 continue
             signal, code = next(reversed(trouble.deaths.values()))
-            self._book.fail([(index, 1)])
             text = pages.death_text(signal, code)
+            self._book.fail([(index, 1)], f"died: {text}")
             effects.append(Notify(events.GaveUp(self._job, [index], text, True, signal, code)))
         self._patience_at = soonest
         return effects

@@ -7,16 +7,18 @@ segment nothing is kept but its pages that came: a grantor sends the header agai
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
+from p2pcpn.protocol.effects import Effect, Gather
 from p2pcpn.protocol.intervals import Span, joined
-from p2pcpn.protocol.work import LeaseTaken, Piece
+from p2pcpn.protocol.work import LeaseTaken, Piece, Work
 from p2pcpn.wire import pages
-from p2pcpn.wire.messages import Extend, PageSlice
-from p2pcpn.wire.pages import TaskPage
-from p2pcpn.wire.sealing import digest, unseal
+from p2pcpn.wire.messages import Extend, Input, PageSlice
+from p2pcpn.wire.pages import TaskPage, needs_of
+from p2pcpn.wire.sealing import digest, result_digest, unseal
 from p2pcpn.wire.statements import BlobRef, Segment
 
 # What a kept page costs beside its bytes.
@@ -130,8 +132,19 @@ def covered(spans: list[Span], slices: list[PageSlice]) -> int:
     return held
 
 
-def pieces_of(lease: LeaseTaken, slices: list[PageSlice], found: dict[int, PageKept]) -> list[Piece]:
-    """The tasks of a lease. Raises :class:`PeerError` for a page that does not open or holds other than it should."""
+class Lacking(Exception):
+    """Results that tasks of a lease take did not come."""
+
+
+def pieces_of(
+    lease: LeaseTaken, slices: list[PageSlice], found: dict[int, PageKept], given: dict[int, Input] | None = None
+) -> list[Piece]:
+    """The tasks of a lease, with the results that they take. Raises :class:`PeerError` for a page that does not open or
+    holds other than it should, and for a result that is not what is said of it; :class:`Lacking` where one lacks."""
+    for each in (given or {}).values():
+        value = each.value if isinstance(each.value, bytes) else each.value.digest
+        if result_digest(lease.digest_key, value) != each.digest:
+            raise PeerError("a result that a task takes is not the one its receipt names")
     opened: dict[tuple[int, bytes], TaskPage] = {}
     pieces: list[Piece] = []
     for part in slices:
@@ -145,7 +158,8 @@ def pieces_of(lease: LeaseTaken, slices: list[PageSlice], found: dict[int, PageK
                 tuple(page.functions),
                 None if page.numbers is None else tuple(page.numbers[part.low : part.high]),
                 tuple(page.arguments[part.low : part.high]),
-                parts=_parts(page, part.low, part.high) if page.parts else None,
+                parts=_parts(page, part.low, part.high, given or {}) if page.parts else None,
+                inputs=_inputs(page, part, given or {}) if page.inputs else None,
             )
         )
     return pieces
@@ -165,17 +179,55 @@ def _open(kept: PageKept, key: bytes) -> TaskPage:
 def _check_parts(page: TaskPage) -> None:
     last = -1
     for position, numbers in page.parts:
-        if not last < position < len(page.arguments) or max(numbers) >= len(page.blobs):
+        if not last < position < len(page.arguments) or max(numbers) >= len(page.blobs) + len(page.inputs):
             raise PeerError("a page names a part of a task, or a blob, that it does not hold")
         last = position
-        if sum(page.blobs[number].size_bytes for number in numbers) > limits.ARGUMENTS_BYTES_MAX:
+        if (
+            sum(page.blobs[number].size_bytes for number in numbers if number < len(page.blobs))
+            > limits.ARGUMENTS_BYTES_MAX
+        ):
             raise PeerError("the parts of a task are larger than its arguments may be")
 
 
-def _parts(page: TaskPage, low: int, high: int) -> tuple[tuple[BlobRef, ...], ...] | None:
+def _inputs(page: TaskPage, part: PageSlice, given: dict[int, Input]) -> tuple[tuple[tuple[int, bytes], ...], ...]:
+    """The tasks whose results each task of a slice takes, and the digests of those."""
+    named = dict(needs_of(page, part.first))
+    if any(index >= task for task, inputs in named.items() for index in inputs):
+        raise PeerError("a task takes the result of one that is not before it")
+    tasks = range(part.first + part.low, part.first + part.high)
+    return tuple(tuple((index, given[index].digest) for index in named.get(task, ())) for task in tasks)
+
+
+def bring(work: Work, given: Iterable[Input], me: bytes) -> list[Effect]:
+    """Large results that tasks take, from whoever has them: those that say no are followed by the next."""
+    effects: list[Effect] = []
+    for each in given:
+        if not isinstance(each.value, BlobRef):
+            continue
+        nested: tuple[Effect, ...] = ()
+        for holder in reversed([holder for holder in each.holders if holder.id != me]):
+            retention_s = work.authority.spec.retention_s
+            nested = (Gather(holder, (each.value.digest,), work.job, retention_s, (), nested),)
+        effects += nested
+    return effects
+
+
+def _parts(
+    page: TaskPage, low: int, high: int, given: dict[int, Input]
+) -> tuple[tuple[BlobRef | bytes, ...], ...] | None:
     """The parts of the tasks ``low`` to ``high`` (exclusive), a tuple a task; none when none of them has any."""
-    found: dict[int, tuple[BlobRef, ...]] = {
-        position: tuple(page.blobs[number] for number in numbers)
+    blobs = len(page.blobs)
+
+    def part(number: int) -> BlobRef | bytes:
+        if number < blobs:
+            return page.blobs[number]
+        try:
+            return given[page.inputs[number - blobs]].value
+        except KeyError:
+            raise Lacking(f"lacks the result of task {page.inputs[number - blobs]}") from None
+
+    found: dict[int, tuple[BlobRef | bytes, ...]] = {
+        position: tuple(part(number) for number in numbers)
         for position, numbers in page.parts
         if low <= position < high
     }

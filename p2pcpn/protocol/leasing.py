@@ -18,10 +18,11 @@ from p2pcpn.protocol.hedging import Hedge, Hedging
 from p2pcpn.protocol.ledger import LEASED
 from p2pcpn.protocol.participants import Participant
 from p2pcpn.protocol.placement import Placement
+from p2pcpn.protocol.spans import Span
 from p2pcpn.protocol.supply import Supply
 from p2pcpn.protocol.witness import Witness
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Grant, Recall
+from p2pcpn.wire.messages import Grant, Input, Inputs, Recall
 from p2pcpn.wire.sealing import JobKeys
 from p2pcpn.wire.statements import Lease, Offer, Spec, signed
 
@@ -129,14 +130,47 @@ class Leasing:
         token = self._book.lease(peer, count, now + limits.LEASE_S, now) if count else None
         if token is None:
             return []
+        if self._book.dependencies.needs:
+            self._fit(token)
         if idle:
             peer.pace.heard_at = now
         return self._say(peer, token)
+
+    def _fit(self, token: int) -> None:
+        """A lease names no more results than travel at a time: what is beyond waits again."""
+        spans = self._book.leases.live[token].open
+        left = self._book.dependencies.fitting(spans)
+        beyond: list[Span] = []
+        for first, count in spans:
+            taken = min(count, left)
+            left -= taken
+            if taken < count:
+                beyond.append((first + taken, count - taken))
+        self._book.give_back(token, beyond)
+
+    def _inputs(self, peer: Participant, token: int, spans: list[Span]) -> list[Effect]:
+        """What the tasks of a lease take, told before it."""
+        inputs = self._supply.inputs(self._book.dependencies.named(spans), self._book.participants.peers)
+        effects: list[Effect] = []
+        some: list[Input] = []
+        size_bytes = 0
+        for each in inputs:
+            size = len(each.value) if isinstance(each.value, bytes) else 0
+            if some and (len(some) == limits.INPUTS_AT_ONCE_MAX or size_bytes + size > limits.INPUTS_AT_ONCE_BYTES):
+                effects.append(Tell(peer.contact, Inputs(self._job, self._epoch, token, some)))
+                some, size_bytes = [], 0
+            some.append(each)
+            size_bytes += size
+        if some:
+            effects.append(Tell(peer.contact, Inputs(self._job, self._epoch, token, some)))
+        return effects
 
     def _say(self, peer: Participant, token: int) -> list[Effect]:
         """The lease for what ``token`` still owes, and ahead of it what the peer lacks."""
         spans = self._book.leases.live[token].open
         slices, effects = self._supply.ahead_of(peer, spans)
+        if self._book.dependencies.needs:
+            effects += self._inputs(peer, token, spans)
         lease = signed(Lease(self._job, self._epoch, token, peer.node, limits.LEASE_S, spans), self._me)
         key = self._keys.results(self._epoch, self._me.id, token)
         grant = Grant(lease, slices, key, self._keys.digests, self._keys.code, peer.slots)

@@ -18,14 +18,15 @@ from p2pcpn.protocol.spans import Span, joined, total
 
 WAITING = 0
 LEASED = 1
-SETTLED = 2
-FAILED = 3
-CANCELLED = 4
+HELD = 2  # it takes results that are not there yet
+SETTLED = 3
+FAILED = 4
+CANCELLED = 5
 
 Death = tuple[int | None, int | None]  # signal, exit code
 EVERYBODY: frozenset[NodeId] = frozenset()  # nobody is barred
 # A run of one state in the column of states, found at the speed of C however the states alternate.
-_RUN = {WAITING: re.compile(rb"\x00+"), LEASED: re.compile(rb"\x01+")}
+_RUN = {WAITING: re.compile(rb"\x00+"), LEASED: re.compile(rb"\x01+"), HELD: re.compile(rb"\x02+")}
 
 
 @dataclass(slots=True)
@@ -47,12 +48,13 @@ class Trouble:
 class Ledger:
     """States of the indices ``0 … total-1``; grows by :meth:`extend`, shrinks never."""
 
-    __slots__ = ("states", "waiting", "leased", "troubles", "_barred", "_losses", "_lines")
+    __slots__ = ("states", "waiting", "leased", "held", "troubles", "_barred", "_losses", "_lines")
 
     def __init__(self) -> None:
         self.states = bytearray()
         self.waiting = 0
         self.leased = 0
+        self.held = 0
         self.troubles: dict[int, Trouble] = {}
         self._barred: dict[int, frozenset[NodeId]] = {}
         self._losses: dict[int, int] = {}
@@ -65,7 +67,7 @@ class Ledger:
     @property
     def open(self) -> int:
         """Indices that are neither settled, failed nor cancelled."""
-        return self.waiting + self.leased
+        return self.waiting + self.leased + self.held
 
     def extend(self, count: int) -> None:
         """``count`` new waiting indices: one page."""
@@ -78,6 +80,42 @@ class Ledger:
     def settled_already(self, spans: Sequence[Span]) -> None:
         """Take over what an earlier epoch settled."""
         self.settle(spans)
+
+    # --- holding back ------------------------------------------------------------------------------------------------
+
+    def hold(self, spans: Sequence[Span]) -> None:
+        """Waiting indices that nobody may have until they are released."""
+        for first, count in spans:
+            for run_first, run_count in self._runs(first, count, WAITING):
+                self._take_out(run_first, run_count)
+                self.states[run_first : run_first + run_count] = bytes((HELD,)) * run_count
+                self.waiting -= run_count
+                self.held += run_count
+
+    def _take_out(self, first: int, count: int) -> None:
+        """A run leaves the line of everybody, in which it stands since it came: near the end."""
+        line = self._lines[EVERYBODY]
+        for at in range(len(line.spans) - 1, -1, -1):
+            begin, length = line.spans[at]
+            if begin <= first < begin + length:
+                del line.spans[at]
+                for piece in ((first + count, begin + length - first - count), (begin, first - begin)):
+                    if piece[1]:
+                        line.spans.insert(at, piece)
+                break
+        line.waiting -= count
+
+    def release(self, spans: Sequence[Span]) -> None:
+        """Those of ``spans`` that are held back wait, behind all others."""
+        for first, count in spans:
+            for run_first, run_count in self._runs(first, count, HELD):
+                self.states[run_first : run_first + run_count] = bytes(run_count)
+                self.held -= run_count
+                self.waiting += run_count
+                for barred, span in self._by_line(run_first, run_count):
+                    line = self._lines.setdefault(barred, Line())
+                    line.spans.append(span)
+                    line.waiting += span[1]
 
     # --- taking and giving back ----------------------------------------------------------------------------------
 
@@ -150,7 +188,10 @@ class Ledger:
                 runs, waited = [(first, count)], []
             else:
                 waited = self._runs(first, count, WAITING)
-                runs = sorted(waited + self._runs(first, count, LEASED))
+                held = self._runs(first, count, HELD) if self.held else []
+                self.held -= total(held)
+                runs = sorted(waited + self._runs(first, count, LEASED) + held)
+                self.leased += total(held)  # which are counted off as if they were leased
             for run_first, run_count in waited:
                 self._leave_line(run_first, run_count)
             self.leased -= total(runs) - total(waited)
@@ -248,7 +289,7 @@ class Ledger:
 
     def open_spans(self) -> list[Span]:
         """All that is open, in order."""
-        found = self._runs(0, len(self.states), WAITING) + self._runs(0, len(self.states), LEASED)
+        found = [run for state in (WAITING, LEASED, HELD) for run in self._runs(0, len(self.states), state)]
         return joined(sorted(found))
 
     def waiting_of(self, spans: Sequence[Span]) -> list[Span]:

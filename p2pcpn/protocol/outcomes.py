@@ -15,6 +15,7 @@ from p2pcpn.protocol.journal import Journal
 from p2pcpn.protocol.leases_taken import Leases
 from p2pcpn.protocol.receipts import Receipts, Value
 from p2pcpn.protocol.turns import Batch, Turns
+from p2pcpn.protocol.work import Piece
 from p2pcpn.wire import pages
 from p2pcpn.wire.pages import Death, Print, spans_of
 from p2pcpn.wire.sealing import RESULT_DIGEST_BYTES, result_digest
@@ -112,7 +113,15 @@ class Outcomes:
         part = lease.parts
         last = lease.remaining == len(outcomes)
         message, effects, blobs = self._receipts.write(
-            work, lease, spans, outcomes, values, digests, ran_s, prints, last=last, renderings=renderings
-        )
+            work, lease, spans, outcomes, values, digests, ran_s, prints, last=last, renderings=renderings,
+            inputs=_taken(batch.piece, spans),
+        )  # fmt: skip
         self._leases.ended(work, lease, len(outcomes), now)
         return effects + self._journal.add(work, lease, part, message, blobs, now)
+
+
+def _taken(piece: Piece, spans: list[Span]) -> list[tuple[int, int, bytes]]:
+    """The results that the tasks in ``spans`` took: (task, input, digest)."""
+    if piece.inputs is None:
+        return []
+    return [(index, taken, stated) for index in pages.cut(spans) for taken, stated in piece.inputs[index - piece.first]]

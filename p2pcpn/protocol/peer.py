@@ -56,6 +56,7 @@ from p2pcpn.wire import datagrams as d
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import statements as st
 from p2pcpn.wire.addresses import Address, Contact
+from p2pcpn.wire.pages import Entry
 from p2pcpn.wire.statements import signed
 
 EXPLAIN_PEERS_MAX = 32
@@ -197,6 +198,9 @@ class Peer:
                 return grantor.progress(contact, message, now) if grantor else []
             case m.Answer():
                 return self.jobs.each(lambda g: g.answered(NodeId(contact.id), message, now))
+            case m.Inputs():
+                self.worker.given(key, message)
+                return []
             case m.Extend():
                 return self.hearing.extended(contact, key, message, now)
             case m.Introduce():
@@ -280,6 +284,10 @@ class Peer:
         """All that was kept over a restart is back: what was granted here goes on."""
         return self.perform(self.presiding.succession.restored(now), now)
 
+    def inputs_loaded(self, job: bytes, indices: tuple[int, ...], entries: list[Entry], now: float) -> list[fx.Effect]:
+        """What :class:`LoadInputs` read."""
+        return self.with_grantor(job, lambda grantor: grantor.loaded(indices, entries, now), now)
+
     def next_request(self) -> int:
         """A request number that no other request of this peer has."""
         self._request += 1
@@ -300,7 +308,7 @@ class Peer:
         if grantor is None or not grantor.granting:
             return None
         ledger = grantor.ledger
-        return ledger.waiting, ledger.leased, ledger.total - ledger.open
+        return ledger.waiting + ledger.held, ledger.leased, ledger.total - ledger.open
 
     def put_record(
         self, salt: bytes, value: bytes, retention_s: float, keypair: Keypair, ticket: int, now: float

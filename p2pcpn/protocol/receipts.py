@@ -67,10 +67,12 @@ class Receipts:
         *,
         last: bool,
         renderings: Sequence[str] = (),
+        inputs: Sequence[tuple[int, int, bytes]] = (),
     ) -> tuple[Results, list[Effect], tuple[bytes, ...]]:
         """The receipt for ``spans``, blobs to keep, and the digests of those.
 
-        ``digests`` are the 16-byte result digests of the values; ``last``: with these the lease is spent.
+        ``digests`` are the 16-byte result digests of the values; ``last``: with these the lease is spent; ``inputs``:
+        (task, input, digest) of each result that a task took.
         """
         effects: list[Effect] = []
         kept, digests, blobs = self._blobs(work, lease, values, digests, effects)
@@ -80,7 +82,7 @@ class Receipts:
         page = seal(lease.result_key, part, pages.RESULTS.encode(ResultPage(kept, prints, shown)))
         receipt = Receipt(
             work.job, lease.epoch, lease.grantor.id, lease.token, part, spans, outcomes, digests, digest(page), ran_s,
-            self._proof,
+            self._proof, list(inputs),
         )  # fmt: skip
         return Results(signed(receipt, self._me), page, last), effects, blobs
 

@@ -10,28 +10,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from p2pcpn import limits
+from p2pcpn.identity.keys import NodeId, node_id
 from p2pcpn.protocol.custody import Custody
+from p2pcpn.protocol.dependencies import Known
 from p2pcpn.protocol.effects import Effect, Tell, TellBlob, Turn
 from p2pcpn.protocol.participants import Participant
 from p2pcpn.protocol.spans import Span
 from p2pcpn.protocol.stock import Page, Stock
 from p2pcpn.protocol.term import Term
-from p2pcpn.wire.messages import Extend, Introduce, PageSlice, Take
-from p2pcpn.wire.statements import Signed, Spec
+from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.messages import Extend, Input, Introduce, PageSlice, Take
+from p2pcpn.wire.sealing import result_digest
+from p2pcpn.wire.statements import BlobRef, Signed, Spec
 
 
 class Supply:
     """The supply of one job's participants."""
 
-    __slots__ = ("_job", "_signed_spec", "_spec", "_custody", "_stock", "_placed", "_term")
+    __slots__ = ("_job", "_signed_spec", "_spec", "_custody", "_stock", "_placed", "_term", "_digest_key")
 
-    def __init__(self, job: bytes, signed_spec: Signed, spec: Spec, custody: Custody, stock: Stock, term: Term) -> None:
+    def __init__(
+        self, job: bytes, signed_spec: Signed, spec: Spec, custody: Custody, stock: Stock, term: Term,
+        digest_key: bytes,
+    ) -> None:  # fmt: skip
         self._job = job
         self._signed_spec = signed_spec
         self._spec = spec
         self._custody = custody
         self._stock = stock
         self._term = term
+        self._digest_key = digest_key
         self._placed: dict[bytes, None] = {}  # blobs that tasks will name, oldest first
 
     def introduce(self, peer: Participant) -> list[Effect]:
@@ -84,6 +92,20 @@ class Supply:
             data = [sealed.get(first, b"") for first in held.firsts]
             effects.append(Tell(peer.contact, Extend(0, held.signed, data, False)))
         return slices, effects
+
+    def inputs(self, named: dict[int, Known], peers: dict[NodeId, Participant]) -> list[Input]:
+        """What tasks take, as a peer is told of it; large results it has from whoever ran them, or keeps them."""
+        found: list[Input] = []
+        for index, known in named.items():
+            holders: list[Contact] = []
+            if isinstance(known.value, BlobRef):
+                ran = peers.get(node_id(known.worker))
+                holders = [] if ran is None else [ran.contact]
+                holders += [contact for contact in self._custody.known_holders() if contact not in holders]
+            value = known.value if isinstance(known.value, bytes) else known.value.digest
+            stated = known.digest or result_digest(self._digest_key, value)
+            found.append(Input(index, stated, known.value, holders[: limits.INPUT_HOLDERS_MAX]))
+        return found
 
     def _has_all(self, peer: Participant) -> bool:
         return not peer.forgot and self._custody.keeps(peer.node)

@@ -16,7 +16,7 @@ from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.pace import Typical
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Results
+from p2pcpn.wire.messages import Input, Results
 from p2pcpn.wire.statements import BlobRef
 
 IDLE_JOB_S = 600.0
@@ -58,7 +58,8 @@ class LeaseTaken:
 class Piece:
     """Consecutive tasks of one page under one lease, ready to run. ``size_bytes`` is what it costs to keep.
 
-    ``parts`` are the blobs beside each task's arguments; none when no task has any.
+    ``parts`` are the blobs beside each task's arguments, and small results that it takes; none when no task has any.
+    ``inputs`` are the tasks whose results each one takes, and the digests of those.
     """
 
     lease: LeaseTaken
@@ -67,17 +68,23 @@ class Piece:
     numbers: tuple[int, ...] | None
     arguments: tuple[bytes | BlobRef, ...]
     size_bytes: int = 0
-    parts: tuple[tuple[BlobRef, ...], ...] | None = None
+    parts: tuple[tuple[BlobRef | bytes, ...], ...] | None = None
+    inputs: tuple[tuple[tuple[int, bytes], ...], ...] | None = None
 
     def __post_init__(self) -> None:
         inline = sum(len(value) for value in self.arguments if isinstance(value, bytes))
+        if self.inputs is not None and self.parts is not None:
+            inline += sum(len(part) for parts in self.parts for part in parts if isinstance(part, bytes))
         self.size_bytes = inline + len(self.arguments) * limits.QUEUED_TASK_BYTES
 
     def cut(self, low: int, high: int) -> Piece:
         """The tasks ``low`` to ``high`` (exclusive) of the piece."""
         numbers = None if self.numbers is None else self.numbers[low:high]
         parts = None if self.parts is None else self.parts[low:high]
-        return Piece(self.lease, self.first + low, self.functions, numbers, self.arguments[low:high], parts=parts)
+        inputs = None if self.inputs is None else self.inputs[low:high]
+        return Piece(
+            self.lease, self.first + low, self.functions, numbers, self.arguments[low:high], parts=parts, inputs=inputs
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -108,6 +115,7 @@ class Work:
     slots: int = 1
     task_s: float | None = None  # what is typical
     typical: Typical = field(default_factory=Typical)
+    given: dict[tuple[int, int], dict[int, Input]] = field(default_factory=dict)  # for leases that are to come
     unsettled: dict[tuple[int, int, int], Unsettled] = field(default_factory=dict)  # by epoch, token and part
     orphaned_at: float | None = None
     orphaned_since: float = 0.0

@@ -25,7 +25,7 @@ from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.effects import Effect, Run, StopRun, Tell
 from p2pcpn.protocol.intervals import Span, merged, without
 from p2pcpn.protocol.journal import Journal
-from p2pcpn.protocol.leased_pages import LeasedPages, PageKept, covered, pieces_of
+from p2pcpn.protocol.leased_pages import Lacking, LeasedPages, PageKept, bring, covered, pieces_of
 from p2pcpn.protocol.leases_taken import Leases
 from p2pcpn.protocol.outcomes import Outcomes
 from p2pcpn.protocol.recalls import Recalls
@@ -34,7 +34,7 @@ from p2pcpn.protocol.turns import STARTED_AFTER_S, Batch, Turns
 from p2pcpn.protocol.work import TOKEN_BITS, LeaseTaken, Piece, Work, Works
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Extend, Grant, Mandate, Recall, Results, Return, Revoke, Settled
+from p2pcpn.wire.messages import Extend, Grant, Inputs, Mandate, Recall, Results, Return, Revoke, Settled
 from p2pcpn.wire.statements import Lease, Segment, Signed, opened, read
 
 LEAVES = "is leaving the swarm"
@@ -177,6 +177,23 @@ class Worker:
         self._works.changed(work, now)
         return effects
 
+    def given(self, key: bytes, message: Inputs) -> None:
+        """Results that tasks take which are about to be leased. Raises :class:`PeerError` where the sender grants not,
+        or gives more than a lease may name."""
+        work = self.works.get(message.job)
+        if work is None:
+            return
+        if not work.authority.grants(key, message.epoch):
+            raise PeerError("results for a lease come from a peer that does not grant the job")
+        given = work.given.setdefault((message.epoch, message.token), {})
+        given.update({each.index: each for each in message.inputs})
+        size_bytes = sum(len(each.value) for each in given.values() if isinstance(each.value, bytes))
+        if len(given) > limits.LEASE_INPUTS_MAX or size_bytes > limits.LEASE_INPUTS_BYTES_MAX:
+            del work.given[message.epoch, message.token]
+            raise PeerError("a lease names more results than it may")
+        while len(work.given) > limits.INPUTS_PENDING_MAX:
+            del work.given[next(iter(work.given))]
+
     def granted(self, sender: Contact, key: bytes, message: Grant, now: float) -> list[Effect]:
         """A lease. What cannot be run is returned with the reason; the rest is queued and started.
 
@@ -215,7 +232,11 @@ class Worker:
         if why_not is not None or found is None:
             unrun = Return(work.job, said.token, said.spans, *(why_not or ("missing", "lacks a page")))
             return [*superseded, Tell(sender, unrun)]
-        pieces = pieces_of(lease, message.slices, found)
+        given = work.given.pop((said.epoch, said.token), {})
+        try:
+            pieces = pieces_of(lease, message.slices, found, given)
+        except Lacking as error:
+            return [*superseded, Tell(sender, Return(work.job, said.token, said.spans, "missing", str(error)))]
         why_not = self._too_much(work, pieces)
         if why_not is not None:
             return [*superseded, Tell(sender, Return(work.job, said.token, said.spans, *why_not))]
@@ -224,7 +245,7 @@ class Worker:
         self._recalls.granted(work)
         self._works.changed(work, now)
         self.turns.add(work, pieces)
-        return superseded + self._start(now)
+        return superseded + bring(work, given.values(), self.me.id) + self._start(now)
 
     @staticmethod
     def _newest(work: Work) -> Mandate:

@@ -341,6 +341,11 @@ class Host:
         inherited = restoring.orphans(self.disk, effect.job)
         self.perform(self.peer.adopt(effect.job, segments, settled, self.clock.now, inherited))
 
+    def _load_inputs(self, effect: fx.LoadInputs) -> None:
+        assert self.peer is not None
+        entries = restoring.settlements(self.disk, effect.job)
+        self.perform(self.peer.inputs_loaded(effect.job, effect.indices, entries, self.clock.now))
+
     def _run(self, effect: fx.Run) -> None:
         assert self.runtime is not None
         self.runtime.start(effect)
@@ -375,6 +380,7 @@ _PERFORM: dict[type[fx.Effect], Callable[[Host, Any], None]] = {
     fx.KeepBlob: Host._keep_blob,
     fx.Gather: Host._gather,
     fx.Load: Host._load,
+    fx.LoadInputs: Host._load_inputs,
     fx.Run: Host._run,
     fx.StopRun: Host._stop_run,
     fx.CutRun: Host._cut_run,

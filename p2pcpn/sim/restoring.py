@@ -54,6 +54,11 @@ def orphans(disk: Disk, job: bytes) -> list[m.Results]:
     return [m.Results(_signed(receipt), page, False) for _, (_, _, receipt, page) in disk.scan("journal", (job,))]
 
 
+def settlements(disk: Disk, job: bytes) -> list[pages.Entry]:
+    """What the logs of a job on this disk settle."""
+    return [entry for _, (_, body) in disk.scan("logs", (job,)) for entry in pages.LOG_BODY.decode(body)]
+
+
 def log_message(request: int, row: tuple[Any, ...]) -> m.Append:
     """A stored log segment, for a holder to keep."""
     return m.Append(request, _signed(row[0]), row[1])

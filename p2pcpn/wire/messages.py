@@ -14,7 +14,7 @@ from msgspec import Meta
 from p2pcpn import limits
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.codec import U16, U32, U63, Codec, Digest, Id, Key, Seconds
-from p2pcpn.wire.statements import ShortText, Signed
+from p2pcpn.wire.statements import BlobRef, ShortText, Signed, Stated
 
 Indices = Annotated[list[U63], Meta(max_length=limits.BATCH_TASKS_MAX)]
 Spans = Annotated[list[tuple[U63, U32]], Meta(max_length=limits.BATCH_TASKS_MAX)]
@@ -428,10 +428,29 @@ class RingGone(msgspec.Struct, array_like=True, frozen=True, tag=42):
     """The ring was not used for a while: let go of it. It may be offered anew."""
 
 
+class Input(msgspec.Struct, array_like=True, frozen=True):
+    """The result of task ``index``, which others take: its value, or the blob that ``holders`` have, and the digest
+    that its receipt states."""
+
+    index: U63
+    digest: Stated
+    value: Annotated[bytes, Meta(max_length=limits.INLINE_BYTES_MAX)] | BlobRef
+    holders: Annotated[list[Contact], Meta(max_length=limits.INPUT_HOLDERS_MAX)]
+
+
+class Inputs(msgspec.Struct, array_like=True, frozen=True, tag=44):
+    """What tasks take that are about to be leased under ``token``: sent ahead of the lease, in parts."""
+
+    job: Id
+    epoch: U32
+    token: U63
+    inputs: Annotated[list[Input], Meta(min_length=1, max_length=limits.INPUTS_AT_ONCE_MAX)]
+
+
 Message = Union[
     Introduce, Extend, Grant, Progress, Results, Settled, Return, Revoke, Output, Finish, Take, Append, Answer, Ask,
     JobState, ReadLog, LogData, ReadSegment, PutBlob, GetBlob, BlobData, ListJobs, Jobs, Goodbye, Recall,
     Keep, PutChunk, Complete, Seek, Holding, GetChunk, ChunkData, Compare, Compared, ListDeposits, Deposits,
-    Entrust, OfferRing, RingPlace, RingHanded, RingTaken, RingGone, Mandate,
+    Entrust, OfferRing, RingPlace, RingHanded, RingTaken, RingGone, Mandate, Inputs,
 ]  # fmt: skip
 CODEC: Codec[Message] = Codec(Message, limits.MESSAGE_BYTES_MAX, "message")

@@ -27,7 +27,8 @@ Parts = tuple[U16, Annotated[list[U16], Meta(min_length=1, max_length=limits.TAS
 class TaskPage(msgspec.Struct, array_like=True, frozen=True):
     """The tasks of a page. ``numbers`` say which function each calls; none when all call the first.
 
-    ``parts`` name, by ascending position, the tasks whose pickles have buffers; ``blobs`` are those buffers.
+    ``parts`` name, by ascending position, the tasks whose pickles have buffers; ``blobs`` are those buffers. Numbers
+    behind the blobs name ``inputs``: tasks before the one that names them, whose results are buffers of it.
     """
 
     functions: Annotated[list[Inline], Meta(min_length=1, max_length=limits.PAGE_TASKS_MAX)]
@@ -35,6 +36,7 @@ class TaskPage(msgspec.Struct, array_like=True, frozen=True):
     arguments: Annotated[list[Inline], Meta(min_length=1, max_length=limits.PAGE_TASKS_MAX)]
     blobs: Annotated[list[BlobRef], Meta(max_length=limits.PAGE_BLOBS_MAX)] = []
     parts: Annotated[list[Parts], Meta(max_length=limits.PAGE_TASKS_MAX)] = []
+    inputs: Annotated[list[U63], Meta(max_length=limits.PAGE_INPUTS_MAX)] = []
 
 
 class Print(msgspec.Struct, array_like=True, frozen=True):
@@ -114,6 +116,18 @@ JOB_POINTER: Codec[JobPointer] = Codec(JobPointer, limits.RECORD_VALUE_BYTES_MAX
 SIGNED: Codec[Signed] = Codec(Signed, limits.MESSAGE_BYTES_MAX, "signed statement")
 PRINT: Codec[Print] = Codec(Print, limits.BLOB_PART_BYTES, "output")
 PAGES: Codec[list[bytes]] = Codec(list[bytes], limits.MESSAGE_BYTES_MAX, "pages")
+
+
+def needs_of(page: TaskPage, first: int) -> list[tuple[int, list[int]]]:
+    """Which tasks of a page that begins at ``first`` take whose results, each named once."""
+    if not page.inputs:
+        return []
+    blobs = len(page.blobs)
+    return [
+        (first + position, list(dict.fromkeys(page.inputs[number - blobs] for number in numbers if number >= blobs)))
+        for position, numbers in page.parts
+        if max(numbers) >= blobs
+    ]
 
 
 def cut(spans: list[tuple[int, int]]) -> list[int]:

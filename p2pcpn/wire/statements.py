@@ -31,6 +31,7 @@ PackageName = Annotated[str, Meta(max_length=limits.REQUIREMENT_CHARS_MAX, patte
 # Bounded on both sides, which keeps NaN and infinity out of what others sort by.
 Milliseconds = Annotated[float, Meta(ge=0.0, le=1e7)]
 Priority = Annotated[int, Meta(ge=-limits.PRIORITY_MAX, le=limits.PRIORITY_MAX)]
+Stated = Annotated[bytes, Meta(min_length=16, max_length=16)]  # the digest of a result
 Latitude = Annotated[float, Meta(ge=-90.0, le=90.0)]
 Longitude = Annotated[float, Meta(ge=-180.0, le=180.0)]
 
@@ -161,6 +162,8 @@ class Receipt(Statement, frozen=True):
     page: Digest  # of the encrypted result page; zero where there is none
     ran_s: Seconds  # time spent in the tasks, all runs together
     proof: Annotated[bytes, Meta(max_length=32)]  # that the worker holds the swarm key; empty in an open swarm
+    # (task, input, digest): the result of task input, which it took, had that digest.
+    inputs: Annotated[list[tuple[U63, U63, Stated]], Meta(max_length=limits.LEASE_INPUTS_MAX)] = []
 
 
 class Outcome:

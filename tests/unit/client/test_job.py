@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -34,6 +34,7 @@ class FakeReader:
     job = b"\xcd" * 20
     cancelled = False
     overdue = False
+    stale: ClassVar[dict[int, Stored]] = {}
 
     def __init__(self) -> None:
         self.lost: list[int] = []

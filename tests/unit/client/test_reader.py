@@ -293,3 +293,26 @@ async def test_a_job_whose_deadline_has_passed_ends_for_its_reader_whoever_still
     assert not reader.over  # what was settled in the last moment may not be in the log yet
     monkeypatch.setattr(readers.time, "time", lambda: created_s + 60.0 + readers.OVERDUE_S + 0.1)
     assert reader.overdue and reader.over and reader.missing() == [0, 1]
+
+
+@pytest.mark.asyncio
+async def test_what_was_made_of_a_result_that_is_not_the_canonical_one_counts_no_more(
+    kept: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await kept()
+    reader = job.reader()
+    grantor = job.overlay.keypair
+    monkeypatch.setattr(job.overlay, "request", job.answer(job.state(close=close(job.job, 4))))
+    await reader.find()
+
+    def stored(index: int, digest: bytes, *taken: tuple[int, bytes]) -> Stored:
+        return Stored(index, 0, b"", "", (), grantor.public, 1, digest, taken)
+
+    reader.results = {
+        0: stored(0, b"zero"), 1: stored(1, b"one", (0, b"zero")), 2: stored(2, b"two", (0, b"lost")),
+        3: stored(3, b"three", (1, b"one"), (2, b"two")),
+    }  # fmt: skip
+    reader._taking = {3: None, 2: None, 1: None}
+    assert await reader.read() == []
+    assert sorted(reader.results) == [0, 1] and sorted(reader.stale) == [2, 3]
+    assert reader.missing() == [2, 3] and not reader.complete

@@ -19,7 +19,7 @@ from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.sealing import digest
-from p2pcpn.wire.statements import Cancel, Close, LogHeader, Pause, Record, Signed, signed
+from p2pcpn.wire.statements import Cancel, Close, LogHeader, Pause, Receipt, Record, Signed, signed
 from tests.unit.protocol.leased import GRANTOR, GRANTOR_AT, ME, NOTHING, OWNER, STEWARDS, Bench, Made, told
 
 WALL = 1e9
@@ -300,3 +300,16 @@ def test_a_pause_is_remembered(database: Database) -> None:
     write(database, keeper.finished(GRANTOR_AT, m.Finish(9, signed(Pause(made.job, 3, True), OWNER))))
     (after,) = restored_jobs(database)
     assert after.pause == keeper.jobs[made.job].pause is not None and after.cancel is None
+
+
+def test_what_logs_settle_is_read_by_index(database: Database) -> None:
+    made = Made()
+    receipt = signed(
+        Receipt(made.job, 0, GRANTOR.id, 1, 0, [(3, 2)], bytes(2), bytes(32), bytes(32), 0.1, b""), STEWARDS[0]
+    )
+    entry = pages.Entry(receipt, b"page", None)
+    body = pages.LOG_BODY.encode([entry])
+    header = signed(LogHeader(made.job, 0, GRANTOR.id, 0, bytes(32), digest(body), 2, [(3, 2)]), GRANTOR)
+    write(database, steward().appended(GRANTOR_AT, m.Append(1, header, body)))
+    assert restoring.settlements(database, made.job, [4]) == [entry]
+    assert restoring.settlements(database, made.job, [5, 0]) == [] == restoring.settlements(database, bytes(20), [4])

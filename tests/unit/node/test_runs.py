@@ -384,3 +384,36 @@ async def test_a_large_result_is_sealed_in_a_thread_and_told_of_before_what_came
         ("ran", 4, 2, b"\0", [blob], bytes(16), 0.5, NOW, []),
         ("died", 4, 3, 9, None, NOW),
     ]
+
+
+@pytest.mark.asyncio
+async def test_a_batch_waits_for_a_blob_that_others_were_asked_for_and_for_the_next_of_them() -> None:
+    bench = Bench()
+    ref = bench.shelf.keep(b"late")
+    sealed = bench.shelf.blobs.pop(ref.digest)
+    bench.runs.asked([ref.digest])
+    bench.runs.start(run(parts=((ref, b"small"), ())))
+    await asyncio.sleep(0.01)
+    bench.runs.asked([ref.digest])  # the first had none, and another is asked
+    bench.runs.answered([ref.digest])
+    await asyncio.sleep(0.01)
+    assert bench.runtime.batches == [] and bench.performed == []
+    bench.shelf.blobs[ref.digest] = sealed
+    bench.runs.answered([ref.digest])
+    await bench.settle()
+    ((_, batch),) = bench.runtime.batches
+    assert batch.parts is not None and batch.parts[0][1] == b"small"
+    bench.runtime.files.close()
+
+
+@pytest.mark.asyncio
+async def test_a_blob_that_nobody_has_is_a_refusal() -> None:
+    bench = Bench()
+    ref = bench.shelf.keep(b"late")
+    bench.shelf.blobs.clear()
+    bench.runs.asked([ref.digest])
+    bench.runs.start(run(parts=((ref,), ())))
+    await asyncio.sleep(0.01)
+    bench.runs.answered([ref.digest])
+    await bench.settle()
+    assert [(name, number) for name, number, *_ in bench.performed] == [("refused", 4)]

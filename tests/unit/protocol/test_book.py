@@ -321,3 +321,22 @@ class Granting(RuleBasedStateMachine):
 
 Granting.TestCase.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
 TestWhateverHappens = Granting.TestCase
+
+
+def test_a_task_that_takes_a_result_is_held_back_until_it_is_there_or_failed() -> None:
+    book, _ = booked()
+    book.need([(1, [0]), (3, [2])])
+    assert (book.ledger.waiting, book.ledger.held) == (2, 2)
+    assert book.cancel([(0, 1)]) == [] and book.ledger.waiting == 2
+    book.fail([(2, 1)], "died")
+    assert book.ledger.held == 0 and sorted(book.dependencies.named([(1, 1), (3, 1)])) == [0, 2]
+    book.fail([(1, 1), (3, 1)])
+    assert not book.dependencies.needs and not book.ledger.open
+
+
+def test_what_an_earlier_epoch_settled_is_looked_up_for_those_that_take_it() -> None:
+    book, _ = booked()
+    book.need([(1, [0]), (2, [1])])
+    book.ledger.settled_already([(0, 2)])
+    book.reconcile()
+    assert book.look_up() == [1]  # who took 0 has ended, too

@@ -6,16 +6,17 @@ from itertools import pairwise
 
 import pytest
 
+from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.protocol import events
-from p2pcpn.protocol.effects import Hangup, Probe, Publish, Spread, Tell, TellBlob
+from p2pcpn.protocol.effects import Commit, Hangup, LoadInputs, Probe, Publish, Spread, Tell, TellBlob
 from p2pcpn.protocol.grantor import STANDBY, TAKEN, UNKNOWN, UNWANTED, blobs_named
 from p2pcpn.protocol.hardship import PATIENCE_S, STALL_S
 from p2pcpn.protocol.ledger import CANCELLED, FAILED, SETTLED
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
-from p2pcpn.wire.pages import Print, TaskPage
-from p2pcpn.wire.sealing import digest, output_key, seal
+from p2pcpn.wire.pages import Entry, Print, TaskPage
+from p2pcpn.wire.sealing import digest, output_key, result_digest, seal
 from p2pcpn.wire.statements import BlobRef, Cancel, Close, Outcome, Pause, Segment, Signed, owners_word, read, signed
 from tests.unit.protocol.granting import KEYS, OWNER, Table, keypair, steward
 
@@ -907,3 +908,91 @@ def test_the_owners_word_is_obeyed_wherever_it_comes_from() -> None:
     assert table.grantor.paused and table.grantor.total == 2 and table.grantor.cancelled
     assert table.events.count(events.Cancelled(table.job)) == 1
     assert table.cancel_job() == []
+
+
+def extend_needing(table: Table, count: int, needs: list[tuple[int, list[int]]]) -> None:
+    segment, sealed = table.segment(count)
+    table.act(lambda grantor, now: grantor.extend(segment, sealed, [[]], now, needs))
+
+
+def test_a_task_is_leased_once_its_inputs_are_there_and_they_go_ahead_of_its_lease() -> None:
+    table = Table()
+    extend_needing(table, 3, [(1, [0]), (2, [0, 1])])
+    worker = table.worker(10, slots=4)
+    assert worker.indices == [0]
+    worker.run()
+    assert worker.indices == [0, 1]
+    inputs = worker.of(m.Inputs)[-1]
+    (given,) = inputs.inputs
+    assert (inputs.job, inputs.token, given.index, given.value) == (table.job, worker.last.token, 0, b"value 0")
+    assert given.digest == result_digest(KEYS.digests, b"value 0")
+    kinds = [type(message) for message in worker.said]
+    assert kinds[-2:] == [m.Inputs, m.Grant]
+    worker.run()
+    assert [each.index for each in worker.of(m.Inputs)[-1].inputs] == [0, 1]
+    worker.run()
+    table.close()
+    assert table.grantor.finished and not table.grantor.book.dependencies.values
+
+
+def test_a_large_input_is_had_from_who_ran_it_and_who_keeps_it() -> None:
+    _, named = steward(20)
+    table = Table(stewards=[named])
+    extend_needing(table, 2, [(1, [0])])
+    worker = table.worker(10, slots=1)
+    ref = BlobRef(bytes([9]) * 32, 1 << 20, bytes(32))
+    worker.run(value=lambda index: ref)
+    (given,) = worker.of(m.Inputs)[-1].inputs
+    assert given.value == ref and given.holders[0] == worker.contact
+    assert given.digest == result_digest(KEYS.digests, ref.digest)
+
+
+def test_whoever_takes_a_failed_result_runs_to_fail_with_it() -> None:
+    table = Table()
+    extend_needing(table, 3, [(1, [0]), (2, [1])])
+    table.act(lambda grantor, now: grantor.cancel([(0, 1)], stop=False, now=now))
+    worker = table.worker(10)
+    (given,) = worker.of(m.Inputs)[-1].inputs
+    assert worker.indices == [1] and b"was cancelled" in given.value  # type: ignore[operator]
+
+
+def test_a_result_that_nobody_remembers_is_read_from_the_log() -> None:
+    table = Table()
+    table.extend(2)
+    worker = table.worker(10)
+    message = worker.message(worker.last)
+    worker.bring(message)
+    table.pass_time(1.0)
+    extend_needing(table, 1, [(2, [0, 1])])
+    loads = [e for c in table.effects if isinstance(c, Commit) for e in c.then if isinstance(e, LoadInputs)]
+    assert loads == [LoadInputs(table.job, (0, 1))] and 2 not in worker.indices
+    good = Entry(message.receipt, message.page, [(0, 1)])
+    forged = Entry(message.receipt, message.page + b"x", None)
+    table.act(lambda grantor, now: grantor.loaded((0, 1), [forged, good], now))
+    first, second = worker.of(m.Inputs)[-1].inputs
+    assert first.value == b"value 0" and b"is lost" in second.value and 2 in worker.indices  # type: ignore[operator]
+
+
+def test_inputs_of_a_lease_are_told_in_parts_and_are_no_more_than_travel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "INPUTS_AT_ONCE_MAX", 2)
+    monkeypatch.setattr(limits, "LEASE_INPUTS_MAX", 3)
+    table = Table()
+    table.extend(3)
+    extend_needing(table, 4, [(3, [0, 1, 2]), (4, [0]), (5, [1]), (6, [2])])
+    worker = table.worker(10, slots=8)
+    worker.run()
+    assert worker.last.spans == [(3, 1)] and [len(each.inputs) for each in worker.of(m.Inputs)] == [2, 1]
+    worker.run()
+    assert worker.last.spans == [(4, 3)]
+
+
+def test_a_grantor_that_takes_over_reads_from_the_pages_who_takes_what() -> None:
+    table = Table()
+    page = TaskPage([b"f"], None, [b"a", b"b"], [], [(1, [0])], [0])
+    sealed = seal(KEYS.page(0), 0, pages.TASKS.encode(page))
+    said = Segment(table.job, 0, 0, bytes(32), [(2, digest(sealed))], [], [])
+    table.grantor.restore(signed(said, OWNER), [sealed], [[]])
+    assert (table.grantor.ledger.waiting, table.grantor.ledger.held) == (1, 1)
+    table.grantor.ledger.settled_already([(0, 1)])
+    effects = table.act(lambda grantor, now: grantor.begin(now))
+    assert LoadInputs(table.job, (0,)) in [e for c in effects if isinstance(c, Commit) for e in c.then]

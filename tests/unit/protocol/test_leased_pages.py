@@ -8,12 +8,17 @@ import pytest
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
-from p2pcpn.protocol.leased_pages import LeasedPages, check_segment_head, covered, pieces_of
-from p2pcpn.protocol.work import LeaseTaken
-from p2pcpn.wire.messages import Extend, PageSlice
+from p2pcpn.identity.keys import NodeId
+from p2pcpn.protocol.authority import Authority
+from p2pcpn.protocol.effects import Gather
+from p2pcpn.protocol.leased_pages import Lacking, LeasedPages, bring, check_segment_head, covered, pieces_of
+from p2pcpn.protocol.work import LeaseTaken, Work
+from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.messages import Extend, Input, PageSlice
 from p2pcpn.wire.pages import TaskPage
+from p2pcpn.wire.sealing import result_digest
 from p2pcpn.wire.statements import BlobRef, Segment, read
-from tests.unit.protocol.leased import GRANTOR_AT, Made
+from tests.unit.protocol.leased import GRANTOR_AT, ME_AT, STRANGER_AT, Made
 
 KEY = bytes(32)
 LEASE = LeaseTaken(1, 0, GRANTOR_AT, 4, KEY, KEY, KEY, 0.0)
@@ -191,3 +196,49 @@ def test_slices_that_do_not_cover_the_spans_once_and_in_order_are_an_error(
 def test_spans_and_slices_may_be_divided_differently() -> None:
     slices = [PageSlice(0, 0, 2, 4, KEY), PageSlice(0, 4, 0, 2, KEY), PageSlice(0, 8, 1, 2, KEY)]
     assert covered([(2, 4), (9, 1)], slices) == 5
+
+
+def given(index: int, value: bytes | BlobRef, holders: tuple[Contact, ...] = ()) -> Input:
+    stated = result_digest(KEY, value if isinstance(value, bytes) else value.digest)
+    return Input(index, stated, value, list(holders))
+
+
+def test_results_that_tasks_take_are_parts_of_theirs_and_stand_in_their_receipts() -> None:
+    shelf, made = LeasedPages(), Made()
+    blob, large = BlobRef(bytes(32), 9, bytes(32)), BlobRef(b"\1" * 32, 1 << 20, bytes(32))
+    extended(shelf, made.segment(2))
+    page = TaskPage([b"f"], None, [b"a", b"b", b"c"], [blob], [(0, [0, 1]), (2, [2, 1])], [0, 1])
+    extended(shelf, made.segment(3, page=page))
+    slices = made.slices([(2, 3)])
+    found = shelf.find(made.job, slices)
+    assert found is not None
+    known = {0: given(0, b"small"), 1: given(1, large)}
+    (piece,) = pieces_of(LEASE, slices, found, known)
+    assert piece.parts == ((blob, b"small"), (), (large, b"small"))
+    assert piece.inputs == (((0, known[0].digest),), (), ((1, known[1].digest), (0, known[0].digest)))
+    later = piece.cut(2, 3)
+    assert later.inputs == piece.inputs[2:] and later.size_bytes == 1 + limits.QUEUED_TASK_BYTES + len(b"small")
+    with pytest.raises(Lacking, match="result of task 1"):
+        pieces_of(LEASE, slices, found, {0: known[0]})
+    with pytest.raises(PeerError, match="not the one its receipt names"):
+        pieces_of(LEASE, slices, found, {**known, 1: Input(1, bytes(16), large, [])})
+
+
+def test_a_task_that_takes_what_is_not_before_it_is_an_error() -> None:
+    shelf, made = LeasedPages(), Made()
+    extended(shelf, made.segment(2, page=TaskPage([b"f"], None, [b"a", b"b"], [], [(1, [0])], [1])))
+    found = shelf.find(made.job, made.slices([(0, 2)]))
+    assert found is not None
+    with pytest.raises(PeerError, match="not before it"):
+        pieces_of(LEASE, made.slices([(0, 2)]), found, {1: given(1, b"x")})
+
+
+def test_large_results_are_had_from_the_first_that_gives_them() -> None:
+    made = Made()
+    work = Work(Authority(made.spec), GRANTOR_AT, None, NodeId(GRANTOR_AT.id))
+    large = BlobRef(b"\1" * 32, 1 << 20, bytes(32))
+    inputs = [given(0, b"small", (STRANGER_AT,)), given(1, large, (STRANGER_AT, ME_AT, GRANTOR_AT)), given(2, large)]
+    (effect,) = bring(work, inputs, ME_AT.id)
+    assert isinstance(effect, Gather) and (effect.sender, effect.blobs) == (STRANGER_AT, (large.digest,))
+    (following,) = effect.otherwise
+    assert isinstance(following, Gather) and following.sender == GRANTOR_AT and following.otherwise == ()

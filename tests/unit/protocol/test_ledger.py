@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from p2pcpn.identity.keys import NodeId
-from p2pcpn.protocol.ledger import CANCELLED, FAILED, LEASED, SETTLED, WAITING, Ledger
+from p2pcpn.protocol.ledger import CANCELLED, FAILED, HELD, LEASED, SETTLED, WAITING, Ledger
 
 A, B = NodeId(b"a" * 20), NodeId(b"b" * 20)
 
@@ -153,3 +153,34 @@ def test_what_is_open_is_told_in_order_whoever_has_it() -> None:
     ledger.take(2, NodeId(bytes(20)))
     ledger.settle([(1, 1), (4, 1)])
     assert ledger.open_spans() == [(0, 1), (2, 2), (5, 1)]
+
+
+def test_what_is_held_back_nobody_gets_until_it_is_released() -> None:
+    ledger = Ledger()
+    ledger.extend(6)
+    ledger.hold([(1, 2), (5, 1)])
+    assert (ledger.waiting, ledger.held, ledger.open) == (3, 3, 6)
+    assert ledger.take(9, NodeId(bytes(20))) == [(0, 1), (3, 2)]
+    ledger.hold([(0, 1)])  # it is leased: nothing to hold back
+    ledger.release([(2, 1), (3, 1)])
+    assert (ledger.waiting, ledger.held, ledger.leased) == (1, 2, 3)
+    assert ledger.take(9, NodeId(bytes(20))) == [(2, 1)]
+    assert ledger.cancel([(0, 6)]) == [(0, 6)] or ledger.open == 0
+    assert (ledger.waiting, ledger.held, ledger.leased) == (0, 0, 0)
+
+
+def test_what_was_released_and_barred_never_goes_to_whom_it_is_barred_from() -> None:
+    ledger, one, two = Ledger(), NodeId(bytes(20)), NodeId(b"2" * 20)
+    ledger.extend(4)
+    ledger.hold([(1, 2)])
+    ledger.release([(1, 2)])
+    ledger.bar([(1, 1), (3, 1)], one)
+    assert ledger.take(9, one) == [(0, 1), (2, 1)] and ledger.take(9, two) == [(1, 1), (3, 1)]
+
+
+def test_what_is_held_back_may_end_without_having_been_leased() -> None:
+    ledger = Ledger()
+    ledger.extend(3)
+    ledger.hold([(0, 3)])
+    assert ledger.settle([(0, 1)]) == [(0, 1)] and ledger.fail([(1, 1)]) == [(1, 1)]
+    assert ledger.held == 1 and ledger.open_spans() == [(2, 1)] and list(ledger.states) == [SETTLED, FAILED, HELD]

@@ -22,6 +22,8 @@ from p2pcpn.protocol.steward import Steward
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.messages import PageSlice
+from p2pcpn.wire.pages import TaskPage
+from p2pcpn.wire.sealing import result_digest
 from p2pcpn.wire.statements import (
     Cancel,
     Close,
@@ -810,3 +812,48 @@ def test_whatever_is_decoded_is_answered_or_refused(message: Any, statement: Any
             for effect in effects:
                 if isinstance(effect, fx.Tell):
                     assert m.CODEC.decode(m.CODEC.encode(effect.message)) == effect.message
+
+
+def inputs(made: Made, token: int, *values: bytes, epoch: int = 0) -> m.Inputs:
+    stated = [result_digest(made.keys.digests, value) for value in values]
+    some = [m.Input(index, digest, value, []) for index, (digest, value) in enumerate(zip(stated, values, strict=True))]
+    return m.Inputs(made.job, epoch, token, some)
+
+
+def test_results_that_tasks_take_come_ahead_of_their_lease_and_stand_in_the_receipt() -> None:
+    bench, made = Bench(slots=1), Made()
+    bench.know(made, 1)
+    page = TaskPage([b"function"], None, [b"a", b"b"], [], [(0, [0]), (1, [0])], [0])
+    bench.worker.extended(made.segment(2, page=page), believed=False)
+    bench.worker.given(made.grantor.public, inputs(made, 1, b"value"))
+    bench.take(made, (1, 2), slots=1)
+    assert bench.runs[1].parts == ((b"value",),)
+    effects = bench.ran(1)
+    opened_receipt = made.open(told(effects, m.Results)[0]).receipt
+    assert opened_receipt.inputs == [(1, 0, result_digest(made.keys.digests, b"value"))]
+    assert not bench.worker.works[made.job].given
+
+
+def test_a_lease_whose_inputs_lack_goes_back() -> None:
+    bench, made = Bench(slots=1), Made()
+    bench.know(made, 1)
+    page = TaskPage([b"function"], None, [b"a"], [], [(0, [0])], [0])
+    bench.worker.extended(made.segment(1, page=page), believed=False)
+    (back,) = told(bench.take(made, (1, 1)), m.Return)
+    assert (back.code, back.text) == ("missing", "lacks the result of task 0") and not bench.runs
+
+
+def test_inputs_are_the_grantors_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, made = Bench(), Made()
+    bench.worker.given(made.grantor.public, inputs(made, 1, b"of a job that is unknown"))
+    bench.know(made, 1)
+    with pytest.raises(PeerError, match="does not grant"):
+        bench.worker.given(STRANGER.public, inputs(made, 1, b"x"))
+    for token in range(9):
+        bench.worker.given(made.grantor.public, inputs(made, token, b"x"))
+    given = bench.worker.works[made.job].given
+    assert len(given) == limits.INPUTS_PENDING_MAX
+    monkeypatch.setattr(limits, "LEASE_INPUTS_BYTES_MAX", 5)
+    with pytest.raises(PeerError, match="more results than it may"):
+        bench.worker.given(made.grantor.public, inputs(made, 20, b"sixsix"))
+    assert (0, 20) not in given
