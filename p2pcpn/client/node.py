@@ -94,7 +94,7 @@ class Node:
         """One job: ``fn(item)`` for each item. ``options`` are those of :class:`~p2pcpn.Executor`.
 
         Returns once the job is open; a tuple is one argument like anything else, and an item
-        :class:`~p2pcpn.ResultOf` (index) stands for the result of an earlier item. Raises :class:`UsageError` for options
+        ``ResultOf(index)`` stands for the result of an earlier item. Raises :class:`UsageError` for options
         that cannot be and :class:`Unreachable` when no peer is there.
         """
         self._require_running()
