@@ -207,7 +207,7 @@ def test_the_steward_unwraps_what_the_owner_wrapped(vector: dict[str, bytes]) ->
 
 
 def test_pages_are_sealed_and_named_as_described(vector: dict[str, bytes]) -> None:
-    assert msgpack.unpackb(vector["page.plain"]) == [[b"function"], None, [b"arguments 0", b"arguments 1"], [], []]
+    assert msgpack.unpackb(vector["page.plain"]) == [[b"function"], None, [b"arguments 0", b"arguments 1"], [], [], []]
     assert sealed(vector["job.page_key.0"], 0, vector["page.plain"]) == vector["page.sealed"]
     assert blake3(vector["page.sealed"]).digest() == vector["page.digest"]
     assert msgpack.unpackb(vector["results.plain"])[0] == [b"value 0", b"value 1"]

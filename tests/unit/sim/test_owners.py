@@ -15,16 +15,16 @@ from p2pcpn.sim.owners import Play
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(owners, "SHARED_S", 6.0)
+    monkeypatch.setattr(owners, "SHARED_S", 15.0)
     monkeypatch.setattr(owners, "FLOOD_EACH", 1)
-    return lambda: Play(3, 1, flood=1200)
+    return lambda: Play(3, 1, flood=2500)
 
 
 def test_a_few_tasks_do_not_wait_for_a_flood_and_two_floods_share(small: Any) -> None:
     play = small()
     play.run()
     report = play.report("owners", 1, "ok")
-    assert report.ok and report.tasks == 2 * 1200 + 2 * owners.FEW
+    assert report.ok and report.tasks == 2 * 2500 + 2 * owners.FEW
     assert report.figures["ten beside, s"] < 2 * report.figures["ten alone, s"] + 2.0
     assert 1.0 <= report.figures["slot time of two owners, ratio"] <= owners.UNFAIR_MAX
 
