@@ -49,10 +49,12 @@ def drain_verb(timeout_s: float, undo: bool, data: str | None, as_json: bool) ->
 def progress_words(words: Mapping[str, Any]) -> str:
     """How far a peer that drains is."""
     if words["state"] == "finishing":
-        parts = [f"{number_of(words['running'], 'task')} still run" + ("s" if words["running"] == 1 else "")]
+        parts = []
+        if words["running"]:
+            parts.append(f"{number_of(words['running'], 'task')} still run" + ("s" if words["running"] == 1 else ""))
         if words["unsettled"]:
-            parts.append(f"{words['unsettled']} results on their way")
-        return ", ".join(parts) + f", {words['left_s']:.0f} s left"
+            parts.append("results are on their way to whoever keeps them")
+        return ", ".join(parts) + f", {words['left_s']:.0f} s left" if parts else "nothing runs any more"
     if words["state"] == "handing over":
         return f"handing over {number_of(words['jobs'], 'job')} and {number_of(words['sections'], 'blob section')}"
     return str(words["state"])

@@ -90,7 +90,7 @@ def left_behind(behind: Mapping[str, int]) -> str:
     if "tasks" in behind:
         words.append(f"{_number(behind['tasks'], 'task')} stopped, to run elsewhere")
     if "results" in behind:
-        words.append(f"{_number(behind['results'], 'batch', 'es')} of results that nobody acknowledged")
+        words.append(f"{_number(behind['results'], 'batch', 'es')} of results that no other peer keeps yet")
     if kept:
         words.append(f"not enough other storage peers for {' and '.join(kept)}")
     return "; ".join(words)

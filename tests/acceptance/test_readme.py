@@ -66,12 +66,20 @@ def swarm_ends(environment: dict[str, str], tmp_path: Path) -> Iterator[None]:
 def test_the_shell_block_of_the_readme_runs_and_shows_the_results_twice(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
-    (text,) = blocks("sh")
+    text, _ = blocks("sh")
     ended = run(["sh", "-e", "-c", text], environment, tmp_path)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     squares = "".join(f"{number**2}\n" for number in range(1, 21))
     assert ended.stdout.count(squares) == 2, ended.stdout
     assert "no local swarm" not in ended.stdout
+
+
+@pytest.mark.usefixtures("swarm_ends")
+def test_a_swarm_grows_and_a_peer_of_it_leaves_as_the_readme_says(environment: dict[str, str], tmp_path: Path) -> None:
+    _, text = blocks("sh")
+    ended = run(["sh", "-e", "-c", text], environment, tmp_path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "2 to 4 peers: more while tasks queue" in ended.stdout and "peer 1 has left" in ended.stdout
 
 
 def test_the_two_commands_come_first_and_exist() -> None:

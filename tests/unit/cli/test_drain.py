@@ -70,9 +70,10 @@ def test_the_node_of_this_user_is_the_one_that_answers(
 def test_how_far_it_is_in_words() -> None:
     assert progress_words(FINISHING) == "1 task still runs, 12 s left"
     assert progress_words(FINISHING | {"running": 2, "unsettled": 3}) == (
-        "2 tasks still run, 3 results on their way, 12 s left"
+        "2 tasks still run, results are on their way to whoever keeps them, 12 s left"
     )
     assert progress_words({"state": "handing over", "jobs": 1, "sections": 0}) == (
         "handing over 1 job and 0 blob sections"
     )
+    assert progress_words(FINISHING | {"running": 0}) == "nothing runs any more"
     assert progress_words({"state": "leaving"}) == "leaving"

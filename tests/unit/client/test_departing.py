@@ -77,7 +77,7 @@ def test_what_was_left_undone_is_said_in_one_line(tmp_path: Path) -> None:
     assert left_behind({}) == ""
     assert left_behind({"jobs": 1, "sections": 2}) == "not enough other storage peers for 1 job and 2 blob sections"
     assert left_behind({"tasks": 2, "results": 1}) == (
-        "2 tasks stopped, to run elsewhere; 1 batch of results that nobody acknowledged"
+        "2 tasks stopped, to run elsewhere; 1 batch of results that no other peer keeps yet"
     )
     assert control_of(tmp_path) == control_path(tmp_path)
     assert not listens(control_of(tmp_path))
