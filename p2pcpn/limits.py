@@ -525,17 +525,17 @@ WAIT_S_MAX: Final = 10.0 * 365 * 86_400
 
 # --- rings beside sessions: the bytes of blobs between peers of one machine ----------------------------------------
 
-# A ring holds four of the largest parts. Its taker tells what it took by a quarter: what is not told then, what is left
-# free at the ring's end and the next part have room together. 16 rings to give from are 128 MiB.
+# A ring holds four of the largest parts. Its taker tells by three eighths what it took: what is not told then, what is
+# left free at the ring's end and the next part have room together. 16 rings to give from are 128 MiB.
 RING_BYTES: Final = 8 << 20
 RING_PART_BYTES: Final = RING_BYTES // 4
-RING_TOLD_BYTES: Final = RING_BYTES // 4
+RING_TOLD_BYTES: Final = RING_BYTES // 8 * 3
 # Rings to give from and, apart from those, rings to take from, places for them included.
 RINGS_MAX: Final = 16
 # A smaller part costs less within the session than to be told of twice.
 RING_FROM_BYTES: Final = 32 << 10
-# A ring that was not used for so long, or was never accepted, goes: its memory is real.
-RING_IDLE_S: Final = 10.0
+# A ring that was not used for so long, or was never accepted, goes: its memory is real, and 6 ms to have again.
+RING_IDLE_S: Final = 30.0
 RING_TOKEN_BYTES: Final = 16
 RING_NAME_BYTES_MAX: Final = 64
 # Anybody on the machine can send to a place; the system queues at most 512 there, mostly ten.

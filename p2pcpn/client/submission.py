@@ -40,6 +40,7 @@ from p2pcpn.client.stalling import Stalling
 from p2pcpn.client.waiting import Waiting
 from p2pcpn.errors import JobCancelled, JobError, PeerError, Unreachable, WorkerDied
 from p2pcpn.identity.keys import Keypair
+from p2pcpn.node import scratch
 from p2pcpn.node.overlay import Overlay
 from p2pcpn.protocol import events
 from p2pcpn.protocol.custody import CONTACT
@@ -47,7 +48,7 @@ from p2pcpn.protocol.effects import Effect
 from p2pcpn.protocol.grantor import Grantor
 from p2pcpn.wire import pages
 from p2pcpn.wire.pages import JobPointer, spans_of
-from p2pcpn.wire.sealing import JobKeys, digest, job_id, unseal
+from p2pcpn.wire.sealing import JobKeys, digest, job_id
 from p2pcpn.wire.statements import BlobRef, Cancel, Close, Outcome, Signed, signed
 
 T = TypeVar("T")
@@ -454,19 +455,19 @@ class Submission:
 
     def _large(self, task: TaskFuture | Chunk, index: int, outcome: int, value: BlobRef, worker: bytes) -> int:
         """Settle with a blob; where it is not here yet ``task`` goes on: returns how many bytes it still takes."""
-        if value.size_bytes < AT_ONCE_BYTES:
-            data = self.overlay.shelf.get(value.digest)
-            if data is not None:
-                self._settle(task, outcome, unseal(value.key, 0, data))
-                return 0
+        data = self.overlay.shelf.get(value.digest) if value.size_bytes < AT_ONCE_BYTES else None
+        if data is not None:
+            with scratch.opened(value.key, data) as plain:
+                self._settle(task, outcome, plain)
+            return 0
         self._futures[index] = task
         self.overlay.spawn(self._fetch(index, outcome, value, worker))
         return task.size_bytes
 
-    def _settle(self, task: TaskFuture | Chunk, outcome: int, value: bytes) -> None:
+    def _settle(self, task: TaskFuture | Chunk, outcome: int, value: bytes | memoryview) -> None:
         if outcome != Outcome.OK:
             self.progress.failed += 1
-            task.fail(error_of(outcome, value))
+            task.fail(error_of(outcome, bytes(value)))
             return
         try:
             if isinstance(task, Chunk):

@@ -50,6 +50,7 @@ class Outbox:
         self._later: OrderedDict[bytes, _Later] = OrderedDict()
         self._copies = 0  # to be said, in the second line
         self._full = False  # the ring beside the session
+        self._counted = False  # as one that waits, by the rush
         self._turn = False  # of the second line, where it is overdue: they take turns
         self._watch: asyncio.TimerHandle | None = None
         self._look: asyncio.TimerHandle | None = None
@@ -113,6 +114,13 @@ class Outbox:
             self.clear()
         elif self._watch is None and not self._writable:
             self._watch = self._loop.call_later(STUCK_S, self._stuck)
+        self._count()
+
+    def _count(self) -> None:
+        """Somebody waits for what stands in the first line, however long that takes."""
+        if self._counted != bool(self._waiting):
+            self._counted = not self._counted
+            self._rush.waiting += 1 if self._counted else -1
 
     @property
     def _writable(self) -> bool:
@@ -134,6 +142,7 @@ class Outbox:
                 self._turn = False
             else:
                 break
+            self._count()
         if self.session.ended:
             return
         if (self._waiting or self._later) and not self._writable:
@@ -206,6 +215,7 @@ class Outbox:
         """The session has ended: nothing is said any more."""
         self._waiting.clear()
         self._later.clear()
+        self._count()
         self.held_bytes = self.later_bytes = self._message_bytes = self._copies = 0
         for timer in (self._watch, self._look):
             if timer is not None:

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, Final
 
 from p2pcpn.errors import PeerError, StoreError, UsageError
+from p2pcpn.node import scratch
 from p2pcpn.node.shelf import Shelf
 from p2pcpn.protocol.effects import CutRun, Effect, Run, StopRun
 from p2pcpn.protocol.receipts import Value, sealed
@@ -218,8 +219,8 @@ class Runs:
         found = self.runtime.files.find(name)
         if found is not None:
             return found
-        data = self._bytes(ref)
-        return self.runtime.files.make(name, data) or data
+        with scratch.opened(ref.key, self._sealed(ref)) as data:
+            return self.runtime.files.make(name, data) or bytes(data)
 
     # --- what becomes of it ------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ class Rush:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._last = float("-inf")
+        self.waiting = 0  # lines in which something that somebody waits for cannot go yet
 
     @property
     def now(self) -> float:
@@ -29,7 +30,7 @@ class Rush:
     def lets(self, since: float) -> bool:
         """Whether what has waited from ``since`` on may go."""
         now = self._loop.time()
-        return now >= self._last + limits.QUIET_S or now >= since + limits.LATER_S
+        return (not self.waiting and now >= self._last + limits.QUIET_S) or now >= since + limits.LATER_S
 
     def overdue(self, since: float) -> bool:
         """Whether it has waited for as long as it may."""

@@ -176,7 +176,7 @@ class Shelf:
             return
         batch: list[tuple[bytes, _Held]] = []
         size = 0
-        at_once = self._rush is None or self._flushing or self.crowded
+        at_once = self._rush is None or self._flushing or self._crowded
         for digest in self._to_write:
             held = self._held[digest]
             if size >= BATCH_BYTES or len(batch) >= BATCH_BLOBS:
@@ -204,12 +204,12 @@ class Shelf:
         return 0.0 if self._rush is None else self._rush.now
 
     def straight(self, size: int) -> bool:
-        """Whether parts of a blob of ``size`` bytes go straight to disk, or have to: who brings them waits for it."""
-        return size > ASSEMBLE_BYTES or self.crowded
+        """Whether parts of a blob of ``size`` bytes go straight to disk, or memory has taken twice what it should: who
+        brings them waits for the disk."""
+        return size > ASSEMBLE_BYTES or self._passing_bytes + self.unwritten_bytes > 2 * self._held_bytes_max
 
     @property
-    def crowded(self) -> bool:
-        """Whether memory has taken what it may."""
+    def _crowded(self) -> bool:
         return self._passing_bytes + self.unwritten_bytes > self._held_bytes_max
 
     def _written(self, batch: list[tuple[bytes, _Held]], ends: object, error: Exception | None) -> None:
@@ -306,7 +306,7 @@ class Shelf:
         done(None)
 
     def _arrived(self, digest: bytes, whole: Buffer, job: bytes, retention_s: float, done: Done, *, keep: bool) -> None:
-        keep = keep or self.crowded  # whoever brings more than memory takes waits for the disk
+        keep = keep or self._crowded  # whoever brings more than memory takes waits for the disk
         self._take(digest, whole, job, retention_s, done if keep else None, keep=keep)
         if not keep:
             done(None)

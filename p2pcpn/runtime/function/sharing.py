@@ -64,7 +64,7 @@ class SharedFiles:
             self._files.move_to_end(name)
         return found
 
-    def make(self, name: Name, data: bytes) -> SharedFile | None:
+    def make(self, name: Name, data: bytes | memoryview) -> SharedFile | None:
         """A file that holds ``data``; none where the system refuses, or where batches use as many as there may be."""
         return self.add(name, filled(data), len(data))
 
@@ -125,7 +125,7 @@ class SharedFiles:
         self._dropped(file)
 
 
-def filled(data: bytes) -> int | None:
+def filled(data: bytes | memoryview) -> int | None:
     """A descriptor of a nameless file that holds ``data``, for good; none where the system refuses. From any thread."""
     try:
         return _made(lambda descriptor: write_all(descriptor, data, 0))

@@ -413,3 +413,21 @@ def test_a_look_for_a_quiet_moment_does_not_begin_the_watch_anew(unwired: Any, l
     watches = len(loop.waiting)
     look.callback()
     assert (said(session), len(loop.waiting)) == ([], watches)
+
+
+def test_what_cannot_go_yet_is_waited_for_however_long_that_takes(unwired: Any, loop: Any) -> None:
+    session, other = unwired(PEER), unwired(Keypair(b"\2" * 32))
+    rush = Rush(loop)
+    box, fresh = Outbox(session, loop, rush), Outbox(other, loop, rush)
+    box.stream(iter([None, *words("a")]), 1)
+    loop.now += 10 * limits.QUIET_S
+    assert (rush.waiting, rush.lets(loop.now)) == (1, False)
+    assert rush.lets(loop.now - limits.LATER_S)  # but not for ever
+    box.move_to(fresh)
+    assert (rush.waiting, said(other)) == (0, ["a"])
+    loop.now += limits.QUIET_S
+    assert rush.lets(loop.now)
+    fresh.stream(iter([None] * 9), 1)
+    assert rush.waiting == 1
+    fresh.clear()
+    assert rush.waiting == 0

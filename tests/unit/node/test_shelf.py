@@ -583,8 +583,9 @@ async def test_who_brings_a_blob_waits_for_the_disk_where_memory_does_not_take_i
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert (shelf.straight(ASSEMBLE_BYTES), shelf.straight(ASSEMBLE_BYTES + 1)) == (False, True)
-    monkeypatch.setattr(shelf, "_held_bytes_max", 3)
-    shelf.put(digest(b"aaaa"), b"aaaa", JOB, 60.0)
+    monkeypatch.setattr(shelf, "_held_bytes_max", 2)
+    assert not shelf.straight(1)
+    shelf.put(digest(b"aaaaa"), b"aaaaa", JOB, 60.0)
     assert shelf.straight(1)
     await shelf.flush()
     assert not shelf.straight(1)
