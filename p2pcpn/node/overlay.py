@@ -500,7 +500,7 @@ class Overlay:
     @property
     def congested(self) -> bool:
         """Whether so much waits for sessions or the disk that a program which has more to say should wait, too."""
-        waiting = self.sessions.held_bytes + self.peer.lines.held_bytes + self.shelf.unwritten_bytes
+        waiting = self.sessions.held_bytes + self.peer.lines.held_bytes + self.shelf.overdue_bytes
         return waiting > limits.CONGESTED_BYTES or self.sessions.later_bytes > limits.LATER_BYTES_MAX
 
     def statistics(self) -> dict[str, dict[str, int]]:

@@ -209,6 +209,11 @@ class Shelf:
         return size > ASSEMBLE_BYTES or self._passing_bytes + self.unwritten_bytes > 2 * self._held_bytes_max
 
     @property
+    def overdue_bytes(self) -> int:
+        """What is to be written and should be by now: not what lets others go first while memory has room for it."""
+        return self.unwritten_bytes if self._rush is None or self._crowded else 0
+
+    @property
     def _crowded(self) -> bool:
         return self._passing_bytes + self.unwritten_bytes > self._held_bytes_max
 

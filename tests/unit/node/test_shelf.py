@@ -589,3 +589,21 @@ async def test_who_brings_a_blob_waits_for_the_disk_where_memory_does_not_take_i
     assert shelf.straight(1)
     await shelf.flush()
     assert not shelf.straight(1)
+
+
+@pytest.mark.asyncio
+async def test_what_lets_others_go_first_is_not_overdue_while_memory_has_room(
+    shelf: Shelf, disk: Disk, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.put(digest(b"aaaa"), b"aaaa", JOB, 60.0)
+    assert (shelf.unwritten_bytes, shelf.overdue_bytes) == (4, 4)  # it is written at once
+    rush = Rush(asyncio.get_running_loop())
+    patient = Shelf(shelf._store, database, rush)
+    rush.note()
+    patient.put(digest(b"bbbb"), b"bbbb", JOB, 60.0)
+    assert (patient.unwritten_bytes, patient.overdue_bytes) == (4, 0)
+    monkeypatch.setattr(patient, "_held_bytes_max", 3)
+    assert patient.overdue_bytes == 4
+    await patient.flush()
+    assert patient.overdue_bytes == 0
+    patient.close()
