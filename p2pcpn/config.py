@@ -62,6 +62,7 @@ class Config:
     tags: Sequence[str] = ()
     position: tuple[float, float] | None = None  # latitude, longitude in degrees
     seed: int | None = None
+    history: str | Path | None = None  # a folder; what the peer's machines do is noted there, a file for each life
 
     def __post_init__(self) -> None:
         if self.profile not in PROFILES:
@@ -88,7 +89,7 @@ class Config:
         _check_number("memory_bytes", self.memory_bytes, 1, None)
         _check_number("disk_bytes", self.disk_bytes, 0, None)
         _check_number("seed", self.seed, None, None)
-        for name in ("key", "data_dir"):
+        for name in ("key", "data_dir", "history"):
             path = getattr(self, name)
             self._set(name, Path(path).expanduser() if path is not None and os.fspath(path) else None)
         self._set("position", _position(self.position))

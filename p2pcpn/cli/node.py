@@ -45,12 +45,13 @@ NEW = "new"
 )
 @click.option("--tag", "tags", metavar="WORD", multiple=True, help="A word for the advert; may be repeated.")
 @click.option("--data", metavar="DIR", help="Where identity and data are kept.")
+@click.option("--history", metavar="DIR", help="Note what this peer does in DIR, for p2pcpn history check.")
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors.")
 @json_option
 def node(
     listen: str | None, bootstrap: tuple[str, ...], swarm_key: str | None, roles: tuple[str, ...], cpus: str | None,
     memory: str | None, accept: tuple[str, ...], trust: tuple[str, ...], tags: tuple[str, ...], data: str | None,
-    quiet: bool, as_json: bool,
+    history: str | None, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run a peer: it computes for its swarm, keeps results, and helps others to find each other.
 
@@ -65,6 +66,7 @@ def node(
     settings: dict[str, Any] = {
         "listen": listen or "", "bootstrap": list(bootstrap), "swarm_key": swarm_key, "trust": trust, "tags": tags,
         "cpus": most, "cpus_min": least, "memory_bytes": parse_size(memory) if memory else None, "data_dir": data,
+        "history": history,
     }  # fmt: skip
     if roles:
         settings["roles"] = roles

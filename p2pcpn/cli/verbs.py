@@ -15,6 +15,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         (
             ("demo", "p2pcpn.cli.demo.verb:demo", "a local swarm does a real job and shows it"),
             ("sim", "p2pcpn.cli.sim:sim", "the same protocol in a simulated swarm"),
+            ("history", "p2pcpn.cli.history:history", "what peers noted of jobs, judged: check"),
             ("bench", "p2pcpn.cli.bench:bench", "measured beside process pools, Ray, dask, Parsl"),
         ),
     ),

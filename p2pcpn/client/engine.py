@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
+from pathlib import Path
 from typing import Any
 
 from p2pcpn.client.loops import LoopThread
@@ -59,7 +60,7 @@ class Engine:
     def of(cls, swarm: Swarm, gather: int) -> Engine:
         """An engine that owns ``swarm``, all of whose ``gather`` peers keep jobs: it ends with the engine."""
         try:
-            config = client_config(swarm.bootstrap, swarm.key, (), "local")
+            config = client_config(swarm.bootstrap, swarm.key, (), "local", swarm.history)
             return cls(config, Keypair(os.urandom(32)), swarm, gather)
         except BaseException:
             swarm.close()
@@ -165,9 +166,11 @@ class Engine:
 
 
 def client_config(
-    bootstrap: Sequence[str], swarm_key: str | bytes | None, trust: Sequence[str], profile: str
-) -> Config:
+    bootstrap: Sequence[str], swarm_key: str | bytes | None, trust: Sequence[str], profile: str,
+    history: str | Path | None = None,
+) -> Config:  # fmt: skip
     """The settings of a peer without roles."""
     return Config(
         bootstrap=bootstrap, swarm_key=swarm_key, roles=(), profile=profile, durable=False, trust=tuple(trust),
+        history=history,
     )  # fmt: skip

@@ -76,6 +76,8 @@ class Executor(FuturesExecutor):
     most 64 a call): such a call is held back until their results are there, which travel from peer to peer. Where one
     failed, the call fails with the same exception.
 
+    ``history`` is a folder: what the executor's own peer does is noted there, for ``p2pcpn history check``.
+
     Left by ``KeyboardInterrupt``, a ``with`` block ends what runs; otherwise it waits, as the standard library does.
     Raises :class:`UsageError` for options that cannot be and :class:`Unreachable` when no peer answers.
     """
@@ -102,6 +104,7 @@ class Executor(FuturesExecutor):
         queue_bytes: int = limits.QUEUE_BYTES,
         name: str = "",
         trust: Iterable[str] = (),
+        history: str | Path | None = None,
     ) -> None:
         self._options = Options(
             name=name, runtime=runtime, orchestration=orchestration, routing=routing, privacy=privacy,
@@ -117,12 +120,12 @@ class Executor(FuturesExecutor):
         if bootstrap is None:
             if swarm_key is not None:
                 raise UsageError("swarm_key belongs to a running swarm; name its bootstrap=[...] too")
-            self._engine = _embedded(max_workers)
+            self._engine = _embedded(max_workers, history)
         else:
             addresses = [bootstrap] if isinstance(bootstrap, str) else list(bootstrap)
             if not addresses:
                 raise UsageError("bootstrap is empty; name at least one HOST:PORT, or leave it out")
-            self._engine = _joined(addresses, swarm_key, key, tuple(trust))
+            self._engine = _joined(addresses, swarm_key, key, tuple(trust), history)
         self._overlay = self._engine.overlay
         weakref.finalize(self, _dropped, self._engine, holder := _Holder()).atexit = False
         self._holder = holder
@@ -246,7 +249,7 @@ class Executor(FuturesExecutor):
         return {**self._overlay.statistics(), "results": {peer.hex(): count for peer, count in by_peer.items()}}
 
 
-def _embedded(slots: int | None) -> Engine:
+def _embedded(slots: int | None, history: str | Path | None = None) -> Engine:
     from p2pcpn.client.swarm import Swarm
 
     if slots is None:
@@ -255,14 +258,18 @@ def _embedded(slots: int | None) -> Engine:
         slots = cores()
     count = min(EMBEDDED_PEERS, slots)
     shares = [slots // count + (1 if i < slots % count else 0) for i in range(count)]
-    swarm = Swarm(peers=count, cpus_per_peer=shares)
+    swarm = Swarm(peers=count, cpus_per_peer=shares, history=history)
     from p2pcpn.client.engine import Engine
 
     return Engine.of(swarm, count)
 
 
 def _joined(
-    addresses: list[str], swarm_key: str | bytes | None, key: str | Path | Keypair | None, trust: tuple[str, ...]
+    addresses: list[str],
+    swarm_key: str | bytes | None,
+    key: str | Path | Keypair | None,
+    trust: tuple[str, ...],
+    history: str | Path | None = None,
 ) -> Engine:
     from p2pcpn.client.engine import Engine, client_config
     from p2pcpn.client.owner import owner_key
@@ -270,7 +277,7 @@ def _joined(
 
     profile = "local" if all(address.startswith(_LOOPBACK) for address in addresses) else "public"
     owner = key if isinstance(key, Keypair) else owner_key(key)
-    return Engine(client_config(addresses, swarm_key, trust, profile), owner, None, 1)
+    return Engine(client_config(addresses, swarm_key, trust, profile, history), owner, None, 1)
 
 
 class _Holder:

@@ -18,6 +18,7 @@ import msgspec
 from p2pcpn.errors import JobError, PeerError, ResultRefused, Unreachable
 from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.node.overlay import Overlay
+from p2pcpn.protocol import history
 from p2pcpn.protocol.admission import trusts
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.custody import CONTACT
@@ -26,7 +27,7 @@ from p2pcpn.protocol.settlement import NOTHING, check_segment, open_receipt
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Ask, JobState, LogData, ReadLog
-from p2pcpn.wire.pages import Entry, LogHead, Print
+from p2pcpn.wire.pages import Entry, LogHead, Print, spans_of
 from p2pcpn.wire.sealing import JobKeys, digest, unseal, unwrap
 from p2pcpn.wire.statements import BlobRef, Cancel, Close, Handover, Pause, opened
 
@@ -399,6 +400,7 @@ class Reader:
             now = loop.time()
             # What was settled last is counted before it is in the log.
             if self.complete or self.cancelled or (self.over and now - quiet_since >= GIVEN_UP_WAIT_S):
+                self._note()
                 return
             if end is not None and now >= end:
                 raise TimeoutError
@@ -407,6 +409,15 @@ class Reader:
             await asyncio.sleep(pause if end is None else min(pause, max(end - now, 0.01)))
             pause = min(pause * 1.5, POLL_S_MAX)
             await self.refresh()
+
+    def _note(self) -> None:
+        """Where a history is kept: what is canonical, as it was read here when nothing more was to come."""
+        if self.overlay.chronicle is None or self.cancelled:
+            return
+        seen = sorted(self.results)
+        epochs = tuple(self.results[index].epoch for index in seen)
+        digests = b"".join(self.results[index].digest for index in seen)
+        self.overlay.chronicle.note(history.Saw(self.job.hex(), tuple(spans_of(seen)), epochs, digests.hex()))
 
     async def value(self, stored: Stored) -> bytes:
         """The bytes of a result, fetched where they are a blob. Raises :class:`PeerError` when nobody has it."""

@@ -60,6 +60,7 @@ class Swarm:
     Each runs ``cpus_per_peer`` tasks at a time (a number, or one for each peer). ``swarm_key`` is the text or the bytes
     of a key to use instead of a fresh one. ``data_dir`` keeps the peers' data in ``peer-0`` and so on; by default it is
     temporary and removed at the end. ``datagram_loss`` is the share of datagrams that each peer loses when it sends.
+    ``history`` is a folder: what every peer and :meth:`executor` does is noted there, for ``p2pcpn history check``.
 
     All peers die with the program, however it ends. May be used from several threads. Raises :class:`UsageError` for
     settings that cannot be, and the error of a peer that cannot start with the end of its log.
@@ -79,17 +80,19 @@ class Swarm:
         tags: Sequence[str] = (),
         datagram_loss: float = 0.0,
         seed: int | None = None,
+        history: str | Path | None = None,
     ) -> None:
         _check(peers, datagram_loss)
         if peers_max is not None:
             check_scaling(peers, peers_max, idle_s)
         self.key = _key_text(swarm_key)
+        self.history = None if history is None else Path(history).expanduser().absolute()
         self._cpus = [cpus_per_peer] if isinstance(cpus_per_peer, int) else list(cpus_per_peer)
         if not isinstance(cpus_per_peer, int) and len(self._cpus) != peers:
             raise UsageError(f"cpus_per_peer names {len(self._cpus)} numbers for {peers} peers")
         self._settings: dict[str, Any] = {
             "profile": "local", "swarm_key": self.key, "roles": tuple(roles), "memory_bytes": memory_bytes,
-            "tags": tuple(tags), "durable": False,
+            "tags": tuple(tags), "durable": False, "history": self.history,
         }  # fmt: skip
         self._seed = seed
         self._loss = datagram_loss
@@ -142,6 +145,7 @@ class Swarm:
         bootstrap = self.bootstrap
         if not bootstrap:
             raise UsageError("no peer of the swarm is alive; add() starts new ones")
+        options.setdefault("history", self.history)
         return Executor(max_workers, bootstrap=bootstrap, swarm_key=self.key, **options)
 
     def add(self, peers: int = 1) -> list[SwarmPeer]:

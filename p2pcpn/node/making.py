@@ -14,6 +14,7 @@ from p2pcpn.node import restoring, surroundings
 from p2pcpn.protocol.admission import Rules
 from p2pcpn.protocol.peer import Peer
 from p2pcpn.protocol.setup import Setup
+from p2pcpn.protocol.witness import Note
 from p2pcpn.store.database import Database
 from p2pcpn.wire.addresses import Address, contact
 from p2pcpn.wire.statements import Role
@@ -38,8 +39,16 @@ def rules_of(config: Config, swarm_key: bytes) -> Rules:
     )  # fmt: skip
 
 
-def make_peer(config: Config, keypair: Keypair, swarm_key: bytes, boot: int, address: Address, now: float) -> Peer:
-    """A peer that listens at ``address`` and knows nothing yet."""
+def make_peer(
+    config: Config,
+    keypair: Keypair,
+    swarm_key: bytes,
+    boot: int,
+    address: Address,
+    now: float,
+    note: Note | None = None,
+) -> Peer:
+    """A peer that listens at ``address`` and knows nothing yet; ``note`` takes what its grantors do."""
     local = config.profile == "local"
     own = surroundings.own_host(address[0], local=local)
     setup = Setup(
@@ -47,6 +56,7 @@ def make_peer(config: Config, keypair: Keypair, swarm_key: bytes, boot: int, add
         slots=slots_of(config), roles=roles_of(config),
         network_group=surroundings.by_port if local else surroundings.by_prefix,
         watching=not local,  # on the loopback everybody reaches everybody
+        note=note,
     )  # fmt: skip
     rng = Dice() if config.seed is None else random.Random(config.seed)
     return Peer(setup, rng=rng, now=now, wall=time.time)

@@ -36,6 +36,7 @@ from p2pcpn.node.library import Library
 from p2pcpn.node.making import make_peer, restore, roles_of, slots_of
 from p2pcpn.node.mending import Mender
 from p2pcpn.node.mishaps import Mishaps
+from p2pcpn.node.noting import noted
 from p2pcpn.node.performing import Performer
 from p2pcpn.node.pinning import Pins
 from p2pcpn.node.questions import Questions
@@ -58,6 +59,7 @@ from p2pcpn.protocol.gathering import ProvidersDone
 from p2pcpn.protocol.handing_over import HandedOver
 from p2pcpn.protocol.operations import GetDone, PutDone
 from p2pcpn.protocol.tending import LOCAL, Pace
+from p2pcpn.protocol.witness import Chronicle
 from p2pcpn.runtime.function import FunctionRuntime
 from p2pcpn.store.blobs import BlobStore
 from p2pcpn.store.database import Database
@@ -160,7 +162,11 @@ class Overlay:
         self.address: Address = udp.getsockname()[:2]
         self.rush = Rush(self.loop)
         self._open_store()
-        self.peer = make_peer(self.config, self.keypair, self.swarm_key, self.boot, self.address, self.loop.time())
+        self.chronicle = self._chronicle()
+        self.peer = make_peer(
+            self.config, self.keypair, self.swarm_key, self.boot, self.address, self.loop.time(),
+            None if self.chronicle is None else self.chronicle.note,
+        )  # fmt: skip
         self.timer = Timer(self.loop, self.peer.deadline, self._due, self.mishaps.note)
         self._undo.append(self.timer.close)
         self.sessions = Sessions(self.id, self.loop, self.rush)
@@ -205,6 +211,14 @@ class Overlay:
         self.spawn(chores.sweep(self.database, self.shelf, self.counters))
         self.spawn(scrub(self._blobs, self.database, self.counters))
         self.timer.arm()
+
+    def _chronicle(self) -> Chronicle | None:
+        """Where a history is wanted, what notes it."""
+        if self.config.history is None:
+            return None
+        chronicle, file = noted(self.config.history, self.keypair, self.boot, self.loop.time)
+        self._undo.append(file.close)
+        return chronicle
 
     def _open_store(self) -> None:
         durable = self.config.durable and self._temporary is None
@@ -416,6 +430,8 @@ class Overlay:
             self.known.set()
         listener = self.listeners.get(getattr(event, "job", b""))
         if listener is not None:
+            if self.chronicle is not None and isinstance(event, events.Delivered):
+                self.chronicle.delivered(event)
             listener(event)
         for watcher in self.watchers:
             watcher(event)

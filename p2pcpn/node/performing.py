@@ -57,6 +57,8 @@ class Performer:
     def perform(self, effects: Sequence[fx.Effect]) -> None:
         """What a machine returned."""
         verbs = self._verbs
+        if self._overlay.chronicle is not None:
+            effects = self._overlay.chronicle.attend(effects)
         for effect in effects:
             try:
                 verbs[type(effect)](effect)
