@@ -258,6 +258,7 @@ class Host:
         self.followed: list[Any] = []
         self.counters: Counter[str] = Counter()
         self.mishaps = Mishaps(self.counters)
+        self.chronicle = None
         self.runs = Anything()
         self.loop = self.database = self
         self.closed = False
