@@ -16,7 +16,7 @@ from functools import partial
 from p2pcpn import limits
 from p2pcpn.errors import UsageError
 from p2pcpn.protocol.verdict import judge
-from p2pcpn.sim import hour, lengths, lookups, modes, ordeal, owners, parting, stragglers, turnover
+from p2pcpn.sim import hour, lengths, lookups, modes, ordeal, owners, parting, stragglers, takeover, turnover
 from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.convergence import Search, copies_wrong, job_wrong, keys_of, neighbours_wrong
 from p2pcpn.sim.faults import KINDS, Faults, plant_canary
@@ -189,8 +189,17 @@ SCENARIOS: dict[str, Plan] = {
 # each other; a swarm in parts; half of it replaced; an hour of everything at the real pace; and all that can go wrong.
 LENGTHS, MODES, OWNERS, PARTING, DURABLE, HOUR = "lengths", "modes", "owners", "parting", "durable", "hour"
 FAULTS = "faults"
+TAKEOVER = "takeover"
 _Other = (
-    hour.Play | lengths.Play | lookups.Play | modes.Play | ordeal.Play | parting.Play | stragglers.Play | turnover.Play
+    hour.Play
+    | lengths.Play
+    | lookups.Play
+    | modes.Play
+    | ordeal.Play
+    | parting.Play
+    | stragglers.Play
+    | takeover.Play
+    | turnover.Play
 )
 _OTHERS: dict[str, Callable[[int, int], _Other]] = {
     LENGTHS: lambda peers, seed: lengths.Play(peers, seed),
@@ -202,6 +211,7 @@ _OTHERS: dict[str, Callable[[int, int], _Other]] = {
     DURABLE: lambda peers, seed: turnover.Play(peers, seed),
     HOUR: lambda peers, seed: hour.Play(peers, seed),
     FAULTS: lambda peers, seed: ordeal.Play(peers, seed),
+    TAKEOVER: lambda peers, seed: takeover.Play(peers, seed),
 }
 
 

@@ -1,0 +1,221 @@
+"""Takeover: whoever grants a job dies, stands still or is cut off, and the job goes on, or waits where it is to wait.
+
+::
+
+    killed       submitter dies at a third ──> a steward grants, dies at two thirds ──> the next one grants ──> the end
+    asleep       submitter stands still    ──> a steward grants ──> it wakes, steps down ──> the end
+    cut off      submitter and two peers   ──> both sides grant ──> healed: one grants     ──> the end
+    centralised  submitter dies            ──> nobody grants
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from p2pcpn import limits
+from p2pcpn.sim.checker import Violation
+from p2pcpn.sim.host import Host
+from p2pcpn.sim.program import Program
+from p2pcpn.sim.reading import read_back
+from p2pcpn.sim.report import Report
+from p2pcpn.sim.runtime import Deed
+from p2pcpn.sim.world import World
+from p2pcpn.wire import pages
+from p2pcpn.wire.pages import cut
+from p2pcpn.wire.statements import LogHeader, Spec, read
+
+TASKS: Final = 120
+TAKES_S: Final = 1.0
+PAGE_TASKS: Final = 8
+JOIN_S: Final = 3.0
+JOIN_WAIT_S: Final = 30.0
+WELL_KNOWN: Final = 2
+# From a death to the next grantor: a session that is lost, two probes, a turn for each that died with it.
+TAKEN_S: Final = 12.0
+# Silence of somebody who looks alive, and a probe; behind a partition membership is in doubt about others, too.
+SILENT_S: Final = 30.0
+END_S: Final = 400.0
+AGREE_S: Final = 60.0
+WAIT_S: Final = 60.0
+
+
+class Play:
+    """One run with ``peers`` peers. ``took_s`` is from each loss to the next grantor."""
+
+    def __init__(self, peers: int, seed: int, tasks: int = TASKS) -> None:
+        self.peers = peers
+        self.tasks = tasks
+        self.world = World(seed, peers)
+        self.hosts = [self.world.host(f"peer-{number}") for number in range(peers)]
+        self.world.seeds = [host.address for host in self.hosts[:WELL_KNOWN]]
+        self.programs: list[Program] = []
+        self.took_s: dict[str, float] = {}
+
+    def run(self) -> None:
+        """Play all acts. Raises :class:`Violation`."""
+        world, chance = self.world, self.world.dice.stream("joining")
+        for host in self.hosts:
+            world.clock.at(chance.uniform(0.0, JOIN_S), partial(world.start, host))
+        world.run(JOIN_S + 5.0)
+        for act in (self._killed, self._asleep, self._cut_off, self._centralised):
+            act()
+        for program in self.programs[:-1]:
+            read_back(world, program.name, program.owner.public, program.job)
+
+    # --- acts --------------------------------------------------------------------------------------------------------
+
+    def _begin(self, name: str, orchestration: str = "hybrid") -> Program:
+        """A submitter of its own, and its job."""
+        world = self.world
+        host = world.host(f"submitter-{name}", slots=0, roles=0)
+        world.start(host)
+        program = Program(host, name, page_tasks=PAGE_TASKS, orchestration=orchestration)
+        stewards = min(limits.STEWARDS, self.peers)
+        if not world.run(world.clock.now + JOIN_WAIT_S, lambda: program.stewards_known() >= stewards):
+            raise Violation(f"the submitter knows {program.stewards_known()} storage peers, not {stewards}")
+        self.programs.append(program)
+        program.open()
+        chance = world.dice.stream("deeds", name)
+        takes_s = [TAKES_S * (0.2 + chance.random()) for _ in range(self.tasks)]
+        program.add([Deed(index, round(took, 6)) for index, took in enumerate(takes_s)])
+        if orchestration == "hybrid":  # what nobody ends is not closed: a closed job has to come to an end
+            program.close()
+        self._demand(JOIN_WAIT_S, lambda: "" if program.kept and program.kept.whole else "no steward has the job", name)
+        return program
+
+    def _killed(self) -> None:
+        program = self._begin("killed")
+        self._until_settled(program, self.tasks // 3)
+        program.host.crash(power=True)
+        first = self._granted(program, "submitter killed", TAKEN_S, 1)
+        self._until_settled(program, 2 * self.tasks // 3)
+        epoch = self._epoch(first, program)
+        first.crash()
+        self._granted(program, "its successor killed", TAKEN_S, epoch + 1)
+        self._ends(program)
+
+    def _asleep(self) -> None:
+        program = self._begin("asleep")
+        self._until_settled(program, self.tasks // 4)
+        self.world.network.cut([[program.host.number]])
+        program.host.sleep()
+        self._granted(program, "submitter asleep", SILENT_S, 1)
+        self._until_settled(program, self.tasks // 2)
+        self.world.network.heal()
+        self.world.sessions.heal()
+        program.host.wake()
+        self._demand(AGREE_S, lambda: self._not_one(program), program.name)
+        if self._grants(program.host, program):
+            raise Violation("a submitter that slept goes on as if nobody had taken its job over")
+        self._ends(program)
+
+    def _cut_off(self) -> None:
+        program = self._begin("cut off")
+        self._until_settled(program, self.tasks // 4)
+        stewards = {steward.contact.id for steward in self._spec(program).stewards}
+        near = [host for host in self.world.alive if host.roles and host.id not in stewards][:2]
+        self.world.network.cut([[program.host.number, *(host.number for host in near)]])
+        self._granted(program, "submitter cut off", SILENT_S, 1)
+        self.world.run(self.world.clock.now + 5.0)
+        if not self._grants(program.host, program):
+            raise Violation("who was cut off from its stewards grants no more, though nobody could tell it to")
+        self.world.network.heal()
+        self.world.sessions.heal()
+        self._demand(AGREE_S, lambda: self._not_one(program), program.name)
+        self._ends(program)
+
+    def _centralised(self) -> None:
+        program = self._begin("centralised", "centralised")
+        self._until_settled(program, self.tasks // 4)
+        program.host.crash(power=True)
+        self.world.run(self.world.clock.now + WAIT_S)
+        if self._grantors(program):
+            raise Violation("a job that nobody may take over was taken over")
+
+    # --- what is demanded --------------------------------------------------------------------------------------------
+
+    def _demand(self, wait_s: float, wrong: Callable[[], str], act: str) -> None:
+        end = self.world.clock.now + wait_s
+        while what := wrong():
+            if self.world.clock.now >= end:
+                raise Violation(f"{act}: {what}, {wait_s:g} s later")
+            self.world.run(min(end, self.world.clock.now + 0.25))
+
+    def _until_settled(self, program: Program, count: int) -> None:
+        self._demand(END_S, lambda: "" if len(self._settled(program)) >= count else "it does not get on", program.name)
+
+    def _granted(self, program: Program, loss: str, wait_s: float, epoch: int) -> Host:
+        """Another host than the submitter grants in ``epoch`` or later, soon."""
+        began = self.world.clock.now
+
+        def heirs() -> list[Host]:
+            found = [host for host in self._grantors(program) if host is not program.host]
+            return [host for host in found if self._epoch(host, program) >= epoch]
+
+        self._demand(wait_s, lambda: "" if heirs() else f"{loss}: nobody takes the job over", program.name)
+        self.took_s[loss] = self.world.clock.now - began
+        return heirs()[0]
+
+    def _ends(self, program: Program) -> None:
+        """All tasks are settled, in logs that lie on disks of the living."""
+        everything = set(range(self.tasks))
+
+        def wrong() -> str:
+            missing = everything - self._settled(program)
+            return f"{len(missing)} tasks are not settled, the first is {min(missing)}" if missing else ""
+
+        self._demand(END_S, wrong, program.name)
+        self._demand(AGREE_S, lambda: self._not_one(program), program.name)
+
+    def _not_one(self, program: Program) -> str:
+        """One host grants, and the stewards that live know of its epoch."""
+        grantors = self._grantors(program)
+        if len(grantors) != 1:
+            return f"{len(grantors)} hosts grant the job"
+        epoch = self._epoch(grantors[0], program)
+        for host in self.world.alive:
+            assert host.peer is not None
+            kept = host.peer.steward.jobs.get(program.job)
+            if kept is not None and kept.authority.epoch != epoch:
+                return f"{host.name} knows of epoch {kept.authority.epoch}, {grantors[0].name} grants in {epoch}"
+        return ""
+
+    # --- small facts -------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _grants(host: Host, program: Program) -> bool:
+        grantor = None if host.peer is None else host.peer.grantors.get(program.job)
+        return grantor is not None and grantor.granting
+
+    def _grantors(self, program: Program) -> list[Host]:
+        return [host for host in self.world.alive if self._grants(host, program)]
+
+    @staticmethod
+    def _epoch(host: Host, program: Program) -> int:
+        assert host.peer is not None
+        return host.peer.grantors[program.job].epoch
+
+    @staticmethod
+    def _spec(program: Program) -> Spec:
+        assert program.host.peer is not None
+        return program.host.peer.grantors[program.job].spec
+
+    def _settled(self, program: Program) -> set[int]:
+        """What logs on disks of living hosts settle."""
+        found: set[int] = set()
+        for host in self.world.alive:
+            for _, (header, _) in host.disk.scan("logs", (program.job,)):
+                found.update(
+                    cut([(first, count) for first, count in read(pages.SIGNED.decode(header), LogHeader).spans])
+                )
+        return found
+
+    def report(self, name: str, seed: int, verdict: str) -> Report:
+        """What this run came to."""
+        world = self.world
+        return Report.of(
+            world, name, self.peers, seed, verdict, world.checker.checks,
+            figures={f"{loss} to its successor, s": round(took_s, 2) for loss, took_s in self.took_s.items()},
+        )  # fmt: skip
