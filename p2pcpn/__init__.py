@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         UsageError,
         WorkerDied,
     )
+    from p2pcpn.runtime.function.checkpoints import checkpoint, restored
 
 __version__ = "0.1.0"
 
@@ -48,6 +49,8 @@ __all__ = [
     "Job",
     "Result",
     "ResultOf",
+    "checkpoint",
+    "restored",
     "P2pcpnError",
     "UsageError",
     "PeerError",
@@ -72,6 +75,8 @@ _HOME = {
     "Job": "p2pcpn.client.job",
     "Result": "p2pcpn.client.job",
     "ResultOf": "p2pcpn.client.inputs",
+    "checkpoint": "p2pcpn.runtime.function.checkpoints",
+    "restored": "p2pcpn.runtime.function.checkpoints",
 }
 
 

@@ -107,6 +107,13 @@ SESSION_LINGER_S: Final = 2.0
 # --- Runtime `function` and what travels for it ---------------------------------------------------------------------
 # What one task may print (Python level and, counted apart, descriptor level): 256 batches of one task are 256 MB.
 TASK_OUTPUT_BYTES_MAX: Final = 1 << 20
+# What a running task leaves for the next run of it: one state (larger ones are the business of blobs), how often one
+# travels at most (0.5 MiB/s a slot), and all states of a job at its grantor, or that wait at a worker for their leases:
+# 256 of the largest.
+CHECKPOINT_BYTES_MAX: Final = 256 << 10
+CHECKPOINT_S: Final = 0.5
+CHECKPOINTS_BYTES_MAX: Final = 64 << 20
+RESUMES_MAX: Final = 4096
 # One pickled result. A blob may be larger (4 GiB); a result passes the peer's memory, and 1 GiB is what that bears.
 TASK_RESULT_BYTES_MAX: Final = 1 << 30
 # An exception in words: 2,000 characters of text, 16,000 of traceback (some 200 frames), 1 MiB of pickled arguments.

@@ -23,7 +23,7 @@ from p2pcpn.protocol.effects import CutRun, Effect, Run, StopRun
 from p2pcpn.protocol.receipts import Value, sealed
 from p2pcpn.protocol.worker import Worker
 from p2pcpn.runtime.function import Batch, Died, Event, FunctionRuntime, GroupKey
-from p2pcpn.runtime.function.messages import Finished
+from p2pcpn.runtime.function.messages import Finished, State
 from p2pcpn.runtime.function.sharing import Name, SharedFile, filled_by
 from p2pcpn.wire.codec import Buffer
 from p2pcpn.wire.sealing import TAG_BYTES, unseal, unseal_into
@@ -105,6 +105,7 @@ class Runs:
                 effect.digest_key,
                 effect.render,
                 parts,
+                None if effect.states is None else list(effect.states),
             )
             self.runtime.submit(group, batch)
             if dropped:
@@ -261,6 +262,8 @@ class Runs:
             )  # fmt: skip
         elif isinstance(event, Died):
             effects = self._worker.died(event.batch_id, event.position, event.signal, event.exit_code, now)
+        elif isinstance(event, State):
+            effects = self._worker.checkpoint(event.batch_id, event.position, event.data)
         else:
             effects = self._worker.printed(event.batch_id, event.position, event.stream, event.text)
         self._perform(effects)

@@ -232,6 +232,7 @@ class Run(Effect):
     parts: tuple[tuple[BlobRef | bytes, ...], ...] | None = (
         None  # stored blobs beside each task's arguments, if any has some
     )
+    states: tuple[bytes | None, ...] | None = None  # what an earlier run of each task left, if of any
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from p2pcpn.protocol.acceptance import Acceptance
 from p2pcpn.protocol.attendance import Attendance
 from p2pcpn.protocol.authority import TAKEN_OVER
 from p2pcpn.protocol.book import Book
+from p2pcpn.protocol.checkpoints import Checkpoints
 from p2pcpn.protocol.custody import Custody
 from p2pcpn.protocol.dependencies import Known, Needs, known_of
 from p2pcpn.protocol.effects import Commit, Effect, Hangup, LoadInputs, Notify, Tell
@@ -43,7 +44,7 @@ from p2pcpn.protocol.term import Term
 from p2pcpn.protocol.witness import Note, Witness
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Answer, Mandate, Output, Progress, Recall, Results, Return, Revoke, Take
+from p2pcpn.wire.messages import Answer, Checkpoint, Mandate, Output, Progress, Recall, Results, Return, Revoke, Take
 from p2pcpn.wire.pages import Entry, TaskPage, needs_of
 from p2pcpn.wire.sealing import JobKeys, output_key, unseal
 from p2pcpn.wire.statements import BlobRef, Cancel, Claim, Close, Pause, Segment, Signed, Spec, read
@@ -111,9 +112,10 @@ class Grantor:
         )  # fmt: skip
         self._hardship = Hardship(job, self.book)
         self._supply = Supply(job, spec, self.spec, custody, self.book.stock, self.term, keys.digests)
+        self.checkpoints = Checkpoints(job, self.ledger)
         self._leasing = Leasing(
             job=job, epoch=epoch, me=me, contact=contact, owner=spec.key, spec=self.spec, keys=keys, book=self.book,
-            supply=self._supply, witness=self._witness,
+            supply=self._supply, checkpoints=self.checkpoints, witness=self._witness,
         )  # fmt: skip
         self._attendance = Attendance(
             job=job, epoch=epoch, me=me.id, retries=self.spec.retries, rank=rank, book=self.book,
@@ -450,6 +452,14 @@ class Grantor:
         if not covers(lease.spans, [(line.index, 1)]):
             raise PeerError("output of a task that was not leased to this peer")
         return [Notify(events.Printed(self.job, line.index, line.stream, line.data, sender.id))]
+
+    def checkpoint(self, sender: Contact, message: Checkpoint, now: float) -> list[Effect]:
+        """The state of a task that runs, for the next run of it."""
+        lease = self._live(sender, message.token, now)
+        if lease is not None:
+            key = self.keys.results(self.epoch, self.me.id, message.token)
+            self.checkpoints.take(message, key, lease.spans)
+        return []
 
     def _live(self, sender: Contact, token: int, now: float) -> LeaseHeld | None:
         """The live lease that ``sender`` speaks of, renewed; none where it has ended, or is another's."""

@@ -13,6 +13,7 @@ from p2pcpn import limits
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol.book import Book
 from p2pcpn.protocol.calling import OFFER_TTL_S, Calling
+from p2pcpn.protocol.checkpoints import Checkpoints
 from p2pcpn.protocol.effects import Effect, Spread, Tell
 from p2pcpn.protocol.hedging import Hedge, Hedging
 from p2pcpn.protocol.ledger import LEASED
@@ -58,6 +59,7 @@ class Leasing:
         keys: JobKeys,
         book: Book,
         supply: Supply,
+        checkpoints: Checkpoints,
         witness: Witness | None = None,
     ) -> None:
         self._job = job
@@ -69,6 +71,7 @@ class Leasing:
         self._keys = keys
         self._book = book
         self._supply = supply
+        self._checkpoints = checkpoints
         self._witness = witness
         self._calling = Calling()
         self._placement = Placement(book.ledger, book.participants, book.speeds)
@@ -174,7 +177,8 @@ class Leasing:
         lease = signed(Lease(self._job, self._epoch, token, peer.node, limits.LEASE_S, spans), self._me)
         key = self._keys.results(self._epoch, self._me.id, token)
         grant = Grant(lease, slices, key, self._keys.digests, self._keys.code, peer.slots)
-        return [*effects, Tell(peer.contact, grant)]
+        resumes = self._checkpoints.ahead_of(token, key, spans)
+        return [*effects, *(Tell(peer.contact, resume) for resume in resumes), Tell(peer.contact, grant)]
 
     def resume(self, peer: Participant) -> list[Effect]:
         """Introduce a peer again, for it may have restarted, and say its leases again: those it knows it ignores."""

@@ -14,11 +14,11 @@ from p2pcpn import limits
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.effects import Dial, Effect, Tell, TellBlob, TellLog, Transmit, TransmitBlob, TransmitLog
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Answer, Append, Extend, Mandate, Message, Output, Results, Settled
+from p2pcpn.wire.messages import Answer, Append, Checkpoint, Extend, Mandate, Message, Output, Results, Resume, Settled
 
 # Copies for those who keep a job, and acknowledgements: nobody waits for them, and a write to a socket that wakes its
 # reader costs more than ten messages. A lease or a result that leaves takes them along.
-PATIENT = (Answer, Append, Extend, Mandate, Settled)
+PATIENT = (Answer, Append, Checkpoint, Extend, Mandate, Settled)
 # What a message costs beside its bulk.
 MESSAGE_COST_BYTES = 512
 
@@ -99,7 +99,7 @@ def message_bytes(message: Message) -> int:
             bulk = len(message.receipt.body) + len(message.page)
         case Append():
             bulk = len(message.header.body) + len(message.body)
-        case Output():
+        case Output() | Checkpoint() | Resume():
             bulk = len(message.sealed)
         case _:
             bulk = 0

@@ -218,6 +218,11 @@ class Peer:
             case m.Output():
                 grantor = self.grantors.get(message.job)
                 return grantor.output(contact, message, now) if grantor else []
+            case m.Checkpoint():
+                grantor = self.grantors.get(message.job)
+                return grantor.checkpoint(contact, message, now) if grantor else []
+            case m.Resume():
+                return self.worker.resumed(contact, message)
             case m.Finish():
                 return self.presiding.finished(contact, message, now)
             case m.Take():

@@ -47,6 +47,8 @@ class LeaseTaken:
     renew_at: float
     parts: int = 0
     outputs: int = 0
+    checkpoints: int = 0
+    states: dict[int, bytes] = field(default_factory=dict)  # what its tasks left, here or in earlier runs
 
     @property
     def key(self) -> tuple[int, int]:

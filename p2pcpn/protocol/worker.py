@@ -30,11 +30,12 @@ from p2pcpn.protocol.leases_taken import Leases
 from p2pcpn.protocol.outcomes import Outcomes
 from p2pcpn.protocol.recalls import Recalls
 from p2pcpn.protocol.receipts import Receipts, Value
+from p2pcpn.protocol.resuming import Resuming
 from p2pcpn.protocol.turns import STARTED_AFTER_S, Batch, Turns
 from p2pcpn.protocol.work import TOKEN_BITS, LeaseTaken, Piece, Work, Works
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Extend, Grant, Inputs, Mandate, Recall, Results, Return, Revoke, Settled
+from p2pcpn.wire.messages import Extend, Grant, Inputs, Mandate, Recall, Results, Resume, Return, Revoke, Settled
 from p2pcpn.wire.statements import Lease, Segment, Signed, opened, read
 
 LEAVES = "is leaving the swarm"
@@ -58,6 +59,7 @@ class Worker:
         self.works = self._works.jobs
         self._leases = Leases(self._sessions)
         self._outcomes = Outcomes(self.turns, self._leases, Receipts(me, rules.swarm_key), self.journal)
+        self._resuming = Resuming()
         self._recalls = Recalls(self.turns, self._leases, lambda: self.running_positions())
         self._tick_at: float | None = None
         self._now = 0.0
@@ -244,8 +246,15 @@ class Worker:
         work.slots = max(1, min(message.slots, self.slots))
         self._recalls.granted(work)
         self._works.changed(work, now)
+        self._resuming.granted(work.job, lease, pieces)
         self.turns.add(work, pieces)
         return superseded + bring(work, given.values(), self.me.id) + self._start(now)
+
+    def resumed(self, sender: Contact, message: Resume) -> list[Effect]:
+        """What an earlier run of a task left, said ahead of its lease."""
+        if message.job in self.works:
+            self._resuming.said(sender.id, message)
+        return []
 
     @staticmethod
     def _newest(work: Work) -> Mandate:
@@ -375,6 +384,13 @@ class Worker:
         if batch is None:
             return []
         return self._outcomes.printed(batch, position, stream, data)
+
+    def checkpoint(self, number: int, position: int, state: bytes) -> list[Effect]:
+        """A running task left a state, for the next run of it."""
+        batch = self.turns.batches.get(number)
+        if batch is None or not self.journal.listens(batch.lease.grantor):
+            return []
+        return self._resuming.left(batch, position, state)
 
     def _over(self, number: int, now: float, act: Callable[[Batch], list[Effect]]) -> list[Effect]:
         """Something of a batch is over; what comes after a batch ended speaks of nothing any more."""
@@ -520,5 +536,5 @@ def _run(batch: Batch, piece: Piece) -> Run:
     return Run(
         batch.number, authority.owner, authority.spec.code, piece.lease.code_key, piece.functions, piece.numbers,
         piece.arguments, piece.lease.digest_key, authority.spec.output, authority.spec.render,
-        piece.parts,
+        piece.parts, Resuming.states(piece),
     )  # fmt: skip

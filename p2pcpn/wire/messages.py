@@ -19,6 +19,7 @@ from p2pcpn.wire.statements import BlobRef, ShortText, Signed, Stated
 Indices = Annotated[list[U63], Meta(max_length=limits.BATCH_TASKS_MAX)]
 Spans = Annotated[list[tuple[U63, U32]], Meta(max_length=limits.BATCH_TASKS_MAX)]
 Part = Annotated[bytes, Meta(max_length=limits.BLOB_PART_BYTES)]
+State = Annotated[bytes, Meta(max_length=limits.CHECKPOINT_BYTES_MAX + 16)]
 # The bytes of a blob are not copied out of the message that brought them.
 BlobPart = Annotated[memoryview, Meta(max_length=limits.BLOB_PART_BYTES)]
 SealedPage = Annotated[bytes, Meta(max_length=limits.MESSAGE_BYTES_MAX)]
@@ -447,10 +448,32 @@ class Inputs(msgspec.Struct, array_like=True, frozen=True, tag=44):
     inputs: Annotated[list[Input], Meta(min_length=1, max_length=limits.INPUTS_AT_ONCE_MAX)]
 
 
+class Checkpoint(msgspec.Struct, array_like=True, frozen=True, tag=45):
+    """The state of a task that runs under the lease ``token``: sealed under the lease's result key, ``number`` the
+    nonce. The newest counts.
+    """
+
+    job: Id
+    token: U63
+    index: U63
+    number: U32
+    sealed: State
+
+
+class Resume(msgspec.Struct, array_like=True, frozen=True, tag=46):
+    """What an earlier run of a task left, sealed for the lease ``token``, which is said behind it."""
+
+    job: Id
+    token: U63
+    index: U63
+    number: U63
+    sealed: State
+
+
 Message = Union[
     Introduce, Extend, Grant, Progress, Results, Settled, Return, Revoke, Output, Finish, Take, Append, Answer, Ask,
     JobState, ReadLog, LogData, ReadSegment, PutBlob, GetBlob, BlobData, ListJobs, Jobs, Goodbye, Recall,
     Keep, PutChunk, Complete, Seek, Holding, GetChunk, ChunkData, Compare, Compared, ListDeposits, Deposits,
-    Entrust, OfferRing, RingPlace, RingHanded, RingTaken, RingGone, Mandate, Inputs,
+    Entrust, OfferRing, RingPlace, RingHanded, RingTaken, RingGone, Mandate, Inputs, Checkpoint, Resume,
 ]  # fmt: skip
 CODEC: Codec[Message] = Codec(Message, limits.MESSAGE_BYTES_MAX, "message")

@@ -116,6 +116,16 @@ def output_key(result_key: bytes) -> bytes:
     return derive(result_key, b"p2pcpn output")
 
 
+def checkpoint_key(result_key: bytes) -> bytes:
+    """Closes the states that running tasks leave under a lease; the nonce counts them."""
+    return derive(result_key, b"p2pcpn state")
+
+
+def resume_key(result_key: bytes, index: int) -> bytes:
+    """Closes the state that a task begins with under a lease; the nonce counts what its grantor closed."""
+    return derive(result_key, b"p2pcpn resume", index.to_bytes(8, "big"))
+
+
 def wrap(keypair: Keypair, public: bytes, nonce: bytes, job_key: bytes) -> bytes:
     """``job_key`` closed by the owner for the holder of ``public`` (Ed25519): 48 bytes.
 

@@ -43,8 +43,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": FOUNDATION | {"client", "flow", "integrations", "sim", "bench"},
     "dashboard": FOUNDATION | {"client", "flow", "integrations"},
     "__main__": {"cli"},
-    # The facade of public names, loaded when first used.
-    "": {"client", "config", "errors", "flow"},
+    # The facade of public names, loaded when first used; what a task calls lives where tasks run.
+    "": {"client", "config", "errors", "flow", "runtime"},
 }
 
 DECIDES = {"wire", "protocol"}

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from p2pcpn.runtime.function.batches import Batch, Died, Event, GroupKey
-    from p2pcpn.runtime.function.messages import DROPPED, OK, RAISED, STDERR, STDOUT, Finished, Output
+    from p2pcpn.runtime.function.messages import DROPPED, OK, RAISED, STDERR, STDOUT, Finished, Output, State
     from p2pcpn.runtime.function.runtime import FunctionRuntime
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Event",
     "Finished",
     "Output",
+    "State",
     "Died",
     "OK",
     "RAISED",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from p2pcpn.runtime.function.messages import Finished, Output
+from p2pcpn.runtime.function.messages import Finished, Output, State
 from p2pcpn.runtime.function.sharing import SharedFile
 
 
@@ -26,8 +26,9 @@ class Batch:
 
     ``functions`` are cloudpickles; ``function_numbers[i]`` says which of them position ``i`` calls (``None``: always
     the first). ``arguments[i]`` is the pickle of ``(args, kwargs)`` and ``parts[i]`` its buffers (``None``: no task has
-    any). ``digest_key`` (at most 64 bytes) keys the digests of the values. ``render`` asks for a short text of each
-    value, which costs some microseconds a task.
+    any). ``states[i]`` is the pickle that an earlier run of the task left, if one did. ``digest_key`` (at most 64
+    bytes) keys the digests of the values. ``render`` asks for a short text of each value, which costs some microseconds
+    a task.
     """
 
     batch_id: int
@@ -37,6 +38,7 @@ class Batch:
     digest_key: bytes
     render: bool = False
     parts: list[tuple[SharedFile | bytes, ...]] | None = None
+    states: list[bytes | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,4 +55,4 @@ class Died:
     exit_code: int | None
 
 
-Event: TypeAlias = Finished | Output | Died
+Event: TypeAlias = Finished | Output | State | Died

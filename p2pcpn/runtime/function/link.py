@@ -20,6 +20,7 @@ import msgspec
 
 from p2pcpn.errors import PeerError
 from p2pcpn.limits import (
+    CHECKPOINT_BYTES_MAX,
     FUNCTIONS_KEPT_BYTES_MAX,
     FUNCTIONS_KEPT_MAX,
     TASK_OUTPUT_BYTES_MAX,
@@ -38,6 +39,7 @@ from p2pcpn.runtime.function.messages import (
     Run,
     Share,
     Skipped,
+    State,
     frame,
 )
 from p2pcpn.runtime.function.progress import Page, shared_file
@@ -82,7 +84,7 @@ class WorkerLink:
         self,
         number: int,
         loop: asyncio.AbstractEventLoop,
-        on_message: Callable[[WorkerLink, Finished | Output], None],
+        on_message: Callable[[WorkerLink, Finished | Output | State], None],
         on_skipped: Callable[[WorkerLink, int], None],
         on_fault: Callable[[WorkerLink], None],
     ) -> None:
@@ -164,6 +166,8 @@ class WorkerLink:
             batch.digest_key,
             batch.render,
             sorted(assignment.dropped),
+            None,
+            batch.states,
         )
         if batch.parts is not None:
             self._share(assignment.files)
@@ -325,6 +329,9 @@ class WorkerLink:
         if isinstance(message, Output):
             if message.position >= count or message.stream not in (STDOUT, STDERR):
                 raise PeerError("output of a task that there is not")
+        elif isinstance(message, State):
+            if message.position >= count or len(message.data) > CHECKPOINT_BYTES_MAX:
+                raise PeerError("a state of a task that there is not, or too large a one")
         else:
             size = len(message.values)
             if (

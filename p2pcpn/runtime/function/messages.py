@@ -50,6 +50,7 @@ class Run(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     dropped: list[int] = []  # positions that were cancelled before the batch was sent
     # The buffers beside each task's pickle: numbers of shared files, or bytes where there was no room for one.
     parts: list[list[int | bytes]] | None = None
+    states: list[bytes | None] | None = None  # what earlier runs of the tasks left
 
 
 class Cancel(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
@@ -108,8 +109,16 @@ class Skipped(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
     dispatch: Count
 
 
+class State(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
+    """From a worker: a running task left ``data`` (a pickle) for the next run of it."""
+
+    batch_id: Count
+    position: Count
+    data: bytes
+
+
 ToWorker: TypeAlias = Run | Cancel | Share | Lend
-FromWorker: TypeAlias = Finished | Output | Skipped
+FromWorker: TypeAlias = Finished | Output | Skipped | State
 
 _encoder = msgspec.msgpack.Encoder()
 _to_worker: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)

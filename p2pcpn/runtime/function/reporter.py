@@ -19,9 +19,9 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any, Final, TextIO
 
-from p2pcpn.limits import INLINE_BYTES_MAX, TASK_OUTPUT_BYTES_MAX
+from p2pcpn.limits import CHECKPOINT_S, INLINE_BYTES_MAX, TASK_OUTPUT_BYTES_MAX
 from p2pcpn.runtime.function.landing import LANDED_BYTES, Berth, Placed
-from p2pcpn.runtime.function.messages import STDERR, STDOUT, Finished, FromWorker, Output, frame
+from p2pcpn.runtime.function.messages import STDERR, STDOUT, Finished, FromWorker, Output, State, frame
 
 FLUSH_S: Final = 0.04
 # After a task as long as this what C code printed is flushed, too.
@@ -68,6 +68,8 @@ class Reporter:
         self._printed_since = 0.0
         self._printing = (0, 0)
         self._room = TASK_OUTPUT_BYTES_MAX
+        self._state: State | None = None  # what the running task left last, while it waits
+        self._state_at = float("-inf")  # when one left the process
 
     def begin(self, batch_id: int, count: int, digest_key: bytes) -> None:
         """A batch of ``count`` tasks starts; the results that follow are its."""
@@ -90,6 +92,7 @@ class Reporter:
         with self._lock:
             if size >= LANDED_BYTES and self._berth is not None:
                 value = self._land(self._berth, value)
+            self._state = None  # nobody runs it again
             values = self._values
             if not values:
                 self._since = now
@@ -127,6 +130,15 @@ class Reporter:
         self._placed.append((len(self._values), offset, len(value)))
         return b""
 
+    def keep(self, state: bytes) -> None:
+        """The running task leaves a state for the next run of it. The newest counts, and leaves when one may."""
+        with self._lock:
+            self._state = State(self._batch_id, self.position, state)
+            if self._clock() - self._state_at >= CHECKPOINT_S:
+                self._flush()
+            elif self._parked:
+                self._unpark()
+
     def write(self, stream: int, data: bytes) -> None:
         """The running task printed ``data``. What exceeds its share is dropped behind a line that says so."""
         with self._lock:
@@ -160,9 +172,14 @@ class Reporter:
         """Send what has waited long enough; True when anything waits or waited. The thread's step."""
         with self._lock:
             results, printed = bool(self._values), bool(self._printed)
-            if (results and now - self._since >= FLUSH_S) or (printed and now - self._printed_since >= OUTPUT_S):
+            state = self._state is not None
+            if (
+                (results and now - self._since >= FLUSH_S)
+                or (printed and now - self._printed_since >= OUTPUT_S)
+                or (state and now - self._state_at >= CHECKPOINT_S)
+            ):
                 self._flush()
-            return results or printed
+            return results or printed or state
 
     def _flush(self, tail: bytes = b"") -> None:
         if self._pid != os.getpid():
@@ -190,6 +207,9 @@ class Reporter:
             self._outcomes, self._values, self._digests = bytearray(), [], []
             self._ran_s, self._renderings, self._placed, self._bytes = [], [], [], 0
         self._printed, self._printed_bytes = [], 0
+        if self._state is not None and self._clock() - self._state_at >= CHECKPOINT_S:
+            data += frame(self._state)
+            self._state, self._state_at = None, self._clock()
         self._sending = True
         try:
             self._peer.sendall(data + tail)
@@ -212,7 +232,7 @@ class Reporter:
             if vain >= _LOOKS_IN_VAIN:
                 with self._lock:
                     self._gate.clear()
-                    self._parked = not (self._values or self._printed)
+                    self._parked = not (self._values or self._printed or self._state)
                     parked = self._parked
                 if parked:
                     self._gate.wait()

@@ -22,7 +22,7 @@ from p2pcpn.limits import BUNDLES_MAX, WORKER_IDLE_S
 from p2pcpn.runtime.function import launch, lifetime, zygote
 from p2pcpn.runtime.function.batches import Batch, Died, Event, GroupKey
 from p2pcpn.runtime.function.link import Assignment, WorkerLink
-from p2pcpn.runtime.function.messages import DROPPED, Finished, Output
+from p2pcpn.runtime.function.messages import DROPPED, Finished, Output, State
 from p2pcpn.runtime.function.sharing import SharedFile, SharedFiles
 
 # A second batch waits in a worker while batches of its group take less than this: on busy cores the way to the peer and
@@ -308,7 +308,7 @@ class FunctionRuntime:
 
     # --- what workers say -------------------------------------------------------------------------------------------
 
-    def _on_message(self, link: WorkerLink, message: Finished | Output) -> None:
+    def _on_message(self, link: WorkerLink, message: Finished | Output | State) -> None:
         if self._closing is not None:
             return
         if isinstance(message, Finished):

@@ -26,7 +26,7 @@ from typing import Any, Final, NoReturn
 import cloudpickle
 
 from p2pcpn.limits import TASK_RESULT_BYTES_MAX
-from p2pcpn.runtime.function import bundles, failures, lifetime
+from p2pcpn.runtime.function import bundles, checkpoints, failures, lifetime
 from p2pcpn.runtime.function.messages import DROPPED, OK, RAISED, Cancel, Frames, Lend, Run, Share, Skipped
 from p2pcpn.runtime.function.parts import Files
 from p2pcpn.runtime.function.progress import END, Page
@@ -57,6 +57,7 @@ class Worker:
         self._frames = Frames(from_worker=False)
         self._reporter = Reporter(peer)
         self._streams = streams(self._reporter)
+        checkpoints.attach(self._reporter)
         self._waiting: deque[Run] = deque()
         self._dropped: dict[int, set[int]] = {}
         self._current: int | None = None
@@ -70,6 +71,7 @@ class Worker:
 
     def leave_child(self) -> None:
         """In a process that a task forked: nothing of it is ours to report."""
+        checkpoints.attach(None)
         self._reporter.leave_child()
 
     def serve(self) -> None:
@@ -154,6 +156,7 @@ class Worker:
         """The hot loop: about 3 µs a task of our own."""
         clock, loads, dumps = time.perf_counter, pickle.loads, pickle.dumps
         parts, with_parts = run.parts, self._files.loads
+        states, begin = run.states, checkpoints.begin
         reporter, cells, last = self._reporter, self._page.cells, len(run.arguments) - 1
         args: Any
         kwargs: Any
@@ -168,6 +171,7 @@ class Worker:
             if cells[END] <= position or (dropped and position in dropped.get(run.batch_id, ())):
                 reporter.add(DROPPED, b"", 0.0, started, "" if run.render else None)
                 continue
+            begin(None if states is None else states[position])
             outcome, text = OK, None
             try:
                 args, kwargs = loads(packed) if parts is None else with_parts(packed, parts[position])

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from p2pcpn.limits import TASK_OUTPUT_BYTES_MAX
+from p2pcpn.limits import CHECKPOINT_S, TASK_OUTPUT_BYTES_MAX
 from p2pcpn.runtime.function import landing as landing_module
 from p2pcpn.runtime.function import reporter as module
 from p2pcpn.runtime.function.landing import LANDED_BYTES, Landing
-from p2pcpn.runtime.function.messages import Finished, Frames, Output, Skipped
+from p2pcpn.runtime.function.messages import Finished, Frames, Output, Skipped, State
 from p2pcpn.runtime.function.reporter import FLUSH_S, LONG_S, OUTPUT_S, Reporter, streams
 
 
@@ -249,3 +249,19 @@ def test_a_result_that_finds_no_room_is_sent_after_what_fills_it_was_reported(
 
 def done(received: list[Any]) -> bool:
     return bool(received) and isinstance(received[-1], Skipped)
+
+
+def test_the_newest_state_leaves_at_once_and_then_at_most_each_half_second(line: Line) -> None:
+    line.reporter.keep(b"one")
+    line.reporter.keep(b"two")
+    line.reporter.keep(b"three")
+    assert [(said.batch_id, said.position, said.data) for said in line.received()] == [(1, 0, b"one")]
+    assert line.reporter.look(line.clock.now) and line.received() == []
+    line.clock.now += CHECKPOINT_S
+    assert line.reporter.look(line.clock.now)
+    assert [said.data for said in line.received()] == [b"three"]
+    line.reporter.keep(b"four")
+    line.add()
+    line.clock.now += CHECKPOINT_S
+    line.reporter.look(line.clock.now)  # the task is over: nobody wants its state
+    assert not any(isinstance(said, State) for said in line.received())
