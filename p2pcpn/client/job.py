@@ -126,16 +126,8 @@ class Fetched:
         async for fresh in self._reader.follow(wait_s):
             for stored in fresh:
                 yield await self._result(stored)
-        why: JobError = JobError("the task was given up: its peers were lost too often, or died of it")
-        if self._reader.cancelled:
-            why = JobCancelled("the job was cancelled before the task had run")
-        elif self._reader.overdue:
-            why = JobError("deadline passed before the task had ended")
-        lost = JobError(
-            "the task took a result that is not the canonical one, since its swarm was parted; run it again"
-        )
         for index in self._reader.missing():
-            yield Result(index, error=lost if index in self._reader.stale else why)
+            yield Result(index, error=why_missing(self._reader, index))
 
     async def _result(self, stored: Stored) -> Result:
         try:
@@ -156,6 +148,19 @@ class Fetched:
 
         await self._reader.refresh()  # of several words of the owner the newest counts
         await pause_kept(self._reader, paused=paused)
+
+
+def why_missing(reader: Reader, index: int) -> JobError:
+    """Why a task of a job that is over has no result."""
+    if reader.cancelled:
+        return JobCancelled("the job was cancelled before the task had run")
+    if index in reader.stale:
+        return JobError("the task took a result that is not the canonical one, its swarm was parted: run it again")
+            "the task took a result that is not the canonical one, since its swarm was parted; run it again"
+        )
+    if reader.overdue:
+        return JobError("deadline passed before the task had ended")
+    return JobError("the task was given up: its peers were lost too often, or died of it")
 
 
 def parse_job_id(text: str) -> bytes:

@@ -12,7 +12,7 @@ from p2pcpn.client.attended import Ending, ending_of, node_text
 from p2pcpn.client.capacity import heard
 from p2pcpn.client.connection import Meeting, joined
 from p2pcpn.client.history import remembered
-from p2pcpn.client.job import parse_job_id
+from p2pcpn.client.job import parse_job_id, why_missing
 from p2pcpn.client.outputs import archive_of, save_files
 from p2pcpn.client.owner import owner_key
 from p2pcpn.client.pausing import pause_kept
@@ -52,7 +52,7 @@ class KeptJob:
     async def follow(
         self, wait_s: float | None, on_fresh: Callable[[int, int | None, int], None] | None = None
     ) -> list[Ending]:
-        """Wait until it is complete or cancelled; how its tasks ended, by index.
+        """Wait until it is over; how its tasks ended, by index: where nobody cancelled it, those without a result too.
 
         ``on_fresh(settled, total, failed)`` follows it. Raises ``TimeoutError`` after ``wait_s`` seconds.
         """
@@ -60,7 +60,11 @@ class KeptJob:
             if on_fresh is not None:
                 failed = sum(stored.outcome != Outcome.OK for stored in self.reader.results.values())
                 on_fresh(len(self.reader.results), self.reader.total, failed)
-        return [await self._ending(stored) for stored in self._in_order()]
+        endings = [await self._ending(stored) for stored in self._in_order()]
+        if not self.reader.cancelled:
+            lost = ((index, why_missing(self.reader, index)) for index in self.reader.missing())
+            endings += [Ending(index, False, str(why)) for index, why in lost]
+        return sorted(endings, key=lambda ending: ending.index)
 
     def prints(self) -> list[tuple[int, int, bytes]]:
         """What settled tasks printed: (index, stream, bytes), by index."""

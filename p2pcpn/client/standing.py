@@ -61,11 +61,11 @@ def standing(reader: Reader) -> dict[str, Any]:
 def _state(reader: Reader, settled: int) -> str:
     if reader.cancelled and not reader.complete:
         return "cancelled"
+    if reader.overdue and not reader.complete:
+        return "deadline passed"
     if reader.total is not None and settled >= reader.total:
         return "done"
     assert reader.state is not None
-    if reader.overdue:
-        return "deadline passed"
     if reader.paused:
         return "paused"
     if reader.state.granting:

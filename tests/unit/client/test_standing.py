@@ -90,6 +90,7 @@ def test_the_state_is_one_word_or_four(granting: bool, running: int, handed_over
     reader: Any = SimpleNamespace(
         cancelled=False,
         overdue=why == "overdue",
+        complete=False,
         paused=why == "paused",
         total=None,
         state=SimpleNamespace(granting=granting, running=running),
