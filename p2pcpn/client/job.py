@@ -155,9 +155,7 @@ def why_missing(reader: Reader, index: int) -> JobError:
     if reader.cancelled:
         return JobCancelled("the job was cancelled before the task had run")
     if index in reader.stale:
-        return JobError("the task took a result that is not the canonical one, its swarm was parted: run it again")
-            "the task took a result that is not the canonical one, since its swarm was parted; run it again"
-        )
+        return JobError("the task took a result that is not the canonical one, for its swarm was parted; run it again")
     if reader.overdue:
         return JobError("deadline passed before the task had ended")
     return JobError("the task was given up: its peers were lost too often, or died of it")
