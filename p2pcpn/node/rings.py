@@ -35,6 +35,7 @@ class Rings:
         self._giving: dict[Session, Giving | None] = {}  # none: it was tried, and is not to be
         self._taking: dict[Session, Place | Taking] = {}
         self._looks: dict[Session, asyncio.TimerHandle] = {}
+        self._waits: dict[Session, asyncio.TimerHandle] = {}  # of places
 
     def to(self, session: Session) -> Giving | None:
         """The ring to put parts for the peer into, once it has accepted one. The first call offers it."""
@@ -108,19 +109,15 @@ class Rings:
         except OSError:
             return
         self._taking[session] = place
-        self._loop.call_later(limits.RING_IDLE_S, self._unused, session, place)
+        self._waits[session] = self._loop.call_later(limits.RING_IDLE_S, self._let_go, session)
         _say(session, m.RingPlace(place.name, place.token))
-
-    def _unused(self, session: Session, place: Place) -> None:
-        """A place to which nobody handed anything goes."""
-        if self._taking.get(session) is place:
-            self._let_go(session)
 
     def _handed(self, session: Session) -> None:
         place = self._taking.get(session)
         if not isinstance(place, Place):
             return
         del self._taking[session]
+        self._waits.pop(session).cancel()
         ring = place.take()
         if ring is None:
             self._counters["rings refused"] += 1
@@ -161,6 +158,10 @@ class Rings:
         self._let_go(session)
 
     def _let_go(self, session: Session) -> None:
+        """What was taken, or is to be, goes: a place too to which nobody handed anything for a while."""
+        wait = self._waits.pop(session, None)
+        if wait is not None:
+            wait.cancel()
         taking = self._taking.pop(session, None)
         if taking is not None:
             taking.close()

@@ -214,6 +214,14 @@ def test_a_place_to_which_nothing_was_sent_is_given_up(ends: Ends) -> None:
     assert (rings.statistics()["taking"], ends.taker.counters["rings refused"]) == (0, 1)
 
 
+def test_offers_without_end_leave_nothing_that_waits(ends: Ends) -> None:
+    for _ in range(100):
+        ends.taker.rings.take(ends.taker.session, m.OfferRing())
+        ends.taker.rings.take(ends.taker.session, m.RingGone())
+    assert ends.taker.rings.statistics()["taking"] == 0
+    assert all(handle.over for handle in ends.taker.loop.handles)
+
+
 # --- what does not fit ---------------------------------------------------------------------------------------------
 
 
