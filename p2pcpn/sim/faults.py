@@ -176,9 +176,14 @@ class Faults:
         """A computer is gone with its disk, and somebody new comes in its place."""
         host = self._victim(dice)
         if host is not None:
-            host.crash(power=True)
-            self._gone.append(host)
+            self.lose(host)
             self._join(dice)
+
+    def lose(self, host: Host) -> None:
+        """A computer is gone for good, with its disk."""
+        if host.peer is not None:
+            host.crash(power=True)
+        self._gone.append(host)
 
     # --- the end ----------------------------------------------------------------------------------------------------
 

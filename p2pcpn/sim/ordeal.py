@@ -1,12 +1,14 @@
 """The ordeal: programs compute while everything goes wrong at once; then all heals, and nothing may be lost.
 
 Beside what churn does, processes stand still for up to a minute, computers are lost with their disks, wall clocks are
-wrong by minutes and monotonic ones drift. Each program must have all its results, on as many disks as were promised,
-and readers through three peers must see one and the same result of every task.
+wrong by minutes and monotonic ones drift. A program says all its tasks and closes its job before; then its computer may
+stand still or be lost, and stewards take the job over. A program whose node granted to the end must have all results,
+on as many disks as were promised; of every job readers through three peers must see one and the same result of each
+task that nobody gave up.
 
 ::
 
-    join ──> jobs open ──> fed, faults on ──> heal, close ──> all tasks, copies ──> read back ──> verdict on the history
+    join ──> jobs said and closed, kept by stewards ──> faults ──> heal ──> jobs end ──> read back ──> verdict on all
 """
 
 from __future__ import annotations
@@ -15,12 +17,13 @@ from collections.abc import Callable
 from functools import partial
 
 from p2pcpn import limits
+from p2pcpn.protocol.history import Accepted, Failed, Inherited, indices
 from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.convergence import copies_wrong, job_wrong
 from p2pcpn.sim.faults import HARDER, Faults
 from p2pcpn.sim.host import Host
 from p2pcpn.sim.network import Weather
-from p2pcpn.sim.program import Program
+from p2pcpn.sim.program import REPLICAS, Program
 from p2pcpn.sim.reading import read_back
 from p2pcpn.sim.report import Report
 from p2pcpn.sim.runtime import Deed
@@ -33,7 +36,9 @@ JOIN_WAIT_S = 60.0
 # For how long faults come, by chance: most seeds are short, so that many are played; in a long one a pause of a minute
 # has room. (seconds, share of the seeds)
 SPANS: tuple[tuple[float, float], ...] = ((6.0, 0.75), (20.0, 0.2), (60.0, 0.05))
-FEED_SHARE = 0.05
+# This share of the seeds loses the computer of one program for good.
+BEREFT_SHARE = 0.4
+KEPT_WAIT_S = 30.0
 # Tasks of each program. The longest take so much of the time of faults that their leases live through some.
 TASKS = 60
 TAKES_SHARE = 0.4
@@ -78,18 +83,52 @@ class Play:
         self._join()
         for program in self.programs:
             program.open()
-            self._feed(program)
+            program.add([self._deed(index) for index in range(TASKS)])
+            program.close()
+        if not self.world.run(self.world.clock.now + KEPT_WAIT_S, self._kept):
+            raise Violation(f"no steward keeps a whole job within {KEPT_WAIT_S:g} s")
         self.faults.begin()
+        if self.chance.random() < BEREFT_SHARE:
+            wait_s = self.chance.uniform(0.0, self.faults_s)
+            self.world.clock.after(wait_s, partial(self.faults.lose, self.chance.choice(self.submitters)))
         self.world.run(self.world.clock.now + self.faults_s)
         self.faults.heal()
         for program in self.programs:
-            program.close()
-        for program in self.programs:
-            self._demand(HEAL_WAIT_S, lambda program=program: job_wrong(program), program.name)  # type: ignore[misc]
-            if what := copies_wrong(self.world, program):
+            self._demand(HEAL_WAIT_S, partial(self._open, program), program.name)
+            if self._granted_here(program) and (what := copies_wrong(self.world, program)):
                 raise Violation(f"{program.name}: {what}")
         for program in self.programs:
             read_back(self.world, program.name, program.owner.public, program.job)
+
+    def _kept(self) -> bool:
+        """Whether of each job as many stewards as results have replicas hold everything."""
+        wanted = min(REPLICAS, limits.STEWARDS, self.peers)
+        return all(p.kept is not None and p.kept.tasks == TASKS and p.kept.whole >= wanted for p in self.programs)
+
+    def _granted_here(self, program: Program) -> bool:
+        """Whether the program's own node granted the job to its end."""
+        peer = program.host.peer
+        grantor = None if peer is None else peer.grantors.get(program.job)
+        return grantor is not None and grantor.granting and grantor.epoch == 0
+
+    def _open(self, program: Program) -> str:
+        """What of a job is open still: its own node knows, or whoever may read it."""
+        if self._granted_here(program):
+            return job_wrong(program)
+        ended = self._ended(program)
+        left = [deed.index for deed in program.deeds if deed.index not in ended]
+        return f"{len(left)} of {len(program.deeds)} tasks are not settled, the first is {left[0]}" if left else ""
+
+    def _ended(self, program: Program) -> set[int]:
+        """What grantors noted as settled or given up, of all epochs."""
+        noted = self.world.history
+        assert noted is not None
+        ended: set[int] = set()
+        for line in noted:
+            event = line.event
+            if isinstance(event, (Accepted, Inherited, Failed)) and event.job == program.job.hex():
+                ended.update(indices(event.spans))
+        return ended
 
     def _join(self) -> None:
         world = self.world
@@ -104,16 +143,6 @@ class Play:
 
     def _known(self) -> int:
         return min(program.stewards_known() for program in self.programs)
-
-    def _feed(self, program: Program) -> None:
-        """Add tasks bit by bit, to three quarters of the time that faults last."""
-        first = len(program.deeds)
-        count = min(int(TASKS * FEED_SHARE / 0.75), TASKS - first)
-        if program.closed or count <= 0:
-            return
-        if not program.host.paused:  # else the program stands, too
-            program.add([self._deed(index) for index in range(first, first + count)])
-        self.world.clock.after(FEED_SHARE * self.faults_s, partial(self._feed, program))
 
     def _deed(self, index: int) -> Deed:
         length, how = self.chance.random(), self.chance.random()
@@ -134,5 +163,12 @@ class Play:
             self.world, name, self.peers, seed, verdict, self.world.checker.checks,
             tasks=sum(len(program.deeds) for program in self.programs),
             delivered=sum(len(program.delivered) for program in self.programs),
-            lost_tasks=sum(len(program.lost()) for program in self.programs), faults=dict(self.faults.counts),
+            lost_tasks=sum(len(self._lost(program)) for program in self.programs), faults=dict(self.faults.counts),
         )  # fmt: skip
+
+    def _lost(self, program: Program) -> list[int]:
+        """Tasks that ended nowhere."""
+        if self._granted_here(program):
+            return program.lost()
+        ended = self._ended(program)
+        return [deed.index for deed in program.deeds if deed.index not in ended]

@@ -13,7 +13,6 @@ from p2pcpn.sim.ordeal import DRIFT, PROGRAMS, SKEW_S, Play
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ordeal, "SPANS", ((3.0, 1.0),))
     monkeypatch.setattr(ordeal, "TASKS", 20)
-    monkeypatch.setattr(ordeal, "FEED_SHARE", 0.2)
 
 
 def small(seed: int = 2) -> Play:
@@ -24,9 +23,19 @@ def test_programs_keep_all_their_results_and_readers_agree() -> None:
     play = small()
     play.run()
     report = play.report("faults", 2, "ok")
-    assert report.ok and report.tasks == report.delivered == PROGRAMS * ordeal.TASKS
+    assert report.ok and report.tasks == PROGRAMS * ordeal.TASKS and not report.lost_tasks
     assert play.world.history is not None
     assert len([line for line in play.world.history if type(line.event).__name__ == "Saw"]) == 3 * PROGRAMS
+
+
+def test_a_job_ends_without_its_submitter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ordeal, "BEREFT_SHARE", 1.0)
+    monkeypatch.setattr(ordeal, "SPANS", ((6.0, 1.0),))
+    play = small()
+    play.run()
+    lost = [program for program in play.programs if program.host.peer is None]
+    assert len(lost) == 1 and not play._granted_here(lost[0]) and not play._open(lost[0])
+    assert play.report("faults", 2, "ok").ok
 
 
 def test_one_seed_is_one_run_and_another_is_another() -> None:
