@@ -15,7 +15,7 @@ from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.book import Book
 from p2pcpn.protocol.custody import Custody
 from p2pcpn.protocol.directory import Listed
-from p2pcpn.protocol.effects import Effect, Send
+from p2pcpn.protocol.effects import Effect, Gather, Send
 from p2pcpn.protocol.grantor import UNKNOWN, UNWANTED, Grantor, blobs_named
 from p2pcpn.protocol.spans import Span
 from p2pcpn.protocol.steward import Kept
@@ -122,7 +122,20 @@ class Jobs:
                 effects += grantor.inherit(None, message, now)
             except PeerError:
                 continue  # whoever brought it lied; its tasks are run again
-        return effects + grantor.begin(now)
+        return effects + self._gathering(grantor) + grantor.begin(now)
+
+    def _gathering(self, grantor: Grantor) -> list[Effect]:
+        """The project's code and what open tasks name went to the first stewards alone: the others are asked in turn.
+
+        What comes too late for a first lease is said to be missing, and leased again.
+        """
+        spec = grantor.spec
+        names = ([] if spec.code is None else [spec.code.digest]) + grantor.book.stock.named()
+        effects: tuple[Effect, ...] = ()
+        for steward in reversed(spec.stewards):
+            if names and steward.contact.id != self._me.id:
+                effects = (Gather(steward.contact, tuple(names), grantor.job, spec.retention_s, (), effects),)
+        return list(effects)
 
     def _catch_up(self, grantor: Grantor, segments: list[tuple[Signed, list[bytes]]], now: float) -> list[Effect]:
         """Segments that were kept while the job was being taken over."""

@@ -79,6 +79,10 @@ class Stock:
             found.append(self._spent.popitem(last=False)[0])
         return found
 
+    def named(self) -> list[bytes]:
+        """The blobs that open tasks name."""
+        return list(self._uses)
+
     def pieces(self, spans: Sequence[Span]) -> list[tuple[Page, int, int]]:
         """Spans of tasks that have not ended, cut into (page, low, high): positions within the page."""
         found: list[tuple[Page, int, int]] = []

@@ -11,7 +11,7 @@ from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.directory import Listed
-from p2pcpn.protocol.effects import Effect, Spread, Tell
+from p2pcpn.protocol.effects import Effect, Gather, Spread, Tell
 from p2pcpn.protocol.grantor import TAKEN, Grantor
 from p2pcpn.protocol.jobs import Held, Jobs
 from p2pcpn.protocol.leasing import HEAR_S
@@ -353,3 +353,24 @@ def test_former_grantors_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
         bench.jobs.retire(job.job, 6.0)
     assert [grantor.job for grantor in bench.jobs.former] == [jobs[1].job]
     assert bench.jobs.retire(bytes(20), 6.0) == []
+
+
+def test_what_the_first_stewards_alone_were_sent_is_asked_of_the_others_in_turn() -> None:
+    keys = [ME, *STEWARDS]
+    nonce = (1).to_bytes(16, "big")
+    named = [
+        Steward(key.public, where, wrap(OWNER, key.public, nonce, JOB_KEY))
+        for key, where in zip(keys, (ME_AT, *STEWARDS_AT), strict=True)
+    ]
+    code, ref = BlobRef(bytes([6]) * 32, 9, b""), BlobRef(bytes([5]) * 32, 100_000, bytes(32))
+    bench, job = Bench(), Made(1, stewards=named, code=code)
+    found, segments = taken(job, 1, job.segment(1, page=TaskPage([b"function"], None, [ref])))
+    effects = bench.jobs.adopt(found, segments, [], 10.0)
+    [gather] = [effect for effect in effects if isinstance(effect, Gather)]
+    assert (gather.sender, gather.blobs, gather.then) == (STEWARDS_AT[0], (code.digest, ref.digest), ())
+    [other] = gather.otherwise
+    assert isinstance(other, Gather) and (other.sender, other.blobs, other.otherwise) == (
+        STEWARDS_AT[1],
+        gather.blobs,
+        (),
+    )
