@@ -53,7 +53,8 @@ def standing(reader: Reader) -> dict[str, Any]:
         "ttl_s": spec.ttl_s or None,
         "stewards": [_contact(steward.contact) for steward in spec.stewards],
         "holders": [_contact(contact) for contact in holders(reader)],
-        "handed_over": reader.authority.handover is not None,
+        "handed_over": reader.authority.epoch > 0,
+        "epoch": reader.authority.epoch,
         "conflicts": reader.conflicts,
     }
 
@@ -70,7 +71,7 @@ def _state(reader: Reader, settled: int) -> str:
         return "paused"
     if reader.state.granting:
         return "running" if reader.state.running else "waiting"
-    return "with its submitter" if reader.authority and reader.authority.handover is None else "no grantor answers"
+    return "with its submitter" if reader.authority and reader.authority.epoch == 0 else "no grantor answers"
 
 
 def holders(reader: Reader) -> list[Contact]:

@@ -94,7 +94,7 @@ def test_the_state_is_one_word_or_four(granting: bool, running: int, handed_over
         paused=why == "paused",
         total=None,
         state=SimpleNamespace(granting=granting, running=running),
-        authority=SimpleNamespace(handover=object() if handed_over else None),
+        authority=SimpleNamespace(epoch=int(handed_over)),
     )
     assert _state(reader, 0) == state
 

@@ -362,3 +362,27 @@ def test_a_right_history_with_one_result_less_does_not_pass(rng: random.Random) 
     results = [at for at, line in enumerate(story.lines) if isinstance(line.event, h.Accepted)]
     del story.lines[rng.choice(results)]
     assert story.broken()
+
+
+# --- results of an earlier epoch --------------------------------------------------------------------------------------
+
+
+def inherited(index: int, word: int, worker: str = "a1") -> h.Inherited:
+    return h.Inherited(JOB, 1, 0, "c1", 5, 0, worker, ((index, 1),), d(word))
+
+
+def taken_over() -> Story:
+    """The worker ran task 0 for a grantor that died; another begins epoch 1."""
+    story = begun().made("a1", 5, ((0, 1),), d(7))
+    return story.note("c2/1", h.Began(), h.Opened(JOB, 1), h.Said(JOB, 4))
+
+
+def test_a_later_grantor_settles_what_was_run_for_an_earlier_one() -> None:
+    story = taken_over().note("c2/1", inherited(0, 7), h.Signed(JOB, 1, 0, "n0", ((0, 1),), d(7)))
+    assert judge(story.lines, over=False).ok
+
+
+def test_it_settles_it_once_as_it_was_stated_and_not_against_a_lease_of_its_own() -> None:
+    assert taken_over().note("c2/1", inherited(0, 7), inherited(0, 7)).broken()[:1] == ["settled once"]
+    assert "forged" in taken_over().note("c2/1", inherited(0, 8)).broken()
+    assert "fenced" in taken_over().note("c2/1", leased(1, "a2", (0, 1), epoch=1), inherited(0, 7)).broken()
