@@ -155,6 +155,12 @@ class Program:
         self.closed = True
         self._act(lambda grantor: grantor.close(statement, total, now))
 
+    def forget(self) -> None:
+        """The program needs the job no more."""
+        assert self.host.peer is not None
+        self.host.follow(self.host.peer.presiding.forget(self.job))
+        self.host.listeners.remove(self._event)
+
     def _event(self, event: object) -> None:
         if getattr(event, "job", None) != self.job:
             return

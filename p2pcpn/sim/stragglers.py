@@ -109,6 +109,7 @@ class Season:
         for number in range(self.kind.jobs):
             self._job(number, hosts)
             world.run(world.clock.now + BETWEEN_S)
+            self.programs[-1].forget()
 
     def _job(self, number: int, hosts: list[Host]) -> None:
         world, rng = self.world, self._dice.stream("job", number)
