@@ -63,6 +63,7 @@ class _StandIn:
 
 _NAMING: Final = (TaskFuture, ResultOf)
 _HOLDING: Final = (list, tuple, dict)
+_LOOKED_AT: Final = frozenset({*_NAMING, *_HOLDING})
 
 
 def named(
@@ -73,11 +74,14 @@ def named(
     ``lock`` is what the futures of the job have in common, ``count`` how many tasks it has. Raises
     :class:`UsageError` for what is none of its results, and what befell a call that never became a task.
     """
-    for value in (*arguments, *keywords.values()) if keywords else arguments:
-        kind = type(value)
-        if kind in _NAMING or (kind in _HOLDING and _holds(value)):
-            break
-    else:
+    if _LOOKED_AT.isdisjoint(map(type, arguments)) and (
+        not keywords or _LOOKED_AT.isdisjoint(map(type, keywords.values()))
+    ):
+        return arguments, keywords  # most calls
+    if not any(
+        type(value) in _NAMING or (type(value) in _HOLDING and _holds(value))
+        for value in (*arguments, *keywords.values())
+    ):
         return arguments, keywords
 
     def own(which: TaskFuture | ResultOf) -> int:
