@@ -487,7 +487,8 @@ class Dht:
                 self.table.dead.late(outcome.asked, self._now)
             if isinstance(outcome, Answered):
                 self._refusers.heard(outcome.peer, outcome.reply, self._now)
-                self._acquaintance.named(getattr(outcome.reply, "contacts", ()), self._now)
+                said = outcome.reply
+                self._acquaintance.named(getattr(said, "contacts", ()), self._now, asked=isinstance(said, Nodes))
             if isinstance(outcome.purpose, Handed) and self._handing_over is not None:
                 self._handing_over.settled(outcome.purpose, outcome, self._now)
                 effects += self._hand_over()
@@ -587,8 +588,7 @@ class Dht:
         if operation.best is None and operation.knew_all and not self._acquaintance.is_complete(self._now):
             return self._begin(Getting(key, None, operation.ticket))  # somebody named peers that we did not know
         signed, record = operation.best if operation.best is not None else (None, None)
-        if signed is not None:
-            best = signed
+        if (best := signed) is not None:
             for contact in operation.behind(self.storage.copies):
                 if not self._is_refuser(contact.id):
                     effects += self._ask_aside(contact, lambda nonce: Put(nonce, best, None), _REPAIR)

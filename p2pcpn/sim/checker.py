@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from p2pcpn import limits
 from p2pcpn.protocol import events
 from p2pcpn.protocol.ledger import LEASED, WAITING
-from p2pcpn.protocol.spans import covers
+from p2pcpn.protocol.spans import Span, covers
 from p2pcpn.sim.runtime import value_of
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.pages import cut
@@ -53,7 +53,8 @@ class Checker:
         self._watched: dict[int, dict[bytes, Watched]] = {}  # by host: its grantors
         self._seen: dict[bytes, set[int]] = {}  # by job: delivered to its program
         self._hearing: tuple[bytes, int] | None = None  # (job, token) of the results being heard
-        self._owed: list[tuple[int, int]] = []  # what that token owed before
+        self._owed: list[Span] = []  # what that token owed before
+        self._fenced: list[list[Span]] = []  # what each newer one owed before: theirs to settle, unless it did, too
 
     # --- what hosts tell --------------------------------------------------------------------------------------------
 
@@ -84,9 +85,21 @@ class Checker:
         if isinstance(message, m.Results) and host.number in self._watched:
             receipt = read(message.receipt, Receipt)
             self._hearing = (receipt.job, receipt.token)
+            self._owed, self._fenced = [], []
             grantor = None if host.peer is None else host.peer.grantors.get(receipt.job)
-            lease = None if grantor is None else grantor.leases.get(receipt.token)
-            self._owed = [] if lease is None else lease.open
+            watched = self._watched[host.number].get(receipt.job)
+            if grantor is not None and watched is not None:
+                lease = grantor.leases.get(receipt.token)
+                self._owed = [] if lease is None else lease.open
+                self._fenced = self._under_newer(grantor, watched, receipt)
+
+    @staticmethod
+    def _under_newer(grantor: Grantor, watched: Watched, receipt: Receipt) -> list[list[Span]]:
+        """What each newer lease that lives owes; nothing where the receipt speaks of none that was ever leased anew."""
+        token = receipt.token
+        if all(watched.newest.get(index, token) <= token for index in cut(list(receipt.spans))):
+            return []
+        return [lease.open for newer, lease in grantor.leases.items() if newer > token]
 
     def notified(self, host: Host, event: object) -> None:
         """``host`` reports an event to its program."""
@@ -97,15 +110,14 @@ class Checker:
 
     def _delivered(self, host: Host, program: Program, event: events.Delivered) -> None:
         seen = self._seen[event.job]
-        watched = self._watched[host.number][event.job]
         for index, outcome, value in zip(event.indices, event.outcomes, event.values, strict=True):
             if index in seen:
                 raise Violation(f"task {index} was delivered twice")
             seen.add(index)
             self._right(host, program, index, outcome, value)
             if self._hearing is not None and self._hearing[0] == event.job:
-                token = self._hearing[1]
-                if watched.newest.get(index, token) > token and not covers(self._owed, [(index, 1)]):
+                token, this = self._hearing[1], [(index, 1)]
+                if any(covers(owed, this) for owed in self._fenced) and not covers(self._owed, this):
                     raise Violation(f"task {index} was settled under token {token}, which a newer lease had fenced")
 
     def arrived(self, program: Program, index: int, value: BlobRef) -> None:

@@ -34,6 +34,19 @@ def test_a_few_who_name_nobody_else_are_everybody() -> None:
     assert acquaintance.is_complete(1.0)
 
 
+def test_who_was_just_met_is_not_everybody_before_it_was_asked_who_there_is() -> None:
+    acquaintance, table = met(1)
+    assert not acquaintance.is_complete(0.0)
+    acquaintance.named((), 0.0, asked=False)  # an answer to something else
+    assert not acquaintance.is_complete(0.0)
+    acquaintance.named((), 1.0)
+    assert acquaintance.is_complete(1.0)
+    table.failed(PEERS[0], 2.0)
+    acquaintance.failed(PEERS[0])
+    hears(acquaintance, table, PEERS[1], 3.0)
+    assert not acquaintance.is_complete(3.0)
+
+
 def test_with_nobody_met_or_too_many_nobody_can_tell() -> None:
     assert not met(0)[0].is_complete(0.0)
     many, _ = met(20)
@@ -56,6 +69,7 @@ def test_who_is_named_has_to_be_met_or_be_gone() -> None:
 
 def test_who_finds_no_place_makes_it_doubtful_for_an_hour() -> None:
     acquaintance, _table = met(4)
+    acquaintance.named(PEERS[:4], 9.0)
     acquaintance.heard(PEERS[9], 10.0)
     assert not acquaintance.is_complete(10.0)
     assert acquaintance.is_complete(10.0 + limits.REFRESH_S)
