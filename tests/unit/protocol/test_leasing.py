@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
+from p2pcpn import limits
 from p2pcpn.protocol.leasing import BEHIND_S, LOOK_S, UNSTARTED_S
+from p2pcpn.wire import messages as m
 from p2pcpn.wire.messages import Progress, Recall
 from p2pcpn.wire.pages import cut
 from tests.unit.protocol.granting import Table, Worker
@@ -190,3 +194,31 @@ def test_an_offer_states_no_more_slots_than_a_field_holds() -> None:
     table = Table()
     table.grantor.ledger.waiting = 1 << 40
     assert table.grantor._leasing._offer().statement.slots_wanted == (1 << 32) - 1
+
+
+def extend_needing(table: Table, count: int, needs: list[tuple[int, list[int]]]) -> None:
+    segment, sealed = table.segment(count)
+    table.act(lambda grantor, now: grantor.extend(segment, sealed, [[]], now, needs))
+
+
+def test_the_results_that_a_lease_names_go_ahead_of_it_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "INPUTS_AT_ONCE_BYTES", 15)
+    table = Table()
+    table.extend(3)
+    extend_needing(table, 1, [(3, [0, 1, 2])])
+    worker = table.worker(10, slots=8)
+    worker.run()
+    assert [type(message) for message in worker.said[-3:]] == [m.Inputs, m.Inputs, m.Grant]
+    assert [[each.index for each in said.inputs] for said in worker.of(m.Inputs)] == [[0, 1], [2]]
+
+
+def test_a_lease_leaves_what_would_name_too_many_results_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LEASE_INPUTS_MAX", 2)
+    table = Table()
+    table.extend(2)
+    extend_needing(table, 3, [(2, [0, 1]), (3, [0]), (4, [1])])
+    worker = table.worker(10, slots=8)
+    worker.run()
+    assert worker.last.spans == [(2, 1)] and table.grantor.ledger.waiting == 2
+    worker.run()
+    assert worker.last.spans == [(3, 2)]

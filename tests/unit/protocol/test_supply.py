@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from p2pcpn import limits
+from p2pcpn.protocol.dependencies import Known
 from p2pcpn.protocol.effects import Tell, TellBlob, Turn
 from p2pcpn.wire import messages as m
+from p2pcpn.wire.sealing import result_digest
 from p2pcpn.wire.statements import BlobRef, Handover, Segment, read, signed
-from tests.unit.protocol.granting import ME, OWNER, Table, Worker, keypair, steward
+from tests.unit.protocol.granting import KEYS, ME, OWNER, Table, Worker, keypair, steward
 
 BLOB = bytes([3]) * 32
 
@@ -117,3 +119,19 @@ def test_of_what_was_placed_the_oldest_is_not_sent_ahead_any_more(monkeypatch: p
         table.act(lambda grantor, _, name=bytes([number]) * 32: grantor.place([name]))
     table.extend(1)
     assert blobs_sent(table, table.worker(10)) == [bytes([1]) * 32, bytes([3]) * 32]
+
+
+def test_a_large_result_is_named_with_who_ran_it_and_who_keeps_it_and_a_small_one_comes_along() -> None:
+    _, named = steward(20)
+    table = Table(stewards=[named])
+    worker = table.worker(10)
+    large = BlobRef(bytes([9]) * 32, 1 << 20, bytes(32))
+    known = {
+        0: Known(b"d" * 16, large, worker.key.public),
+        1: Known(b"", b"words"),
+        2: Known(b"e" * 16, large, b"x" * 32),
+    }
+    one, two, three = table.grantor._supply.inputs(known, table.grantor.participants)
+    assert (one.index, one.digest, one.value, one.holders[0]) == (0, b"d" * 16, large, worker.contact)
+    assert two.value == b"words" and two.digest == result_digest(KEYS.digests, b"words") and two.holders == []
+    assert worker.contact not in three.holders
