@@ -83,7 +83,9 @@ class Kept:
     def is_open(self) -> bool:
         """Whether somebody has to grant it: there are tasks of which neither logs nor their grantor say that they
         have ended."""
-        if self.cancel is not None or sum(log.settled for log in self.logs.values()) >= self.tasks:
+        settled = [log.settled for log in self.logs.values() if log.settled]
+        # One log settles an index once. What two of them settled may be the same: then their grantor's word counts.
+        if self.cancel is not None or (sum(settled) >= self.tasks and len(settled) < 2):
             return False
         return self.mandate is None or self.mandate.open > 0 or self.tasks > self.mandate.tasks
 

@@ -132,6 +132,19 @@ def test_nobody_takes_over_what_needs_no_other_grantor(why: str) -> None:
     assert seat.machine.deadline() is None
 
 
+def test_what_two_logs_settled_may_be_the_same_tasks_and_is_not_taken_for_all() -> None:
+    seat = Seat(0)
+    seat.kept.log(GRANTOR.id, 0).settled = 3
+    seat.kept.log(KEYS[1].id, 2).settled = 3
+    seat.heard()
+    assert loads(seat.machine.dead(GONE, 1.0))
+    other = Seat(0)
+    other.kept.log(GRANTOR.id, 0).settled = other.kept.log(KEYS[1].id, 2).settled = 3
+    other.kept.mandate = other.mandate(0, 0)
+    other.heard()
+    assert not loads(other.machine.dead(GONE, 1.0))
+
+
 def test_a_segment_that_its_grantor_did_not_speak_of_is_open() -> None:
     seat = Seat(0)
     seat.kept.mandate = seat.mandate(0, 0)
