@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,9 +19,19 @@ from typing import Any
 from p2pcpn import Config, Node, Swarm
 from p2pcpn.identity.keys import Keypair
 
+
 PROGRAM = Path(__file__).with_name("submitter_program.py")
 TASKS = 400
 WAIT_S = 90.0
+
+
+def task(what: tuple[int, float, str]) -> int:
+    """Sleep, and note the run; the index times three."""
+    index, takes_s, runs = what
+    with open(runs, "a") as file:
+        file.write(f"{index}\n")
+    time.sleep(takes_s)
+    return index * 3
 
 
 class Submitter:
@@ -150,3 +161,22 @@ def test_a_centralised_job_waits_for_its_owner_who_resumes_it_from_another_progr
             assert results == {index: index * 3 for index in range(90)}
             assert set(one.counted()) == set(range(90))
             assert reader.authority.handover is not None
+
+
+def test_a_program_that_leaves_with_work_open_leaves_it_to_the_stewards(tmp_path: Path) -> None:
+    owner, runs = Keypair(os.urandom(32)), tmp_path / "runs"
+    runs.touch()
+
+    async def submit(swarm: Swarm) -> str:
+        config = Config(profile="local", bootstrap=swarm.bootstrap, swarm_key=swarm.key, roles=(), durable=False)
+        async with Node(config, owner=owner) as node:
+            job = await node.submit(task, [(index, 0.1, str(runs)) for index in range(90)], replicas=2)
+            async for _ in job.results(WAIT_S):
+                return job.id
+        raise AssertionError("no result came")
+
+    with Swarm(peers=3) as swarm:
+        job_id = asyncio.run(submit(swarm))
+        results, reader = asyncio.run(fetched(swarm, owner, job_id))
+        assert results == {index: index * 3 for index in range(90)}
+        assert reader.authority.epoch > 0
