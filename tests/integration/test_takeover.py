@@ -19,7 +19,6 @@ from typing import Any
 from p2pcpn import Config, Node, Swarm
 from p2pcpn.identity.keys import Keypair
 
-
 PROGRAM = Path(__file__).with_name("submitter_program.py")
 TASKS = 400
 WAIT_S = 90.0
