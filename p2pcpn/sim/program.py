@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from p2pcpn import limits
@@ -17,11 +18,12 @@ from p2pcpn.protocol.custody import CONTACT
 from p2pcpn.protocol.effects import Effect, Gather, Notify
 from p2pcpn.protocol.settlement import NOTHING
 from p2pcpn.sim.host import PYTHON, Host
+from p2pcpn.sim.regaining import Regaining
 from p2pcpn.sim.runtime import Deed, argument_of
 from p2pcpn.wire import pages
 from p2pcpn.wire.pages import JobPointer, TaskPage
 from p2pcpn.wire.sealing import JobKeys, digest, job_id, seal, swarm_proof, wrap
-from p2pcpn.wire.statements import BlobRef, Close, Segment, Spec, Steward, signed
+from p2pcpn.wire.statements import BlobRef, Close, Segment, Signed, Spec, Steward, signed
 
 if TYPE_CHECKING:
     from p2pcpn.protocol.grantor import Grantor
@@ -66,6 +68,9 @@ class Program:
         self.replicated: events.Replicated | None = None
         self._segments = 0
         self._last = NOTHING
+        self._spec: Signed | None = None
+        self._handovers: list[Signed] = []
+        self._regaining: Regaining | None = None
 
     @property
     def ended(self) -> int:
@@ -114,6 +119,7 @@ class Program:
             self.owner,
         )  # fmt: skip
         self.job = job_id(self.owner.public, spec.body)
+        self._spec = spec
         host.listeners.append(self._event)
         host.world.checker.opened(self)
         host.follow(host.peer.open_job(spec, self.job, self.keys.job_key, now, granting=True))
@@ -171,10 +177,18 @@ class Program:
             self.delivered.add(event.index)
         elif isinstance(event, events.GaveUp):
             self.given_up.update(event.indices)
+        elif isinstance(event, events.Superseded):
+            # Not at once: what is heard here is still being dealt with there.
+            self.host.clock.after(0.0, partial(self._regain, event.epoch))
         elif isinstance(event, events.Kept):
             self.kept = event
         elif isinstance(event, events.Replicated):
             self.replicated = event
+
+    def _regain(self, epoch: int) -> None:
+        assert self._spec is not None
+        if self.host.peer is not None and (self._regaining is None or self._regaining.over):
+            self._regaining = Regaining(self, self._spec, self._handovers, epoch)
 
     def _delivered(self, event: events.Delivered) -> None:
         """Take results; a large one that is not at hand (its worker restarted meanwhile) is asked for."""

@@ -92,14 +92,18 @@ class Reading:
 
     def end(self) -> None:
         """Note what was seen, and listen no more."""
+        self.close()
         host = self.host
-        host.listeners.remove(self._event)
-        host.hearers.remove(self._hear)
         found = sorted(self.results)
         if host.chronicle is not None:
             epochs = tuple(self.results[index][0] for index in found)
             digests = b"".join(self.results[index][1] for index in found).hex()
             host.chronicle.note(history.Saw(self.job.hex(), tuple(spans_of(found)), epochs, digests))
+
+    def close(self) -> None:
+        """Listen no more."""
+        self.host.listeners.remove(self._event)
+        self.host.hearers.remove(self._hear)
 
     # --- asking ------------------------------------------------------------------------------------------------------
 

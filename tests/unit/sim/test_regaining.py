@@ -1,0 +1,51 @@
+"""Regaining: a virtual program whose job was taken over loses nothing, and grants it again; wrong results are found."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from p2pcpn.sim.checker import Violation
+from p2pcpn.sim.regaining import Regaining, _right
+from p2pcpn.sim.scenarios import SCENARIOS, Play
+from p2pcpn.wire.statements import Handover, read
+
+SHORT = replace(SCENARIOS["partition"], tasks=60, faults_s=8.0)
+
+
+@pytest.fixture(scope="module")
+def played() -> Play:
+    """A run in which the submitter is cut off from its stewards, and one of them takes its job over."""
+    play = Play(SHORT, 6, 2, False)
+    play.run()
+    return play
+
+
+def test_a_job_that_was_taken_over_ends_at_its_own_program(played: Play) -> None:
+    program = played.program
+    assert program.lost() == [] and len(program.delivered) == 60
+    (handover,) = program._handovers
+    said = read(handover, Handover)
+    assert said.grantor == program.host.keypair.public and said.epoch > 1
+    assert program.host.peer is not None and program.host.peer.grantors[program.job].epoch == said.epoch
+
+
+def test_what_was_settled_with_a_wrong_value_is_found(played: Play) -> None:
+    program = played.program
+    index = next(deed.index for deed in program.deeds if deed.how == "value")
+    with pytest.raises(Violation, match=f"task {index} was settled with a wrong value"):
+        _right(program, index, bytes(16))
+    with pytest.raises(Violation, match="task 60 was settled, and there are 60"):
+        _right(program, 60, bytes(16))
+    _right(program, next(d.index for d in program.deeds if d.how != "value"), b"of a blob, or of an exception")
+
+
+def test_a_program_that_ends_meanwhile_regains_nothing(played: Play) -> None:
+    program = played.program
+    assert program._spec is not None
+    hearers = len(program.host.hearers)
+    regaining = Regaining(program, program._spec, [], 1)
+    program.host.crash()
+    played.world.run(played.world.clock.now + 5.0)
+    assert regaining.over and len(program._handovers) == 1 and len(program.host.hearers) == hearers
