@@ -189,6 +189,8 @@ SCENARIOS: dict[str, Plan] = {
 # each other; a swarm in parts; half of it replaced; an hour of everything at the real pace; and all that can go wrong.
 LENGTHS, MODES, OWNERS, PARTING, DURABLE, HOUR = "lengths", "modes", "owners", "parting", "durable", "hour"
 FAULTS = "faults"
+# As much turnover as in DURABLE, in a tenth of the time.
+FLEETING = "fleeting"
 TAKEOVER = "takeover"
 _Other = (
     hour.Play
@@ -209,6 +211,7 @@ _OTHERS: dict[str, Callable[[int, int], _Other]] = {
     **{name: partial(lookups.Play, adversity) for name, adversity in lookups.ADVERSITIES.items()},
     **{name: partial(stragglers.Play, name) for name in stragglers.KINDS},
     DURABLE: lambda peers, seed: turnover.Play(peers, seed),
+    FLEETING: lambda peers, seed: turnover.Play(peers, seed, hours=1.0, replaced_an_hour=0.5),
     HOUR: lambda peers, seed: hour.Play(peers, seed),
     FAULTS: lambda peers, seed: ordeal.Play(peers, seed),
     TAKEOVER: lambda peers, seed: takeover.Play(peers, seed),

@@ -46,7 +46,9 @@ def test_what_cannot_be_played_is_refused() -> None:
         "churn",
         "durable",
         "faults",
+        "fleeting",
         "hostile",
+        "hour",
         "lengths",
         "loss",
         "loss-10",
@@ -58,6 +60,7 @@ def test_what_cannot_be_played_is_refused() -> None:
         "quiet",
         "silent",
         "stragglers",
+        "takeover",
         "unequal",
     ]
     assert names() == known
