@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from p2pcpn.cli.peers import COLUMNS, _row
+from p2pcpn.client.capacity import adverts
+from p2pcpn.client.connection import Meeting
 from p2pcpn.client.swarm import Swarm
 
 Command = Callable[..., Any]
@@ -17,6 +21,9 @@ Command = Callable[..., Any]
 @pytest.fixture(scope="module")
 def swarm() -> Iterator[Swarm]:
     with Swarm(peers=2, tags=["lab"]) as swarm:
+        where = Meeting((swarm.bootstrap[0],), swarm.key, "the test")
+        # The first of them has to have heard of the second: what is listed is what the peer that is asked knows.
+        assert any(len(asyncio.run(adverts(where, os.environ, 1.0))) == 2 for _ in range(10))
         yield swarm
 
 

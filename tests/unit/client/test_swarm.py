@@ -230,7 +230,9 @@ def test_an_executor_meets_the_living_peers(monkeypatch: pytest.MonkeyPatch) -> 
     with Swarm(2) as swarm:
         swarm.kill(0)
         swarm.executor(3, replicas=1)
-        assert made == [((3,), {"bootstrap": ["127.0.0.1:4001"], "swarm_key": swarm.key, "replicas": 1})]
+        assert made == [
+            ((3,), {"bootstrap": ["127.0.0.1:4001"], "swarm_key": swarm.key, "replicas": 1, "history": None})
+        ]
         swarm.kill(1)
         with pytest.raises(UsageError, match="no peer of the swarm is alive"):
             swarm.executor()
