@@ -8,6 +8,7 @@ or the disk than is good, nothing is cut.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import pickle
 import threading
@@ -256,10 +257,8 @@ class Submission:
         with self._lock:
             wake, self._awake = not self._awake, True
         if wake:
-            try:
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is leased anything any more
                 self._wake()
-            except RuntimeError:
-                pass  # the loop has ended: nobody is leased anything any more
 
     @property
     def closed(self) -> bool:
@@ -403,10 +402,9 @@ class Submission:
     def _let_go(self) -> None:
         """Blobs of arguments that no task needs any more, nor a copy of them, go from memory."""
         grantor = self.overlay.peer.grantors.get(self.job)
-        if grantor is not None:
-            for digest in grantor.spent():
-                if self._cutter.let_go(digest):
-                    self.overlay.shelf.let_go(digest)
+        for digest in grantor.spent() if grantor is not None else ():
+            if self._cutter.let_go(digest):
+                self.overlay.shelf.let_go(digest)
 
     def _say_stalled(self, reasons: Mapping[bytes, str]) -> None:
         for peer, why in self._stalling.news(reasons, time.monotonic()):
@@ -425,17 +423,16 @@ class Submission:
             if task is None:
                 continue
             freed += task.size_bytes
-            if outcome == Outcome.OK and type(value) is bytes and type(task) is TaskFuture:
-                try:
+            try:
+                if outcome == Outcome.OK and type(value) is bytes and type(task) is TaskFuture:
                     values.append(loads(value))
-                except Exception as error:  # whatever loading raises is the task's outcome here
-                    task.fail(without_frames(error))
-                else:
                     futures.append(task)
-            elif isinstance(value, bytes):
-                self._settle(task, outcome, value)
-            else:
-                freed -= self._large(task, index, outcome, value, event.worker)
+                elif isinstance(value, bytes):
+                    self._settle(task, outcome, value)
+                else:
+                    freed -= self._large(task, index, outcome, value, event.worker)
+            except Exception as error:  # whatever loading raises is the task's outcome here, and no other's
+                task.fail(without_frames(error))
         resolve_all(futures, values)
         self._task_ended(freed)
         self.progress.delivered += len(event.indices)
@@ -456,21 +453,24 @@ class Submission:
     def _large(self, task: TaskFuture | Chunk, index: int, outcome: int, value: BlobRef, worker: bytes) -> int:
         """Settle with a blob; where it is not here yet ``task`` goes on: returns how many bytes it still takes."""
         data = self.overlay.shelf.get(value.digest) if value.size_bytes < AT_ONCE_BYTES else None
-        if data is not None:
+        if data is None:
+            self._futures[index] = task
+            self.overlay.spawn(self._fetch(index, outcome, value, worker))
+            return task.size_bytes
+        try:
             with scratch.opened(value.key, data) as plain:
                 self._settle(task, outcome, plain)
-            return 0
-        self._futures[index] = task
-        self.overlay.spawn(self._fetch(index, outcome, value, worker))
-        return task.size_bytes
+        except PeerError as error:
+            self.progress.failed += 1
+            task.fail(JobError(f"the result of task {index} is lost: {error}"))
+        return 0
 
     def _settle(self, task: TaskFuture | Chunk, outcome: int, value: bytes | memoryview) -> None:
-        if outcome != Outcome.OK:
-            self.progress.failed += 1
-            task.fail(error_of(outcome, bytes(value)))
-            return
         try:
-            if isinstance(task, Chunk):
+            if outcome != Outcome.OK:
+                self.progress.failed += 1
+                task.fail(error_of(outcome, bytes(value)))
+            elif isinstance(task, Chunk):
                 if not task.came_back(pickle.loads(value), len(value)):
                     task.fail(JobError("a worker returned what is no result of the chunk it ran"))
             else:

@@ -288,7 +288,7 @@ class Shelf:
         """
         if (source, digest) not in self._arriving and self.has(digest):
             if offset + len(data) >= size:
-                self._again(digest, size, job, retention_s, done, keep=keep)
+                self._again(digest, job, retention_s, done, keep=keep)
             else:
                 done(None)
         elif size > ASSEMBLE_BYTES:
@@ -300,14 +300,17 @@ class Shelf:
             else:
                 self._arrived(digest, whole, job, retention_s, done, keep=keep)
 
-    def _again(self, digest: bytes, size: int, job: bytes, retention_s: float, done: Done, *, keep: bool) -> None:
-        """A blob that is here comes once more: it may have been passing, or the disk may have refused it."""
+    def _again(self, digest: bytes, job: bytes, retention_s: float, done: Done, *, keep: bool) -> None:
+        """A blob that is here comes once more: it may have been passing, or the disk may have refused it.
+
+        Its bytes are not looked at: whoever sends them may say any size, and keeps it no shorter than others asked.
+        """
         data = self.held(digest) if keep and not self.is_on_disk(digest) else None
         if data is not None:
             self._take(digest, data, job, retention_s, done, keep=True)
             return
-        if digest not in self._held:
-            self._book([(digest, size, job, retention_s)])
+        if keep and digest not in self._held:
+            self._book([(digest, self.size(digest) or 0, job, retention_s)])
         done(None)
 
     def _arrived(self, digest: bytes, whole: Buffer, job: bytes, retention_s: float, done: Done, *, keep: bool) -> None:

@@ -16,12 +16,14 @@ from typing import Final
 class Table:
     """Columns of the key, in the order of its prefixes, and of the value.
 
-    ``read_rows`` are fetched at a time by a scan: few where a row may hold megabytes.
+    ``read_rows`` are fetched at a time by a scan: few where a row may hold megabytes. Of two rows of one key the newer
+    stands, or the one that ends last where ``longest``: what one peer asked us to keep no other has dropped sooner.
     """
 
     key: tuple[str, ...]
     value: tuple[str, ...]
     read_rows: int = 512
+    longest: bool = False
 
 
 # Of a job ``cancel`` is the owner's order: its Cancel, after which no other matters, or else its newest Pause.
@@ -33,7 +35,7 @@ TABLES: Final[dict[str, Table]] = {
     "logs": Table(("job", "grantor", "epoch", "number"), ("header", "body"), read_rows=4),
     "journal": Table(("job", "token", "part"), ("epoch", "grantor", "receipt", "page"), read_rows=4),
     "peers": Table(("id",), ("host", "port", "seen_s")),
-    "blobs": Table(("digest",), ("size_bytes", "job", "expires_s")),
+    "blobs": Table(("digest",), ("size_bytes", "job", "expires_s"), longest=True),
     # Rows that could not be what was written, for the owner to look at: key and value as MessagePack, and why.
     "damaged": Table(("origin", "key"), ("value", "why", "found_s"), read_rows=64),
 }
@@ -70,14 +72,18 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
 
 @cache
 def upsert(name: str, rows: int = 1) -> str:
-    """Writes so many rows: parameters are the key's columns, then the value's, row after row."""
+    """Writes so many rows: parameters are the key's columns, then the value's, row after row.
+
+    Where the table's ``longest`` row stands, one that ends sooner than the row that is there changes nothing.
+    """
     table = TABLES[name]
     columns = (*table.key, *table.value)
     news = ", ".join(f"{column} = excluded.{column}" for column in table.value)
     row = f"({', '.join('?' * len(columns))})"
+    longest = f" WHERE excluded.expires_s >= ifnull({name}.expires_s, 0)" if table.longest else ""
     return (
         f"INSERT INTO {name} ({', '.join(columns)}) VALUES {', '.join([row] * rows)}"
-        f" ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET {news}"
+        f" ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET {news}{longest}"
     )
 
 

@@ -122,6 +122,22 @@ async def test_a_large_result_that_is_not_here_is_awaited_or_is_lost(peer: Peers
 
 
 @pytest.mark.asyncio
+async def test_a_blob_that_its_key_does_not_open_is_lost_and_costs_no_other_task(peer: Peers) -> None:
+    submission = await opened(peer)
+    futures = [submission.submit(pow, (2, i), {}) for i in range(4)]
+    sealed = seal(submission.keys.blob(b"x"), 0, pickle.dumps("x"))
+    submission.overlay.shelf.put(digest(sealed), sealed, submission.job, 60)
+    wrong = BlobRef(digest(sealed), len(sealed), bytes(32))
+    values = [pickle.dumps(1), wrong, wrong, pickle.dumps(4)]
+    said = bytes([Outcome.OK, Outcome.OK, Outcome.RAISED, Outcome.OK])
+    submission._event(events.Delivered(submission.job, [0, 1, 2, 3], said, values, WORKER, []))
+    assert [futures[0].result(0), futures[3].result(0)] == [1, 4]
+    for index in (1, 2):
+        assert isinstance(error := futures[index].exception(0), JobError) and f"task {index} is lost" in str(error)
+    assert submission.progress.failed == 2 and submission._room.used_bytes == 0 and not submission.busy
+
+
+@pytest.mark.asyncio
 async def test_what_cannot_be_pickled_fails_alone_and_takes_no_index(peer: Peers) -> None:
     submission = await opened(peer)
     bad, good = submission.submit(len, (threading.Lock(),), {}), submission.submit(len, ((),), {})

@@ -313,6 +313,27 @@ async def test_what_a_peer_left_unfinished_goes_with_its_session(shelf: Shelf) -
     assert shelf.arriving(digest(b"efgh"))
 
 
+@pytest.mark.asyncio
+async def test_whoever_says_less_of_a_blob_that_is_kept_has_nobody_lose_it(
+    shelf: Shelf, disk: Disk, database: Database
+) -> None:
+    done, name = Asked(), digest(b"blob")
+    shelf.arrive(PEER, name, 4, 0, b"blob", JOB, 60.0, done)
+    assert await done.end() is None
+    for keep in (False, True):
+        shelf.arrive(OTHER, name, 1, 0, b"z", b"\7" * 20, 0.0, done, keep=keep)
+        assert await done.end() is None
+    database.drop_expired(0.0)  # waits for what was queued before
+    ((_, (size, job, expires_s)),) = database.scan("blobs")
+    assert (size, job) == (4, JOB) and expires_s > time.time() + 30
+    shelf.arrive(OTHER, name, 1, 0, b"z", b"\7" * 20, 900.0, done, keep=False)  # used, and not kept
+    database.drop_expired(0.0)  # waits for what was queued before
+    assert database.get("blobs", (name,)) == (size, job, expires_s)
+    shelf.arrive(OTHER, name, 1, 0, b"z", b"\7" * 20, 900.0, done)
+    database.drop_expired(0.0)  # waits for what was queued before
+    assert (database.get("blobs", (name,)) or ())[:2] == (4, b"\7" * 20)
+
+
 # --- large blobs: part by part to the disk ------------------------------------------------------------------------
 
 

@@ -50,6 +50,18 @@ def test_an_upsert_writes_a_row_and_then_replaces_it(connection):
     assert connection.execute(schema.get("blobs"), (b"digest",)).fetchall() == [(2, b"job", 9.5)]
 
 
+def test_a_blob_is_kept_as_long_as_the_one_who_asked_for_the_longest_wants(connection):
+    rows = [(b"digest", 7, b"job", 9.5), (b"digest", 1, b"other", 3.0), (b"new", 2, b"job", 1.0)]
+    connection.execute(schema.upsert("blobs", 3), [part for row in rows for part in row])
+    connection.execute(schema.upsert("blobs"), (b"digest", 1, b"other", 0.0))
+    assert connection.execute(schema.get("blobs"), (b"digest",)).fetchall() == [(7, b"job", 9.5)]
+    connection.execute(schema.upsert("blobs"), (b"digest", 7, b"other", 10.0))
+    assert connection.execute(schema.get("blobs"), (b"digest",)).fetchall() == [(7, b"other", 10.0)]
+    connection.execute(schema.upsert("records"), (b"key", b"owner", 1, 9.5, b""))
+    connection.execute(schema.upsert("records"), (b"key", b"owner", 2, 3.0, b""))
+    assert connection.execute(schema.get("records"), (b"key",)).fetchall() == [(b"owner", 2, 3.0, b"")]
+
+
 def test_a_prefix_deletes_and_counts_what_is_under_it(connection):
     for job, number in ((b"a", 1), (b"a", 2), (b"b", 1)):
         connection.execute(schema.upsert("segments"), (job, number, 0, 1, b"", b""))
