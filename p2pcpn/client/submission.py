@@ -402,9 +402,9 @@ class Submission:
     def _let_go(self) -> None:
         """Blobs of arguments that no task needs any more, nor a copy of them, go from memory."""
         grantor = self.overlay.peer.grantors.get(self.job)
-        for digest in grantor.spent() if grantor is not None else ():
-            if self._cutter.let_go(digest):
-                self.overlay.shelf.let_go(digest)
+        for name in grantor.spent() if grantor is not None else ():
+            if self._cutter.let_go(name):
+                self.overlay.shelf.let_go(name)
 
     def _say_stalled(self, reasons: Mapping[bytes, str]) -> None:
         for peer, why in self._stalling.news(reasons, time.monotonic()):

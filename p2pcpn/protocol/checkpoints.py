@@ -17,6 +17,8 @@ from p2pcpn.wire.sealing import checkpoint_key, resume_key, seal, unseal
 
 # Ended tasks' states are swept out each time so many more have come.
 SWEEP_EACH = 64
+# What a state takes beside its bytes: the object, its number and its place among the others.
+ENTRY_BYTES = 64
 
 
 class Checkpoints:
@@ -46,7 +48,7 @@ class Checkpoints:
         state = unseal(checkpoint_key(result_key), message.number, message.sealed)
         self._drop(message.index)
         self._states[message.index] = state
-        self._bytes += len(state)
+        self._bytes += len(state) + ENTRY_BYTES
         self.taken += 1
         if not self.taken % SWEEP_EACH:
             states = self._ledger.states
@@ -56,7 +58,9 @@ class Checkpoints:
             self._drop(next(iter(self._states)))
 
     def _drop(self, index: int) -> None:
-        self._bytes -= len(self._states.pop(index, b""))
+        state = self._states.pop(index, None)
+        if state is not None:
+            self._bytes -= len(state) + ENTRY_BYTES
 
     def ahead_of(self, token: int, result_key: bytes, spans: list[Span]) -> list[Resume]:
         """What is said ahead of a lease of ``spans``: the states of its tasks."""

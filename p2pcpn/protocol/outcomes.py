@@ -14,6 +14,7 @@ from p2pcpn.protocol.intervals import Span
 from p2pcpn.protocol.journal import Journal
 from p2pcpn.protocol.leases_taken import Leases
 from p2pcpn.protocol.receipts import Receipts, Value
+from p2pcpn.protocol.resuming import Resuming
 from p2pcpn.protocol.turns import Batch, Turns
 from p2pcpn.protocol.work import Piece
 from p2pcpn.wire import pages
@@ -50,6 +51,7 @@ class Outcomes:
             if outcome == DROPPED and begin + i not in batch.revoked
         ]
         revoked = len(outcomes) - len(ran) - len(back)
+        Resuming.ended(batch, begin, end)
         self._turns.ran(batch, len(ran), ran_s, end, now)
         effects = self._leases.give_back(batch.work, batch.lease, spans_of(back), "was dropped unrun", now)
         self._leases.ended(batch.work, batch.lease, revoked, now)
@@ -88,6 +90,7 @@ class Outcomes:
     def _back(self, batch: Batch, why: str, now: float, *, code: str = "late", but: int | None = None) -> list[Effect]:
         """The batch is over: what has no result goes back, except what was revoked and the position ``but``."""
         self._turns.over(batch)
+        Resuming.ended(batch, batch.done, batch.count)
         left = range(batch.done, batch.count)
         back = [batch.first + i for i in left if i not in batch.revoked and i != but]
         effects = self._leases.give_back(batch.work, batch.lease, spans_of(back), why, now, code)

@@ -222,7 +222,7 @@ class Peer:
                 grantor = self.grantors.get(message.job)
                 return grantor.checkpoint(contact, message, now) if grantor else []
             case m.Resume():
-                return self.worker.resumed(contact, message)
+                return self.worker.resumed(contact, key, message)
             case m.Finish():
                 return self.presiding.finished(contact, message, now)
             case m.Take():

@@ -43,6 +43,11 @@ class Resuming:
             self._bytes -= len(message.sealed)
         return message
 
+    def forget(self, job: bytes) -> None:
+        """No lease of the job is to come."""
+        for key in [key for key in self._waiting if key[1] == job]:
+            self._take(key)
+
     def granted(self, job: bytes, lease: LeaseTaken, pieces: list[Piece]) -> None:
         """The lease is here: open what was said ahead of it. What does not open is left out: its task begins anew."""
         if not self._waiting:
@@ -66,6 +71,13 @@ class Resuming:
             return None
         found = tuple(states.get(piece.first + position) for position in range(len(piece.arguments)))
         return found if any(state is not None for state in found) else None
+
+    @staticmethod
+    def ended(batch: Batch, begin: int, end: int) -> None:
+        """The tasks at these positions have a result or go back: their states are of no use under this lease."""
+        if batch.lease.states:
+            for position in range(begin, end):
+                batch.lease.states.pop(batch.first + position, None)
 
     @staticmethod
     def left(batch: Batch, position: int, state: bytes) -> list[Effect]:

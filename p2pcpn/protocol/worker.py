@@ -55,7 +55,7 @@ class Worker:
         self.turns = Turns(slots)
         self._sessions: set[NodeId] = {me.id}
         self.journal = Journal(me.id, self._sessions)
-        self._works = Works(self._sessions, self.pages.forget)
+        self._works = Works(self._sessions, self._drop)
         self.works = self._works.jobs
         self._leases = Leases(self._sessions)
         self._outcomes = Outcomes(self.turns, self._leases, Receipts(me, rules.swarm_key), self.journal)
@@ -250,11 +250,20 @@ class Worker:
         self.turns.add(work, pieces)
         return superseded + bring(work, given.values(), self.me.id) + self._start(now)
 
-    def resumed(self, sender: Contact, message: Resume) -> list[Effect]:
-        """What an earlier run of a task left, said ahead of its lease."""
-        if message.job in self.works:
-            self._resuming.said(sender.id, message)
+    def resumed(self, sender: Contact, key: bytes, message: Resume) -> list[Effect]:
+        """What an earlier run of a task left, said ahead of its lease. Raises :class:`PeerError` where the sender
+        has no part in the job: nothing that it could say would be leased."""
+        work = self.works.get(message.job)
+        if work is None:
+            return []
+        if not work.authority.takes_part(key):
+            raise PeerError("a state for a lease comes from a peer that has no part in the job")
+        self._resuming.said(sender.id, message)
         return []
+
+    def _drop(self, job: bytes) -> None:
+        self.pages.forget(job)
+        self._resuming.forget(job)
 
     @staticmethod
     def _newest(work: Work) -> Mandate:

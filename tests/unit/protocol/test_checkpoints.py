@@ -6,11 +6,11 @@ import pytest
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
-from p2pcpn.protocol.checkpoints import SWEEP_EACH, Checkpoints
+from p2pcpn.protocol.checkpoints import ENTRY_BYTES, SWEEP_EACH, Checkpoints
 from p2pcpn.protocol.ledger import Ledger
 from p2pcpn.wire.messages import Checkpoint, Grant, Resume
 from p2pcpn.wire.sealing import checkpoint_key, resume_key, seal, unseal
-from tests.unit.protocol.granting import KEYS, ME, Table
+from tests.unit.protocol.granting import KEYS, ME, Table, Worker
 
 JOB = bytes(20)
 OLD, NEW = bytes([1]) * 32, bytes([2]) * 32
@@ -50,7 +50,7 @@ def test_what_does_not_open_or_was_not_leased_is_refused() -> None:
 
 
 def test_states_of_ended_tasks_and_what_there_is_no_room_for_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "CHECKPOINTS_BYTES_MAX", 30)
+    monkeypatch.setattr(limits, "CHECKPOINTS_BYTES_MAX", 3 * (10 + ENTRY_BYTES))
     states, ledger = kept(SWEEP_EACH)
     for index in range(4):
         states.take(said(index, bytes(10)), OLD, [(0, 4)])
@@ -61,6 +61,39 @@ def test_states_of_ended_tasks_and_what_there_is_no_room_for_go(monkeypatch: pyt
         states.take(said(2, b"x", number), OLD, [(0, 4)])
     assert [resume.index for resume in states.ahead_of(3, NEW, [(0, 4)])] == [2, 3] or 3 in states._states
     assert 1 not in states._states
+
+
+def test_states_without_a_byte_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CHECKPOINTS_BYTES_MAX", 3 * ENTRY_BYTES)
+    states, _ = kept(8)
+    for index in range(8):
+        states.take(said(index, b""), OLD, [(0, 8)])
+    assert list(states._states) == [5, 6, 7]
+    for index in (5, 6, 7):
+        states._drop(index)
+        states._drop(index)
+    assert states._bytes == 0
+
+
+def test_of_two_runs_of_a_task_the_one_that_began_later_is_not_heard() -> None:
+    table = Table()
+    table.extend(1)
+    one, two = table.worker(10, slots=1), table.worker(11, slots=1)
+    book = table.grantor.book
+    second = book.hedge(one.last.token, 0, book.participants.peers[two.node], table.now + 100, table.now)
+
+    def leaves(worker: Worker, token: int, state: bytes) -> None:
+        sealed = seal(checkpoint_key(KEYS.results(0, ME.id, token)), 1, state)
+        message = Checkpoint(table.job, token, 0, 1, sealed)
+        table.act(lambda grantor, now: grantor.checkpoint(worker.contact, message, now))
+
+    leaves(one, one.last.token, b"ahead")
+    leaves(two, second, b"behind")
+    assert table.grantor.checkpoints._states == {0: b"ahead"}
+    table.session_closed(one.node)
+    table.peer_dead(one.node)
+    leaves(two, second, b"alone")
+    assert table.grantor.checkpoints._states == {0: b"alone"}
 
 
 def test_a_lost_peers_task_goes_to_another_with_its_state() -> None:

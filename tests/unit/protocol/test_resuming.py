@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from p2pcpn import limits
+from p2pcpn.errors import PeerError
 from p2pcpn.protocol.effects import Tell
 from p2pcpn.protocol.resuming import Resuming
 from p2pcpn.wire.messages import Checkpoint, Resume
 from p2pcpn.wire.sealing import checkpoint_key, resume_key, seal, unseal
-from tests.unit.protocol.leased import GRANTOR, GRANTOR_AT, STRANGER_AT, Bench, Made
+from tests.unit.protocol.leased import GRANTOR, GRANTOR_AT, STRANGER, STRANGER_AT, Bench, Made
 
 
 def resume(made: Made, token: int, index: int, state: bytes = b"state", number: int = 1) -> Resume:
@@ -20,7 +21,7 @@ def resume(made: Made, token: int, index: int, state: bytes = b"state", number: 
 def test_a_task_begins_with_the_state_that_was_said_ahead_of_its_lease() -> None:
     bench, made = Bench(slots=2), Made()
     bench.know(made, 4)
-    bench.worker.resumed(GRANTOR_AT, resume(made, 1, 1))
+    bench.worker.resumed(GRANTOR_AT, GRANTOR.public, resume(made, 1, 1))
     bench.take(made, (0, 2))
     assert [run.states for run in bench.runs.values()] == [None, (b"state",)]
 
@@ -28,12 +29,14 @@ def test_a_task_begins_with_the_state_that_was_said_ahead_of_its_lease() -> None
 def test_a_state_of_another_lease_or_peer_or_key_is_none() -> None:
     bench, made = Bench(slots=2), Made()
     bench.know(made, 4)
-    bench.worker.resumed(STRANGER_AT, resume(made, 1, 0))
-    bench.worker.resumed(GRANTOR_AT, resume(made, 2, 0))
+    with pytest.raises(PeerError, match="no part in the job"):
+        bench.worker.resumed(STRANGER_AT, STRANGER.public, resume(made, 1, 0))
+    assert not bench.worker._resuming._waiting
+    bench.worker.resumed(GRANTOR_AT, GRANTOR.public, resume(made, 2, 0))
     wrong = resume(made, 1, 1)
-    bench.worker.resumed(GRANTOR_AT, Resume(wrong.job, 1, 1, 9, wrong.sealed))
-    bench.worker.resumed(GRANTOR_AT, resume(made, 1, 3))
-    bench.worker.resumed(GRANTOR_AT, Resume(bytes(20), 1, 1, 9, wrong.sealed))  # no such job
+    bench.worker.resumed(GRANTOR_AT, GRANTOR.public, Resume(wrong.job, 1, 1, 9, wrong.sealed))
+    bench.worker.resumed(GRANTOR_AT, GRANTOR.public, resume(made, 1, 3))
+    bench.worker.resumed(GRANTOR_AT, GRANTOR.public, Resume(bytes(20), 1, 1, 9, wrong.sealed))  # no such job
     bench.take(made, (0, 2))
     assert [run.states for run in bench.runs.values()] == [None, None]
 
@@ -67,3 +70,28 @@ def test_a_running_task_leaves_its_state_with_the_grantor_and_begins_with_it_whe
     assert bench.worker.checkpoint(99, 0, b"no such batch") == []
     bench.worker.session_closed(GRANTOR.id, bench.now)
     assert bench.worker.checkpoint(number, 0, b"nobody listens") == []
+
+
+def test_states_for_a_job_that_is_forgotten_go_with_it() -> None:
+    bench, made, other = Bench(slots=1), Made(), Made(2)
+    bench.know(made, 2)
+    bench.know(other, 2)
+    for each in (made, other):
+        bench.worker.resumed(GRANTOR_AT, GRANTOR.public, resume(each, 1, 0))
+    bench.worker._works._drop(made.job)
+    assert [key[1] for key in bench.worker._resuming._waiting] == [other.job]
+    bench.worker._works._drop(other.job)
+    assert bench.worker._resuming._bytes == 0
+
+
+def test_the_state_of_a_task_that_has_ended_goes_from_its_lease() -> None:
+    bench, made = Bench(slots=1), Made()
+    bench.know(made, 8)
+    bench.take(made, (0, 8), slots=1)
+    bench.ran(1, ran_s=0.001)
+    lease = bench.worker.turns.batches[2].lease
+    lease.states.update({index: b"state" for index in range(1, 8)})
+    bench.ran(2, 2)
+    assert set(lease.states) == {3, 4, 5, 6, 7}
+    bench.died(2, 2)
+    assert set(lease.states) == {6, 7}
