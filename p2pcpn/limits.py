@@ -275,6 +275,11 @@ UNSETTLED_MAX: Final = 65_536
 RECEIPT_OUTPUT_BYTES_MAX: Final = 4 << 20
 # Handovers of one job that are remembered: each takes a living submitter's signature.
 EPOCHS_MAX: Final = 64
+# A handover is 80 bytes; 64 of them with their envelopes are 16 KB of a steward's row.
+HANDOVER_BYTES_MAX: Final = 128
+# Rounds of epochs, one for each steward and the owner, that nobody need have missed who keeps the job: with three
+# stewards 256 grantors in a row, of whom none was heard.
+ROUNDS_AHEAD_MAX: Final = 64
 # Epochs that stewards may take by themselves: one each three seconds for a month. Without an end a steward that claims
 # the last number there is would leave none to those after it.
 TAKEOVER_EPOCH_MAX: Final = 1 << 20

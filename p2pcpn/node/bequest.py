@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from p2pcpn.errors import P2pcpnError, Unreachable
+from p2pcpn.errors import P2pcpnError, PeerError, StoreError, Unreachable
 from p2pcpn.node.restoring import bytes_of, signed_of
 from p2pcpn.protocol.legacies import Heir, Legacy, LogName, heirs
 from p2pcpn.wire import messages as m
@@ -53,13 +53,16 @@ class Bequest:
         Their grantor may be gone, and this node be the steward whom they would be offered to.
         """
         worker = self._overlay.peer.worker
+        mine = worker.me.public
         for job in [job for job, work in worker.works.items() if work.unsettled]:
             keys: list[tuple[int, int, int]] = []
-            for key, row in self._overlay.database.scan("logs", (job,)):
-                for entry in LOG_BODY.decode(bytes_of(row[1])):
-                    said = read(entry.receipt, Receipt)
-                    if entry.receipt.key == worker.me.public:
-                        keys.append((int(key[2]), said.token, said.part))
+            for _, row in self._overlay.database.scan("logs", (job,)):
+                try:
+                    # A log holds receipts under leases of older epochs too, by which they are named.
+                    said = [(entry, read(entry.receipt, Receipt)) for entry in LOG_BODY.decode(bytes_of(row[1]))]
+                except (PeerError, StoreError):
+                    continue  # its grantor's bytes, of which nobody else makes more either
+                keys += [(each.epoch, each.token, each.part) for entry, each in said if entry.receipt.key == mine]
             self._overlay.follow(worker.logged(job, keys))
 
     async def hand_over(self) -> None:

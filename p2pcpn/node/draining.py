@@ -92,6 +92,24 @@ class Draining:
         }  # fmt: skip
 
     async def _run(self) -> None:
+        """All steps; one that raises is left out, for whoever waits for this node to leave waits no less for it."""
+        try:
+            await self._steps()
+        except Exception:
+            log.exception("draining: a step failed, the node leaves without it")
+            self.behind, self.state = self._found(), "leaving"
+            self._stop.set()
+
+    def _found(self) -> dict[str, int]:
+        """What would stay undone."""
+        worker, upkeep = self._overlay.peer.worker, self._overlay.upkeep
+        found = {
+            "tasks": worker.running, "results": worker.unsettled, "jobs": self._bequest.short,
+            "sections": len(upkeep.missed),
+        }  # fmt: skip
+        return {what: count for what, count in found.items() if count}
+
+    async def _steps(self) -> None:
         overlay, worker = self._overlay, self._overlay.peer.worker
         await self._over(lambda: not worker.running or overlay.loop.time() >= self.until)
         self._bequest.acknowledge()
@@ -105,16 +123,11 @@ class Draining:
         except TimeoutError:
             log.warning("not every job could be handed over within %g s", rest_s)
         await overlay.upkeep.hand_over(max(HAND_OVER_S, self.until - overlay.loop.time()))
-        found = {
-            "tasks": worker.running, "results": worker.unsettled, "jobs": self._bequest.short,
-            "sections": len(overlay.upkeep.missed),
-        }  # fmt: skip
         alone = worker.running or worker.unsettled or self._bequest.alone or overlay.upkeep.alone
         if self._careful and alone:
             overlay.loop.call_soon(self.undo)
             return
-        self.behind = {what: count for what, count in found.items() if count}
-        self.state = "leaving"
+        self.behind, self.state = self._found(), "leaving"
         if self._watched:
             try:
                 async with asyncio.timeout(TOLD_S):

@@ -43,18 +43,24 @@ class Authority:
     def hand_over(self, statement: Signed) -> None:
         """Take note of a handover; an older one changes nothing but whom we believe about its own epoch.
 
+        Of two that name the same epoch, that of the smaller node key counts wherever both are known.
+
         Raises :class:`PeerError` unless the owner signed it.
         """
+        if len(statement.body) > limits.HANDOVER_BYTES_MAX:
+            raise PeerError("a handover is too long")
         said = opened(statement, Handover)
         if statement.key != self.owner or said.job != self.job or said.epoch < 1:
             raise PeerError("a handover is not the owner's, or of another job")
-        key = (said.epoch, said.grantor)
+        key, newest = (said.epoch, said.grantor), (self.epoch, self.grantor)
+        handed = newest in self._handovers
         if key not in self._handovers and len(self._handovers) >= limits.EPOCHS_MAX:
             del self._handovers[next(iter(self._handovers))]
         self._handovers[key] = statement
-        if self.handover is None or said.epoch >= self.handover.epoch:
+        known = self.handover
+        if known is None or (said.epoch, known.grantor) >= (known.epoch, said.grantor):
             self.handover, self.signed_handover = said, statement
-        if said.epoch >= self.epoch:
+        if said.epoch > self.epoch or (said.epoch == self.epoch and (said.grantor <= self.grantor or not handed)):
             self.epoch, self.grantor = said.epoch, said.grantor
 
     def take_over(self, key: bytes, epoch: int) -> bool:
@@ -108,6 +114,19 @@ class Authority:
             return key == self.spec.grantor
         steward = self.steward_of(epoch)
         return (steward is not None and steward.key == key) or (epoch, key) in self._handovers
+
+    def handed(self, key: bytes, epoch: int) -> bool:
+        """Whether the owner gave ``epoch`` to the node with ``key``, which anybody can prove."""
+        return (epoch, key) in self._handovers
+
+    def far(self, epoch: int) -> bool:
+        """Whether ``epoch`` is further from the newest than can have gone by unheard."""
+        return epoch > self.epoch + limits.ROUNDS_AHEAD_MAX * self._round
+
+    def require_near(self, epoch: int) -> None:
+        """Raises :class:`PeerError` for an epoch that is :meth:`far`: it would use up all those before it."""
+        if self.far(epoch):
+            raise PeerError("a peer says that it grants a job in an epoch that cannot have come yet")
 
     def key_of(self, node: bytes, epoch: int) -> bytes | None:
         """The key of the node with that id, where it may grant in ``epoch``."""

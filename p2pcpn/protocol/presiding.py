@@ -129,11 +129,13 @@ class Presiding:
         if message.request == 0:
             return effects
         effects += self.prove(now)  # what was said before
+        before = self._newest(job)
         try:
             mine, kept = self.steward.taken(contact, message, job)
         except PeerError as error:  # what was proved is kept all the same
             return effects + self.refused(NodeId(contact.id), message, error)
-        self.succession.superseded(job, now)
+        if self._newest(job) != before:
+            self.succession.superseded(job, now)
         self._place(job, contact, key)
         known = self._authority(job)
         if known is not None:
@@ -142,6 +144,11 @@ class Presiding:
             # Commits are made in order: with this one all that was kept before is on disk, to be loaded.
             kept = [replace(e, then=(*e.then, fx.Load(job))) if isinstance(e, fx.Commit) else e for e in kept]
         return effects + kept
+
+    def _newest(self, job: bytes) -> tuple[int, bytes] | None:
+        """In which epoch who grants a job that is kept here."""
+        kept = self.steward.jobs.get(job)
+        return None if kept is None else (kept.authority.epoch, kept.authority.grantor)
 
     def _place(self, job: bytes, contact: Contact, key: bytes) -> None:
         """Where the newest grantor is, who said so itself or is a steward."""
@@ -158,7 +165,7 @@ class Presiding:
     def mandate(self, contact: Contact, key: bytes, message: m.Mandate, now: float) -> list[fx.Effect]:
         """Somebody grants in a certain epoch: says it, or somebody else. Raises :class:`PeerError` where it may not."""
         if message.grantor.id != contact.id:
-            return self._hearsay(key, message, now)
+            return self._hearsay(message, now)
         job = message.job
         effects: list[fx.Effect] = []
         if message.handover is not None:
@@ -183,6 +190,7 @@ class Presiding:
         """Somebody grants a job of this node's owner."""
         if message.handover is not None:
             own.hand_over(message.handover)
+        own.require_near(message.epoch)
         own.take_over(key, message.epoch)
         effects: list[fx.Effect] = []
         if message.request:
@@ -190,23 +198,31 @@ class Presiding:
         grantor = self.jobs.grantors.get(own.job)
         if grantor is not None and grantor.granting and message.epoch < grantor.epoch:
             effects.append(fx.Tell(contact, grantor.mandate()))
-        elif message.epoch == own.epoch:
+        elif (message.epoch, key) == (own.epoch, own.grantor):
             effects.append(fx.Notify(events.Mandated(own.job, message.epoch, contact, message.segments, message.open)))
         return effects
 
-    def _hearsay(self, key: bytes, message: m.Mandate, now: float) -> list[fx.Effect]:
-        """Somebody tells us that another grants a job by now which we grant. Raises :class:`PeerError` if it cannot."""
+    def _hearsay(self, message: m.Mandate, now: float) -> list[fx.Effect]:
+        """Somebody tells us that another grants a job by now which we grant. Raises :class:`PeerError` if it cannot.
+
+        The owner's word proves it. Of a steward's own epoch that steward alone can tell us: it hears from us what we
+        believe, and answers over its session where it grants; where it does not, we go on.
+        """
         known, grantor = self._authority(message.job), self.jobs.grantors.get(message.job)
-        if known is None or grantor is None or message.epoch <= grantor.epoch:
+        if known is None or grantor is None or message.epoch < grantor.epoch:
             return []
         if message.handover is not None:
             known.hand_over(message.handover)
         named = known.key_of(message.grantor.id, message.epoch)
         if named is None:
             raise PeerError("a peer says that another grants a job in an epoch that is not its own")
-        known.take_over(named, message.epoch)
+        if not known.handed(named, message.epoch):
+            steward = known.steward_of(message.epoch)
+            if steward is None or steward.key == self.me.public or not grantor.granting:
+                return []
+            return [fx.Tell(steward.contact, grantor.mandate())]
         kept = self.steward.jobs.get(message.job)
-        if kept is not None:
+        if kept is not None and (known.epoch, known.grantor) == (message.epoch, named) and named != self.me.public:
             kept.grantor = message.grantor
             self.succession.superseded(message.job, now)
         return self._superseded(message.job, known, now)
@@ -216,6 +232,8 @@ class Presiding:
         grantor, known = self.jobs.grantors.get(offer.job), self._authority(offer.job)
         if grantor is None or known is None or offer.epoch <= grantor.epoch or not known.grants(key, offer.epoch):
             return []
+        if known.far(offer.epoch):
+            return []
         known.take_over(key, offer.epoch)
         kept = self.steward.jobs.get(offer.job)
         if kept is not None:
@@ -224,9 +242,11 @@ class Presiding:
         return self._superseded(offer.job, known, now)
 
     def _superseded(self, job: bytes, known: Authority, now: float) -> list[fx.Effect]:
-        """Where we grant in an older epoch than the newest, we do so no more."""
+        """Where we grant in an older epoch than the newest, or in one that another has, we do so no more."""
         grantor = self.jobs.grantors.get(job)
-        if grantor is None or grantor.superseded or known.epoch <= grantor.epoch:
+        if grantor is None or grantor.superseded or known.epoch < grantor.epoch:
+            return []
+        if (known.epoch, known.grantor) == (grantor.epoch, self.me.public):
             return []
         return [*grantor.step_down(now), fx.Notify(events.Superseded(job, known.epoch))]
 

@@ -387,8 +387,9 @@ class Steward:
             return [] if not message.request else [_answer(sender, message.request, AnswerCode.UNKNOWN, "keeps it not")]
         if message.handover is not None:
             kept.authority.hand_over(message.handover)
+        kept.authority.require_near(message.epoch)
         news = kept.authority.take_over(key, message.epoch)
-        if message.epoch < kept.authority.epoch:
+        if (kept.authority.epoch, kept.authority.grantor) != (message.epoch, key):
             return self.correct(kept, sender, message.request)
         news = news or kept.mandate is None or (kept.mandate.open > 0) != (message.open > 0)
         kept.mandate, kept.grantor = message, sender

@@ -15,8 +15,9 @@ from p2pcpn.protocol.legacies import Legacy
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.statements import Receipt, signed
 from tests.unit.protocol.granting import at, keypair
-from tests.unit.protocol.leased import GRANTOR, Bench, Made, told
+from tests.unit.protocol.leased import GRANTOR, ME, Bench, Made, told
 from tests.unit.protocol.test_steward import log
 
 MADE = Made()
@@ -131,3 +132,17 @@ def test_results_that_a_log_here_settles_need_no_other_word() -> None:
     )  # fmt: skip
     Bequest(overlay).acknowledge()
     assert bench.worker.unsettled == 0 and len(done) == 1
+
+
+def test_an_inherited_result_is_acknowledged_by_its_own_epoch_and_a_damaged_log_stops_nothing() -> None:
+    receipt = signed(Receipt(MADE.job, 0, GRANTOR.id, 5, 0, [(0, 1)], b"\0", bytes(16), bytes(32), 0.1, b""), ME)
+    later = pages.LOG_BODY.encode([pages.Entry(receipt, b"", None)])
+    rows = [((MADE.job, GRANTOR.id, 1, number), (b"", body)) for number, body in enumerate((b"garbage", later))]
+    said: list[Any] = []
+    works = {MADE.job: SimpleNamespace(unsettled={1: 1})}
+    worker = SimpleNamespace(works=works, me=ME, logged=lambda job, keys: [(job, keys)])
+    overlay: Any = SimpleNamespace(
+        peer=SimpleNamespace(worker=worker), follow=said.extend, database=SimpleNamespace(scan=lambda table, key: rows)
+    )
+    Bequest(overlay).acknowledge()
+    assert said == [(MADE.job, [(0, 5, 0)])]

@@ -145,3 +145,17 @@ async def test_jobs_that_take_too_long_hold_nobody_for_ever(monkeypatch: pytest.
     node.draining.begin(0.0)
     await asyncio.wait_for(node.stop.wait(), 5)
     assert node.done == ["drain", "sections"]
+
+
+@pytest.mark.asyncio
+async def test_a_step_that_raises_keeps_nobody_from_leaving() -> None:
+    node = Node()
+    node.worker.running = 0
+
+    def fails() -> None:
+        raise ValueError("bytes of a peer")
+
+    node.draining._bequest.acknowledge = fails  # type: ignore[method-assign]
+    node.draining.begin()
+    await asyncio.wait_for(node.stop.wait(), 5)
+    assert node.draining.state == "leaving"

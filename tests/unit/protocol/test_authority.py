@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.protocol.authority import Authority
+from p2pcpn.wire.pages import GRANTS
 from p2pcpn.wire.statements import Handover, Signed, signed
 from tests.unit.protocol.leased import GRANTOR, OWNER, STEWARDS, STRANGER, Made
 
@@ -65,6 +67,34 @@ def test_handovers_are_remembered_within_bounds_and_the_first_grantor_always() -
     assert len(authority.handovers) == limits.EPOCHS_MAX
     assert authority.grants(GRANTOR.public, 0) and not authority.grants(STEWARDS[1].public, 1)
     assert authority.grants(STEWARDS[(limits.EPOCHS_MAX + 9) % 2].public, limits.EPOCHS_MAX + 9)
+
+
+def test_of_two_handovers_of_one_epoch_the_smaller_key_counts_in_either_order() -> None:
+    made = Made()
+    words = [made.handover(0, 3), made.handover(1, 3)]
+    for each in (words, words[::-1], [*words, words[0]]):
+        authority = Authority(made.spec)
+        for word in each:
+            authority.hand_over(word)
+        assert authority.grantor == min(STEWARDS[0].public, STEWARDS[1].public)
+        assert authority.handover is not None and authority.handover.grantor == authority.grantor
+
+
+def test_a_padded_handover_is_refused_and_as_many_as_are_remembered_fit_a_row() -> None:
+    made = Made()
+    authority = Authority(made.spec)
+    fat = msgspec.msgpack.encode([made.job, 3, STRANGER.public, bytes(100)])
+    with pytest.raises(PeerError, match="too long"):
+        authority.hand_over(Signed(Handover.kind, fat, OWNER.public, bytes(64)))
+    assert GRANTS.bytes_max > limits.EPOCHS_MAX * (limits.HANDOVER_BYTES_MAX + 256)
+
+
+def test_an_epoch_that_cannot_have_come_yet_is_an_error() -> None:
+    authority = Authority(Made().spec)
+    last = limits.ROUNDS_AHEAD_MAX * (len(authority.spec.stewards) + 1)
+    authority.require_near(last)
+    with pytest.raises(PeerError, match="cannot have come"):
+        authority.require_near(last + 1)
 
 
 def test_a_handover_may_name_any_node_which_then_takes_part() -> None:

@@ -13,6 +13,7 @@ from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.statements import Cancel, Close, Handover, Offer, Role, read, signed
 from p2pcpn.wire.statements import LogHeader as Header
+from tests.unit.protocol.granting import at, keypair
 from tests.unit.protocol.leased import OWNER, STRANGER
 from tests.unit.protocol.swarm import Job, Member, Swarm
 
@@ -54,6 +55,16 @@ class Cast:
                 said = read(pages.SIGNED.decode(header), Header)
                 found |= {index for first, count in said.spans for index in range(first, first + count)}
         return found
+
+
+def begin(cast: Cast) -> None:
+    """The first steward grants in epoch 1, and nobody has heard of it yet."""
+    kept, now = cast.kept(cast.one), cast.swarm.now
+    kept.authority.take_over(cast.one.key.public, 1)
+    kept.grantor = None
+    made = cast.job.made
+    cast.one.peer.presiding.adopt(cast.name, list(zip(made.segments, made.sealed, strict=True)), [], [], now)
+    assert cast.grants(cast.one) == 1 and cast.grants(cast.submitter) == 0
 
 
 def test_when_the_submitter_dies_the_first_steward_grants_and_all_tasks_end() -> None:
@@ -154,6 +165,7 @@ def test_another_machine_of_the_owner_resumes_a_centralised_job_that_nobody_took
 
 def test_a_worker_tells_an_older_grantor_that_leases_to_it_who_grants_now() -> None:
     cast = Cast(takes_s=None, tasks=2)
+    begin(cast)
     work = cast.worker.peer.worker.works[cast.name]
     work.authority.take_over(cast.one.key.public, 1)
     work.grantor = cast.one.contact
@@ -161,6 +173,53 @@ def test_a_worker_tells_an_older_grantor_that_leases_to_it_who_grants_now() -> N
     cast.swarm.run(1)
     assert cast.grants(cast.submitter) is None
     assert [event.epoch for event in cast.submitter.seen(events.Superseded)] == [1]
+
+
+def test_hearsay_of_a_steward_that_does_not_grant_deposes_nobody_and_the_steward_is_asked() -> None:
+    cast = Cast(takes_s=None, tasks=2)
+    presiding, now = cast.submitter.peer.presiding, cast.swarm.now
+    for epoch in (1, 1 + 3 * 1000):
+        lie = m.Mandate(0, cast.name, epoch, cast.one.contact, None, 0, 0, 0)
+        effects = presiding.mandate(cast.worker.contact, cast.worker.key.public, lie, now)
+        assert effects == [fx.Tell(cast.one.contact, cast.job.grantor.mandate())]
+    cast.submitter.follow(effects)
+    cast.swarm.run(1)
+    assert cast.grants(cast.submitter) == 0 and cast.kept(cast.one).authority.epoch == 0
+    with pytest.raises(PeerError, match="cannot have come yet"):
+        far = m.Mandate(0, cast.name, 1 + 3 * 1000, cast.one.contact, None, 0, 0, 0)
+        presiding.mandate(cast.one.contact, cast.one.key.public, far, now)
+
+
+def test_of_two_nodes_that_their_owner_gave_one_epoch_one_steps_down_on_either_word() -> None:
+    cast = Cast(takes_s=None, tasks=2)
+    submitter, now = cast.submitter, cast.swarm.now
+    mine = signed(Handover(cast.name, 3, submitter.key.public), OWNER)
+    submitter.do(
+        submitter.peer.perform(
+            submitter.peer.presiding.resume(cast.job.made.spec, cast.job.job_key, [mine], None, now), now
+        )
+    )
+    cast.swarm.run(1)
+    keys = sorted((keypair(number) for number in range(700, 800)), key=lambda key: key.public)
+    lower, upper = keys[0], keys[-1]
+    assert lower.public < submitter.key.public < upper.public
+    for other in (upper, lower):
+        word = signed(Handover(cast.name, 3, other.public), OWNER)
+        said = m.Mandate(0, cast.name, 3, at(other, 4000), word, 0, 0, 1)
+        told = cast.two.peer.presiding.mandate(at(other, 4000), other.public, said, now)
+        assert any(isinstance(effect, fx.Tell) for effect in told) == (other is upper)
+        submitter.follow(submitter.peer.presiding.mandate(cast.two.contact, cast.two.key.public, said, now))
+        assert cast.grants(submitter) == (3 if other is upper else None)
+
+
+def test_a_handover_that_is_said_again_gives_a_silent_grantor_no_more_time() -> None:
+    cast = Cast(takes_s=None, tasks=2)
+    peer, now = cast.two.peer, cast.swarm.now
+    take = m.Take(1, signed(Handover(cast.name, 3, cast.submitter.key.public), OWNER))
+    peer.presiding.take(cast.submitter.contact, cast.submitter.key.public, take, now)
+    watch = peer.presiding.succession._watches[cast.name]
+    peer.presiding.take(cast.worker.contact, cast.worker.key.public, take, now + 4)
+    assert peer.presiding.succession._watches[cast.name] is watch
 
 
 def test_hearsay_of_an_epoch_that_is_nobodys_is_refused() -> None:
@@ -178,6 +237,7 @@ def test_hearsay_of_an_epoch_that_is_nobodys_is_refused() -> None:
 
 def test_an_older_grantor_that_says_so_is_told_of_the_newer_epoch() -> None:
     cast = Cast(takes_s=None, tasks=2)
+    begin(cast)
     kept = cast.kept(cast.two)
     kept.authority.take_over(cast.one.key.public, 1)
     kept.grantor = cast.one.contact
