@@ -7,6 +7,7 @@ import click
 from p2pcpn.cli.drain import node_control
 from p2pcpn.cli.options import Duration
 from p2pcpn.client.hooks import watch
+from p2pcpn.errors import UsageError
 
 
 @click.command()
@@ -27,4 +28,7 @@ def autoscale(up: str, down: str, least: int, most: int, idle_s: float, coming_s
     $P2PCPN_WANTED (there should be), $P2PCPN_ADD (to start), $P2PCPN_DRAIN and $P2PCPN_DRAIN_ADDRESSES (idle peers that
     may go; p2pcpn drain on their machines lets them leave without a loss). It goes on until Ctrl-C.
     """
-    watch(node_control(data), (up, down), (least, most, idle_s), coming_s, click.echo)
+    if not 0 <= least <= most or not most:
+        raise UsageError(f"--min is 0 or more and --max 1 or more, and no less than --min: not {least} and {most}")
+    control = node_control(data, "p2pcpn node starts one, which hears what the swarm needs; --data names its folder")
+    watch(control, (up, down), (least, most, idle_s), coming_s, click.echo)

@@ -29,7 +29,7 @@ def drain_verb(timeout_s: float, undo: bool, data: str | None, as_json: bool) ->
     It takes nothing new, gives back tasks that have not started, finishes those that run, and brings what it keeps for
     others (results, records, blobs) to peers that stay. Ctrl-C here only ends the waiting.
     """
-    control = node_control(data)
+    control = node_control(data, "p2pcpn swarm drain N is for peers of p2pcpn swarm up")
     if undo:
         if not stay(control):
             raise P2pcpnError("the node does not drain, or is as good as gone")
@@ -60,11 +60,11 @@ def progress_words(words: Mapping[str, Any]) -> str:
     return str(words["state"])
 
 
-def node_control(data: str | None) -> Path:
-    """Where the node on this machine is asked. Raises :class:`Unreachable` where none answers."""
+def node_control(data: str | None, hint: str) -> Path:
+    """Where the node on this machine is asked. Raises :class:`Unreachable` where none answers, with a ``hint``."""
     if data is not None:
         return control_of(Path(data).expanduser())
     for path in node_sockets(os.environ):
         if listens(path):
             return path
-    raise Unreachable("no node of yours runs on this machine; p2pcpn swarm drain N is for peers of p2pcpn swarm up")
+    raise Unreachable(f"no node of yours runs on this machine; {hint}")

@@ -38,7 +38,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         "Compute",
         (
             ("submit", "p2pcpn.cli.submit:submit", "run a script or a function on the swarm"),
-            ("job", "p2pcpn.cli.job:job", "your jobs: ls, show, wait, logs, result, cancel, explain"),
+            ("job", "p2pcpn.cli.job:job", "jobs: ls, show, wait, logs, result, pause, resume, cancel, explain"),
         ),
     ),
 )

@@ -31,11 +31,14 @@ def files_of(paths: Iterable[str | Path]) -> list[Path]:
 def lines(paths: Iterable[str | Path]) -> list[Line]:
     """All lines of the histories, each life of a peer in its order. Raises :class:`UsageError` for what is none."""
     found: list[Line] = []
-    for path in files_of(paths):
+    files = files_of(paths)
+    for path in files:
         try:
             found += lines_of(path.read_bytes())
         except (OSError, PeerError) as error:
             raise UsageError(f"{path} cannot be read as a history: {error}") from error
+    if not found:
+        raise UsageError(f"there is no event that can be read in {', '.join(map(str, files))}")
     return list(in_order(found))
 
 

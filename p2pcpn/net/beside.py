@@ -19,6 +19,7 @@ import secrets
 import socket
 import struct
 from collections import deque
+from contextlib import suppress
 from typing import Final
 
 from p2pcpn.errors import PeerError
@@ -60,7 +61,8 @@ class Giving:
             os.ftruncate(descriptor, RING_BYTES)
             self._memory = mmap.mmap(descriptor, RING_BYTES)
             if hasattr(mmap, "MADV_HUGEPAGE"):
-                self._memory.madvise(mmap.MADV_HUGEPAGE)
+                with suppress(OSError):  # a kernel without huge pages: the ring is as good in small ones
+                    self._memory.madvise(mmap.MADV_HUGEPAGE)
             seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | _FUTURE_WRITE | fcntl.F_SEAL_SEAL
             fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
         except (OSError, ValueError) as error:

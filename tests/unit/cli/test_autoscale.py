@@ -16,11 +16,15 @@ Command = Callable[..., Any]
 
 def test_bounds_that_cannot_be_are_usage(p2pcpn: Command) -> None:
     ended = p2pcpn("autoscale", "--up", "x", "--down", "y", "--min", "3", "--max", "2", "--data", "d")
-    assert ended.code == 2 and "peers_max" in ended.err
+    assert ended.code == 2 and "no less than --min: not 3 and 2" in ended.err
+    assert (
+        p2pcpn("autoscale", "--up", "x", "--down", "y", "--min", "3", "--max", "2").code == 2
+    )  # before a node is looked for
 
 
 def test_where_no_node_answers_it_says_so(p2pcpn: Command) -> None:
-    assert p2pcpn("autoscale", "--up", "x", "--down", "y", "--max", "2").code == 3
+    ended = p2pcpn("autoscale", "--up", "x", "--down", "y", "--max", "2")
+    assert ended.code == 3 and "p2pcpn node starts one" in ended.err and "swarm drain" not in ended.err
 
 
 def test_the_swarm_of_the_node_is_watched_and_what_is_done_is_said(

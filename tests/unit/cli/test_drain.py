@@ -64,7 +64,7 @@ def test_the_node_of_this_user_is_the_one_that_answers(
     assert p2pcpn("drain").code == 0 and leaves[0][0] == Path("alive/c")
     monkeypatch.setattr(module, "listens", lambda path: False)
     with pytest.raises(Unreachable):
-        module.node_control(None)
+        module.node_control(None, "p2pcpn swarm drain N")
 
 
 def test_how_far_it_is_in_words() -> None:

@@ -45,3 +45,6 @@ def test_a_job_that_goes_on_is_not_lost(p2pcpn: Command, tmp_path: Path) -> None
 def test_what_is_no_history_is_usage(p2pcpn: Command, tmp_path: Path) -> None:
     ended = p2pcpn("history", "check", str(tmp_path))
     assert ended.code == 2 and "there is no history" in ended.err
+    (tmp_path / "empty.jsonl").write_bytes(b"")
+    ended = p2pcpn("history", "check", str(tmp_path))
+    assert ended.code == 2 and "no event that can be read in" in ended.err and "empty.jsonl" in ended.err

@@ -302,3 +302,10 @@ def test_a_name_that_is_taken_leaves_nothing_behind(monkeypatch: pytest.MonkeyPa
     with pytest.raises(OSError):
         Place()
     place.close()
+
+
+def test_a_kernel_without_huge_pages_shares_memory_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mmap, "MADV_HUGEPAGE", 12345, raising=False)  # no such advice
+    ring = Giving()
+    assert ring.room(RING_PART_BYTES)
+    ring.close()

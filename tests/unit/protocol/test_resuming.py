@@ -90,7 +90,7 @@ def test_the_state_of_a_task_that_has_ended_goes_from_its_lease() -> None:
     bench.take(made, (0, 8), slots=1)
     bench.ran(1, ran_s=0.001)
     lease = bench.worker.turns.batches[2].lease
-    lease.states.update({index: b"state" for index in range(1, 8)})
+    lease.states.update(dict.fromkeys(range(1, 8), b"state"))
     bench.ran(2, 2)
     assert set(lease.states) == {3, 4, 5, 6, 7}
     bench.died(2, 2)
