@@ -584,11 +584,12 @@ class Grantor:
 
 
 def blobs_named(keys: JobKeys, segment: Signed, sealed: list[bytes]) -> list[list[bytes]]:
-    """The blobs that each page of a segment names: for a grantor that did not make it."""
+    """The blobs that each page of a segment names; raises :class:`PeerError` where one is not whole."""
     said, names = read(segment, Segment), []
     first = said.first
     for (count, _), data in zip(said.pages, sealed, strict=True):
         page = pages.TASKS.decode(unseal(keys.page(first), 0, data))
+        pages.check_page(page, count)
         named = [*page.functions, *page.arguments, *page.blobs]
         names.append([ref.digest for ref in named if isinstance(ref, BlobRef)])
         first += count

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from p2pcpn import limits
+from p2pcpn.errors import PeerError
 from p2pcpn.wire.codec import U16, U32, U63, Codec
 from p2pcpn.wire.messages import Mandate
 from p2pcpn.wire.statements import BlobRef, ShortText, Signed
@@ -116,6 +117,16 @@ JOB_POINTER: Codec[JobPointer] = Codec(JobPointer, limits.RECORD_VALUE_BYTES_MAX
 SIGNED: Codec[Signed] = Codec(Signed, limits.MESSAGE_BYTES_MAX, "signed statement")
 PRINT: Codec[Print] = Codec(Print, limits.BLOB_PART_BYTES, "output")
 PAGES: Codec[list[bytes]] = Codec(list[bytes], limits.MESSAGE_BYTES_MAX, "pages")
+
+
+def check_page(page: TaskPage, count: int) -> None:
+    """Raises :class:`PeerError` where a page holds another number of tasks than ``count``, or names what it has not."""
+    named = len(page.blobs) + len(page.inputs)
+    whole = len(page.arguments) == count and all(
+        position < count and max(numbers, default=named) < named for position, numbers in page.parts
+    )
+    if not whole:
+        raise PeerError("a page of tasks names what it does not hold")
 
 
 def needs_of(page: TaskPage, first: int) -> list[tuple[int, list[int]]]:

@@ -102,3 +102,12 @@ def test_runs_become_one_span() -> None:
 def test_a_death_is_told_by_its_signal_or_code() -> None:
     assert pages.death_text(9, None) == "the worker process was ended by signal 9 while it ran this task"
     assert pages.death_text(None, 3) == "the worker process exited with code 3 while it ran this task"
+
+
+@pytest.mark.parametrize(
+    ("parts", "count"), [([(0, [7])], 1), ([(65535, [0])], 1), ([(0, [])], 1), ([], 2), ([(1, [0])], 1)]
+)
+def test_a_page_that_names_what_it_does_not_hold_is_an_error(parts: list[tuple[int, list[int]]], count: int) -> None:
+    with pytest.raises(PeerError, match="does not hold"):
+        pages.check_page(pages.TaskPage([b"f"], None, [b"0"], [], parts, [0]), count)
+    pages.check_page(pages.TaskPage([b"f"], None, [b"0"], [], [(0, [0])], [0]), 1)
