@@ -278,8 +278,16 @@ class Presiding:
         said = read(message.header, st.LogHeader)
         self.succession.heard(said.job, contact, now)
         grantor = self.jobs.grantors.get(said.job)
-        if grantor is not None and grantor.granting and said.grantor != self.me.id and said.job in self.steward.jobs:
-            effects += grantor.settled_elsewhere([(first, count) for first, count in said.spans], now)
+        kept = self.steward.jobs.get(said.job)
+        if grantor is None or not grantor.granting or kept is None or said.grantor == self.me.id:
+            return effects
+        log = kept.logs.get((NodeId(said.grantor), said.epoch))
+        if log is not None and (said.number < log.count or said.number in log.ahead):  # else it is kept nowhere here
+            # Each index once, and none that the job has not, however often the header names it.
+            total = grantor.ledger.total
+            clipped = [(first, min(count, total - first)) for first, count in said.spans if first < total]
+            if sum(count for _, count in clipped) <= total:
+                effects += grantor.settled_elsewhere(clipped, now)
         return effects
 
     def finished(self, contact: Contact, message: m.Finish, now: float) -> list[fx.Effect]:

@@ -11,6 +11,7 @@ from p2pcpn.protocol import events
 from p2pcpn.protocol.jobs import Held
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
+from p2pcpn.wire.sealing import digest
 from p2pcpn.wire.statements import Cancel, Close, Handover, Offer, Role, read, signed
 from p2pcpn.wire.statements import LogHeader as Header
 from tests.unit.protocol.granting import at, keypair
@@ -298,3 +299,26 @@ def test_a_dead_peer_that_grants_nothing_changes_nothing() -> None:
     cast = Cast(takes_s=None, tasks=2)
     assert cast.one.peer.presiding.dead(NodeId(cast.worker.id), cast.swarm.now) == []
     assert cast.one.peer.presiding.session_closed(NodeId(cast.worker.id)) == []
+
+
+def test_what_a_log_settles_counts_where_it_is_kept_and_within_the_job_alone() -> None:
+    cast = Cast(takes_s=None, tasks=4)
+    begin(cast)
+    presiding, grantor, said = cast.one.peer.presiding, cast.one.peer.grantors[cast.name], []
+    grantor.settled_elsewhere = lambda spans, now: said.append(spans) or []
+    body = pages.LOG_BODY.encode([])
+
+    def append(number: int, spans: list[tuple[int, int]]) -> None:
+        previous = bytes([number % 256]) * 32
+        header = Header(
+            cast.name, 0, cast.submitter.id, number, previous, digest(body), 4, spans
+        )  # fmt: skip
+        message = m.Append(1, signed(header, cast.submitter.key), body)
+        presiding.appended(cast.submitter.contact, message, cast.swarm.now)
+
+    append(2000, [(0, 1)])
+    assert said == []
+    append(5, [(2, 1 << 31), (9, 1)])
+    assert said == [[(2, 2)]]
+    append(6, [(0, 1 << 31)] * 100)
+    assert said == [[(2, 2)]]
