@@ -138,10 +138,10 @@ def a_future_changes(lines: list[Line]) -> None:
 
 
 def a_task_never_ends(lines: list[Line]) -> None:
-    at = places(lines, h.Closed)[0]
-    event = lines[at].event
-    assert isinstance(event, h.Closed)
-    lines[at] = changed(lines[at], total=event.total + 1)
+    for at in places(lines, h.Closed):  # whoever grants the job later says it again
+        event = lines[at].event
+        assert isinstance(event, h.Closed)
+        lines[at] = changed(lines[at], total=event.total + 1)
 
 
 def a_token_is_given_out_again(lines: list[Line]) -> None:
