@@ -88,6 +88,11 @@ class Program:
         grantor = None if self.host.peer is None else self.host.peer.grantors.get(self.job)
         return 0 if grantor is None else grantor.hedging.granted
 
+    @property
+    def was_taken_over(self) -> bool:
+        """Whether a steward ever granted the job, so that its owner took it back."""
+        return bool(self._handovers)
+
     def stewards_known(self) -> int:
         """How many storage peers could be stewards now."""
         assert self.host.peer is not None
