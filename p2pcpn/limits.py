@@ -280,6 +280,9 @@ HANDOVER_BYTES_MAX: Final = 128
 # Rounds of epochs, one for each steward and the owner, that nobody need have missed who keeps the job: with three
 # stewards 256 grantors in a row, of whom none was heard.
 ROUNDS_AHEAD_MAX: Final = 64
+# Logs of one grantor that are kept of a job, one an epoch: a laptop that sleeps each night for most of a year. With all
+# stewards lying they are 2,000 of 200 bytes each.
+LOGS_PER_GRANTOR_MAX: Final = 256
 # Epochs that stewards may take by themselves: one each three seconds for a month. Without an end a steward that claims
 # the last number there is would leave none to those after it.
 TAKEOVER_EPOCH_MAX: Final = 1 << 20

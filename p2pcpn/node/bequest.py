@@ -154,5 +154,5 @@ def _append(header: Signed, body: bytes) -> Make:
 
 
 def _told_of(state: JobState) -> Make:
-    words = [word for word in (state.handover, state.close, state.cancel, state.pause) if word is not None]
+    words = [word for word in (*state.handovers, state.close, state.cancel, state.pause) if word is not None]
     return lambda number: Entrust(number, state.spec, words, 0.0)

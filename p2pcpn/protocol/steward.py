@@ -111,7 +111,7 @@ class Kept:
     def entrust(self, request: int, wall: float) -> Entrust:
         """What is told of the job to whoever keeps it from now on."""
         authority = self.authority
-        words = (authority.signed_handover, self.close, self.cancel, self.pause)
+        words = (*authority.handovers, self.close, self.cancel, self.pause)
         age_s = max(0.0, min(authority.spec.retention_s, limits.RETENTION_S_MAX) - (self.expires_s - wall))
         return Entrust(request, authority.signed_spec, [word for word in words if word is not None], age_s)
 
@@ -161,6 +161,12 @@ class Kept:
         if key is not None:
             self.authority.take_over(key, said.epoch)
             self.mandate, self.grantor = said, said.grantor
+
+    def has_many_logs_of(self, grantor: NodeId, epoch: int) -> bool:
+        """Whether a log of another epoch would be one too many: a steward may grant in as many epochs as it likes."""
+        if (grantor, epoch) in self.logs:
+            return False
+        return sum(of == grantor for of, _ in self.logs) >= limits.LOGS_PER_GRANTOR_MAX
 
     def restore_log(self, grantor: bytes, epoch: int, header: Signed, body_bytes: int) -> None:
         """A log segment is on disk; they are restored in order, and what lies beyond a gap waits for it to close."""
@@ -426,6 +432,8 @@ class Steward:
             return self._append_foreign(sender, message.request, said, write, size_bytes)
         if not kept.authority.grants(message.header.key, said.epoch):
             raise PeerError("a log segment is signed by a peer that was never made a grantor of the job")
+        if kept.authority.far(said.epoch) or kept.has_many_logs_of(NodeId(said.grantor), said.epoch):
+            return [_answer(sender, message.request, AnswerCode.REFUSED, "keeps no more logs of that grantor")]
         if said.epoch == kept.authority.epoch and sender.id == said.grantor:
             kept.grantor = sender
         log, name = kept.log(said.grantor, said.epoch), digest(message.header.body)

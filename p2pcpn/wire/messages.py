@@ -395,12 +395,12 @@ class Deposits(msgspec.Struct, array_like=True, frozen=True, tag=36):
 
 class Entrust(msgspec.Struct, array_like=True, frozen=True, tag=37):
     """Keep this job in the place of the sender, who leaves: its spec, and what the owner said of it since (close,
-    cancel, pause, handover). Its settlement logs follow as :class:`Append`.
+    cancel, pause, and every handover, which tell whose its logs are). Its settlement logs follow as :class:`Append`.
     """
 
     request: U63
     spec: Signed
-    words: Annotated[list[Signed], Meta(max_length=8)]
+    words: Annotated[list[Signed], Meta(max_length=limits.EPOCHS_MAX + 3)]
     age_s: Seconds  # of the job, by the sender's clock
 
 

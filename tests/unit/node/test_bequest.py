@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from p2pcpn.errors import Unreachable
@@ -15,7 +16,7 @@ from p2pcpn.protocol.legacies import Legacy
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.statements import Receipt, signed
+from p2pcpn.wire.statements import Receipt, Signed, signed
 from tests.unit.protocol.granting import at, keypair
 from tests.unit.protocol.leased import GRANTOR, ME, Bench, Made, told
 from tests.unit.protocol.test_steward import log
@@ -31,6 +32,7 @@ class Others:
         self.held = dict(zip(self.contacts, held, strict=True))
         self.told: list[tuple[Contact, m.Message]] = []
         self.full = full
+        self.handovers: list[Signed] = []
         rows = [
             ((MADE.job, GRANTOR.id, 0, number), (pages.SIGNED.encode(header), body))
             for number, (header, body) in enumerate(log(MADE, segments))
@@ -57,7 +59,8 @@ class Others:
             logs = [(bytes(GRANTOR.id), 0, held)]
             if held < 0:
                 return m.Answer(7, m.AnswerCode.UNKNOWN, "keeps no such job")
-            return m.JobState(7, MADE.spec, None, None, None, 0, 0, logs, 0, 0, 0, False)
+            state = m.JobState(7, MADE.spec, None, None, None, 0, 0, logs, 0, 0, 0, False)
+            return msgspec.structs.replace(state, handovers=self.handovers)
         self.told.append((to, message))
         if self.full:
             return m.Answer(7, m.AnswerCode.FULL, "full")
@@ -114,6 +117,15 @@ async def test_a_log_without_its_job_is_told_of_by_who_knows_it() -> None:
     bequest = Bequest(others.overlay)
     await bequest.hand_over()
     assert bequest.short == 0 and others.held[others.contacts[1]] == 3
+
+
+@pytest.mark.asyncio
+async def test_every_handover_that_another_knows_of_is_told_along() -> None:
+    others = Others(0, -1, known=False)
+    others.handovers = [MADE.handover(1, 3), MADE.handover(0, 6)]
+    await Bequest(others.overlay).hand_over()
+    (entrust,) = [message for _, message in others.told if isinstance(message, m.Entrust)]
+    assert entrust.words == others.handovers
 
 
 def test_results_that_a_log_here_settles_need_no_other_word() -> None:

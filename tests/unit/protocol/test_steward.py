@@ -133,6 +133,30 @@ def test_a_job_whose_keeper_leaves_is_kept_by_who_was_never_named_and_is_found_t
     assert [type(effect) for effect in again] == [fx.Commit] and shelf.state(made).cancel == cancel
 
 
+def test_all_that_the_owner_handed_over_goes_along_so_that_the_logs_of_each_of_them_are_kept() -> None:
+    shelf, heir, made = Shelf(), Shelf(me=STRANGER), Made()
+    shelf.introduce(made)
+    for steward, epoch in ((1, 3), (0, 6)):  # epochs 3 and 6 are the owner's to give
+        shelf.say(shelf.steward.taken(GRANTOR_AT, m.Take(9, made.handover(steward, epoch)), made.job)[1])
+    (legacy,) = shelf.steward.legacies()
+    assert legacy.entrust is not None
+    told = legacy.entrust(9, 1e9)
+    assert told.words == [made.handover(1, 3), made.handover(0, 6)]
+    heir.say(heir.steward.entrusted(STEWARDS_AT[0], m.CODEC.decode(m.CODEC.encode(told))))  # type: ignore[arg-type]
+    for steward, epoch in ((1, 3), (0, 6)):
+        assert heir.append(log(made, 1, STEWARDS[steward], epoch)[0], STEWARDS_AT[0]).code == AnswerCode.DONE
+
+
+def test_as_many_handovers_as_are_remembered_fit_with_all_other_words() -> None:
+    heir, made = Shelf(me=STRANGER), Made()
+    words = [made.handover(0, 3 * number) for number in range(1, limits.EPOCHS_MAX + 1)]
+    words += [signed(Close(made.job, 20, bytes(32)), OWNER), signed(Cancel(made.job, 1), OWNER), pause(made, 1)]
+    told = m.CODEC.decode(m.CODEC.encode(m.Entrust(7, made.spec, words, 0.0)))
+    assert isinstance(told, m.Entrust)
+    assert heir.say(heir.steward.entrusted(STEWARDS_AT[0], told)) == [m.Answer(7, AnswerCode.DONE, "")]
+    assert heir.state(made).handovers == words[: limits.EPOCHS_MAX]
+
+
 def test_what_is_entrusted_is_the_owners_word_within_his_quota(monkeypatch: pytest.MonkeyPatch) -> None:
     shelf, made = Shelf(me=STRANGER), Made()
     others = signed(Close(made.job, 20, bytes(32)), STRANGER)
@@ -275,6 +299,21 @@ def test_a_log_nobody_was_made_the_grantor_of_is_an_error() -> None:
     shelf.steward.taken(GRANTOR_AT, m.Take(9, made.handover(1)), made.job)
     assert shelf.append(log(made, 1, by=STEWARDS[1], epoch=1)[0], STEWARDS_AT[1]).code == AnswerCode.DONE
     assert shelf.append((header, body)).code == AnswerCode.DONE
+
+
+def test_a_steward_that_lies_about_its_epochs_fills_nobodys_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LOGS_PER_GRANTOR_MAX", 3)
+    shelf, made = Shelf(), Made()
+    shelf.introduce(made)
+    far = 1 + 3 * (limits.ROUNDS_AHEAD_MAX + 1)  # its own by the spec, and nobody can have come to it unheard
+    assert shelf.append(log(made, 1, STEWARDS[0], far)[0], STEWARDS_AT[0]).code == AnswerCode.REFUSED
+    answers = [shelf.append(log(made, 1, STEWARDS[0], epoch)[0], STEWARDS_AT[0]) for epoch in (1, 4, 7, 10)]
+    assert [answer.code for answer in answers] == [AnswerCode.DONE] * 3 + [AnswerCode.REFUSED]
+    for entry in log(made, 2, STEWARDS[0], 7):
+        assert shelf.append(entry, STEWARDS_AT[0]).code == AnswerCode.DONE
+    assert shelf.append(log(made, 1, STEWARDS[1], 2)[0], STEWARDS_AT[1]).code == AnswerCode.DONE
+    assert shelf.append(log(made, 1)[0]).code == AnswerCode.DONE
+    assert {epoch for _, epoch, _ in shelf.state(made).logs} == {1, 4, 7, 2, 0}
 
 
 def test_what_a_grantor_said_once_it_cannot_unsay() -> None:
