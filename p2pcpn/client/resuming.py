@@ -17,8 +17,8 @@ from p2pcpn.errors import JobError, PeerError, StoreError, Unreachable
 from p2pcpn.identity.keys import node_id
 from p2pcpn.protocol import events
 from p2pcpn.protocol.authority import Authority
-from p2pcpn.protocol.grantor import blobs_named
 from p2pcpn.protocol.jobs import Held
+from p2pcpn.protocol.opened_pages import blobs_named
 from p2pcpn.protocol.settlement import NOTHING
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.pages import spans_of

@@ -35,6 +35,7 @@ from p2pcpn.protocol.hedging import Hedging
 from p2pcpn.protocol.leases import LeaseHeld
 from p2pcpn.protocol.leasing import Leasing
 from p2pcpn.protocol.ledger import LEASED
+from p2pcpn.protocol.opened_pages import blobs_named, needs_named
 from p2pcpn.protocol.participants import Participant
 from p2pcpn.protocol.settlement import LogWriter
 from p2pcpn.protocol.spans import Span, covers, joined, overlap
@@ -45,9 +46,9 @@ from p2pcpn.protocol.witness import Note, Witness
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Answer, Checkpoint, Mandate, Output, Progress, Recall, Results, Return, Revoke, Take
-from p2pcpn.wire.pages import Entry, TaskPage, needs_of
+from p2pcpn.wire.pages import Entry
 from p2pcpn.wire.sealing import JobKeys, output_key, unseal
-from p2pcpn.wire.statements import BlobRef, Cancel, Claim, Close, Pause, Segment, Signed, Spec, read
+from p2pcpn.wire.statements import Cancel, Claim, Close, Pause, Segment, Signed, Spec, read
 
 # A lease whose last receipt came before others of its parts (they overtake each other when a session is lost).
 LEFTOVER_S = 1.0
@@ -199,7 +200,7 @@ class Grantor:
             first += count
         self.book.stock.add(segment, said, added)
         if needs is None:
-            needs = [each for page in added for each in needs_of(_opened(page), page.first)]
+            needs = needs_named(added)
         if needs:
             self.book.need(needs)
         if self._witness is not None:
@@ -581,20 +582,3 @@ class Grantor:
             before, request = self._heartbeat.told
             effects.append(Tell(before, self.mandate(request)))
         return effects
-
-
-def blobs_named(keys: JobKeys, segment: Signed, sealed: list[bytes]) -> list[list[bytes]]:
-    """The blobs that each page of a segment names; raises :class:`PeerError` where one is not whole."""
-    said, names = read(segment, Segment), []
-    first = said.first
-    for (count, _), data in zip(said.pages, sealed, strict=True):
-        page = pages.TASKS.decode(unseal(keys.page(first), 0, data))
-        pages.check_page(page, count)
-        named = [*page.functions, *page.arguments, *page.blobs]
-        names.append([ref.digest for ref in named if isinstance(ref, BlobRef)])
-        first += count
-    return names
-
-
-def _opened(page: Page) -> TaskPage:
-    return pages.TASKS.decode(unseal(page.key, 0, page.sealed))

@@ -10,7 +10,7 @@ from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.protocol import events
 from p2pcpn.protocol.effects import Commit, Hangup, LoadInputs, Probe, Publish, Spread, Tell, TellBlob
-from p2pcpn.protocol.grantor import STANDBY, TAKEN, UNKNOWN, UNWANTED, blobs_named
+from p2pcpn.protocol.grantor import STANDBY, TAKEN, UNKNOWN, UNWANTED
 from p2pcpn.protocol.hardship import PATIENCE_S, STALL_S
 from p2pcpn.protocol.ledger import CANCELLED, FAILED, SETTLED
 from p2pcpn.wire import messages as m
@@ -724,16 +724,6 @@ def test_a_job_that_is_taken_over_goes_on_where_the_log_ends() -> None:
     assert worker.indices == [2, 4, 5]
     worker.run()
     assert len(table.grantor.book.stock) == 0
-
-
-def test_the_blobs_of_pages_are_read_by_whoever_has_the_key() -> None:
-    ref = BlobRef(bytes([4]) * 32, 7, bytes(32))
-    sealed = [
-        seal(KEYS.page(first), 0, pages.TASKS.encode(TaskPage([b"f"], None, [argument])))
-        for first, argument in enumerate((ref, b"x"))
-    ]
-    segment = signed(Segment(bytes(20), 0, 0, bytes(32), [(1, digest(page)) for page in sealed], [], []), OWNER)
-    assert blobs_named(KEYS, segment, sealed) == [[ref.digest], []]
 
 
 def test_nothing_is_remembered_of_tasks_that_have_ended() -> None:
