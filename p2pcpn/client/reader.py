@@ -358,10 +358,16 @@ class Reader:
 
     @property
     def overdue(self) -> bool:
-        """Whether the job's deadline has passed, by this clock and with room for a task that just ended in time."""
+        """Whether the job's deadline ended it: by its grantor's word, and where none answers by this clock.
+
+        A clock needs room for a task that just ended in time, and for another clock: by it alone a job that its grantor
+        had ended was said to be given up for two seconds more.
+        """
         if self.authority is None or not self.authority.spec.deadline_s:
             return False
-        spec = self.authority.spec
+        spec, state = self.authority.spec, self.state
+        if state is not None and state.granting and not (state.waiting or state.running):
+            return state.overdue
         return time.time() > spec.created_s + spec.deadline_s + OVERDUE_S
 
     @property

@@ -28,7 +28,7 @@ from p2pcpn.protocol.book import Book
 from p2pcpn.protocol.checkpoints import Checkpoints
 from p2pcpn.protocol.custody import Custody
 from p2pcpn.protocol.dependencies import Known, Needs, known_of
-from p2pcpn.protocol.effects import Commit, Effect, Hangup, LoadInputs, Notify, Tell
+from p2pcpn.protocol.effects import Commit, Effect, LoadInputs, Notify, Tell
 from p2pcpn.protocol.hardship import Hardship
 from p2pcpn.protocol.heartbeat import Heartbeat
 from p2pcpn.protocol.hedging import Hedging
@@ -37,8 +37,9 @@ from p2pcpn.protocol.leasing import Leasing
 from p2pcpn.protocol.ledger import LEASED
 from p2pcpn.protocol.opened_pages import blobs_named, needs_named
 from p2pcpn.protocol.participants import Participant
+from p2pcpn.protocol.returns import Returns
 from p2pcpn.protocol.settlement import LogWriter
-from p2pcpn.protocol.spans import Span, covers, joined, overlap
+from p2pcpn.protocol.spans import Span, covers, joined
 from p2pcpn.protocol.stock import Page
 from p2pcpn.protocol.supply import Supply
 from p2pcpn.protocol.term import Term
@@ -52,11 +53,6 @@ from p2pcpn.wire.statements import Cancel, Claim, Close, Pause, Segment, Signed,
 
 # A lease whose last receipt came before others of its parts (they overtake each other when a session is lost).
 LEFTOVER_S = 1.0
-# Leases in a row that a peer declines, or returns for want of what it was sent, before it takes part no more.
-DECLINES_MAX = 8
-MISSING_MAX = 4
-# A peer that gives back tasks it has slots for works for others: its slots are not counted on for so long.
-CROWDED_S = 1.0
 TAKEN, STANDBY, UNWANTED, UNKNOWN = range(4)
 
 
@@ -122,6 +118,7 @@ class Grantor:
             job=job, epoch=epoch, me=me.id, retries=self.spec.retries, rank=rank, book=self.book,
             leasing=self._leasing, hardship=self._hardship,
         )  # fmt: skip
+        self._returns = Returns(self.book, self._supply, self._hardship, self._attendance)
         self._heartbeat = Heartbeat(now, beating=self.spec.orchestration in TAKEN_OVER)
         custody.report(self, now)
 
@@ -350,9 +347,11 @@ class Grantor:
 
     def claimed(self, claim: Claim, key: bytes, now: float) -> tuple[int, list[Effect]]:
         """A peer's claim, signature checked. Returns the verdict and what follows from it."""
+        effects = self._ended_by_itself(now)
         if self.finished or not self.granting:
-            return UNKNOWN, []
-        found, effects = self._attendance.claimed(claim, key, now)
+            return UNKNOWN, effects
+        found, lost = self._attendance.claimed(claim, key, now)
+        effects += lost
         if found is None:
             return UNWANTED, effects
         self._leasing.hasten(now)
@@ -418,30 +417,9 @@ class Grantor:
         lease = self._live(sender, message.token, now)
         if lease is None:
             return []
-        spans = [(first, count) for first, count in message.spans]
-        if not covers(lease.spans, spans):
+        if not covers(lease.spans, [(first, count) for first, count in message.spans]):
             raise PeerError("a peer returns tasks that were not leased to it")
-        peer = self.participants[lease.peer]
-        owed = joined(overlap(spans, lease.open))
-        peer.asked_until = now
-        effects: list[Effect] = []
-        if message.code == "declined":
-            self.ledger.bar(owed, peer.node)
-            self._hardship.decline(peer.node, message.text, now)
-            peer.declines += 1
-        elif message.code == "missing":
-            effects += self._supply.again(peer)
-            peer.missing += 1
-        elif message.code == "late" or peer.held <= peer.slots:
-            self.book.participants.crowd(peer, now + CROWDED_S)
-        self.book.give_back(message.token, owed)
-        if message.code == "leaving" and peer.held:
-            self.book.participants.retire(peer)
-        elif message.code == "leaving" or peer.declines > DECLINES_MAX or peer.missing > MISSING_MAX:
-            self._attendance.dismiss(peer, now)
-            if peer.missing > MISSING_MAX:  # begin anew: a peer whose session is closed claims again
-                effects = [Hangup(peer.node, "lacks what it was sent, again and again")]
-        return effects + self._work(now, recalled=message.code == "recalled")
+        return self._returns.back(lease, message, now) + self._work(now, recalled=message.code == "recalled")
 
     def output(self, sender: Contact, message: Output, now: float) -> list[Effect]:
         """Lines of a running task, for the program that submitted it."""
@@ -498,13 +476,16 @@ class Grantor:
         effects = self.custody.session_closed(peer)
         if self.superseded:
             return effects
+        effects += self._ended_by_itself(now)
         effects += [effect for effect in self._attendance.session_closed(peer, now) if effect not in effects]
         return effects + self._work(now)
 
     def peer_dead(self, peer: NodeId, now: float) -> list[Effect]:
         """Probes failed: its leases end now, not in 30 seconds."""
         effects = self.custody.peer_dead(peer, now)
-        return effects if self.superseded else effects + self._attendance.dead(peer, now) + self._work(now)
+        if self.superseded:
+            return effects
+        return effects + self._ended_by_itself(now) + self._attendance.dead(peer, now) + self._work(now)
 
     def peer_alive(self, peer: NodeId, now: float) -> list[Effect]:
         """Only the session was lost: ask for a new one and say there what may have got lost with the old."""
@@ -538,14 +519,17 @@ class Grantor:
         """Act on every deadline that has passed."""
         if self.superseded:
             return self._log_due(now) + self.custody.expire(now, self.log)
-        effects = self._attendance.expire(now) + self._hardship.expire(now) + self._ended_by_itself(now)
+        effects = self._ended_by_itself(now) + self._attendance.expire(now) + self._hardship.expire(now)
         effects += self._log_due(now)
         if not self.finished and not self.paused and self.granting:
             effects += self._leasing.expire(now)
         return effects + self.custody.expire(now, self.log) + self._work(now)
 
     def _ended_by_itself(self, now: float) -> list[Effect]:
-        """The deadline has passed, or nobody closed the job and nobody added to it for so long as its owner said."""
+        """The deadline has passed, or nobody closed the job and nobody added to it for so long as its owner said.
+
+        Asked before anything that may give a task up: what is open then failed of the deadline, however late we look.
+        """
         effects: list[Effect] = []
         if now >= self.term.lapses and self.total is None and not self.finished:
             self.lapsed, self.total = True, self.ledger.total

@@ -321,7 +321,10 @@ class Presiding:
             fx.Tell(
                 effect.to,
                 msgspec.structs.replace(
-                    effect.message, logs=[log, *effect.message.logs[1 - LOGS_SHOWN_MAX :]], mandate=grantor.mandate()
+                    effect.message,
+                    logs=[log, *effect.message.logs[1 - LOGS_SHOWN_MAX :]],
+                    mandate=grantor.mandate(),
+                    overdue=grantor.overdue,
                 ),
             )
             if isinstance(effect, fx.Tell) and isinstance(effect.message, m.JobState)

@@ -212,6 +212,7 @@ class JobState(msgspec.Struct, array_like=True, frozen=True, tag=15):
     # All handovers that are known, and who took the job over last by its own word.
     handovers: Annotated[list[Signed], Meta(max_length=limits.EPOCHS_MAX)] = []
     mandate: Mandate | None = None
+    overdue: bool = False  # the answering grantor ended what was open because the job's deadline had passed
 
 
 class ReadLog(msgspec.Struct, array_like=True, frozen=True, tag=16):

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from p2pcpn.client import reader as readers
+from p2pcpn.client.job import why_missing
 from p2pcpn.client.options import Options
 from p2pcpn.client.reader import Log, Reader, Stored
 from p2pcpn.client.submission import Submission
@@ -293,6 +294,25 @@ async def test_a_job_whose_deadline_has_passed_ends_for_its_reader_whoever_still
     assert not reader.over  # what was settled in the last moment may not be in the log yet
     monkeypatch.setattr(readers.time, "time", lambda: created_s + 60.0 + readers.OVERDUE_S + 0.1)
     assert reader.overdue and reader.over and reader.missing() == [0, 1]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("overdue", [True, False])
+async def test_whether_the_deadline_ended_a_job_is_for_its_grantor_to_say_and_not_for_another_clock(
+    kept: Make, monkeypatch: pytest.MonkeyPatch, overdue: bool
+) -> None:
+    job = await kept()
+    reader = job.reader()
+    ended = job.state(close=close(job.job, 2), settled=2, granting=True, overdue=overdue)
+    reader._learn(job.overlay.peer.contact, ended)
+    assert reader.authority is not None
+    created_s = reader.authority.spec.created_s
+    reader.authority.spec = msgspec.structs.replace(reader.authority.spec, deadline_s=60.0)
+    for late_s in (0.1, readers.OVERDUE_S + 0.1):  # within the room that a clock needs, and beyond it
+        at = created_s + 60.0 + late_s
+        monkeypatch.setattr(readers.time, "time", lambda at=at: at)
+        assert reader.state is not None and reader.state.granting and reader.overdue is overdue
+        assert str(why_missing(reader, 1)).startswith("deadline passed" if overdue else "the task was given up")
 
 
 @pytest.mark.asyncio

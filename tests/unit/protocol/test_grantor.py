@@ -764,6 +764,29 @@ def test_when_the_deadline_passes_what_is_open_fails_and_what_runs_is_stopped() 
     assert len(gave_up(table)) == 1
 
 
+@pytest.mark.parametrize("befalls", ["its lease ends", "its peer dies", "its session is lost", "its peer restarts"])
+def test_what_is_open_at_its_deadline_failed_of_that_whatever_else_befalls_it_in_the_same_moment(befalls: str) -> None:
+    table = Table(deadline_s=20.0, retries=0)
+    worker = table.worker(10, slots=2)
+    table.pass_time(1.0)
+    table.extend(2)
+    worker.run(spans=[(0, 1)])
+    if befalls == "its session is lost":  # for good: it was redialled already
+        table.session_closed(worker.node)
+        table.peer_alive(worker.node)
+    table.now += 40.0  # nobody looked at a clock meanwhile: the deadline and the end of the lease are both past
+    if befalls == "its lease ends":
+        table.act(lambda grantor, now: grantor.expire(now))
+    elif befalls == "its peer dies":
+        table.peer_dead(worker.node)
+    elif befalls == "its session is lost":
+        table.session_closed(worker.node)
+    else:
+        worker.boot += 1
+        assert worker.claim() == UNKNOWN
+    assert [(indices, text[:15]) for indices, text in gave_up(table)] == [([1], "deadline passed")]
+
+
 def test_a_task_that_is_added_after_the_deadline_fails_at_once() -> None:
     table = Table(deadline_s=5.0)
     table.pass_time(6.0)
