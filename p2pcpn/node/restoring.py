@@ -16,6 +16,7 @@ from p2pcpn.identity.keys import NODE_ID_BYTES
 from p2pcpn.node.damage import DAMAGED, Damage, DamagedRow
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.journal import JOB_ROW, JOB_ROW_PREFIX, rows_of
+from p2pcpn.protocol.settlement import check_body
 from p2pcpn.protocol.steward import Kept
 from p2pcpn.store.database import Database, Value
 from p2pcpn.wire import pages
@@ -110,7 +111,9 @@ def job_state(database: Database, job: bytes) -> tuple[Segments, list[tuple[int,
                 segments.append(segment)
     for key, value in database.scan("logs", (job,)):
         with damage.row("logs", key, value):
-            spans += read(signed_of(value[0]), LogHeader).spans
+            said = read(signed_of(value[0]), LogHeader)
+            check_body(said, bytes_of(value[1]))  # what is settled nowhere but in a header has to be run
+            spans += said.spans
     damage.set_aside()
     return segments, spans
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.protocol.settlement import NOTHING
+from p2pcpn.protocol.spans import total
 from p2pcpn.wire.statements import LogHeader
 
 # The last segments by digest: one that was lost with its answer comes again soon after.
@@ -24,7 +25,8 @@ class Ahead:
 
     name: bytes
     previous: bytes
-    settled: int
+    settled: int  # by the log, this segment included
+    count: int  # by this segment alone
 
 
 @dataclass(slots=True)
@@ -58,11 +60,16 @@ class Log:
         return number >= self.count + limits.LOG_AHEAD_MAX
 
     def add(self, said: LogHeader, name: bytes) -> None:
-        """Take a segment that is not held yet. Raises :class:`PeerError` for one that follows on another."""
-        if said.number == self.count and said.previous != self.last:
+        """Take a segment that is not held yet. Raises :class:`PeerError` for one that follows on another, or counts
+        what is settled in another way than its spans and those before it do."""
+        taken = Ahead(name, said.previous, said.settled, total(said.spans))
+        if said.number == self.count and not self._follows(taken):
             raise PeerError("a log segment does not follow on the one before it")
-        self.ahead[said.number] = Ahead(name, said.previous, said.settled)
-        while (following := self.ahead.pop(self.count, None)) is not None and following.previous == self.last:
+        self.ahead[said.number] = taken
+        while (following := self.ahead.pop(self.count, None)) is not None and self._follows(following):
             self.count += 1
             self.last, self.settled = following.name, following.settled
             self.recent.append(following.name)
+
+    def _follows(self, taken: Ahead) -> bool:
+        return taken.previous == self.last and taken.settled == self.settled + taken.count

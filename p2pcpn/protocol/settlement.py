@@ -15,11 +15,11 @@ from hashlib import blake2b
 from p2pcpn import limits
 from p2pcpn.errors import PeerError, ResultRefused
 from p2pcpn.identity.keys import Keypair, node_id
-from p2pcpn.protocol.spans import Span, disjoint, joined, total
+from p2pcpn.protocol.spans import Span, covers, disjoint, joined, total
 from p2pcpn.wire import pages
 from p2pcpn.wire.pages import Entry, ResultPage, cut
 from p2pcpn.wire.sealing import RESULT_DIGEST_BYTES, JobKeys, digest, unseal
-from p2pcpn.wire.statements import BlobRef, LogHeader, Outcome, Receipt, Signed, opened, signed
+from p2pcpn.wire.statements import BlobRef, LogHeader, Outcome, Receipt, Signed, opened, read, signed
 
 NOTHING = bytes(32)
 # What an entry costs beside receipt and page: key 32, signature 64, heads; and each span of it.
@@ -133,9 +133,31 @@ def check_segment(
         raise PeerError("a log segment speaks of another job or grantor")
     if not authorised(header.key, said.epoch):
         raise PeerError("a log segment is signed by a peer that was never made a grantor of the job")
+    return said, check_body(said, body)
+
+
+def check_body(said: LogHeader, body: bytes) -> list[Entry]:
+    """The settlements under a header, which say what it says; else :class:`PeerError`.
+
+    Who keeps a log goes by its headers alone: which tasks need not be run, and whether a job is over. Signatures of
+    receipts are for readers to check.
+    """
     if digest(body) != said.body:
         raise PeerError("a log segment's body is not what its header names")
-    return said, pages.LOG_BODY.decode(body)
+    entries = pages.LOG_BODY.decode(body)
+    settled: list[Span] = []
+    for entry in entries:
+        receipt = read(entry.receipt, Receipt)
+        if receipt.job != said.job:
+            raise PeerError("a log segment holds a receipt of another job")
+        if not disjoint(receipt.spans):
+            raise PeerError("a receipt speaks of a task twice")
+        if entry.spans is not None and not covers(joined(receipt.spans), entry.spans):
+            raise PeerError("a log segment settles what its receipt does not speak of")
+        settled += receipt.spans if entry.spans is None else entry.spans
+    if not disjoint(settled) or joined(settled) != said.spans:
+        raise PeerError("a log segment's header says another thing than its receipts")
+    return entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,4 +225,4 @@ def check_digests(key: bytes, page: ResultPage, digests: bytes) -> None:
         raise PeerError("a result is not the one its receipt names")
 
 
-__all__ = ["LogSegment", "LogWriter", "Opened", "check_digests", "check_segment", "open_receipt"]
+__all__ = ["LogSegment", "LogWriter", "Opened", "check_body", "check_digests", "check_segment", "open_receipt"]

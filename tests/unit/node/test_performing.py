@@ -28,7 +28,7 @@ from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact, contact
 from p2pcpn.wire.sealing import digest
 from p2pcpn.wire.statements import LogHeader, signed
-from tests.unit.protocol.leased import Made
+from tests.unit.protocol.leased import Made, settling
 
 Start = Callable[..., Awaitable[Overlay]]
 JOB = b"\1" * 20
@@ -411,11 +411,12 @@ async def test_a_job_is_loaded_from_disk_and_given_to_the_machine(peer: Start) -
     one = await peer()
     told, made = Told(one), Made()
     extend = made.segment(2, 1)
-    header = signed(LogHeader(made.job, 0, STRANGER.id, 0, bytes(32), bytes(32), 2, [(0, 2)]), STRANGER)
+    body = settling(made.job, [(0, 2)])
+    header = signed(LogHeader(made.job, 0, STRANGER.id, 0, bytes(32), digest(body), 2, [(0, 2)]), STRANGER)
     row = (0, 3, pages.SIGNED.encode(extend.segment), pages.PAGES.encode(extend.pages))
     one.database.commit([
         Write("segments", (made.job, 0), row),
-        Write("logs", (made.job, STRANGER.id, 0, 0), (pages.SIGNED.encode(header), b"body")),
+        Write("logs", (made.job, STRANGER.id, 0, 0), (pages.SIGNED.encode(header), body)),
     ])  # fmt: skip
     one.database.drop_expired(0.0)
     adopted: list[Any] = []

@@ -20,7 +20,7 @@ from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.sealing import digest
 from p2pcpn.wire.statements import Cancel, Close, LogHeader, Pause, Receipt, Record, Signed, signed
-from tests.unit.protocol.leased import GRANTOR, GRANTOR_AT, ME, NOTHING, OWNER, STEWARDS, Bench, Made, told
+from tests.unit.protocol.leased import GRANTOR, GRANTOR_AT, ME, NOTHING, OWNER, STEWARDS, Bench, Made, settling, told
 
 WALL = 1e9
 
@@ -51,10 +51,10 @@ def write(database: Database, effects: list[Effect]) -> None:
 
 def log(made: Made, spans: list[tuple[int, int]]) -> list[m.Append]:
     """A settlement log of the job's grantor, a segment a span."""
-    found, last = [], NOTHING
+    found, last, settled = [], NOTHING, 0
     for number, span in enumerate(spans):
-        body = b"body %d" % number
-        header = signed(LogHeader(made.job, 0, GRANTOR.id, number, last, digest(body), number + 1, [span]), GRANTOR)
+        body, settled = settling(made.job, [span]), settled + span[1]
+        header = signed(LogHeader(made.job, 0, GRANTOR.id, number, last, digest(body), settled, [span]), GRANTOR)
         found.append(m.Append(number + 1, header, body))
         last = digest(header.body)
     return found
@@ -300,6 +300,15 @@ def test_a_pause_is_remembered(database: Database) -> None:
     write(database, keeper.finished(GRANTOR_AT, m.Finish(9, signed(Pause(made.job, 3, True), OWNER))))
     (after,) = restored_jobs(database)
     assert after.pause == keeper.jobs[made.job].pause is not None and after.cancel is None
+
+
+def test_what_is_settled_by_a_header_alone_has_to_be_run(database: Database) -> None:
+    made = Made()
+    kept(database, made, log(made, [(0, 1), (1, 1)]))
+    spoil(database, "logs", (made.job, GRANTOR.id, 0, 1), 1, settling(made.job, [(2, 1)]))
+    assert job_state(database, made.job)[1] == [(0, 1)]
+    database.drop_expired(0.0)
+    assert database.count("logs") == 1 and database.count("damaged") == 1
 
 
 def test_what_logs_settle_is_read_by_index(database: Database) -> None:

@@ -22,7 +22,7 @@ from p2pcpn.wire.addresses import Contact, contact
 from p2pcpn.wire.messages import PageSlice
 from p2pcpn.wire.pages import TaskPage
 from p2pcpn.wire.sealing import JobKeys, digest, job_id, result_digest, seal, swarm_proof
-from p2pcpn.wire.statements import Handover, Lease, Segment, Signed, Spec, Steward, signed
+from p2pcpn.wire.statements import Handover, Lease, Receipt, Segment, Signed, Spec, Steward, signed
 
 SWARM_KEY = bytes([7]) * 32
 PYTHON = "3.11"
@@ -215,6 +215,13 @@ class Bench:
             found += self.do(self.worker.expire(self.now))
         self.now = until
         return found
+
+
+def settling(job: bytes, spans: list[tuple[int, int]], page: bytes = b"") -> bytes:
+    """The body of a log segment that settles ``spans`` by one receipt."""
+    count = sum(each for _, each in spans)
+    receipt = Receipt(job, 0, GRANTOR.id, 1, 0, spans, bytes(count), bytes(16 * count), digest(page), 0.1, b"")
+    return pages.LOG_BODY.encode([pages.Entry(signed(receipt, ME), page, None)])
 
 
 def told(effects: Iterable[fx.Effect], kind: type[Any]) -> list[Any]:

@@ -18,7 +18,9 @@ def chain(count: int, salt: bytes = b"") -> list[tuple[LogHeader, bytes]]:
     found, last = [], NOTHING
     for number in range(count):
         name = digest(b"%d" % number + salt)
-        found.append((LogHeader(bytes(20), 0, bytes(20), number, last, bytes(32), 10 * (number + 1), []), name))
+        found.append(
+            (LogHeader(bytes(20), 0, bytes(20), number, last, bytes(32), 10 * (number + 1), [(10 * number, 10)]), name)
+        )
         last = name
     return found
 

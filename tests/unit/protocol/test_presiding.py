@@ -12,7 +12,7 @@ from p2pcpn.protocol.jobs import Held
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.sealing import digest
-from p2pcpn.wire.statements import Cancel, Close, Handover, Offer, Role, read, signed
+from p2pcpn.wire.statements import Cancel, Close, Handover, Offer, Receipt, Role, read, signed
 from p2pcpn.wire.statements import LogHeader as Header
 from tests.unit.protocol.granting import at, keypair
 from tests.unit.protocol.leased import OWNER, STRANGER
@@ -306,10 +306,11 @@ def test_what_a_log_settles_counts_where_it_is_kept_and_within_the_job_alone() -
     begin(cast)
     presiding, grantor, said = cast.one.peer.presiding, cast.one.peer.grantors[cast.name], []
     grantor.settled_elsewhere = lambda spans, now: said.append(spans) or []
-    body = pages.LOG_BODY.encode([])
 
     def append(number: int, spans: list[tuple[int, int]]) -> None:
         previous = bytes([number % 256]) * 32
+        receipt = Receipt(cast.name, 0, cast.submitter.id, 1, 0, spans, b"", b"", bytes(32), 0.1, b"")
+        body = pages.LOG_BODY.encode([pages.Entry(signed(receipt, cast.worker.key), b"", None)])
         header = Header(
             cast.name, 0, cast.submitter.id, number, previous, digest(body), 4, spans
         )  # fmt: skip
@@ -318,7 +319,8 @@ def test_what_a_log_settles_counts_where_it_is_kept_and_within_the_job_alone() -
 
     append(2000, [(0, 1)])
     assert said == []
-    append(5, [(2, 1 << 31), (9, 1)])
+    append(5, [(2, 1 << 31), (1 << 40, 1)])
     assert said == [[(2, 2)]]
-    append(6, [(0, 1 << 31)] * 100)
+    with pytest.raises(PeerError):
+        append(6, [(0, 1 << 31)] * 100)
     assert said == [[(2, 2)]]

@@ -8,7 +8,7 @@ from hypothesis import given
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError, ResultRefused
-from p2pcpn.protocol.settlement import NOTHING, LogWriter, check_digests, check_segment, open_receipt
+from p2pcpn.protocol.settlement import NOTHING, LogWriter, check_body, check_digests, check_segment, open_receipt
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.pages import ResultPage
@@ -111,6 +111,30 @@ def test_a_segment_that_is_not_what_its_grantor_signed_is_refused(what: int) -> 
         assert said.grantor == ME.id
     with pytest.raises(PeerError):
         check_segment(header, body, job, lambda key, epoch: what != 3 and key == ME.public)
+
+
+def test_a_header_says_what_its_receipts_settle_and_nothing_else() -> None:
+    table, worker = leased()
+    one, two = receipt(table, worker, [(0, 2)]), receipt(table, worker, [(2, 2)])
+
+    def claimed(*spans: tuple[int, int], entries: list[pages.Entry]) -> list[pages.Entry]:
+        body = pages.LOG_BODY.encode(entries)
+        return check_body(LogHeader(table.job, 0, ME.id, 0, NOTHING, digest(body), 0, list(spans)), body)
+
+    whole = [pages.Entry(one.receipt, one.page, None), pages.Entry(two.receipt, two.page, None)]
+    part = [pages.Entry(one.receipt, one.page, None), pages.Entry(two.receipt, two.page, [(3, 1)])]
+    assert claimed((0, 4), entries=whole) == whole
+    assert claimed((0, 2), (3, 1), entries=part) == part
+    for lie in (
+        lambda: claimed((0, 4), entries=part),
+        lambda: claimed((0, 2), entries=part),
+        lambda: claimed(entries=part),
+        lambda: claimed((0, 2), entries=[whole[0], whole[0]]),
+        lambda: claimed((0, 3), entries=[pages.Entry(one.receipt, one.page, [(0, 3)])]),
+        lambda: claimed((0, 2), entries=[pages.Entry(one.receipt, one.page, [(1, 1), (0, 2)])]),
+    ):
+        with pytest.raises(PeerError):
+            lie()
 
 
 def test_a_receipt_opens_to_columns_in_the_order_of_its_spans() -> None:

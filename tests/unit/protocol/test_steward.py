@@ -32,6 +32,7 @@ from tests.unit.protocol.leased import (
     STRANGER_AT,
     Bench,
     Made,
+    settling,
     told,
 )  # fmt: skip
 
@@ -87,8 +88,9 @@ class Shelf:
 def log(made: Made, count: int, by: Keypair = GRANTOR, epoch: int = 0, salt: bytes = b"") -> list[tuple[Signed, bytes]]:
     found, last = [], NOTHING
     for number in range(count):
-        body = b"entries %d" % number + salt
-        header = signed(LogHeader(made.job, epoch, by.id, number, last, digest(body), 10 * (number + 1), []), by)
+        spans = [(10 * number, 10)]
+        body = settling(made.job, spans, salt)
+        header = signed(LogHeader(made.job, epoch, by.id, number, last, digest(body), 10 * (number + 1), spans), by)
         found.append((header, body))
         last = digest(header.body)
     return found
@@ -286,7 +288,7 @@ def test_a_log_nobody_was_made_the_grantor_of_is_an_error() -> None:
     shelf, made = Shelf(), Made()
     shelf.introduce(made)
     (header, body), *_ = log(made, 1)
-    lied = signed(LogHeader(made.job, 0, GRANTOR.id, 0, NOTHING, digest(body), 1, []), STRANGER)
+    lied = signed(LogHeader(made.job, 0, GRANTOR.id, 0, NOTHING, digest(body), 10, [(0, 10)]), STRANGER)
     for entry in (
         log(made, 1, by=STRANGER)[0],
         log(made, 1, by=STEWARDS[1])[0],
@@ -316,6 +318,29 @@ def test_a_steward_that_lies_about_its_epochs_fills_nobodys_disk(monkeypatch: py
     assert {epoch for _, epoch, _ in shelf.state(made).logs} == {1, 4, 7, 2, 0}
 
 
+def test_a_log_that_settles_another_thing_than_its_header_says_is_kept_by_nobody() -> None:
+    shelf, made, another = Shelf(), Made(), Made(2)
+    shelf.introduce(made)
+    body = settling(made.job, [(3, 2)])
+    for spans, held in (
+        ([(0, 5)], body),  # what nobody ran would never run
+        ([], body),
+        ([(3, 2)], settling(another.job, [(3, 2)])),
+        ([(3, 2)], b"no settlements"),
+    ):
+        count = sum(count for _, count in spans)
+        header = signed(LogHeader(made.job, 0, GRANTOR.id, 0, NOTHING, digest(held), count, spans), GRANTOR)
+        for each in (shelf, Shelf()):  # also where the job is not known
+            with pytest.raises(PeerError):
+                each.append((header, held))
+    over = signed(LogHeader(made.job, 0, GRANTOR.id, 0, NOTHING, digest(body), 100, [(3, 2)]), GRANTOR)
+    with pytest.raises(PeerError):  # the job would be over
+        shelf.append((over, body))
+    header = signed(LogHeader(made.job, 0, GRANTOR.id, 0, NOTHING, digest(body), 2, [(3, 2)]), GRANTOR)
+    assert shelf.append((header, body)).code == AnswerCode.DONE
+    assert shelf.state(made).settled == 2
+
+
 def test_what_a_grantor_said_once_it_cannot_unsay() -> None:
     shelf, made = Shelf(), Made()
     shelf.introduce(made)
@@ -324,8 +349,9 @@ def test_what_a_grantor_said_once_it_cannot_unsay() -> None:
     for wrong in log(made, 2, salt=b"!"):
         with pytest.raises(PeerError):
             shelf.append(wrong)
-    far = signed(LogHeader(made.job, 0, GRANTOR.id, 5000, NOTHING, digest(b""), 1, []), GRANTOR)
-    assert shelf.append((far, b"")).code == AnswerCode.REFUSED
+    body = settling(made.job, [(0, 1)])
+    far = signed(LogHeader(made.job, 0, GRANTOR.id, 5000, NOTHING, digest(body), 1, [(0, 1)]), GRANTOR)
+    assert shelf.append((far, body)).code == AnswerCode.REFUSED
 
 
 def test_very_old_log_segments_are_acknowledged_and_left_as_they_are() -> None:
@@ -359,13 +385,15 @@ def test_disk_is_given_by_owner_and_given_again_when_jobs_expire(monkeypatch: py
     codes = [shelf.extend(made.segment(64)).code for _ in range(12)]
     full = codes.index(AnswerCode.FULL)
     assert full > 2 and set(codes[:full]) == {0}
-    large = (signed(LogHeader(made.job, 0, GRANTOR.id, 0, NOTHING, digest(bytes(9000)), 1, []), GRANTOR), bytes(9000))
-    assert shelf.append(large).code == AnswerCode.FULL
+    fat = settling(made.job, [(0, 1)], bytes(9000))
+    large = signed(LogHeader(made.job, 0, GRANTOR.id, 0, NOTHING, digest(fat), 1, [(0, 1)]), GRANTOR)
+    assert shelf.append((large, fat)).code == AnswerCode.FULL
     assert shelf.introduce(Made(3, owner=STRANGER)).code == AnswerCode.DONE
     foreign = Made(4, owner=STRANGER)
     assert shelf.append((log(foreign, 1)[0][0], log(foreign, 1)[0][1])).code == AnswerCode.DONE
-    big = signed(LogHeader(foreign.job, 0, GRANTOR.id, 1, NOTHING, digest(bytes(9999)), 1, []), GRANTOR)
-    assert shelf.append((big, bytes(9999))).code == AnswerCode.FULL
+    fat = settling(foreign.job, [(10, 1)], bytes(9999))
+    big = signed(LogHeader(foreign.job, 0, GRANTOR.id, 1, NOTHING, digest(fat), 11, [(10, 1)]), GRANTOR)
+    assert shelf.append((big, fat)).code == AnswerCode.FULL
     shelf.wall += limits.RETENTION_S + 1
     assert shelf.introduce(Made(5)).code == AnswerCode.DONE
     assert shelf.extend(made.segment(1)).code == AnswerCode.UNKNOWN
