@@ -114,6 +114,11 @@ CHECKPOINT_BYTES_MAX: Final = 256 << 10
 CHECKPOINT_S: Final = 0.5
 CHECKPOINTS_BYTES_MAX: Final = 64 << 20
 RESUMES_MAX: Final = 4096
+# States on their way to a job's stewards: one message a second to each, 1 MiB and one state at most, and no more rows
+# than a disk writes in some milliseconds. Five stewards are sent 6 MiB/s by the busiest job, and mostly a few KiB/s.
+SAFEKEEP_S: Final = 1.0
+SAFEKEEP_BYTES: Final = 1 << 20
+SAFEKEEP_STATES_MAX: Final = 256
 # One pickled result. A blob may be larger (4 GiB); a result passes the peer's memory, and 1 GiB is what that bears.
 TASK_RESULT_BYTES_MAX: Final = 1 << 30
 # An exception in words: 2,000 characters of text, 16,000 of traceback (some 200 frames), 1 MiB of pickled arguments.

@@ -170,11 +170,12 @@ class Performer:
         try:
             segments, settled = restoring.job_state(overlay.database, effect.job)
             inherited = restoring.orphans(overlay.database, effect.job)
+            states = restoring.states(overlay.database, effect.job)
         except StoreError as error:
             self._refused(error)
             return
         try:
-            adopted = overlay.peer.adopt(effect.job, segments, settled, overlay.loop.time(), inherited)
+            adopted = overlay.peer.adopt(effect.job, segments, settled, overlay.loop.time(), inherited, states)
         except PeerError as error:
             overlay.counters["jobs not taken over"] += 1
             log.info("job %s cannot be taken over: %s", effect.job.hex()[:8], error)

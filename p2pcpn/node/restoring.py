@@ -21,7 +21,7 @@ from p2pcpn.protocol.steward import Kept
 from p2pcpn.store.database import Database, Value
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Results
+from p2pcpn.wire.messages import LeftState, Results
 from p2pcpn.wire.statements import LogHeader, ProviderRecord, Receipt, Record, Signed, read
 
 log = logging.getLogger("p2pcpn.node")
@@ -129,6 +129,17 @@ def orphans(database: Database, job: bytes) -> list[Results]:
     return found
 
 
+def states(database: Database, job: bytes) -> list[LeftState]:
+    """What running tasks of a job left that is kept here."""
+    damage = Damage(database)
+    found: list[LeftState] = []
+    for key, value in database.scan("states", (job,)):
+        with damage.row("states", key, value):
+            found.append(LeftState(int(number_of(key[1])), int(number_of(value[0])), bytes_of(value[1])))
+    damage.set_aside()
+    return found
+
+
 def settlements(database: Database, job: bytes, indices: Sequence[int]) -> list[pages.Entry]:
     """What the logs of a job that lie here say of ``indices``: whole entries, which settle others beside them."""
     damage = Damage(database)
@@ -202,6 +213,9 @@ def _kept(database: Database, damage: Damage, job: bytes, row: Value) -> Kept:
         with damage.row("logs", key, value):
             header, body = signed_of(value[0]), bytes_of(value[1])
             kept.restore_log(bytes_of(key[1]), int(number_of(key[2])), header, len(body))
+    for key, value in database.scan("states", (job,)):
+        with damage.row("states", key, value):
+            kept.restore_state(int(number_of(key[1])), int(number_of(value[0])), len(bytes_of(value[1])))
     return kept
 
 

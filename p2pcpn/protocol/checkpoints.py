@@ -45,15 +45,18 @@ class Checkpoints:
         """
         if not covers(spans, [(message.index, 1)]):
             raise PeerError("a checkpoint of a task that was not leased to this peer")
-        state = unseal(checkpoint_key(result_key), message.number, message.sealed)
-        self._drop(message.index)
-        self._states[message.index] = state
-        self._bytes += len(state) + ENTRY_BYTES
+        self.put(message.index, unseal(checkpoint_key(result_key), message.number, message.sealed))
         self.taken += 1
         if not self.taken % SWEEP_EACH:
             states = self._ledger.states
             for index in [index for index in self._states if states[index] not in (WAITING, LEASED)]:
                 self._drop(index)
+
+    def put(self, index: int, state: bytes) -> None:
+        """The newest state of a task, from wherever it came."""
+        self._drop(index)
+        self._states[index] = state
+        self._bytes += len(state) + ENTRY_BYTES
         while self._bytes > limits.CHECKPOINTS_BYTES_MAX:
             self._drop(next(iter(self._states)))
 
@@ -61,6 +64,14 @@ class Checkpoints:
         state = self._states.pop(index, None)
         if state is not None:
             self._bytes -= len(state) + ENTRY_BYTES
+
+    def open(self, index: int) -> bool:
+        """Whether a state of that task is of use: there is such a task, and it has not ended."""
+        return index < self._ledger.total and self._ledger.states[index] in (WAITING, LEASED)
+
+    def of(self, index: int) -> bytes | None:
+        """The newest state of a task that is open, if any."""
+        return self._states.get(index) if self.open(index) else None
 
     def ahead_of(self, token: int, result_key: bytes, spans: list[Span]) -> list[Resume]:
         """What is said ahead of a lease of ``spans``: the states of its tasks."""

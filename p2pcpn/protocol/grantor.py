@@ -38,6 +38,7 @@ from p2pcpn.protocol.ledger import LEASED
 from p2pcpn.protocol.opened_pages import blobs_named, needs_named
 from p2pcpn.protocol.participants import Participant
 from p2pcpn.protocol.returns import Returns
+from p2pcpn.protocol.safekeeping import Safekeeping
 from p2pcpn.protocol.settlement import LogWriter
 from p2pcpn.protocol.spans import Span, covers, joined
 from p2pcpn.protocol.stock import Page
@@ -110,6 +111,7 @@ class Grantor:
         self._hardship = Hardship(job, self.book)
         self._supply = Supply(job, spec, self.spec, custody, self.book.stock, self.term, keys.digests)
         self.checkpoints = Checkpoints(job, self.ledger)
+        self.safekeeping = Safekeeping(job, epoch, keys, self.checkpoints, custody.stewards)
         self._leasing = Leasing(
             job=job, epoch=epoch, me=me, contact=contact, owner=spec.key, spec=self.spec, keys=keys, book=self.book,
             supply=self._supply, checkpoints=self.checkpoints, witness=self._witness,
@@ -305,7 +307,7 @@ class Grantor:
 
     def hand_over(self, take: Signed, now: float) -> list[Effect]:
         """The owner's handover to a steward that has said yes: the others are told, and we step down."""
-        return self.custody.show(Take(0, take)) + self.step_down(now)
+        return self.safekeeping.say(now) + self.custody.show(Take(0, take)) + self.step_down(now)
 
     def depose(self, before: Contact) -> list[Effect]:
         """``before`` granted until now, and may not know that it does so no more."""
@@ -439,6 +441,7 @@ class Grantor:
         if lease is not None and not (lease.hedge and message.index in self.book.doubled):
             key = self.keys.results(self.epoch, self.me.id, message.token)
             self.checkpoints.take(message, key, lease.spans)
+            self.safekeeping.left(message.index, now)
         return []
 
     def _live(self, sender: Contact, token: int, now: float) -> LeaseHeld | None:
@@ -506,7 +509,7 @@ class Grantor:
         times = [self.log.deadline(), self.custody.deadline()]
         if not self.superseded:
             times += [
-                self.book.leases.deadline(), self._hardship.deadline(),
+                self.book.leases.deadline(), self._hardship.deadline(), self.safekeeping.deadline(),
                 self._heartbeat.deadline(self.ledger.total, self.ledger.open),
                 # Who has nothing left to grant makes no offer: a deadline that nobody meets would be due for ever.
                 None if self.finished or self.paused or not self.granting else self._leasing.deadline(),
@@ -520,7 +523,7 @@ class Grantor:
         if self.superseded:
             return self._log_due(now) + self.custody.expire(now, self.log)
         effects = self._ended_by_itself(now) + self._attendance.expire(now) + self._hardship.expire(now)
-        effects += self._log_due(now)
+        effects += self.safekeeping.expire(now) + self._log_due(now)
         if not self.finished and not self.paused and self.granting:
             effects += self._leasing.expire(now)
         return effects + self.custody.expire(now, self.log) + self._work(now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -23,7 +23,7 @@ from p2pcpn.protocol.steward import Kept
 from p2pcpn.protocol.witness import Note
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.datagrams import ClaimReply, ClaimRequest
-from p2pcpn.wire.messages import Results, Take
+from p2pcpn.wire.messages import LeftState, Results, Take
 from p2pcpn.wire.sealing import JobKeys, unwrap
 from p2pcpn.wire.statements import Claim, Segment, Signed, opened, read
 
@@ -81,10 +81,12 @@ class Jobs:
         settled: list[Span],
         now: float,
         inherited: list[Results] | None = None,
+        states: Sequence[LeftState] = (),
     ) -> list[Effect]:
         """Grant a job from now on that this node has kept as a steward. Raises :class:`PeerError` before it begins.
 
-        ``inherited`` are results that workers brought here because their grantor was gone.
+        ``inherited`` are results that workers brought here because their grantor was gone, ``states`` what tasks left
+        that ran.
         """
         authority = kept.authority
         if authority.grantor != self._me.public:  # somebody else began a newer epoch while this was read
@@ -123,6 +125,7 @@ class Jobs:
                 effects += grantor.inherit(None, message, now)
             except PeerError:
                 continue  # whoever brought it lied; its tasks are run again
+        grantor.safekeeping.regain(states)
         return effects + self._gathering(grantor) + grantor.begin(now)
 
     def _gathering(self, grantor: Grantor) -> list[Effect]:

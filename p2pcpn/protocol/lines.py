@@ -14,11 +14,23 @@ from p2pcpn import limits
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.effects import Dial, Effect, Tell, TellBlob, TellLog, Transmit, TransmitBlob, TransmitLog
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Answer, Append, Checkpoint, Extend, Mandate, Message, Output, Results, Resume, Settled
+from p2pcpn.wire.messages import (
+    Answer,
+    Append,
+    Checkpoint,
+    Extend,
+    Mandate,
+    Message,
+    Output,
+    Results,
+    Resume,
+    Settled,
+    States,
+)
 
 # Copies for those who keep a job, and acknowledgements: nobody waits for them, and a write to a socket that wakes its
 # reader costs more than ten messages. A lease or a result that leaves takes them along.
-PATIENT = (Answer, Append, Checkpoint, Extend, Mandate, Settled)
+PATIENT = (Answer, Append, Checkpoint, Extend, Mandate, Settled, States)
 # What a message costs beside its bulk.
 MESSAGE_COST_BYTES = 512
 
@@ -101,6 +113,8 @@ def message_bytes(message: Message) -> int:
             bulk = len(message.header.body) + len(message.body)
         case Output() | Checkpoint() | Resume():
             bulk = len(message.sealed)
+        case States():
+            bulk = sum(len(state.sealed) for state in message.states)
         case _:
             bulk = 0
     return MESSAGE_COST_BYTES + bulk

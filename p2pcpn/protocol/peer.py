@@ -233,6 +233,8 @@ class Peer:
                 return self.steward.entrusted(contact, message)
             case m.Append():
                 return self.presiding.appended(contact, message, now)
+            case m.States():
+                return self.steward.left(key, message)
             case m.Ask():
                 return self.presiding.asked(contact, message)
             case m.ListJobs():
@@ -280,10 +282,16 @@ class Peer:
         return self.perform(self.presiding.open(spec, job, job_key, now, granting), now)
 
     def adopt(
-        self, job: bytes, segments: Segments, settled: list[Span], now: float, inherited: Sequence[m.Results] = ()
+        self,
+        job: bytes,
+        segments: Segments,
+        settled: list[Span],
+        now: float,
+        inherited: Sequence[m.Results] = (),
+        states: Sequence[m.LeftState] = (),
     ) -> list[fx.Effect]:
         """Become the grantor of a job that is kept here, read from disk; see :meth:`Presiding.adopt`."""
-        return self.perform(self.presiding.adopt(job, segments, settled, list(inherited), now), now)
+        return self.perform(self.presiding.adopt(job, segments, settled, list(inherited), now, states), now)
 
     def restored(self, now: float) -> list[fx.Effect]:
         """All that was kept over a restart is back: what was granted here goes on."""

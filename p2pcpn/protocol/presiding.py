@@ -7,7 +7,7 @@ what it settled counts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -93,9 +93,10 @@ class Presiding:
         self._own[authority.job] = authority
         return self.jobs.resume(authority, job_key, held or Held([], []), now)
 
-    def adopt(self, job: bytes, segments: Segments, settled: list[Span], inherited: list[m.Results], now: float) -> (
-        list[fx.Effect]
-    ):  # fmt: skip
+    def adopt(
+        self, job: bytes, segments: Segments, settled: list[Span], inherited: list[m.Results], now: float,
+        states: Sequence[m.LeftState] = (),
+    ) -> list[fx.Effect]:  # fmt: skip
         """Become the grantor of a job that is kept here, as its newest epoch says: all of it was read from disk.
 
         Raises :class:`PeerError`, and nothing has begun, where its owner gave us no key or one that opens nothing.
@@ -105,7 +106,7 @@ class Presiding:
             return []
         before = self.jobs.grantors.get(job)
         tasks = -1 if before is None else before.ledger.total
-        effects = self.jobs.adopt(kept, segments, settled, now, inherited)
+        effects = self.jobs.adopt(kept, segments, settled, now, inherited, states)
         grantor = self.jobs.grantors.get(job)
         if (
             grantor is not None

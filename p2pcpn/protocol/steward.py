@@ -18,6 +18,7 @@ from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.effects import Commit, Effect, Gather, Provide, Tell, Write
 from p2pcpn.protocol.journal import row_key
 from p2pcpn.protocol.kept_logs import Log
+from p2pcpn.protocol.kept_states import KeptStates
 from p2pcpn.protocol.leased_pages import check_segment_head
 from p2pcpn.protocol.legacies import Legacy
 from p2pcpn.protocol.quota import Quota
@@ -40,6 +41,7 @@ from p2pcpn.wire.messages import (
     Mandate,
     Results,
     Settled,
+    States,
     Take,
 )  # fmt: skip
 from p2pcpn.wire.sealing import digest
@@ -78,6 +80,10 @@ class Kept:
     orphans_bytes: int = 0
     disk_bytes: int = 0
     mandate: Mandate | None = None  # the newest that a grantor said of itself
+    states: KeptStates = field(init=False)  # what running tasks left
+
+    def __post_init__(self) -> None:
+        self.states = KeptStates(self.authority.job)
 
     @property
     def is_open(self) -> bool:
@@ -174,6 +180,11 @@ class Kept:
         self.disk_bytes += len(header.body) + body_bytes + limits.STEWARD_ROW_BYTES
         if not log.far(said.number) and (said.number > log.count or said.previous == log.last):
             log.add(said, name)
+
+    def restore_state(self, index: int, number: int, sealed_bytes: int) -> None:
+        """A state of a running task is on disk."""
+        self.states.restore(index, number, sealed_bytes)
+        self.disk_bytes += sealed_bytes + limits.STEWARD_ROW_BYTES
 
     def add_segment(self, segment: Signed, tasks: int, pages_bytes: int) -> None:
         """The next segment is held."""
@@ -448,7 +459,8 @@ class Steward:
             return [_answer(sender, message.request, AnswerCode.FULL, _NO_DISK)]
         log.add(said, name)
         self._spend(kept, size_bytes)
-        return _with_blobs(sender, message.request, said, kept.authority.spec.retention_s, write)
+        ended = self._changed(kept, lambda: kept.states.ended(said.spans))
+        return _with_blobs(sender, message.request, said, kept.authority.spec.retention_s, write, *ended)
 
     def _append_foreign(
         self, sender: Contact, request: int, said: LogHeader, write: Write, size_bytes: int
@@ -503,6 +515,25 @@ class Steward:
         write = Write("journal", row_key(said.job, *key), row)
         kept_here = Settled(said.job, [(run_number(said.epoch, said.token), said.part)])
         return [Commit((write,), (Tell(sender, kept_here),))]
+
+    def left(self, key: bytes, message: States) -> list[Effect]:
+        """States of running tasks: kept where whoever grants in the newest epoch says so."""
+        kept = self._find(message.job)
+        if kept is None or (kept.authority.epoch, kept.authority.grantor) != (message.epoch, key):
+            return []
+        held_bytes, owner = kept.states.held_bytes, kept.authority.owner
+        writes = self._changed(
+            kept, lambda: kept.states.take(message, lambda size: self._fits(owner, size - held_bytes))
+        )
+        return [Commit(tuple(writes))] if writes else []
+
+    def _changed(self, kept: Kept, change: Callable[[], list[Write]]) -> list[Write]:
+        """What follows for the disk from a change of its states, which count as their owner's."""
+        before = kept.states.held_bytes
+        writes = change()
+        if kept.states.held_bytes != before:
+            self._spend(kept, kept.states.held_bytes - before)
+        return writes
 
     # --- questions ---------------------------------------------------------------------------------------------------
 

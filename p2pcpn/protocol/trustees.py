@@ -61,6 +61,10 @@ class Trustees:
             effects.append(self._expect(trustee, request, Tell(trustee.contact, make(request))))
         return effects
 
+    def mention(self, message: Message) -> list[Effect]:
+        """Say something to every steward that is not lost, that none of them answers."""
+        return [Tell(trustee.contact, message) for trustee in self.live.values()]
+
     def send_blobs(self, digests: list[bytes], copies: int, job: bytes, retention_s: float) -> list[Effect]:
         """Blobs to the first ``copies`` stewards, behind what others wait for: enough to survive, no bulk to all."""
         effects: list[Effect] = []

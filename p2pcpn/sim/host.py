@@ -339,7 +339,8 @@ class Host:
         assert self.peer is not None
         segments, settled = restoring.job_state(self.disk, effect.job)
         inherited = restoring.orphans(self.disk, effect.job)
-        self.perform(self.peer.adopt(effect.job, segments, settled, self.clock.now, inherited))
+        states = restoring.states(self.disk, effect.job)
+        self.perform(self.peer.adopt(effect.job, segments, settled, self.clock.now, inherited, states))
 
     def _load_inputs(self, effect: fx.LoadInputs) -> None:
         assert self.peer is not None

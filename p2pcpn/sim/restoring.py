@@ -37,6 +37,8 @@ def _kept(disk: Disk, job: bytes, row: tuple[Any, ...]) -> Kept:
         kept.add_segment(_signed(segment), count, len(data))
     for (_, grantor, epoch, _), (header, body) in disk.scan("logs", (job,)):
         kept.restore_log(grantor, epoch, _signed(header), len(body))
+    for state in states(disk, job):
+        kept.restore_state(state.index, state.number, len(state.sealed))
     return kept
 
 
@@ -52,6 +54,11 @@ def job_state(disk: Disk, job: bytes) -> tuple[list[tuple[Signed, list[bytes]]],
 def orphans(disk: Disk, job: bytes) -> list[m.Results]:
     """Results of a job that workers brought here because they found no grantor."""
     return [m.Results(_signed(receipt), page, False) for _, (_, _, receipt, page) in disk.scan("journal", (job,))]
+
+
+def states(disk: Disk, job: bytes) -> list[m.LeftState]:
+    """What running tasks of a job left that is kept on this disk."""
+    return [m.LeftState(index, number, sealed) for (_, index), (number, sealed) in disk.scan("states", (job,))]
 
 
 def settlements(disk: Disk, job: bytes) -> list[pages.Entry]:

@@ -34,6 +34,7 @@ TABLES: Final[dict[str, Table]] = {
     "segments": Table(("job", "number"), ("first", "count", "signed", "pages"), read_rows=4),
     "logs": Table(("job", "grantor", "epoch", "number"), ("header", "body"), read_rows=4),
     "journal": Table(("job", "token", "part"), ("epoch", "grantor", "receipt", "page"), read_rows=4),
+    "states": Table(("job", "task"), ("number", "sealed"), read_rows=16),
     "peers": Table(("id",), ("host", "port", "seen_s")),
     "blobs": Table(("digest",), ("size_bytes", "job", "expires_s"), longest=True),
     # Rows that could not be what was written, for the owner to look at: key and value as MessagePack, and why.
@@ -42,7 +43,7 @@ TABLES: Final[dict[str, Table]] = {
 
 # Tables whose rows end at ``expires_s`` (wall clock), and what goes with a job that has ended.
 EXPIRING: Final = ("records", "jobs", "blobs")
-OF_A_JOB: Final = ("segments", "logs", "journal")
+OF_A_JOB: Final = ("segments", "logs", "journal", "states")
 
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
@@ -66,6 +67,10 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
         "CREATE TABLE damaged (origin TEXT NOT NULL, key BLOB NOT NULL, value BLOB, why TEXT, found_s REAL,"
         " PRIMARY KEY (origin, key))",
+    ),
+    (
+        "CREATE TABLE states (job BLOB NOT NULL, task INTEGER NOT NULL, number INTEGER, sealed BLOB,"
+        " PRIMARY KEY (job, task))",
     ),
 )
 

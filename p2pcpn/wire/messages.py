@@ -471,10 +471,27 @@ class Resume(msgspec.Struct, array_like=True, frozen=True, tag=46):
     sealed: State
 
 
+class LeftState(msgspec.Struct, array_like=True, frozen=True):
+    """What task ``index`` left while it ran, sealed with the job's key; of two the greater ``number`` is the newer."""
+
+    index: U63
+    number: U63  # the epoch and a counter as one: the nonce
+    sealed: State
+
+
+class States(msgspec.Struct, array_like=True, frozen=True, tag=47):
+    """The grantor of ``epoch`` has its stewards keep what running tasks left, for whoever grants next. No answer."""
+
+    job: Id
+    epoch: U32
+    states: Annotated[list[LeftState], Meta(min_length=1, max_length=limits.SAFEKEEP_STATES_MAX)]
+
+
 Message = Union[
     Introduce, Extend, Grant, Progress, Results, Settled, Return, Revoke, Output, Finish, Take, Append, Answer, Ask,
     JobState, ReadLog, LogData, ReadSegment, PutBlob, GetBlob, BlobData, ListJobs, Jobs, Goodbye, Recall,
     Keep, PutChunk, Complete, Seek, Holding, GetChunk, ChunkData, Compare, Compared, ListDeposits, Deposits,
     Entrust, OfferRing, RingPlace, RingHanded, RingTaken, RingGone, Mandate, Inputs, Checkpoint, Resume,
+    States,
 ]  # fmt: skip
 CODEC: Codec[Message] = Codec(Message, limits.MESSAGE_BYTES_MAX, "message")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,6 +47,21 @@ def counter(folder: Path) -> Callable[[int], tuple[int, int]]:
         return began, runs + 1
 
     return count
+
+
+def submitting(order: dict[str, Any]) -> None:
+    """The program that submits one counting task and waits; it is there to be killed."""
+
+    async def main() -> None:
+        config = Config(
+            profile="local", bootstrap=order["bootstrap"], swarm_key=order["swarm_key"], roles=(), durable=False
+        )
+        async with Node(config, owner=Keypair(bytes.fromhex(order["owner"]))) as node:
+            job = await node.submit(counter(Path(order["folder"])), [0], hedge=False)
+            print(job.id, flush=True)
+            await job.gather()
+
+    asyncio.run(main())
 
 
 def far(folder: Path, number: int) -> tuple[int, set[int]]:
@@ -114,6 +133,33 @@ async def test_a_detached_job_goes_on_from_its_last_state_too(tmp_path: Path) ->
     assert [results[number] for number in range(4) if number != victim] == [(0, 1)] * 3
 
 
+@pytest.mark.asyncio
+async def test_a_task_goes_on_under_the_steward_that_took_over_when_its_peer_and_its_grantor_die_together(
+    tmp_path: Path,
+) -> None:
+    seed = os.urandom(32)
+    with Swarm(peers=4) as swarm:
+        order = {
+            "bootstrap": swarm.bootstrap, "swarm_key": swarm.key, "owner": seed.hex(), "folder": str(tmp_path),
+        }  # fmt: skip
+        words = [sys.executable, __file__, json.dumps(order)]
+        program = await asyncio.to_thread(subprocess.Popen, words, stdout=subprocess.PIPE, text=True)
+        try:
+            assert program.stdout is not None
+            name = (await asyncio.to_thread(program.stdout.readline)).strip()
+            killed_at = await asyncio.to_thread(kill_who_runs, swarm, tmp_path, 0)
+        finally:
+            program.kill()
+            program.wait()
+            if program.stdout is not None:
+                program.stdout.close()
+        config = Config(profile="local", bootstrap=swarm.bootstrap, swarm_key=swarm.key, roles=(), durable=False)
+        async with Node(config, owner=Keypair(seed)) as node:
+            ((began, runs),) = await (await node.fetch(name)).gather(WAIT_S)
+    # A state leaves its process each half second, and its grantor each second.
+    assert runs == 2 and killed_at - 40 <= began <= killed_at + 1 and began >= STEPS // 12
+
+
 def _somebody_else(swarm: Swarm, folder: Path, grantor: str) -> int:
     """A task that runs on another peer than the grantor's."""
     others = {peer.pid for peer in swarm.peers if peer.id != grantor}
@@ -124,3 +170,7 @@ def _somebody_else(swarm: Swarm, folder: Path, grantor: str) -> int:
                 return number
         time.sleep(0.02)
     raise AssertionError("no task runs on another peer than the grantor's")
+
+
+if __name__ == "__main__":
+    submitting(json.loads(sys.argv[1]))

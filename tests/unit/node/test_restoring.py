@@ -136,6 +136,17 @@ def test_the_state_of_a_job_is_its_segments_and_what_is_settled(database: Databa
     assert job_state(database, b"\0" * 20) == ([], [])
 
 
+def test_states_of_running_tasks_come_back_and_a_damaged_one_costs_itself(database: Database) -> None:
+    made = Made(1)
+    keeper = kept(database, made, [])
+    left = m.States(made.job, 0, [m.LeftState(4, 1, b"x"), m.LeftState(2, 2, b"y")])
+    write(database, keeper.left(GRANTOR.public, left))
+    write(database, [Commit((Write("states", (made.job, 9), (1, None)),))])
+    assert restoring.states(database, made.job) == [m.LeftState(2, 2, b"y"), m.LeftState(4, 1, b"x")]
+    (job,) = restored_jobs(database)
+    assert len(job.states) == 2
+
+
 def test_unsettled_results_come_back_with_their_job_and_no_others(database: Database) -> None:
     bench = Bench()
     made = bench.know(Made(), 4)

@@ -113,3 +113,12 @@ def test_a_lost_peers_task_goes_to_another_with_its_state() -> None:
     resume = two.of(Resume)[0]
     key = two.grants[-1][0].result_key
     assert unseal(resume_key(key, 0), resume.number, resume.sealed) == b"half way"
+
+
+def test_a_state_is_of_use_until_its_task_has_ended() -> None:
+    states, ledger = kept(2)
+    states.put(0, b"state")
+    states.put(1, b"other")
+    assert (states.of(0), states.of(5), states.open(5)) == (b"state", None, False)
+    ledger.settle([(0, 1)])
+    assert (states.of(0), states.open(0), states.of(1)) == (None, False, b"other")

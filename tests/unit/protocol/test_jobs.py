@@ -18,7 +18,7 @@ from p2pcpn.protocol.leasing import HEAR_S
 from p2pcpn.protocol.steward import Kept
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.pages import TaskPage
-from p2pcpn.wire.sealing import digest, swarm_proof, wrap
+from p2pcpn.wire.sealing import JobKeys, digest, seal, swarm_proof, wrap
 from p2pcpn.wire.statements import BlobRef, Cancel, Claim, Close, Handover, Offer, Pause, Signed, Steward, signed
 from tests.unit.protocol.leased import (
     ME,
@@ -115,6 +115,15 @@ def test_a_job_that_is_adopted_offers_what_no_log_settles() -> None:
     [offer] = [effect.statement for effect in effects if isinstance(effect, Spread)]
     assert isinstance(offer, Offer)
     assert (offer.job, offer.epoch, offer.grantor, offer.waiting) == (job.job, 1, ME_AT, 3)
+
+
+def test_a_job_that_is_adopted_goes_on_from_the_states_that_were_kept_here() -> None:
+    bench, job = Bench(), made()
+    found, segments = kept(job, job.segment(4))
+    keys = JobKeys(JOB_KEY)
+    states = [m.LeftState(index, 9, seal(keys.state(index), 9, b"half")) for index in (0, 1, 7)]
+    bench.jobs.adopt(found, segments, [(0, 1)], 10.0, [], states)
+    assert (bench.grantor(job).checkpoints.of(1), len(bench.grantor(job).checkpoints)) == (b"half", 1)
 
 
 def test_the_other_stewards_hear_of_the_handover_from_the_new_grantor_before_anything_else() -> None:

@@ -39,7 +39,7 @@ def test_copies_and_acknowledgements_are_patient_and_all_else_is_urgent() -> Non
     patient: list[m.Message] = [
         m.Answer(1, 0, ""), m.Append(1, made.spec, b""), extend, m.Settled(made.job, [(1, 0)]),
         m.Mandate(0, made.job, 1, GRANTOR_AT, None, 0, 0, 0),
-        m.Checkpoint(made.job, 1, 0, 1, b""),
+        m.Checkpoint(made.job, 1, 0, 1, b""), m.States(made.job, 0, [m.LeftState(0, 1, b"")]),
     ]  # fmt: skip
     urgent: list[m.Message] = [made.grant((0, 1)), nothing, m.Ask(1, made.job), m.Goodbye("")]
     assert {type(message) for message in patient} == set(PATIENT)

@@ -116,6 +116,41 @@ def test_a_job_is_kept_and_answered_only_when_it_is_on_disk() -> None:
     assert shelf.say(effects, disk=False) == [m.Answer(5, AnswerCode.FAILED, "its disk refused")]
 
 
+def left(made: Made, *states: tuple[int, int, bytes], epoch: int = 0) -> m.States:
+    return m.States(made.job, epoch, [m.LeftState(*state) for state in states])
+
+
+def test_states_of_running_tasks_are_kept_for_whoever_grants_and_go_when_their_tasks_are_settled() -> None:
+    shelf, made = Shelf(), Made()
+    assert shelf.steward.left(GRANTOR.public, left(made, (0, 1, b"no such job"))) == []
+    shelf.introduce(made)
+    empty_bytes = shelf.steward.quota.of(OWNER.public)
+    assert shelf.steward.left(STRANGER.public, left(made, (0, 1, b"who is that"))) == []
+    assert shelf.steward.left(GRANTOR.public, left(made, (0, 1, b"another epoch"), epoch=1)) == []
+    shelf.say(shelf.steward.left(GRANTOR.public, left(made, (0, 1, b"zero"), (7, 2, b"seven"))))
+    assert [write.key for write in shelf.written if write.table == "states"] == [(made.job, 0), (made.job, 7)]
+    grown = empty_bytes + len(b"zeroseven") + 2 * limits.STEWARD_ROW_BYTES
+    assert shelf.steward.quota.of(OWNER.public) == grown == shelf.steward.jobs[made.job].disk_bytes
+    assert shelf.steward.left(GRANTOR.public, left(made, (0, 1, b"again"))) == []
+    header = signed(LogHeader(made.job, 0, GRANTOR.id, 0, NOTHING, digest(b"body"), 3, [(6, 3)]), GRANTOR)
+    assert shelf.append((header, b"body")).code == AnswerCode.DONE
+    assert shelf.written[-1] == fx.Write("states", (made.job, 7), None)
+    kept = shelf.steward.jobs[made.job]
+    assert (len(kept.states), kept.disk_bytes) == (1, shelf.steward.quota.of(OWNER.public))
+
+
+def test_states_count_as_their_owners_and_come_back_from_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, kept = Made(), Kept(Authority(Made().spec), 2e9)
+    kept.restore_state(3, 5, 100)
+    assert (len(kept.states), kept.disk_bytes) == (1, 100 + limits.STEWARD_ROW_BYTES)
+    monkeypatch.setattr(limits, "STEWARD_BYTES_PER_OWNER_MAX", 3000)
+    shelf = Shelf()
+    shelf.steward.restore(kept)
+    assert shelf.steward.left(GRANTOR.public, left(made, (4, 6, bytes(4000)))) == []
+    (commit,) = shelf.steward.left(GRANTOR.public, left(made, (4, 6, bytes(1000)), (3, 4, b"older")))
+    assert isinstance(commit, fx.Commit) and len(commit.writes) == 1
+
+
 def test_a_job_whose_keeper_leaves_is_kept_by_who_was_never_named_and_is_found_there() -> None:
     shelf, made = Shelf(me=STRANGER), Made()
     assert shelf.introduce(made).code == AnswerCode.REFUSED  # only a steward is introduced to it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from p2pcpn.protocol import effects as fx
+from p2pcpn.protocol.effects import Write
 from p2pcpn.sim import restoring
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.statements import Handover, signed
@@ -52,3 +53,15 @@ def test_what_settles_a_job_is_read_from_disk() -> None:
     assert len(segments) == 1 and sum(count for _, count in settled) == 12
     row = next(row for _, row in steward.disk.scan("logs"))
     assert restoring.log_message(3, row).body == restoring.log_answer(4, row).body == row[1]
+
+
+def test_states_of_running_tasks_come_back_with_their_job() -> None:
+    world, program = submitting(deeds=some_deeds())
+    finished(world, program)
+    steward = next(host for host in world.hosts if list(host.disk.scan("segments")))
+    steward.disk.commit((Write("states", (program.job, 3), (1, b"state")),), lambda durable: None)
+    world.run(world.clock.now + 1.0)
+    assert [(state.index, state.sealed) for state in restoring.states(steward.disk, program.job)] == [(3, b"state")]
+    steward.crash()
+    world.start(steward)
+    assert steward.peer is not None and len(steward.peer.steward.jobs[program.job].states) == 1
