@@ -127,13 +127,12 @@ def test_states_of_running_tasks_are_kept_for_whoever_grants_and_go_when_their_t
     empty_bytes = shelf.steward.quota.of(OWNER.public)
     assert shelf.steward.left(STRANGER.public, left(made, (0, 1, b"who is that"))) == []
     assert shelf.steward.left(GRANTOR.public, left(made, (0, 1, b"another epoch"), epoch=1)) == []
-    shelf.say(shelf.steward.left(GRANTOR.public, left(made, (0, 1, b"zero"), (7, 2, b"seven"))))
-    assert [write.key for write in shelf.written if write.table == "states"] == [(made.job, 0), (made.job, 7)]
-    grown = empty_bytes + len(b"zeroseven") + 2 * limits.STEWARD_ROW_BYTES
+    shelf.say(shelf.steward.left(GRANTOR.public, left(made, (12, 1, b"dozen"), (7, 2, b"seven"))))
+    assert [write.key for write in shelf.written if write.table == "states"] == [(made.job, 12), (made.job, 7)]
+    grown = empty_bytes + len(b"dozenseven") + 2 * limits.STEWARD_ROW_BYTES
     assert shelf.steward.quota.of(OWNER.public) == grown == shelf.steward.jobs[made.job].disk_bytes
-    assert shelf.steward.left(GRANTOR.public, left(made, (0, 1, b"again"))) == []
-    header = signed(LogHeader(made.job, 0, GRANTOR.id, 0, NOTHING, digest(b"body"), 3, [(6, 3)]), GRANTOR)
-    assert shelf.append((header, b"body")).code == AnswerCode.DONE
+    assert shelf.steward.left(GRANTOR.public, left(made, (12, 1, b"again"))) == []
+    assert shelf.append(*log(made, 1)).code == AnswerCode.DONE
     assert shelf.written[-1] == fx.Write("states", (made.job, 7), None)
     kept = shelf.steward.jobs[made.job]
     assert (len(kept.states), kept.disk_bytes) == (1, shelf.steward.quota.of(OWNER.public))
