@@ -11,6 +11,7 @@ from p2pcpn import limits
 from p2pcpn.errors import P2pcpnError, PeerError, StoreError, Unreachable
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.net import aside
+from p2pcpn.net.session import Session
 from p2pcpn.node import restoring
 from p2pcpn.protocol import deadlines as due
 from p2pcpn.protocol import effects as fx
@@ -33,6 +34,7 @@ class Performer:
 
     def __init__(self, overlay: Overlay) -> None:
         self._overlay = overlay
+        self._spoken: list[Session] = []  # to which something urgent was said, in this call of perform
         self._ended: deque[tuple[fx.Commit, StoreError | None]] = deque()  # commits that something follows from
         self._verbs: dict[type[fx.Effect], Callable[[Any], None]] = {
             fx.SendBytes: self._send_bytes,
@@ -56,14 +58,24 @@ class Performer:
 
     def perform(self, effects: Sequence[fx.Effect]) -> None:
         """What a machine returned."""
-        verbs = self._verbs
+        verbs, spoken = self._verbs, self._spoken
         if self._overlay.chronicle is not None:
             effects = self._overlay.chronicle.attend(effects)
         for effect in effects:
+            kind = type(effect)
+            if spoken and kind is not fx.Transmit:  # what was said together is complete; a row for the disk takes time
+                self._hasten()
             try:
-                verbs[type(effect)](effect)
+                verbs[kind](effect)
             except Exception as error:  # the effects behind it are others'
-                self._overlay.mishaps.note(f"an effect {type(effect).__name__}", error)
+                self._overlay.mishaps.note(f"an effect {kind.__name__}", error)
+        if spoken:
+            self._hasten()
+
+    def _hasten(self) -> None:
+        for session in self._spoken:
+            session.hasten()
+        self._spoken.clear()
 
     # --- the network -----------------------------------------------------------------------------------------------
 
@@ -84,6 +96,8 @@ class Performer:
         box = self._overlay.sessions.outbox(effect.peer)
         if box is not None:
             box.say(effect.message, urgent=effect.urgent)
+            if effect.urgent:
+                self._spoken.append(box.session)
 
     def _transmit_blob(self, effect: fx.TransmitBlob) -> None:
         box = self._overlay.sessions.outbox(effect.peer)

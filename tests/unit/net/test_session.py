@@ -31,6 +31,9 @@ class FakeTransport:
 
     def set_write_buffer_limits(self, high: int) -> None: ...
 
+    def get_extra_info(self, name: str) -> None:
+        """There is no socket."""
+
     def get_write_buffer_size(self) -> int:
         return self.stuck
 
@@ -142,6 +145,26 @@ def test_a_session_says_who_is_at_the_other_end() -> None:
     assert session.remote.id == PEER.id and session.remote.key == PEER.public
     assert session.remote.address == ("192.0.2.1", 50_000) and session.remote.listen == ("192.0.2.1", 4000)
     assert session.dialed and session.transcript == b"transcript" and PEER.id.hex()[:8] in repr(session)
+
+
+def test_what_is_hastened_leaves_at_once_with_all_before_it_and_the_rest_of_the_turn_together() -> None:
+    world = World()
+    world.session.hasten()
+    world.session.send(b"a copy", urgent=False)
+    world.session.hasten()
+    assert world.transport.written == []  # nothing of it is urgent
+    world.session.send(b"a lease")
+    world.session.hasten()
+    assert world.left() == [b"a copy", b"a lease"]
+    for word in (b"more", b"and more"):
+        world.session.send(word)
+        world.session.hasten()
+    assert world.transport.written == []
+    world.loop.turn()
+    assert len(world.transport.written) == 1 and world.left() == [b"more", b"and more"]
+    world.session.send(b"in another turn")
+    world.session.hasten()
+    assert world.left() == [b"in another turn"]
 
 
 def test_what_one_turn_sends_leaves_in_one_write_and_one_frame() -> None:

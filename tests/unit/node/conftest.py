@@ -46,6 +46,9 @@ class Unwired:
         if self.dies_sending:
             self.why = "unread"
 
+    def hasten(self) -> None:
+        """What was sent is gone already."""
+
     def hold(self, count: int) -> None:
         self.held_bytes += count
 

@@ -98,6 +98,21 @@ async def test_what_is_for_a_peer_without_a_session_is_dropped(peer: Start) -> N
 
 
 @pytest.mark.asyncio
+async def test_what_is_urgent_has_left_before_anything_else_is_performed_and_what_is_patient_has_not(
+    peer: Start,
+) -> None:
+    one, two = await peer(), None
+    two = await peer(one)
+    session = await joined(one, two)
+    one.performer.perform([fx.Transmit(two.id, m.Goodbye("later"), urgent=False)])
+    await asyncio.sleep(0)
+    before, seen = session.bytes_out, []
+    one.watchers.append(lambda event: seen.append(session.bytes_out))
+    one.performer.perform([fx.Transmit(two.id, m.Goodbye("a")), fx.Transmit(two.id, m.Goodbye("b")), *say("performed")])
+    assert seen and seen[0] > before and session.bytes_out == seen[0]
+
+
+@pytest.mark.asyncio
 async def test_bytes_leave_over_the_udp_socket(peer: Start) -> None:
     one = await peer()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as heard:
