@@ -121,6 +121,8 @@ class Acceptance:
         if not count:
             self.conflicts += 1
             return effects + self._acknowledge(sender, said)
+        if not admitted.deaths:
+            book.budget.ended(count, now)
         for lost in outrun:
             book.speeds.at_least(lost.peer.node, now - lost.since)
             effects.append(Tell(lost.peer.contact, Revoke(self._job, lost.spans, True)))
@@ -191,11 +193,11 @@ class Acceptance:
         """What a receipt may settle: what its lease still owes, and what waits."""
         spans = [(first, count) for first, count in admitted.opened.receipt.spans]
         if admitted.token not in self._book.leases.live:
-            return self._book.ledger.waiting_of(spans)
+            return self._book.ledger.unleased_of(spans)
         owed = admitted.lease.open
         if covers(owed, spans):
             return spans
-        return overlap(spans, owed) + self._book.ledger.waiting_of(spans)
+        return overlap(spans, owed) + self._book.ledger.unleased_of(spans)
 
     def _died(self, admitted: Admitted, spans: list[Span], now: float) -> list[Span]:
         """Note who died where; returns the indices that wait for another peer."""
@@ -205,8 +207,7 @@ class Acceptance:
             peers = book.ledger.died(index, admitted.lease.peer, admitted.deaths[index], now)
             if peers < POISON_DEATHS:
                 again.append((index, 1))
-        if again and admitted.token in book.leases.live:
-            book.give_back(admitted.token, again)
+                book.retry(admitted.token, [(index, 1)], peers, now)
         return again
 
     def _delivery(self, opened: Opened, settled: list[Span], whole: bool, worker: NodeId) -> events.Delivered:

@@ -130,7 +130,7 @@ class Attendance:
         effects: list[Effect] = []
         for token in self._book.leases.expired(now):
             peer = self._peers.peers[self._book.leases.live[token].peer]
-            effects += self._lose_lease(token, "no sign of life for 30 s")
+            effects += self._lose_lease(token, now, "no sign of life for 30 s")
             if not peer.tokens:
                 effects += self._lost(peer, now, "it is silent", silent=not peer.in_doubt)
             else:  # it gets nothing in place of what it let end
@@ -147,7 +147,7 @@ class Attendance:
         """A peer is gone with all it held; it may claim again. ``silent``: its session is not, so it may only speak."""
         effects: list[Effect] = []
         for token in list(peer.tokens):
-            effects += self._lose_lease(token, f"peer {peer.node.hex()[:8]}: {why}")
+            effects += self._lose_lease(token, now, f"peer {peer.node.hex()[:8]}: {why}")
         if silent:
             self._peers.rest(peer, math.inf)
         else:
@@ -155,9 +155,9 @@ class Attendance:
         self._hardship.watch(now)
         return effects
 
-    def _lose_lease(self, token: int, why: str) -> list[Effect]:
-        """A lease ends unfulfilled: its tasks wait again, each one loss richer, or have lost too often."""
-        over = self._book.lose_lease(token)
+    def _lose_lease(self, token: int, now: float, why: str) -> list[Effect]:
+        """A lease ends unfulfilled: its tasks rest, each one loss richer, or have lost too often."""
+        over = self._book.lose_lease(token, now)
         if not over:
             return []
         text = f"its peer was lost {self._retries + 1} times ({why}); see retries="

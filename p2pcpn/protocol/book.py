@@ -11,13 +11,16 @@ is told at once.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from p2pcpn.protocol.backoff import Backoff
 from p2pcpn.protocol.dependencies import Dependencies, Needs
 from p2pcpn.protocol.leases import LeaseHeld, Leases
 from p2pcpn.protocol.ledger import SETTLED, Ledger
 from p2pcpn.protocol.participants import Participant, Participants
+from p2pcpn.protocol.retry_budget import RetryBudget
 from p2pcpn.protocol.spans import Span, covers, joined, overlap, total, without
 from p2pcpn.protocol.speeds import Speeds
 from p2pcpn.protocol.stock import Stock
@@ -40,11 +43,13 @@ class Book:
     """
 
     __slots__ = (
-        "dependencies", "ledger", "leases", "participants", "stock", "speeds", "doubled", "hedges_won", "_retries",
-        "_witness",
+        "dependencies", "ledger", "leases", "participants", "stock", "speeds", "doubled", "hedges_won", "backoff",
+        "budget", "_retries", "_witness",
     )  # fmt: skip
 
-    def __init__(self, retries: int, slots_max: int, witness: Witness | None = None) -> None:
+    def __init__(
+        self, retries: int, slots_max: int, rng: random.Random, now: float, witness: Witness | None = None
+    ) -> None:
         self.ledger = Ledger()
         self.leases = Leases()
         self.participants = Participants(slots_max)
@@ -53,6 +58,8 @@ class Book:
         self.doubled: dict[int, tuple[int, int]] = {}  # index -> the tokens of its two live leases, the older first
         self.hedges_won = 0  # tasks that the younger of two leases settled
         self.dependencies = Dependencies()
+        self.backoff = Backoff(rng)
+        self.budget = RetryBudget(now)
         self._retries = retries
         self._witness = witness
 
@@ -118,7 +125,7 @@ class Book:
         return without(spans, [(index, 1) for index in twice]) if twice else spans
 
     def _end_lease(self, token: int, why: str) -> list[Span]:
-        """A live lease ends unfulfilled: what it alone owed waits again, and is returned."""
+        """A live lease ends unfulfilled; returned is what it alone owed, of which the ledger is to hear."""
         lease = self.leases.end(token)
         if self._witness is not None:
             self._witness.ended(token, lease.open, why)
@@ -126,20 +133,45 @@ class Book:
         self.participants.hold(peer, -lease.remaining)
         del peer.tokens[token]
         alone = self._alone(lease.open)
-        self.ledger.give_back(alone)
         self._forget(peer, lease.open)
         return alone
 
-    def lose_lease(self, token: int) -> list[int]:
-        """A live lease is lost and charged to its tasks: those whose budget is spent have failed and are returned."""
-        over = self.ledger.lose(self._end_lease(token, "lost"), self._retries)
+    def lose_lease(self, token: int, now: float) -> list[int]:
+        """A live lease is lost and charged to its tasks, which rest before they run again; those whose budget is spent
+        have failed and are returned."""
+        lost = self._end_lease(token, "lost")
+        over = self.ledger.lose(lost, self._retries)
+        self.ledger.rest(lost)
         self.fail([(index, 1) for index in over])
+        for losses, spans in self.ledger.losses_of(without(lost, [(index, 1) for index in over])).items():
+            self.backoff.wait(spans, losses, now)
         return over
+
+    def retry(self, token: int, spans: Sequence[Span], failures: int, now: float) -> None:
+        """What of ``spans`` the live lease still owes failed so often and rests; not what another owes, too."""
+        lease = self.leases.live.get(token)
+        owed = [] if lease is None else joined(overlap(spans, lease.open))
+        if owed:
+            alone = self._alone(owed)
+            self.ledger.rest(alone)
+            self.backoff.wait(alone, failures, now)
+            self._owes_no_more(token, owed, "returned")
+
+    def wake(self, now: float) -> None:
+        """What has rested long enough waits again, as far as the job's budget allows."""
+        at = self.backoff.deadline()
+        if at is not None and at <= now:
+            self.budget.spend(self.ledger.wake(self.backoff.due(now, self.budget.left(now))))
+
+    def wakes_at(self) -> float | None:
+        """When :meth:`wake` has something to do."""
+        at = self.backoff.deadline()
+        return None if at is None else max(at, self.budget.again_at())
 
     def relieve(self, peer: Participant) -> None:
         """What a peer holds waits again, uncharged."""
         for token in list(peer.tokens):
-            self._end_lease(token, "relieved")
+            self.ledger.give_back(self._end_lease(token, "relieved"))
 
     def reconcile(self) -> None:
         """The ledger learned what an earlier epoch settled: the stock forgets its pages."""
@@ -214,7 +246,7 @@ class Book:
 
     def settle_waiting(self, spans: Sequence[Span]) -> list[Span]:
         """Settle what waits of ``spans``, under no lease of ours; returns what was settled by it."""
-        settled = self.ledger.settle(self.ledger.waiting_of(spans))
+        settled = self.ledger.settle(self.ledger.unleased_of(spans))
         self.stock.ended(settled)
         self.dependencies.ended(settled)
         return settled

@@ -10,7 +10,7 @@ from collections import OrderedDict
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
-from p2pcpn.protocol.ledger import LEASED, WAITING, Ledger
+from p2pcpn.protocol.ledger import SETTLED, Ledger
 from p2pcpn.protocol.spans import Span, covers
 from p2pcpn.wire.messages import Checkpoint, Resume
 from p2pcpn.wire.sealing import checkpoint_key, resume_key, seal, unseal
@@ -49,7 +49,7 @@ class Checkpoints:
         self.taken += 1
         if not self.taken % SWEEP_EACH:
             states = self._ledger.states
-            for index in [index for index in self._states if states[index] not in (WAITING, LEASED)]:
+            for index in [index for index in self._states if states[index] >= SETTLED]:
                 self._drop(index)
 
     def put(self, index: int, state: bytes) -> None:

@@ -15,6 +15,7 @@ peers keep is in :class:`Custody`. What it says to whom are effects.
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Sequence
 
 from p2pcpn import limits
@@ -75,6 +76,7 @@ class Grantor:
         trusted: Callable[[bytes, bytes], bool],
         rank: Callable[[Contact, float], tuple[float, bytes]],
         custody: Custody,
+        rng: random.Random,
         now: float,
         granting: bool = True,
         age_s: float = 0.0,
@@ -100,7 +102,7 @@ class Grantor:
         self.superseded = False
         self.term = Term(self.spec, age_s, now, owners=epoch == 0)
         self._witness = None if note is None else Witness(note, job, epoch)
-        self.book = book or Book(self.spec.retries, self.spec.max_workers, self._witness)
+        self.book = book or Book(self.spec.retries, self.spec.max_workers, rng, now, self._witness)
         self.book.reopen(self._witness)
         self.ledger = self.book.ledger
         self.log = LogWriter(job, epoch, me)

@@ -10,7 +10,7 @@ from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol import events
 from p2pcpn.protocol.book import Book
 from p2pcpn.protocol.effects import Effect, Notify
-from p2pcpn.protocol.ledger import WAITING
+from p2pcpn.protocol.ledger import RESTING, WAITING
 from p2pcpn.wire import pages
 
 # How long a task that nobody may have waits for new claims before it ends with what befell it.
@@ -67,6 +67,8 @@ class Hardship:
         effects: list[Effect] = []
         soonest: float | None = None
         for index, trouble in list(ledger.troubles.items()):
+            if ledger.states[index] == RESTING:
+                soonest = now + PATIENCE_S
             if ledger.states[index] != WAITING:
                 continue
             barred = ledger.barred_from(index)
@@ -84,7 +86,7 @@ class Hardship:
 
     def _stall(self, now: float) -> list[Effect]:
         ledger, peers = self._book.ledger, self._book.participants.peers
-        if not ledger.waiting or not self.declined:
+        if not (ledger.waiting or ledger.resting) or not self.declined:
             return []
         self._stalled_at = now + STALL_S
         if self._book.leases.live or any(ledger.waits_for(peer) for peer in peers):

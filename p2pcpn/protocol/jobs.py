@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -53,6 +54,7 @@ class Jobs:
         request: Callable[[], int],
         rank: Callable[[Contact, float], tuple[float, bytes]],
         near: Callable[[bytes, float], list[Listed]],
+        rng: random.Random,
         now: float,
         age_s: Callable[[bytes], float] = lambda job: 0.0,
         note: Note | None = None,
@@ -65,6 +67,7 @@ class Jobs:
         self._request = request
         self._rank = rank
         self._near = near
+        self._rng = rng
         self._now = now
         self._age_s = age_s
         self.grantors: dict[bytes, Grantor] = {}
@@ -208,7 +211,7 @@ class Jobs:
         grantor = Grantor(
             job=job, spec=spec, keys=JobKeys(job_key), epoch=epoch, me=self._me, contact=self._contact(),
             trusted=lambda key, proof: trusts(self._rules, key, proof) or key == self._me.public,
-            rank=self._rank, custody=custody, now=now, granting=granting, book=book,
+            rank=self._rank, custody=custody, rng=self._rng, now=now, granting=granting, book=book,
             age_s=(self._age_s(job) if epoch else 0.0) if age_s is None else age_s, note=self._note,
         )  # fmt: skip
         self.grantors[job] = grantor

@@ -86,6 +86,7 @@ class Leasing:
 
         ``spoke``: only this peer's needs can have changed. ``recalled``: what came to wait is for those who idle.
         """
+        self._book.wake(now)
         ledger, peers = self._book.ledger, self._book.participants
         if not ledger.waiting:
             self._placement.over()
@@ -263,8 +264,10 @@ class Leasing:
         return max(0, peer.held - len(peer.started))
 
     def deadline(self) -> float | None:
-        """When the next offer is due, which :meth:`work` makes, or the next look, which :meth:`expire` takes."""
-        if not self._book.ledger.waiting:
-            return self._look_at
-        times = (self._calling.deadline(), self._placement.deadline(), self._hear_at)
+        """When the next offer is due, or what rested runs again: :meth:`work`. Or the next look: :meth:`expire`."""
+        times = [self._book.wakes_at()]
+        if self._book.ledger.waiting:
+            times += [self._calling.deadline(), self._placement.deadline(), self._hear_at]
+        else:
+            times.append(self._look_at)
         return min((time for time in times if time is not None), default=None)

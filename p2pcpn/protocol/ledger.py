@@ -19,14 +19,19 @@ from p2pcpn.protocol.spans import Span, joined, total
 WAITING = 0
 LEASED = 1
 HELD = 2  # it takes results that are not there yet
-SETTLED = 3
-FAILED = 4
-CANCELLED = 5
+RESTING = 3  # it failed, and waits until it may run again
+SETTLED = 4  # this and those above are ends
+FAILED = 5
+CANCELLED = 6
 
 Death = tuple[int | None, int | None]  # signal, exit code
 EVERYBODY: frozenset[NodeId] = frozenset()  # nobody is barred
 # A run of one state in the column of states, found at the speed of C however the states alternate.
-_RUN = {WAITING: re.compile(rb"\x00+"), LEASED: re.compile(rb"\x01+"), HELD: re.compile(rb"\x02+")}
+_RUN = {
+    WAITING: re.compile(rb"\x00+"), LEASED: re.compile(rb"\x01+"), HELD: re.compile(rb"\x02+"),
+    RESTING: re.compile(rb"\x03+"),
+}  # fmt: skip
+_UNLEASED = re.compile(rb"[\x00\x03]+")
 
 
 @dataclass(slots=True)
@@ -48,13 +53,14 @@ class Trouble:
 class Ledger:
     """States of the indices ``0 … total-1``; grows by :meth:`extend`, shrinks never."""
 
-    __slots__ = ("states", "waiting", "leased", "held", "troubles", "_barred", "_losses", "_lines")
+    __slots__ = ("states", "waiting", "leased", "held", "resting", "troubles", "_barred", "_losses", "_lines")
 
     def __init__(self) -> None:
         self.states = bytearray()
         self.waiting = 0
         self.leased = 0
         self.held = 0
+        self.resting = 0
         self.troubles: dict[int, Trouble] = {}
         self._barred: dict[int, frozenset[NodeId]] = {}
         self._losses: dict[int, int] = {}
@@ -67,7 +73,7 @@ class Ledger:
     @property
     def open(self) -> int:
         """Indices that are neither settled, failed nor cancelled."""
-        return self.waiting + self.leased + self.held
+        return self.waiting + self.leased + self.held + self.resting
 
     def extend(self, count: int) -> None:
         """``count`` new waiting indices: one page."""
@@ -151,18 +157,36 @@ class Ledger:
 
     def give_back(self, spans: Sequence[Span]) -> int:
         """Leased indices wait again, first in their line; returns how many did. Others stay as they are."""
-        back = 0
+        back = self._first_in_line(spans, LEASED)
+        self.leased -= back
+        return back
+
+    def rest(self, spans: Sequence[Span]) -> None:
+        """Leased indices that nobody may have until they are woken. Others stay as they are."""
+        for first, count in spans:
+            for run_first, run_count in self._runs(first, count, LEASED):
+                self.states[run_first : run_first + run_count] = bytes((RESTING,)) * run_count
+                self.leased -= run_count
+                self.resting += run_count
+
+    def wake(self, spans: Sequence[Span]) -> int:
+        """Those of ``spans`` that rest wait again, first in their line; returns how many did."""
+        woken = self._first_in_line(spans, RESTING)
+        self.resting -= woken
+        return woken
+
+    def _first_in_line(self, spans: Sequence[Span], state: int) -> int:
+        count_all = 0
         for first, count in reversed(spans):
-            for run_first, run_count in reversed(self._runs(first, count, LEASED)):
+            for run_first, run_count in reversed(self._runs(first, count, state)):
                 self.states[run_first : run_first + run_count] = bytes(run_count)
-                back += run_count
+                count_all += run_count
                 self.waiting += run_count
                 for barred, span in reversed(self._by_line(run_first, run_count)):
                     line = self._lines.setdefault(barred, Line())
                     line.spans.appendleft(span)
                     line.waiting += span[1]
-        self.leased -= back
-        return back
+        return count_all
 
     # --- the ends ------------------------------------------------------------------------------------------------
 
@@ -189,9 +213,11 @@ class Ledger:
             else:
                 waited = self._runs(first, count, WAITING)
                 held = self._runs(first, count, HELD) if self.held else []
+                rested = self._runs(first, count, RESTING) if self.resting else []
                 self.held -= total(held)
-                runs = sorted(waited + self._runs(first, count, LEASED) + held)
-                self.leased += total(held)  # which are counted off as if they were leased
+                self.resting -= total(rested)
+                runs = sorted(waited + self._runs(first, count, LEASED) + held + rested)
+                self.leased += total(held) + total(rested)  # which are counted off as if they were leased
             for run_first, run_count in waited:
                 self._leave_line(run_first, run_count)
             self.leased -= total(runs) - total(waited)
@@ -227,6 +253,14 @@ class Ledger:
                 if losses > budget:
                     over.append(index)
         return over
+
+    def losses_of(self, spans: Sequence[Span]) -> dict[int, list[Span]]:
+        """``spans`` by how often they lost their peer."""
+        found: dict[int, list[Span]] = {}
+        for first, count in spans:
+            for index in range(first, first + count):
+                found.setdefault(self._losses.get(index, 0), []).append((index, 1))
+        return {losses: joined(those) for losses, those in sorted(found.items())}
 
     def died(self, index: int, peer: NodeId, how: Death, now: float) -> int:
         """The process that ran ``index`` died at ``peer``, which never gets it again; on how many peers it has."""
@@ -289,17 +323,20 @@ class Ledger:
 
     def open_spans(self) -> list[Span]:
         """All that is open, in order."""
-        found = [run for state in (WAITING, LEASED, HELD) for run in self._runs(0, len(self.states), state)]
+        found = [run for state in _RUN for run in self._runs(0, len(self.states), state)]
         return joined(sorted(found))
 
-    def waiting_of(self, spans: Sequence[Span]) -> list[Span]:
-        """What waits among ``spans``, in their order."""
-        return [run for first, count in spans for run in self._runs(first, count, WAITING)]
+    def unleased_of(self, spans: Sequence[Span]) -> list[Span]:
+        """What waits or rests among ``spans``, in their order: nobody runs it now, and somebody's result is welcome."""
+        return [run for first, count in spans for run in self._runs_of(_UNLEASED, first, count)]
 
     def _runs(self, first: int, count: int, state: int) -> list[Span]:
         """The runs within (first, count) whose indices are all in ``state``."""
+        return self._runs_of(_RUN[state], first, count)
+
+    def _runs_of(self, pattern: re.Pattern[bytes], first: int, count: int) -> list[Span]:
         end = min(first + count, len(self.states))
-        return [(at, stop - at) for at, stop in (run.span() for run in _RUN[state].finditer(self.states, first, end))]
+        return [(at, stop - at) for at, stop in (run.span() for run in pattern.finditer(self.states, first, end))]
 
     def _by_line(self, first: int, count: int) -> list[tuple[frozenset[NodeId], Span]]:
         """(first, count) cut by the line that each index belongs to."""

@@ -111,7 +111,7 @@ class Peer:
         self.steward = Steward(me=me, storing=self.storing, wall=wall, granting=self.counts)
         self.jobs = Jobs(
             me=me, contact=lambda: self.contact, rules=setup.rules, storing=self.storing, request=self.next_request,
-            rank=self._rank, near=self.stewards_near, now=now, age_s=self.steward.age_s, note=setup.note,
+            rank=self._rank, near=self.stewards_near, rng=rng, now=now, age_s=self.steward.age_s, note=setup.note,
         )  # fmt: skip
         self.grantors = self.jobs.grantors
         self.announcement = Announcement(

@@ -6,6 +6,7 @@ grantor and files its effects under whom they are for.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -72,6 +73,13 @@ def steward(number: int) -> tuple[Keypair, Steward]:
     """A steward as the spec names it."""
     key = keypair(number)
     return key, Steward(key.public, at(key, 5000 + number), b"")
+
+
+class NoDelay(random.Random):
+    """Dice that always fall so that nothing waits: what failed runs again at once."""
+
+    def random(self) -> float:
+        return 0.0
 
 
 @dataclass
@@ -178,9 +186,11 @@ class Table:
         trusted: Callable[[bytes, bytes], bool] | None = None,
         granting: bool = True,
         epoch: int = 0,
+        dice: random.Random | None = None,
         **options: Any,
     ) -> None:
         self.now = 100.0
+        self.dice = dice or NoDelay()
         self.spec = spec(**options)
         self.job = job_id(OWNER.public, self.spec.body)
         self.candidates = candidates or []
@@ -201,7 +211,8 @@ class Table:
         self.grantor = Grantor(
             job=self.job, spec=self.spec, keys=KEYS, epoch=epoch, me=ME, contact=at(ME, 4000),
             trusted=trusted or (lambda key, proof: proof == swarm_proof(SWARM_KEY, key)),
-            rank=lambda contact, rtt_ms: (rtt_ms / 1000, bytes(contact.id)), custody=self.custody, now=self.now,
+            rank=lambda contact, rtt_ms: (rtt_ms / 1000, bytes(contact.id)), custody=self.custody, rng=self.dice,
+            now=self.now,
             granting=granting, note=self._note,
         )  # fmt: skip
         self.file(self.custody.open())

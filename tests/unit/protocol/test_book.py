@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from typing import Any
 
@@ -10,21 +11,23 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from p2pcpn.protocol import events
+from p2pcpn.protocol.backoff import BASE_S
 from p2pcpn.protocol.book import Book, Outrun
-from p2pcpn.protocol.ledger import CANCELLED, EVERYBODY, FAILED, LEASED, SETTLED, WAITING
+from p2pcpn.protocol.ledger import CANCELLED, EVERYBODY, FAILED, LEASED, RESTING, SETTLED, WAITING
 from p2pcpn.protocol.participants import NOT_CROWDED, Participant
+from p2pcpn.protocol.retry_budget import BURST
 from p2pcpn.protocol.verdict import judge
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.pages import cut
 from p2pcpn.wire.statements import Outcome
-from tests.unit.protocol.granting import ME, Table, Worker, at, keypair, steward
+from tests.unit.protocol.granting import ME, NoDelay, Table, Worker, at, keypair, steward
 
 WORKERS = 3  # few, so that they get in each other's way
 
 
-def booked() -> tuple[Book, Participant]:
+def booked(dice: random.Random | None = None) -> tuple[Book, Participant]:
     """A book of four tasks and one peer."""
-    book = Book(retries=1, slots_max=0)
+    book = Book(retries=1, slots_max=0, rng=dice or NoDelay(), now=100.0)
     peer = Participant(at(keypair(10), 5010), keypair(10).public, 1, 2, (0.0, b""))
     book.ledger.extend(4)
     book.participants.add(peer)
@@ -48,7 +51,9 @@ def test_a_lease_moves_tasks_from_the_line_to_the_peer() -> None:
 def test_a_lost_lease_is_charged_and_a_forgotten_peer_is_not() -> None:
     book, peer = booked()
     assert book.lease(peer, 4, 130.0) == 1
-    assert book.lose_lease(1) == []
+    assert book.lose_lease(1, 101.0) == [] and book.ledger.resting == 4
+    assert book.lease(peer, 4, 130.0) is None
+    book.wake(101.0)
     assert book.lease(peer, 4, 130.0) == 2
     book.relieve(peer)
     book.participants.remove(peer.node)
@@ -56,7 +61,7 @@ def test_a_lost_lease_is_charged_and_a_forgotten_peer_is_not() -> None:
     book.participants.add(Participant(peer.contact, peer.key, 1, 2, peer.rank))
     again = book.participants.peers[peer.node]
     assert book.lease(again, 4, 130.0) == 3
-    assert book.lose_lease(3) == [0, 1, 2, 3]
+    assert book.lose_lease(3, 102.0) == [0, 1, 2, 3]
     assert list(book.ledger.states) == [FAILED] * 4
 
 
@@ -83,9 +88,45 @@ def test_the_first_of_two_leases_that_brings_a_result_ends_the_other() -> None:
     assert (peer.held, other.held, book.hedges_won, list(book.leases.live)) == (0, 0, 0, [])
 
 
+def test_what_was_lost_rests_by_chance_and_no_more_of_it_wakes_than_the_budget_of_the_job_allows() -> None:
+    book, peer = booked(random.Random(1))
+    assert book.lease(peer, 3, 130.0) == 1 and book.lose_lease(1, 101.0) == []
+    at = book.wakes_at()
+    assert at is not None and 101.0 < at < 101.0 + BASE_S
+    book.wake(101.0)
+    assert (book.ledger.waiting, book.ledger.resting, book.ledger.open) == (1, 3, 4)
+    book.budget.spend(book.budget.left(101.0) - 1)
+    book.wake(at)
+    assert (book.ledger.waiting, book.ledger.resting, book.budget.spent) == (2, 2, int(BURST))
+    later = book.wakes_at()
+    assert later is not None and later > at
+    book.wake(later)
+    book.wake(later + 1.0)
+    assert (book.ledger.waiting, book.ledger.resting, book.wakes_at()) == (4, 0, None)
+
+
+def test_what_failed_under_a_lease_rests_and_what_came_back_unrun_does_not() -> None:
+    book, peer = booked(random.Random(1))
+    assert book.lease(peer, 3, 130.0) == 1
+    book.give_back(1, [(0, 1)])
+    assert (book.ledger.waiting, book.ledger.resting) == (2, 0)
+    book.retry(1, [(1, 1), (3, 1)], 2, 101.0)
+    book.retry(9, [(2, 1)], 2, 101.0)
+    assert (book.ledger.waiting, book.ledger.resting, book.ledger.leased, peer.held) == (2, 1, 1, 1)
+
+
+def test_a_result_that_comes_late_settles_what_rests() -> None:
+    book, peer = booked(random.Random(1))
+    assert book.lease(peer, 4, 130.0) == 1 and book.lose_lease(1, 101.0) == []
+    assert book.settle_waiting([(1, 2)]) == [(1, 2)]
+    book.wake(102.0)
+    assert (book.ledger.waiting, book.ledger.resting, book.budget.spent) == (2, 0, 2)
+
+
 def test_of_two_leases_one_may_end_and_nothing_waits_or_is_charged() -> None:
     book, peer, other = doubled()
-    assert book.lose_lease(1) == [] and (book.ledger.waiting, book.ledger.leased) == (3, 1)
+    assert book.lose_lease(1, 101.0) == [] and (book.ledger.resting, book.ledger.leased) == (1, 1)
+    book.wake(101.0)
     assert book.ledger._losses == {1: 1}
     book.give_back(2, [(0, 1)])
     assert (book.ledger.waiting, book.ledger.leased, peer.held, other.held) == (4, 0, 0, 0)
@@ -108,11 +149,17 @@ def test_what_is_cancelled_is_named_by_who_held_it() -> None:
 class Granting(RuleBasedStateMachine):
     """Anything that can happen to a grantor, in any order."""
 
-    @initialize(max_workers=st.sampled_from([0, 0, 3]), storing=st.booleans(), stewards=st.integers(0, 2))
-    def begin(self, max_workers: int, storing: bool, stewards: int) -> None:
+    @initialize(
+        max_workers=st.sampled_from([0, 0, 3]), storing=st.booleans(), stewards=st.integers(0, 2),
+        seed=st.integers(0, 9),
+    )  # fmt: skip
+    def begin(self, max_workers: int, storing: bool, stewards: int, seed: int) -> None:
         named = [steward(20 + number)[1] for number in range(stewards)]
         others = [at(keypair(30 + number), 5030 + number) for number in range(3)]
-        self.table = Table(max_workers=max_workers, storing=storing, stewards=named, candidates=others, replicas=2)
+        self.table = Table(
+            max_workers=max_workers, storing=storing, stewards=named, candidates=others, replicas=2,
+            dice=random.Random(seed),
+        )  # fmt: skip
         self.max_workers = max_workers
         self.workers = [self.table.worker(10 + number, slots=1 + number % 3, claims=False) for number in range(WORKERS)]
         self.messages: list[tuple[Worker, m.Results]] = []
@@ -230,6 +277,9 @@ class Granting(RuleBasedStateMachine):
         assert sorted(owed) == [index for index, state in enumerate(states) if state == LEASED]
         waiting = [index for index, state in enumerate(states) if state == WAITING]
         assert (ledger.waiting, ledger.leased) == (len(waiting), len(owed))
+        resting = [index for index, state in enumerate(states) if state == RESTING]
+        assert ledger.resting == len(resting)
+        assert set(resting) <= {index for _, _, spans in book.backoff._line for index in cut(spans)}
         lined = Counter()
         for barred, line in ledger._lines.items():
             here = [index for index in cut(list(line.spans)) if states[index] == WAITING]
@@ -274,7 +324,9 @@ class Granting(RuleBasedStateMachine):
             return
         stock, states = self.table.grantor.book.stock, self.table.grantor.ledger.states
         for page in stock._pages:
-            assert page.open == sum(s in (WAITING, LEASED) for s in states[page.first : page.first + page.count])
+            assert page.open == sum(
+                s in (WAITING, LEASED, RESTING) for s in states[page.first : page.first + page.count]
+            )
             assert bool(page.sealed) == bool(page.open)
         open_tasks = sum(page.open for page in stock._pages)
         assert open_tasks == self.table.grantor.ledger.open
@@ -302,7 +354,7 @@ class Granting(RuleBasedStateMachine):
                         good.run(lease, last=True)
         assert table.grantor.finished
         ended = Counter(table.grantor.ledger.states)
-        assert ended[WAITING] == ended[LEASED] == 0
+        assert ended[WAITING] == ended[LEASED] == ended[RESTING] == 0
         failed = [index for event in table.seen(events.GaveUp) for index in event.indices]
         assert sorted(failed) == [i for i, state in enumerate(table.grantor.ledger.states) if state == FAILED]
         assert ended[SETTLED] + ended[FAILED] + ended[CANCELLED] == table.grantor.ledger.total

@@ -45,7 +45,8 @@ class Bench:
         self.asked_near: list[tuple[bytes, float]] = []
         self.jobs = Jobs(
             me=me, contact=lambda: ME_AT, rules=rules(), storing=False, request=self._request,
-            rank=lambda contact, rtt_ms: (rtt_ms, contact.id), near=self._near, now=0.0,
+            rank=lambda contact, rtt_ms: (rtt_ms, contact.id), near=self._near, rng=random.Random(0),
+            now=0.0,
         )  # fmt: skip
 
     def _request(self) -> int:
@@ -227,7 +228,7 @@ def test_a_dead_peer_is_planned_with_in_no_job() -> None:
     assert bench.jobs.leases_out
     bench.jobs.peer_dead(NodeId(STRANGER_AT.id), 1.0)
     assert not bench.jobs.leases_out
-    assert all(bench.grantor(job).ledger.waiting == 1 for job in jobs)
+    assert all(bench.grantor(job).ledger.resting == 1 for job in jobs)
 
 
 def test_storage_peers_are_looked_for_near_the_job_as_of_now() -> None:

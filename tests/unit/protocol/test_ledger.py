@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.ledger import CANCELLED, FAILED, HELD, LEASED, SETTLED, WAITING, Ledger
 
@@ -129,10 +131,40 @@ def test_nothing_is_remembered_of_an_index_that_ended() -> None:
     assert not found._barred
 
 
+def test_what_rests_is_nobodys_until_it_is_woken_and_then_comes_first_in_its_line() -> None:
+    found = ledger(6)
+    found.take(4, A)
+    found.bar([(1, 1)], A)
+    found.rest([(0, 3), (5, 1)])
+    assert (found.waiting, found.leased, found.resting, found.open) == (2, 1, 3, 6)
+    assert found.take(6, B) == [(4, 2)] and found.barred_waiting == []
+    assert found.wake([(0, 2), (3, 3)]) == 2
+    assert (found.waiting, found.leased, found.resting) == (2, 3, 1)
+    assert found.take(6, A) == [(0, 1)] and found.take(6, B) == [(1, 1)]
+    assert found.unleased_of([(0, 6)]) == [(2, 1)] and found.open_spans() == [(0, 6)]
+
+
+@pytest.mark.parametrize("end", ["settle", "fail", "cancel"])
+def test_what_rests_may_end_all_the_same(end: str) -> None:
+    found = ledger(4)
+    found.take(3, A)
+    found.rest([(0, 2)])
+    assert getattr(found, end)([(0, 4)]) == [(0, 2), (2, 1), (3, 1)]
+    assert (found.waiting, found.leased, found.resting, found.open) == (0, 0, 0, 0)
+    assert found.wake([(0, 4)]) == 0 and found.take(4, B) == []
+
+
+def test_tasks_are_told_apart_by_how_often_they_lost_their_peer() -> None:
+    found = ledger(5)
+    found.lose([(0, 4)], 9)
+    found.lose([(1, 2)], 9)
+    assert found.losses_of([(0, 5)]) == {0: [(4, 1)], 1: [(0, 1), (3, 1)], 2: [(1, 2)]}
+
+
 def test_what_waits_among_spans_is_found_in_their_order() -> None:
     found = ledger(6)
     found.take(2, A)
-    assert found.waiting_of([(4, 2), (0, 3)]) == [(4, 2), (2, 1)]
+    assert found.unleased_of([(4, 2), (0, 3)]) == [(4, 2), (2, 1)]
 
 
 def test_states_that_alternate_cost_no_more_than_a_pass() -> None:
