@@ -67,7 +67,7 @@ class Checkpoints:
 
     def open(self, index: int) -> bool:
         """Whether a state of that task is of use: there is such a task, and it has not ended."""
-        return index < self._ledger.total and self._ledger.states[index] in (WAITING, LEASED)
+        return index < self._ledger.total and self._ledger.states[index] < SETTLED
 
     def of(self, index: int) -> bytes | None:
         """The newest state of a task that is open, if any."""
