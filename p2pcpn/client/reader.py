@@ -3,7 +3,7 @@
 The owner's record in the DHT names the stewards; they show the signed spec and how long each grantor's log is; the
 heads of the logs (records under the grantors' keys) name the holders. Every log segment is checked against its
 grantor's signature and the chain, every result against a receipt that the trust rule accepts. Of an index settled
-twice, the least (epoch, digest) is the canonical result, for every reader alike.
+twice, one is the canonical result, for every reader alike.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from p2pcpn.node.overlay import Overlay
 from p2pcpn.protocol import history
 from p2pcpn.protocol.admission import trusts
 from p2pcpn.protocol.authority import Authority
+from p2pcpn.protocol.canonical import Canon
 from p2pcpn.protocol.custody import CONTACT
 from p2pcpn.protocol.items import record_key
 from p2pcpn.protocol.settlement import NOTHING, check_segment, open_receipt
@@ -42,6 +43,8 @@ REFUSED_WAIT_S = 2.0
 # How long the last segment of a log may take after its grantor says that all tasks have ended.
 GIVEN_UP_WAIT_S = 1.0
 REFUSED_MAX = 64
+# How long after that its grantor may take to see that a task took a result which lost, and to have it run again.
+STALE_WAIT_S = 10.0
 # What is settled in the last moment before a deadline is in the log soon after it.
 OVERDUE_S = 2.0
 
@@ -76,7 +79,7 @@ class Log:
 class Reader:
     """Reads one job. ``state`` is the newest :class:`JobState` seen; ``refused`` says what was not accepted, and why.
 
-    ``conflicts`` counts indices that were settled with two different results.
+    What counts of several settlements of a task :mod:`p2pcpn.protocol.canonical` says.
     """
 
     def __init__(self, overlay: Overlay, owner: Keypair, job: bytes) -> None:
@@ -90,11 +93,10 @@ class Reader:
         self.cancelled = False
         self.paused = False
         self.pause_number = 0  # of the owner's newest word on it
-        self.results: dict[int, Stored] = {}
-        self.stale: dict[int, Stored] = {}  # computed from results that are not the canonical ones
-        self._taking: dict[int, None] = {}  # results whose tasks took others'
+        self._canon: Canon[Stored] = Canon()
+        self.results = self._canon.results
+        self.stale = self._canon.stale  # made of results that are not the canonical ones
         self.refused: list[str] = []
-        self.conflicts = 0
         self._refreshes = 0
         self._silent: dict[NodeId, float] = {}  # holders that did not answer, and until when they are not asked again
         self._stewards: dict[NodeId, Contact] = {}
@@ -244,33 +246,14 @@ class Reader:
 
     async def read(self) -> list[Stored]:
         """Read what the logs hold beyond what was read; returns the new results."""
-        fresh: dict[int, Stored] = {}
         for log in list(self._logs.values()):
             while log.read < log.known:
                 entries = await self._segment(log)
                 if entries is None:
                     break
                 for stored in self._open(entries, log.epoch):
-                    known = self.results.get(stored.index)
-                    if known is not None and known.digest != stored.digest:
-                        self.conflicts += 1
-                    if known is None or (stored.epoch, stored.digest) < (known.epoch, known.digest):
-                        self.results[stored.index] = fresh[stored.index] = stored
-                        if stored.inputs:
-                            self._taking[stored.index] = None
-        self._refuse_stale()
-        return [fresh[index] for index in sorted(fresh) if index in self.results]
-
-    def _refuse_stale(self) -> None:
-        """After a partition a task may have lost whose result another took: what that one came to counts no more."""
-        for index in sorted(self._taking):  # inputs come before those that take them
-            stored = self.results[index]
-            for taken, stated in stored.inputs:
-                canonical = self.results.get(taken)
-                if (canonical is not None and canonical.digest != stated) or taken in self.stale:
-                    self.stale[index] = self.results.pop(index)
-                    del self._taking[index]
-                    break
+                    self._canon.add(stored)
+        return [self.results[index] for index in self._canon.settle()]
 
     async def _segment(self, log: Log) -> list[Entry] | None:
         """The next segment of a log, from the first holder that shows a right one."""
@@ -340,6 +323,11 @@ class Reader:
         return list(self._stewards.values())
 
     @property
+    def conflicts(self) -> int:
+        """How many settlements state another result than one of the same task that was read before."""
+        return self._canon.conflicts
+
+    @property
     def logs(self) -> list[Log]:
         """The grantors' logs that are known, and who holds them."""
         return list(self._logs.values())
@@ -405,7 +393,8 @@ class Reader:
                 pause, quiet_since = POLL_S, loop.time()
             now = loop.time()
             # What was settled last is counted before it is in the log.
-            if self.complete or self.cancelled or (self.over and now - quiet_since >= GIVEN_UP_WAIT_S):
+            quiet_s = STALE_WAIT_S if self.stale else GIVEN_UP_WAIT_S
+            if self.complete or self.cancelled or (self.over and now - quiet_since >= quiet_s):
                 self._note()
                 return
             if end is not None and now >= end:

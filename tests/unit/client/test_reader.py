@@ -328,11 +328,11 @@ async def test_what_was_made_of_a_result_that_is_not_the_canonical_one_counts_no
     def stored(index: int, digest: bytes, *taken: tuple[int, bytes]) -> Stored:
         return Stored(index, 0, b"", "", (), grantor.public, 1, digest, taken)
 
-    reader.results = {
-        0: stored(0, b"zero"), 1: stored(1, b"one", (0, b"zero")), 2: stored(2, b"two", (0, b"lost")),
-        3: stored(3, b"three", (1, b"one"), (2, b"two")),
-    }  # fmt: skip
-    reader._taking = {3: None, 2: None, 1: None}
-    assert await reader.read() == []
+    for each in (
+        stored(0, b"zero"), stored(1, b"one", (0, b"zero")), stored(2, b"two", (0, b"lost")),
+        stored(3, b"three", (1, b"one"), (2, b"two")),
+    ):  # fmt: skip
+        reader._canon.add(each)
+    assert [each.index for each in await reader.read()] == [0, 1]
     assert sorted(reader.results) == [0, 1] and sorted(reader.stale) == [2, 3]
     assert reader.missing() == [2, 3] and not reader.complete
