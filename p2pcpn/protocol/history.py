@@ -154,7 +154,10 @@ class Late(Event, frozen=True):
 
 
 class Signed(Event, frozen=True):
-    """The grantor signs a segment of its log: the settlements ``spans``, in their order."""
+    """The grantor signs a segment of its log: the settlements ``spans``, in their order.
+
+    ``inputs`` are (task, input, digest) of each result that one of those tasks took.
+    """
 
     job: str
     epoch: int
@@ -162,6 +165,7 @@ class Signed(Event, frozen=True):
     name: str
     spans: tuple[Span, ...]
     digests: str
+    inputs: tuple[tuple[int, int, str], ...] = ()
 
 
 class Kept(Event, frozen=True):

@@ -8,8 +8,10 @@ What is checked, after DESIGN's "at least once, settled once, no consensus":
 - *fenced*: no result is accepted under a token that never leased it, or while a newer lease owes the index. A copy
   fences nobody beside whom it was granted.
 - *forged*: what is accepted is what its worker stated.
-- *canonical*: after all faults every reader sees the least (epoch, digest) over the settlements that disks still hold.
+- *canonical*: after all faults every reader sees what counts of the settlements that disks still hold: of each task the
+  least (epoch, digest) that was made of results which count.
 - *lost*: every task of a closed job ends: settled, and every reader sees it; given up with a stated cause; cancelled.
+  One that took a result which lost to another has not ended.
 - *future*: what a program was delivered never changes. That another result became canonical is a conflict, counted.
 """
 
@@ -21,6 +23,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from p2pcpn.protocol import history as h
+from p2pcpn.protocol.canonical import Canon, Stated
 from p2pcpn.protocol.history import Line, columns, indices
 
 # A verdict that names a thousand violations of one kind helps nobody.
@@ -100,6 +103,8 @@ class _Job:
     dropped: set[int] = field(default_factory=set)
     # Log segments: (epoch, grantor, number) -> name, its settlements, where it was said.
     segments: dict[tuple[int, str, int], tuple[str, dict[int, str], Line]] = field(default_factory=dict)
+    # Of a segment and a task: the results that it took, and their digests.
+    taken: dict[tuple[tuple[int, str, int], int], tuple[tuple[int, bytes], ...]] = field(default_factory=dict)
     signed: dict[tuple[int, int], Line] = field(default_factory=dict)  # (epoch, index)
     # Of each segment: on whose disks it is, and since which life of theirs.
     kept: dict[tuple[int, str, int], dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
@@ -265,6 +270,8 @@ class Judge:
         where = (event.epoch, line.node, event.number)
         settled = dict(columns(event.spans, event.digests))
         known = job.segments.setdefault(where, (event.name, settled, line))
+        for task, taken, digest in event.inputs:
+            job.taken[where, task] = (*job.taken.get((where, task), ()), (taken, bytes.fromhex(digest)))
         if known[0] != event.name:
             self._broken("settled once", f"a log says two things in place {event.number}", known[2], line)
         for index, digest in settled.items():
@@ -301,10 +308,11 @@ class Judge:
             self._stated(key, line)
         for name in sorted(self._jobs):
             job = self._jobs[name]
-            self._seen(job)
+            canon = self._canonical(job)
+            self._seen(job, canon)
             if over:
-                self._lost(job)
-            self._count(job)
+                self._lost(job, canon)
+            self._count(job, canon)
         return self._verdict
 
     def _stated(self, key: tuple[str, str, int, str, int, int], line: Line) -> None:
@@ -321,40 +329,44 @@ class Judge:
     def _on_disk(self, node: str, boot: int) -> bool:
         return boot > self._lost_disks.get(node, 0.0)
 
-    def _canonical(self, job: _Job) -> dict[int, tuple[int, str]]:
-        """The least (epoch, digest) of each index over the segments that the disk of a peer still holds."""
-        least: dict[int, tuple[int, str]] = {}
+    def _canonical(self, job: _Job) -> Canon[Stated]:
+        """What counts of each index over the segments that the disk of a peer still holds."""
+        canon: Canon[Stated] = Canon()
         for where, (_, settled, _) in job.segments.items():
             if job.kept and not any(self._on_disk(*holder) for holder in job.kept.get(where, {}).items()):
                 continue
             for index, digest in settled.items():
-                least[index] = min(least.get(index, (where[0], digest)), (where[0], digest))
-        return least
+                canon.add(Stated(index, where[0], bytes.fromhex(digest), job.taken.get((where, index), ())))
+        canon.settle()
+        return canon
 
-    def _seen(self, job: _Job) -> None:
-        if not job.readers:
-            return
-        least = self._canonical(job)
+    def _seen(self, job: _Job, canon: Canon[Stated]) -> None:
         for line, seen in job.readers:
             for index, result in seen.items():
-                if result != least.get(index):
-                    text = f"a reader sees {_words(result)} of task {index}, canonical is {_words(least.get(index))}"
+                known = canon.results.get(index)
+                counts = None if known is None else (known.epoch, known.digest.hex())
+                if result != counts:
+                    text = f"a reader sees {_words(result)} of task {index}, canonical is {_words(counts)}"
                     self._broken("canonical", text, line)
 
-    def _lost(self, job: _Job) -> None:
+    def _lost(self, job: _Job, canon: Canon[Stated]) -> None:
         if job.total is None or job.cancelled:
             return
         excused = job.failed.keys() | job.dropped
         missing = [index for index in range(job.total) if index not in job.settled and index not in excused]
         if missing:
             self._broken("lost", f"{len(missing)} of {job.total} tasks never ended, the first is {missing[0]}")
+        stale = [index for index in sorted(canon.stale) if index not in excused]
+        if stale:
+            text = f"{len(stale)} tasks took a result that lost and never ran again, the first is {stale[0]}"
+            self._broken("lost", text)
         for line, seen in job.readers:
             hidden = [i for i in range(job.total) if i not in seen and i not in excused and i in job.settled]
             if hidden:
                 text = f"{len(hidden)} settled tasks are seen by a reader no more, the first is {hidden[0]}"
                 self._broken("lost", text, line)
 
-    def _count(self, job: _Job) -> None:
+    def _count(self, job: _Job, canon: Canon[Stated]) -> None:
         found = self._verdict
         found.jobs += 1
         found.tasks += max(job.said, job.total or 0)
@@ -363,9 +375,11 @@ class Judge:
         found.cancelled += len(job.dropped)
         found.reruns += len(job.signed) - len({index for _, index in job.signed})
         found.readers += len(job.readers)
-        canonical = job.readers[-1][1] if job.readers else self._canonical(job)
+        canonical = {index: each.digest.hex() for index, each in canon.results.items()}
+        if job.readers:
+            canonical = {index: digest for index, (_, digest) in job.readers[-1][1].items()}
         for (_, index), (digest, _) in job.delivered.items():
-            found.conflicts += index in canonical and canonical[index][1] != digest
+            found.conflicts += index in canonical and canonical[index] != digest
 
 
 def _words(result: tuple[int, str] | None) -> str:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events, history
-from p2pcpn.protocol.spans import Span
+from p2pcpn.protocol.spans import Span, covers, joined
 from p2pcpn.wire import pages
 from p2pcpn.wire.pages import cut, spans_of
 from p2pcpn.wire.sealing import RESULT_DIGEST_BYTES, digest
@@ -91,13 +91,16 @@ class Witness:
         """A log segment is signed."""
         spans: list[Span] = []
         digests = ""
+        inputs: list[tuple[int, int, str]] = []
         for entry in pages.LOG_BODY.decode(body):
             said = read(entry.receipt, Receipt)
             settled = said.spans if entry.spans is None else entry.spans
             spans += settled
             digests += _digests(said, settled)
+            held = joined(settled)
+            inputs += [(task, taken, d.hex()) for task, taken, d in said.inputs if covers(held, [(task, 1)])]
         name = digest(header.body).hex()
-        self._note(history.Signed(self._job, self._epoch, number, name, tuple(spans), digests))
+        self._note(history.Signed(self._job, self._epoch, number, name, tuple(spans), digests, tuple(inputs)))
 
 
 def _digests(said: Receipt, settled: Sequence[Span]) -> str:

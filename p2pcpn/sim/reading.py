@@ -14,6 +14,7 @@ from functools import partial
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import node_id
 from p2pcpn.protocol import history
+from p2pcpn.protocol.canonical import Canon, Stated, stated
 from p2pcpn.protocol.custody import CONTACT
 from p2pcpn.protocol.effects import Tell
 from p2pcpn.protocol.items import record_key
@@ -25,8 +26,8 @@ from p2pcpn.sim.world import World
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.pages import LogHead, cut, spans_of
-from p2pcpn.wire.sealing import RESULT_DIGEST_BYTES, digest
+from p2pcpn.wire.pages import LogHead, spans_of
+from p2pcpn.wire.sealing import digest
 from p2pcpn.wire.statements import Receipt, Spec, read
 
 TICKET = 2000
@@ -54,8 +55,7 @@ class Reading:
     def __init__(self, host: Host, owner: bytes, job: bytes) -> None:
         self.host = host
         self.job = job
-        self.results: dict[int, tuple[int, bytes]] = {}
-        self.conflicts = 0
+        self._canon: Canon[Stated] = Canon()
         self._life = host.boot
         self._key = record_key(owner, job)
         self._stewards: dict[bytes, Contact] = {}
@@ -66,6 +66,23 @@ class Reading:
         self._again_at = 0.0
         host.listeners.append(self._event)
         host.hearers.append(self._hear)
+
+    @property
+    def results(self) -> dict[int, tuple[int, bytes]]:
+        """Of each task the epoch and the digest of the result that counts, as far as was read."""
+        self._canon.settle()
+        return {index: (each.epoch, each.digest) for index, each in self._canon.results.items()}
+
+    @property
+    def stale(self) -> list[int]:
+        """Tasks whose result was made of one that lost, and that were not run again."""
+        self._canon.settle()
+        return sorted(self._canon.stale)
+
+    @property
+    def conflicts(self) -> int:
+        """How many settlements state another result than one of the same task that was read before."""
+        return self._canon.conflicts
 
     @property
     def over(self) -> bool:
@@ -94,10 +111,11 @@ class Reading:
         """Note what was seen, and listen no more."""
         self.close()
         host = self.host
-        found = sorted(self.results)
+        results = self.results
+        found = sorted(results)
         if host.chronicle is not None:
-            epochs = tuple(self.results[index][0] for index in found)
-            digests = b"".join(self.results[index][1] for index in found).hex()
+            epochs = tuple(results[index][0] for index in found)
+            digests = b"".join(results[index][1] for index in found).hex()
             host.chronicle.note(history.Saw(self.job.hex(), tuple(spans_of(found)), epochs, digests))
 
     def close(self) -> None:
@@ -189,16 +207,9 @@ class Reading:
         if (said.grantor, said.epoch, said.number, said.previous) != (*name, log.read, log.last):
             return False
         log.read, log.last = log.read + 1, digest(data.header.body)
-        size = RESULT_DIGEST_BYTES
         for entry in entries:
-            receipt = read(entry.receipt, Receipt)
-            settled = None if entry.spans is None else set(cut(entry.spans))
-            for at, index in enumerate(cut(receipt.spans)):
-                if settled is None or index in settled:
-                    result = (said.epoch, receipt.digests[at * size : (at + 1) * size])
-                    known = self.results.setdefault(index, result)
-                    self.conflicts += known[1] != result[1]
-                    self.results[index] = min(known, result)
+            for each in stated(said.epoch, read(entry.receipt, Receipt), entry.spans):
+                self._canon.add(each)
         return True
 
 

@@ -181,6 +181,38 @@ def a_reader_sees_the_later_epoch() -> Story:
     return story.note("a3/1", h.Saw(JOB, ((0, 4),), (1, 0, 0, 0), d(50) + d(11, 3)))
 
 
+def parted() -> Story:
+    """Task 1 takes the result of task 0. Epoch 0 settles the one, epoch 1 both, each with a result of its own."""
+    story = begun().note("c1/1", h.Said(JOB, 2), h.Closed(JOB, 2), leased(1, "a1", (0, 1)))
+    story.made("a1", 1, ((0, 1),), d(1))
+    story.note("c1/1", accepted(1, "a1", (0, 1), d(1)), ended(1, "settled", (0, 1)))
+    story.note("c1/1", h.Signed(JOB, 0, 0, "s0", ((0, 1),), d(1)))
+    return again(story, 1, d(50), d(51))
+
+
+def again(story: Story, epoch: int, digest: str, other: str) -> Story:
+    """In ``epoch`` task 0 comes to ``digest`` and task 1, which takes that, to ``other``."""
+    story.note("a2/1", h.Opened(JOB, epoch), leased(1, "a1", (0, 2), epoch=epoch))
+    story.note("a1/1", h.Made(JOB, epoch, "a2", 1, 0, ((0, 2),), digest + other))
+    story.note("a2/1", accepted(1, "a1", (0, 2), digest + other, epoch=epoch), ended(1, "settled", (0, 2), epoch=epoch))
+    return story.note("a2/1", h.Signed(JOB, epoch, 0, f"t{epoch}", ((0, 2),), digest + other, ((1, 0, digest),)))
+
+
+@bad("lost", "1 tasks took a result that lost and never ran again, the first is 1")
+def a_task_took_what_lost_and_is_not_run_again() -> Story:
+    return parted()
+
+
+@bad("canonical", "canonical is nothing")
+def a_reader_takes_what_was_made_of_a_result_that_lost() -> Story:
+    return parted().note("a3/1", h.Saw(JOB, ((0, 2),), (0, 1), d(1) + d(51)))
+
+
+@bad("canonical", "canonical is")
+def a_reader_takes_what_was_made_of_a_result_that_lost_though_it_was_made_again() -> Story:
+    return again(parted(), 5, d(1), d(52)).note("a3/1", h.Saw(JOB, ((0, 2),), (0, 1), d(1) + d(51)))
+
+
 @bad("lost", "2 settled tasks are seen by a reader no more")
 def a_reader_misses_results() -> Story:
     return good().note("a2/1", h.Saw(JOB, ((0, 2),), (0, 0), d(10, 2)))
@@ -222,6 +254,8 @@ BAD = [
     a_reader_sees_the_later_epoch, a_reader_misses_results, a_task_that_never_ends,
     a_task_is_given_up_and_nobody_says_why, a_future_changes, a_future_is_resolved_again,
     a_process_that_notes_out_of_order,
+    a_task_took_what_lost_and_is_not_run_again, a_reader_takes_what_was_made_of_a_result_that_lost,
+    a_reader_takes_what_was_made_of_a_result_that_lost_though_it_was_made_again,
 ]  # fmt: skip
 
 
@@ -275,6 +309,11 @@ def test_what_lay_on_disks_that_are_gone_is_not_canonical_any_more() -> None:
     story.note("a2/2", kept).note("a3/1", h.Saw(JOB, ((0, 1),), (1,), d(50)))
     assert "canonical" not in story.broken()
     assert "lost" in story.broken()  # the other three are on no disk any more, and were not run again
+
+
+def test_what_was_made_again_of_the_result_that_counts_is_canonical_though_it_is_not_the_least() -> None:
+    story = again(parted(), 5, d(1), d(52)).note("a3/1", h.Saw(JOB, ((0, 2),), (0, 5), d(1) + d(52)))
+    assert judge(story.lines).ok, judge(story.lines)
 
 
 def test_a_conflict_is_counted_and_no_broken_promise() -> None:

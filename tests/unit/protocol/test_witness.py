@@ -6,11 +6,13 @@ from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
 from p2pcpn.protocol import history as h
 from p2pcpn.protocol.journal import row_key
+from p2pcpn.protocol.settlement import LogWriter
 from p2pcpn.protocol.verdict import judge
-from p2pcpn.protocol.witness import Chronicle
+from p2pcpn.protocol.witness import Chronicle, Witness
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.sealing import digest
+from p2pcpn.wire.statements import Receipt, signed
 from tests.unit.protocol.granting import ME, Table, keypair
 
 
@@ -123,3 +125,18 @@ def test_deliveries_are_noted_where_a_program_takes_them_and_other_effects_pass(
     assert isinstance(lines[-1].event, h.Delivered) and lines[-1].event.spans == ((3, 2),)
     plain = [fx.SendBytes(b"", ("127.0.0.1", 1))]
     assert mine.attend(plain) is plain
+
+
+def test_a_signed_segment_tells_what_its_tasks_took_and_nothing_of_tasks_it_does_not_settle() -> None:
+    noted: list[h.Event] = []
+    said = Receipt(
+        bytes(20), 0, bytes(20), 1, 0, [(1, 2)], bytes(2), bytes(32), bytes(32), 0.0, b"",
+        [(1, 0, b"x" * 16), (2, 0, b"x" * 16)],
+    )  # fmt: skip
+    log = LogWriter(bytes(20), 0, keypair(1))
+    log.append(signed(said, keypair(2)), b"", [(2, 1)], whole=False, now=0.0)
+    segment = log.close()
+    Witness(noted.append, bytes(20), 0).signed(0, segment.header, segment.body)
+    (event,) = noted
+    assert isinstance(event, h.Signed)
+    assert (event.spans, event.inputs) == (((2, 1),), ((2, 0, (b"x" * 16).hex()),))
