@@ -137,6 +137,6 @@ def test_a_signed_segment_tells_what_its_tasks_took_and_nothing_of_tasks_it_does
     log.append(signed(said, keypair(2)), b"", [(2, 1)], whole=False, now=0.0)
     segment = log.close()
     Witness(noted.append, bytes(20), 0).signed(0, segment.header, segment.body)
-    (event,) = noted
+    event = noted[-1]
     assert isinstance(event, h.Signed)
     assert (event.spans, event.inputs) == (((2, 1),), ((2, 0, (b"x" * 16).hex()),))
