@@ -22,14 +22,11 @@ Parts = dict[NodeId, tuple[Contact, list[tuple[int, int]]]]  # by worker: receip
 
 
 @dataclass(slots=True)
-class Holder:
-    """One holder: it has all segments before ``held``, those in ``ahead``, and is owed an answer for ``awaited``."""
+class Disk:
+    """What lies on one disk: all segments before ``held``, and those in ``ahead``."""
 
-    contact: Contact
     held: int = 0
-    sent: int = 0  # the next segment to send
     ahead: set[int] = field(default_factory=set)
-    awaited: dict[int, int] = field(default_factory=dict)  # request -> segment
 
     def has(self, number: int) -> None:
         """It has this segment on disk."""
@@ -39,14 +36,24 @@ class Holder:
             self.held += 1
 
 
+@dataclass(slots=True)
+class Holder:
+    """One holder, which is owed an answer for ``awaited``."""
+
+    contact: Contact
+    disk: Disk = field(default_factory=Disk)
+    sent: int = 0  # the next segment to send
+    awaited: dict[int, int] = field(default_factory=dict)  # request -> segment
+
+
 class Copies:
     """See the module. ``own``: whether this node's own disk counts as a holder."""
 
-    __slots__ = ("holders", "own", "_settled", "_pending")
+    __slots__ = ("holders", "_own", "_settled", "_pending")
 
     def __init__(self, own: bool) -> None:
         self.holders: dict[NodeId, Holder] = {}
-        self.own = own
+        self._own = Disk() if own else None
         self._settled = array("Q")  # by segment: indices settled by the log so far
         self._pending: deque[tuple[int, Parts]] = deque()  # receipts that were not on enough holders yet
 
@@ -86,21 +93,32 @@ class Copies:
         number = None if holder is None else holder.awaited.pop(request, None)
         if holder is None or number is None:
             return False
-        holder.has(number)
+        holder.disk.has(number)
         return True
+
+    def written(self, number: int) -> None:
+        """A segment is on our own disk."""
+        if self._own is not None:
+            self._own.has(number)
+
+    def disown(self) -> None:
+        """Our own disk counts no more: it refused a segment."""
+        self._own = None
 
     def safe(self, copies: int) -> int:
         """How many segments, from the first on, lie on at least ``copies`` holders."""
-        counts = sorted((holder.held for holder in self.holders.values()), reverse=True)
-        if self.own:
-            counts.insert(0, len(self._settled))
+        counts = sorted((disk.held for disk in self._disks()), reverse=True)
         return counts[copies - 1] if 0 < copies <= len(counts) else 0
 
     @property
     def whole(self) -> int:
         """How many holders have every segment."""
         length = len(self._settled)
-        return sum(1 for holder in self.holders.values() if holder.held == length) + (1 if self.own else 0)
+        return sum(1 for disk in self._disks() if disk.held == length)
+
+    def _disks(self) -> list[Disk]:
+        own = [] if self._own is None else [self._own]
+        return own + [holder.disk for holder in self.holders.values()]
 
     def settled(self, segments: int) -> int:
         """How many indices the first so many segments settle."""

@@ -22,7 +22,7 @@ from p2pcpn import limits
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol import events
 from p2pcpn.protocol.copies import Copies, Holder, Parts
-from p2pcpn.protocol.effects import Commit, Effect, Notify, Probe, Tell, TellLog, Write
+from p2pcpn.protocol.effects import Commit, Effect, Notify, OnDisk, Probe, Tell, TellLog, Write
 from p2pcpn.protocol.heads import CONTACT, Head
 from p2pcpn.protocol.settlement import LogSegment, LogWriter
 from p2pcpn.protocol.trustees import Trustees
@@ -158,10 +158,12 @@ class Custody:
     def append(self, segment: LogSegment, now: float) -> list[Effect]:
         """Keep a closed segment: on our own disk, on the stewards, on storage peers where those are too few."""
         self._now = now
-        self.copies.add(read_settled(segment.header), self._parts)
+        said = read(segment.header, LogHeader)
+        self.copies.add(said.settled, self._parts)
         self._parts = {}
         key = (self.job, self.me, self.epoch, segment.number)
-        effects: list[Effect] = [Commit((Write("logs", key, (pages.SIGNED.encode(segment.header), segment.body)),))]
+        write = Write("logs", key, (pages.SIGNED.encode(segment.header), segment.body))
+        effects: list[Effect] = [Commit((write,), (OnDisk(said),), (OnDisk(said, False),))]
         self._recruit()
         for holder in self.copies.holders.values():
             if self.copies.owed(holder) and holder.sent == segment.number:
@@ -172,6 +174,18 @@ class Custody:
                 effects += self._catch_up(holder)
         self._head.changed(now)
         return effects + self._enough()
+
+    def logged(self, number: int, ok: bool, now: float) -> list[Effect]:
+        """A segment is on our own disk, which counts as a holder's, or the disk refused it and counts no more."""
+        self._now = now
+        if not self.storing:
+            return []
+        if ok:
+            self.copies.written(number)
+            return self._enough() + self._report()
+        self.storing = False
+        self.copies.disown()
+        return self._replace()
 
     def holders(self) -> list[Contact]:
         """Who is sent the log: all live stewards, and storage peers until there are ``replicas``."""
@@ -377,9 +391,4 @@ class Custody:
         return [] if self._former else [Notify(events.Kept(self.job, *told))]
 
 
-def read_settled(header: Signed) -> int:
-    """How many indices a log settles up to this header."""
-    return read(header, LogHeader).settled
-
-
-__all__ = ["CONTACT", "Custody", "read_settled"]
+__all__ = ["CONTACT", "Custody"]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from p2pcpn.wire.addresses import Address, Contact
     from p2pcpn.wire.datagrams import Datagram
     from p2pcpn.wire.messages import Message
-    from p2pcpn.wire.statements import BlobRef, Statement
+    from p2pcpn.wire.statements import BlobRef, LogHeader, Statement
 
 
 class Effect:
@@ -283,6 +283,14 @@ class Commit(Effect):
     writes: tuple[Write, ...]
     then: tuple[Effect, ...] = ()
     otherwise: tuple[Effect, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OnDisk(Effect):
+    """Not for the driver: the log segment under ``header`` is on our disk, or not ``ok``: the disk refused it."""
+
+    header: LogHeader
+    ok: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Answer, Checkpoint, Mandate, Output, Progress, Recall, Results, Return, Revoke, Take
 from p2pcpn.wire.pages import Entry
 from p2pcpn.wire.sealing import JobKeys, output_key, unseal
-from p2pcpn.wire.statements import Cancel, Claim, Close, Pause, Segment, Signed, Spec, read
+from p2pcpn.wire.statements import Cancel, Claim, Close, LogHeader, Pause, Segment, Signed, Spec, read
 
 # A lease whose last receipt came before others of its parts (they overtake each other when a session is lost).
 LEFTOVER_S = 1.0
@@ -304,7 +304,7 @@ class Grantor:
         handover = self.custody.word.handover if isinstance(self.custody.word, Take) else None
         ledger = self.ledger
         return Mandate(
-            request, self.job, self.epoch, self.contact, handover, self.log.number, ledger.total, ledger.open
+            request, self.job, self.epoch, self.contact, handover, self.log.number, ledger.total, self.left
         )  # fmt: skip
 
     def hand_over(self, take: Signed, now: float) -> list[Effect]:
@@ -319,9 +319,7 @@ class Grantor:
 
     def farewell(self) -> list[Effect]:
         """The program lets go of the job: where nothing is open the stewards hear so, and else nothing more."""
-        return (
-            [] if self.ledger.open or not self._heartbeat.beating else self.custody.say(self.mandate(), everybody=False)
-        )
+        return [] if self.left or not self._heartbeat.beating else self.custody.say(self.mandate(), everybody=False)
 
     def settled_elsewhere(self, spans: list[Span], now: float) -> list[Effect]:
         """Another grantor's log settles ``spans``: nobody need run them (again)."""
@@ -464,7 +462,17 @@ class Grantor:
     def answered(self, peer: NodeId, message: Answer, now: float) -> list[Effect]:
         """A steward or holder has on disk what it was sent, or refused it."""
         self._heartbeat.answered(peer, message.request)
-        return self.custody.answer(peer, message, now)
+        return self.custody.answer(peer, message, now) + self._last_beat(now)
+
+    def logged(self, header: LogHeader, ok: bool, now: float) -> list[Effect]:
+        """A segment of our log is on our own disk, or not ``ok``: the disk refused it."""
+        if (header.job, header.epoch) != (self.job, self.epoch):
+            return []
+        return self.custody.logged(header.number, ok, now) + self._last_beat(now)
+
+    def _last_beat(self, now: float) -> list[Effect]:
+        """That all has ended is said at once, when it has."""
+        return self._beat(now) if self.finished and not self.superseded else []
 
     def session_opened(self, peer: NodeId, now: float) -> list[Effect]:
         """A session is there (again), whoever dialled: a participant that was in doubt goes on."""
@@ -506,13 +514,20 @@ class Grantor:
             return True
         return self.total is not None and self.ledger.total >= self.total and not self.ledger.open
 
+    @property
+    def left(self) -> int:
+        """How many tasks have not ended. What ended has done so when its settlement lies on enough disks, ours alone
+        may be lost with us: until then as much as one has not."""
+        kept = self.log.empty and self.custody.brought
+        return self.ledger.open or (0 if kept else 1)
+
     def deadline(self) -> float | None:
         """When :meth:`expire` is due."""
         times = [self.log.deadline(), self.custody.deadline()]
         if not self.superseded:
             times += [
                 self.book.leases.deadline(), self._hardship.deadline(), self.safekeeping.deadline(),
-                self._heartbeat.deadline(self.ledger.total, self.ledger.open),
+                self._heartbeat.deadline(self.ledger.total, self.left),
                 # Who has nothing left to grant makes no offer: a deadline that nobody meets would be due for ever.
                 None if self.finished or self.paused or not self.granting else self._leasing.deadline(),
                 self.term.due if self.granting and self.term.due < math.inf and not self.finished else None,
@@ -564,7 +579,7 @@ class Grantor:
 
     def _beat(self, now: float) -> list[Effect]:
         """A sign of life, where it is time for one or where it is the last."""
-        if not self._heartbeat.due(self.ledger.total, self.ledger.open, now, last=self.finished):
+        if not self._heartbeat.due(self.ledger.total, self.left, now, last=self.finished):
             return []
         effects = self.custody.say(self.mandate(), everybody=self._heartbeat.far)
         if self._heartbeat.told is not None:

@@ -1,7 +1,8 @@
 """Kept logs: how far a grantor's settlement log is held here, and whether the next segment belongs to it.
 
 Segments are chained by the digest of the header before. They may come out of order; one that contradicts another of the
-same number is its grantor's lie, and what is on disk stays as it was.
+same number is its grantor's lie, and what is on disk stays as it was. What is being written counts as held, so that its
+successor can come, and not as kept: the disk may refuse it, or a blob that it names not be had.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Log:
     """How far a grantor's log is held here: ``count`` segments without a gap, the last header's digest, its total."""
 
     count: int = 0
+    writing: dict[int, int] = field(default_factory=dict)  # what is not on disk yet, and how many indices it settles
     last: bytes = NOTHING
     settled: int = 0
     ahead: dict[int, Ahead] = field(default_factory=dict)
@@ -55,9 +57,25 @@ class Log:
         """Whether that segment was held so long ago that nothing tells it from another one."""
         return number < self.count - len(self.recent)
 
+    @property
+    def kept(self) -> tuple[int, int]:
+        """How many segments are on disk without a gap, and how many indices the held ones on disk settle."""
+        missing = sum(count for number, count in self.writing.items() if number < self.count)
+        return min(self.count, min(self.writing, default=self.count)), self.settled - missing
+
     def far(self, number: int) -> bool:
-        """Whether too much is missing before that segment."""
-        return number >= self.count + limits.LOG_AHEAD_MAX
+        """Whether too much is missing before that segment, or one that could not be told from another any more."""
+        return number >= min(self.count + limits.LOG_AHEAD_MAX, min(self.writing, default=number) + RECENT)
+
+    def written(self, number: int) -> None:
+        """That segment is on disk."""
+        self.writing.pop(number, None)
+
+    def write(self, said: LogHeader, name: bytes) -> None:
+        """:meth:`add` a segment that is on its way to the disk."""
+        self.add(said, name)
+        if said.number < self.count or said.number in self.ahead:
+            self.writing[said.number] = total(said.spans)
 
     def add(self, said: LogHeader, name: bytes) -> None:
         """Take a segment that is not held yet. Raises :class:`PeerError` for one that follows on another, or counts

@@ -62,7 +62,9 @@ from p2pcpn.wire.statements import signed
 EXPLAIN_PEERS_MAX = 32
 RTT_UNKNOWN_S = 0.005
 # Effects between the machines of one peer; all others are the driver's.
-ROUTED = frozenset({fx.Tell, fx.TellBlob, fx.TellLog, fx.Send, fx.Heard, fx.Spread, fx.Probe, fx.Publish, fx.Provide})
+ROUTED = frozenset({
+    fx.Tell, fx.TellBlob, fx.TellLog, fx.Send, fx.Heard, fx.Spread, fx.Probe, fx.Publish, fx.Provide, fx.OnDisk,
+})  # fmt: skip
 NEWS = frozenset({PairMade, PairFailed, Rumor, Verdict, Dead, Left, Reached, Alive, Suspected})
 # Members that send what cannot be right lose their session after this many such messages.
 BAD_MESSAGES_MAX = 64
@@ -401,6 +403,8 @@ class Peer:
                 own = effect.statement
                 heard = self.offers.heard(own, now) if isinstance(own, st.Offer) and self.computing else []
                 return self.gossip.spread(statement, now, effect.hops) + heard
+            case fx.OnDisk():
+                return self.presiding.on_disk(effect, now)
             case fx.Probe():
                 return self.membership.check(effect.peer, now)
             case fx.Provide():

@@ -274,22 +274,28 @@ class Presiding:
         return effects
 
     def appended(self, contact: Contact, message: m.Append, now: float) -> list[fx.Effect]:
-        """A log segment to keep; where the job is granted here, too, what it settles need not be run (again)."""
+        """A log segment to keep."""
         effects = self.steward.appended(contact, message)
-        said = read(message.header, st.LogHeader)
-        self.succession.heard(said.job, contact, now)
+        self.succession.heard(read(message.header, st.LogHeader).job, contact, now)
+        return effects
+
+    def on_disk(self, news: fx.OnDisk, now: float) -> list[fx.Effect]:
+        """A log segment is on our disk, or cannot be; where the job is granted here, too, what another grantor's log
+        settles need not be run (again)."""
+        said = news.header
+        if said.grantor == self.me.id:
+            return self.jobs.each(lambda grantor: grantor.logged(said, news.ok, now))
+        if not news.ok:
+            return []
+        self.steward.on_disk(said)
         grantor = self.jobs.grantors.get(said.job)
         kept = self.steward.jobs.get(said.job)
-        if grantor is None or not grantor.granting or kept is None or said.grantor == self.me.id:
-            return effects
-        log = kept.logs.get((NodeId(said.grantor), said.epoch))
-        if log is not None and (said.number < log.count or said.number in log.ahead):  # else it is kept nowhere here
-            # Each index once, and none that the job has not, however often the header names it.
-            total = grantor.ledger.total
-            clipped = [(first, min(count, total - first)) for first, count in said.spans if first < total]
-            if sum(count for _, count in clipped) <= total:
-                effects += grantor.settled_elsewhere(clipped, now)
-        return effects
+        if grantor is None or not grantor.granting or kept is None:
+            return []
+        # Each index once, and none that the job has not, however often the header names it.
+        total = grantor.ledger.total
+        clipped = [(first, min(count, total - first)) for first, count in said.spans if first < total]
+        return grantor.settled_elsewhere(clipped, now) if sum(count for _, count in clipped) <= total else []
 
     def finished(self, contact: Contact, message: m.Finish, now: float) -> list[fx.Effect]:
         """The owner closes, cancels or pauses a job that is kept here, granted here, or both."""

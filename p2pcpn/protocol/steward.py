@@ -15,7 +15,7 @@ from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.protocol.authority import Authority
-from p2pcpn.protocol.effects import Commit, Effect, Gather, Provide, Tell, Write
+from p2pcpn.protocol.effects import Commit, Effect, Gather, OnDisk, Provide, Tell, Write
 from p2pcpn.protocol.journal import row_key
 from p2pcpn.protocol.kept_logs import Log
 from p2pcpn.protocol.kept_states import KeptStates
@@ -89,7 +89,7 @@ class Kept:
     def is_open(self) -> bool:
         """Whether somebody has to grant it: there are tasks of which neither logs nor their grantor say that they
         have ended."""
-        settled = [log.settled for log in self.logs.values() if log.settled]
+        settled = [kept for _, kept in (log.kept for log in self.logs.values()) if kept]
         # One log settles an index once. What two of them settled may be the same: then their grantor's word counts.
         if self.cancel is not None or (sum(settled) >= self.tasks and len(settled) < 2):
             return False
@@ -457,10 +457,17 @@ class Steward:
             return [_answer(sender, message.request, AnswerCode.REFUSED, "lacks the log segments before that one")]
         if not self._fits(kept.authority.owner, size_bytes):
             return [_answer(sender, message.request, AnswerCode.FULL, _NO_DISK)]
-        log.add(said, name)
+        log.write(said, name)
         self._spend(kept, size_bytes)
         ended = self._changed(kept, lambda: kept.states.ended(said.spans))
         return _with_blobs(sender, message.request, said, kept.authority.spec.retention_s, write, *ended)
+
+    def on_disk(self, said: LogHeader) -> None:
+        """A log segment that was taken is on disk."""
+        kept = self.jobs.get(said.job)
+        log = None if kept is None else kept.logs.get((NodeId(said.grantor), said.epoch))
+        if log is not None:
+            log.written(said.number)
 
     def _append_foreign(
         self, sender: Contact, request: int, said: LogHeader, write: Write, size_bytes: int
@@ -543,9 +550,9 @@ class Steward:
         if kept is None:
             return [_answer(sender, message.request, AnswerCode.UNKNOWN, "keeps no such job")]
         counts = self.granting(message.job)
-        settled = max((log.settled for log in kept.logs.values()), default=0)
+        settled = max((log.kept[1] for log in kept.logs.values()), default=0)
         waiting, running, done = counts or (max(kept.tasks - settled, 0), 0, settled)
-        logs = [(bytes(node), epoch, log.count) for (node, epoch), log in kept.logs.items()]
+        logs = [(bytes(node), epoch, log.kept[0]) for (node, epoch), log in kept.logs.items()]
         state = JobState(
             message.request, kept.authority.signed_spec, kept.close, kept.cancel, kept.authority.signed_handover,
             len(kept.segments), kept.tasks, logs[-LOGS_SHOWN_MAX:], waiting, running, done, counts is not None,
@@ -561,6 +568,7 @@ class Steward:
 
 
 _ROW = limits.STEWARD_ROW_BYTES
+_REFUSED = "its disk refused"
 _NO_DISK = "has no disk left for that owner"
 
 
@@ -578,7 +586,10 @@ def _done(to: Contact, request: int) -> Tell:
 
 def _with_blobs(sender: Contact, request: int, said: LogHeader, retention_s: float, *writes: Write) -> list[Effect]:
     """The writes and their answer, once the blobs that the segment's results name are here."""
-    commit = _commit(sender, request, *writes)
+    commit = Commit(
+        writes, (OnDisk(said), _done(sender, request)),
+        (_answer(sender, request, AnswerCode.FAILED, _REFUSED),),
+    )  # fmt: skip
     if not said.blobs:
         return [commit]
     missing = _answer(sender, request, AnswerCode.FAILED, "could not have a blob that the segment names")
@@ -588,4 +599,4 @@ def _with_blobs(sender: Contact, request: int, said: LogHeader, retention_s: flo
 
 def _commit(sender: Contact, request: int, *writes: Write) -> Effect:
     """The writes, and the answer that follows from them."""
-    return Commit(writes, (_done(sender, request),), (_answer(sender, request, AnswerCode.FAILED, "its disk refused"),))
+    return Commit(writes, (_done(sender, request),), (_answer(sender, request, AnswerCode.FAILED, _REFUSED),))

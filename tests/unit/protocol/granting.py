@@ -203,6 +203,7 @@ class Table:
         self._first = 0
         self._previous = bytes(32)
         self.noted: list[history.Line] = []
+        self.disk: bool | None = True  # takes what is written, refuses it, or says nothing yet
         self.custody = Custody(
             job=self.job, spec=self.spec, me=ME.id, epoch=epoch, storing=storing,
             candidates=lambda: list(self.candidates),
@@ -280,8 +281,13 @@ class Table:
     def file(self, effects: list[fx.Effect]) -> list[fx.Effect]:
         """Every effect to whom it is for."""
         self.effects += effects
+        written: list[fx.OnDisk] = []
         for effect in effects:
-            if isinstance(effect, fx.Tell):
+            if isinstance(effect, fx.Commit) and self.disk is not None:
+                written += [
+                    each for each in (effect.then if self.disk else effect.otherwise) if isinstance(each, fx.OnDisk)
+                ]
+            elif isinstance(effect, fx.Tell):
                 self.told.setdefault(effect.to.id, []).append(effect.message)
                 if effect.to.id in self.workers:
                     self.workers[effect.to.id].said.append(effect.message)
@@ -290,6 +296,8 @@ class Table:
                 if isinstance(effect.event, events.GaveUp):
                     said = effect.event
                     self._note(history.Failed(said.job.hex(), tuple(pages.spans_of(said.indices)), said.text))
+        for news in written:
+            self.file(self.grantor.logged(news.header, news.ok, self.now))
         return effects
 
     def pass_time(self, seconds: float) -> list[fx.Effect]:

@@ -25,7 +25,7 @@ def test_a_segment_is_safe_on_as_many_holders_as_have_all_before_it() -> None:
     copies = log(3)
     copies.join(at(A, 5010))
     copies.join(at(B, 5011))
-    one, two = copies.holders[A.id], copies.holders[B.id]
+    one, two = copies.holders[A.id].disk, copies.holders[B.id].disk
     one.has(0)
     one.has(1)
     two.has(1)
@@ -41,7 +41,14 @@ def test_a_segment_is_safe_on_as_many_holders_as_have_all_before_it() -> None:
 
 def test_our_own_disk_counts_where_it_keeps_logs() -> None:
     copies = log(2, own=True)
+    assert (copies.safe(1), copies.whole) == (0, 0)  # not before it is written
+    copies.written(0)
+    assert (copies.safe(1), copies.safe(2), copies.whole) == (1, 0, 0)
+    copies.written(1)
     assert (copies.safe(1), copies.safe(2), copies.whole) == (2, 0, 1)
+    copies.disown()
+    copies.written(1)
+    assert (copies.safe(1), copies.whole) == (0, 0)
 
 
 def test_a_holder_is_sent_all_segments_in_order_a_few_at_a_time() -> None:
@@ -56,13 +63,13 @@ def test_a_holder_is_sent_all_segments_in_order_a_few_at_a_time() -> None:
     assert not copies.answered(A.id, 3)
     assert not copies.answered(B.id, 4)
     assert copies.owed(holder)
-    assert (holder.held, holder.ahead) == (0, {2})
+    assert (holder.disk.held, holder.disk.ahead) == (0, {2})
 
 
 def test_a_holder_that_leaves_takes_its_copies_along() -> None:
     copies = log(1)
     copies.join(at(A, 5010))
-    copies.holders[A.id].has(0)
+    copies.holders[A.id].disk.has(0)
     copies.join(at(A, 5010))
     assert copies.safe(1) == 1
     copies.leave(A.id)
@@ -83,10 +90,11 @@ def test_what_is_remembered_of_a_safe_segment_is_a_few_bytes() -> None:
     copies = log(10_000, own=True)
     copies.join(at(A, 5010))
     for number in range(10_000):
-        copies.holders[A.id].has(number)
+        copies.written(number)
+        copies.holders[A.id].disk.has(number)
     copies.release(copies.safe(2))
     assert not copies._pending
-    assert not copies.holders[A.id].ahead
+    assert not copies.holders[A.id].disk.ahead
     assert copies._settled.itemsize == 8
     assert len(copies) == 10_000
 

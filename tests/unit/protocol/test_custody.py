@@ -7,7 +7,7 @@ from typing import Any
 from p2pcpn import limits
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol import events, vigil
-from p2pcpn.protocol.effects import Commit, Effect, Probe, Publish, Tell, TellBlob, TellLog
+from p2pcpn.protocol.effects import Commit, Effect, OnDisk, Probe, Publish, Tell, TellBlob, TellLog
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.statements import BlobRef, Handover, signed
@@ -173,6 +173,36 @@ def test_where_too_few_peers_exist_done_is_as_many_as_there_are() -> None:
     settle(table)
     table.close()
     assert table.seen(events.Replicated)[-1] == events.Replicated(table.job, 2, 2, 1, 3, True)
+
+
+def test_our_own_disk_counts_when_it_has_written_and_no_more_once_it_refused() -> None:
+    table = guarded(stewards=0, replicas=2, storing=True, candidates=1)
+    table.disk = None
+    settle(table)
+    table.close()
+    assert table.seen(events.Replicated)[-1].copies == 0 and not table.custody.brought
+    (commit,) = [effect for effect in table.effects if isinstance(effect, Commit) and effect.writes]
+    (written,) = commit.then
+    assert isinstance(written, OnDisk)
+    table.act(lambda grantor, now: grantor.logged(written.header, True, now))
+    assert table.seen(events.Replicated)[-1].copies == 1
+    full = guarded(stewards=0, replicas=2, storing=True, candidates=2)
+    full.disk = False
+    settle(full)
+    assert len(full.custody.known_holders()) == 2  # in our place another one
+
+
+def test_all_has_ended_when_the_last_settlement_lies_on_enough_disks() -> None:
+    table = guarded()
+    settle(table)
+    table.close()
+    assert (table.grantor.ledger.open, table.grantor.left, table.grantor.mandate().open) == (0, 1, 1)
+    answer_all(table, A)
+    assert table.grantor.left == 1
+    answer_all(table, B)
+    assert table.grantor.left == 0
+    said = [message.open for message in table.told[A.id] if isinstance(message, m.Mandate)]
+    assert said[-1] == 0  # at once
 
 
 def test_where_nobody_keeps_anything_nothing_is_ever_done() -> None:

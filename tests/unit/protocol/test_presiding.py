@@ -273,7 +273,7 @@ def test_an_offer_of_a_newer_epoch_ends_an_older_grantor() -> None:
 
 def test_a_job_that_is_let_go_says_farewell_where_nothing_is_open() -> None:
     cast = Cast(takes_s=0.3, tasks=2)
-    assert cast.swarm.run(10, lambda: cast.job.grantor.ledger.open == 0)
+    assert cast.swarm.run(10, lambda: cast.job.grantor.left == 0)
     effects = cast.submitter.peer.presiding.forget(cast.name)
     assert [effect.message.open for effect in effects if isinstance(effect, fx.Tell)] == [0, 0]
     assert cast.submitter.peer.presiding.forget(cast.name) == []
@@ -315,7 +315,13 @@ def test_what_a_log_settles_counts_where_it_is_kept_and_within_the_job_alone() -
             cast.name, 0, cast.submitter.id, number, previous, digest(body), 4, spans
         )  # fmt: skip
         message = m.Append(1, signed(header, cast.submitter.key), body)
-        presiding.appended(cast.submitter.contact, message, cast.swarm.now)
+        (commit, *_) = presiding.appended(cast.submitter.contact, message, cast.swarm.now)
+        before = list(said)
+        for news in commit.then if isinstance(commit, fx.Commit) else ():
+            if isinstance(news, fx.OnDisk):
+                presiding.on_disk(fx.OnDisk(news.header, False), cast.swarm.now)
+                assert said == before  # the disk refused it
+                presiding.on_disk(news, cast.swarm.now)
 
     append(2000, [(0, 1)])
     assert said == []

@@ -12,6 +12,7 @@ from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol.authority import Authority
+from p2pcpn.protocol.kept_logs import RECENT
 from p2pcpn.protocol.settlement import NOTHING
 from p2pcpn.protocol.steward import Kept, Steward
 from p2pcpn.wire import messages as m
@@ -61,7 +62,11 @@ class Shelf:
             if isinstance(effect, fx.Commit):
                 if disk:
                     self.written += effect.writes
-                answers += told(effect.then if disk else effect.otherwise, m.Answer)
+                follow = effect.then if disk else effect.otherwise
+                for news in follow:
+                    if isinstance(news, fx.OnDisk):
+                        self.steward.on_disk(news.header)
+                answers += told(follow, m.Answer)
             else:
                 answers += told([effect], m.Answer)
         return answers
@@ -373,6 +378,48 @@ def test_a_log_that_settles_another_thing_than_its_header_says_is_kept_by_nobody
     header = signed(LogHeader(made.job, 0, GRANTOR.id, 0, NOTHING, digest(body), 2, [(3, 2)]), GRANTOR)
     assert shelf.append((header, body)).code == AnswerCode.DONE
     assert shelf.state(made).settled == 2
+
+
+def test_what_a_log_settles_counts_once_it_is_on_disk_with_its_blobs() -> None:
+    shelf, made = Shelf(), Made()
+    shelf.introduce(made)
+    shelf.extend(made.segment(10, 10))
+    kept = shelf.steward.jobs[made.job]
+    one, two = log(made, 2)
+    assert shelf.append(two, disk=False).code == AnswerCode.FAILED
+    assert shelf.append(one).code == AnswerCode.DONE
+    state = shelf.state(made)
+    assert (state.logs, state.settled, kept.is_open) == ([(GRANTOR.id, 0, 1)], 10, True)
+    assert shelf.append(two).code == AnswerCode.DONE
+    state = shelf.state(made)
+    assert (state.logs, state.settled, kept.is_open) == ([(GRANTOR.id, 0, 2)], 20, False)
+
+
+def test_a_blob_that_was_not_had_leaves_its_results_unsettled() -> None:
+    shelf, made = Shelf(), Made()
+    shelf.introduce(made)
+    shelf.extend(made.segment(1))
+    body = settling(made.job, [(0, 1)])
+    said = LogHeader(made.job, 0, GRANTOR.id, 0, NOTHING, digest(body), 1, [(0, 1)], [bytes(32)])
+    (gather,) = shelf.steward.appended(GRANTOR_AT, m.Append(6, signed(said, GRANTOR), body))
+    assert isinstance(gather, fx.Gather)
+    assert [answer.code for answer in shelf.say(list(gather.otherwise))] == [AnswerCode.FAILED]
+    assert shelf.state(made).logs == [(GRANTOR.id, 0, 0)] and shelf.steward.jobs[made.job].is_open
+    assert [answer.code for answer in shelf.say(list(gather.then))] == [AnswerCode.DONE]
+    assert shelf.state(made).logs == [(GRANTOR.id, 0, 1)] and not shelf.steward.jobs[made.job].is_open
+
+
+def test_a_disk_that_refuses_one_segment_and_takes_others_forgets_none_of_them() -> None:
+    shelf, made = Shelf(), Made()
+    shelf.introduce(made)
+    entries = log(made, RECENT + 2)
+    shelf.append(entries[0], disk=False)
+    for entry in entries[1:RECENT]:
+        assert shelf.append(entry).code == AnswerCode.DONE
+    assert shelf.append(entries[RECENT]).code == AnswerCode.REFUSED  # the first could not be told from a lie any more
+    for entry in (entries[0], entries[RECENT], entries[RECENT + 1]):
+        assert shelf.append(entry).code == AnswerCode.DONE
+    assert shelf.state(made).logs == [(GRANTOR.id, 0, RECENT + 2)]
 
 
 def test_what_a_grantor_said_once_it_cannot_unsay() -> None:
