@@ -16,8 +16,8 @@ from p2pcpn.identity.keys import NODE_ID_BYTES
 from p2pcpn.node.damage import DAMAGED, Damage, DamagedRow
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.journal import JOB_ROW, JOB_ROW_PREFIX, rows_of
+from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.settlement import check_body
-from p2pcpn.protocol.steward import Kept
 from p2pcpn.store.database import Database, Value
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact

@@ -18,9 +18,9 @@ from p2pcpn.protocol.custody import Custody
 from p2pcpn.protocol.directory import Listed
 from p2pcpn.protocol.effects import Effect, Gather, Send
 from p2pcpn.protocol.grantor import UNKNOWN, UNWANTED, Grantor
+from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.opened_pages import blobs_named
 from p2pcpn.protocol.spans import Span
-from p2pcpn.protocol.steward import Kept
 from p2pcpn.protocol.witness import Note
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.datagrams import ClaimReply, ClaimRequest

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
@@ -17,12 +17,11 @@ from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.effects import Commit, Effect, Gather, OnDisk, Provide, Tell, Write
 from p2pcpn.protocol.journal import row_key
-from p2pcpn.protocol.kept_logs import Log
-from p2pcpn.protocol.kept_states import KeptStates
+from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.leased_pages import check_segment_head
 from p2pcpn.protocol.legacies import Legacy
 from p2pcpn.protocol.quota import Quota
-from p2pcpn.protocol.settlement import NOTHING, check_body
+from p2pcpn.protocol.settlement import check_body
 from p2pcpn.protocol.work import TOKEN_BITS, run_number
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
@@ -46,151 +45,15 @@ from p2pcpn.wire.messages import (
 )  # fmt: skip
 from p2pcpn.wire.sealing import digest
 from p2pcpn.wire.statements import (
-    Cancel,
-    Close,
-    Handover,
     LogHeader,
-    Pause,
     Receipt,
     Segment,
     Signed,
     opened,
     owners_word,
-    read,
 )  # fmt: skip
 
 LOGS_SHOWN_MAX = 64
-
-
-@dataclass(slots=True)
-class Kept:
-    """One job kept here. Segments are here by digest; they, their pages and log bodies are on disk only."""
-
-    authority: Authority
-    expires_s: float
-    close: Signed | None = None
-    cancel: Signed | None = None
-    pause: Signed | None = None  # the owner's newest word on it
-    grantor: Contact | None = None  # where the newest epoch's grantor was last heard
-    segments: list[bytes] = field(default_factory=list)
-    tasks: int = 0
-    logs: dict[tuple[NodeId, int], Log] = field(default_factory=dict)
-    # Results that found no grantor, by (epoch, token, part): who brought them.
-    orphans: dict[tuple[int, int, int], NodeId] = field(default_factory=dict)
-    orphans_bytes: int = 0
-    disk_bytes: int = 0
-    mandate: Mandate | None = None  # the newest that a grantor said of itself
-    states: KeptStates = field(init=False)  # what running tasks left
-
-    def __post_init__(self) -> None:
-        self.states = KeptStates(self.authority.job)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether somebody has to grant it: there are tasks of which neither logs nor their grantor say that they
-        have ended."""
-        settled = [kept for _, kept in (log.kept for log in self.logs.values()) if kept]
-        # One log settles an index once. What two of them settled may be the same: then their grantor's word counts.
-        if self.cancel is not None or (sum(settled) >= self.tasks and len(settled) < 2):
-            return False
-        return self.mandate is None or self.mandate.open > 0 or self.tasks > self.mandate.tasks
-
-    def stated(self, statement: Signed) -> bool:
-        """Note what the owner says of the job; whether it is an order that was not known yet.
-
-        Raises :class:`PeerError` where it is not the owner's, or of another job.
-        """
-        self.authority.require_owner(statement)
-        if len(statement.body) > limits.SPEC_BYTES_MAX:
-            raise PeerError("an owner's word on a job is too long")
-        if statement.kind == Handover.kind:
-            self.authority.hand_over(statement)
-            return False
-        said = opened(statement, owners_word(statement))
-        if said.job != self.authority.job:
-            raise PeerError("an owner's word is on another job")
-        if isinstance(said, Close):
-            self.close = statement
-            return False
-        return self.ordered(statement, said)
-
-    def entrust(self, request: int, wall: float) -> Entrust:
-        """What is told of the job to whoever keeps it from now on."""
-        authority = self.authority
-        words = (*authority.handovers, self.close, self.cancel, self.pause)
-        age_s = max(0.0, min(authority.spec.retention_s, limits.RETENTION_S_MAX) - (self.expires_s - wall))
-        return Entrust(request, authority.signed_spec, [word for word in words if word is not None], age_s)
-
-    def ordered(self, statement: Signed, said: Cancel | Pause) -> bool:
-        """Note the owner's order; false where it is none that was not known, or an older one than what is known."""
-        if isinstance(said, Cancel):
-            news, self.cancel = self.cancel is None, self.cancel or statement
-            return news
-        if self.pause is not None and said.number <= read(self.pause, Pause).number:
-            return False
-        self.pause = statement
-        return True
-
-    def restore_order(self, statement: Signed) -> None:
-        """The owner's order as it stood on disk."""
-        if statement.kind == Pause.kind:
-            self.pause = statement
-        else:
-            self.cancel = statement
-
-    @property
-    def order(self) -> Signed | None:
-        """What stands on disk of the owner's orders: its cancel, after which no other matters, or else its last."""
-        return self.cancel or self.pause
-
-    @property
-    def total(self) -> int | None:
-        return None if self.close is None else read(self.close, Close).total
-
-    @property
-    def last(self) -> bytes:
-        """The digest that the next segment follows on."""
-        return self.segments[-1] if self.segments else NOTHING
-
-    def log(self, grantor: bytes, epoch: int) -> Log:
-        """How far that grantor's log is held."""
-        return self.logs.setdefault((NodeId(grantor), epoch), Log())
-
-    def granted(self, grants: pages.Grants) -> None:
-        """Who grants, as it was on disk. Raises :class:`PeerError` for what its owner did not sign."""
-        for handover in grants.handovers:
-            self.authority.hand_over(handover)
-        said = grants.mandate
-        if said is None:
-            return
-        key = self.authority.key_of(said.grantor.id, said.epoch)
-        if key is not None:
-            self.authority.take_over(key, said.epoch)
-            self.mandate, self.grantor = said, said.grantor
-
-    def has_many_logs_of(self, grantor: NodeId, epoch: int) -> bool:
-        """Whether a log of another epoch would be one too many: a steward may grant in as many epochs as it likes."""
-        if (grantor, epoch) in self.logs:
-            return False
-        return sum(of == grantor for of, _ in self.logs) >= limits.LOGS_PER_GRANTOR_MAX
-
-    def restore_log(self, grantor: bytes, epoch: int, header: Signed, body_bytes: int) -> None:
-        """A log segment is on disk; they are restored in order, and what lies beyond a gap waits for it to close."""
-        log, said, name = self.log(grantor, epoch), read(header, LogHeader), digest(header.body)
-        self.disk_bytes += len(header.body) + body_bytes + limits.STEWARD_ROW_BYTES
-        if not log.far(said.number) and (said.number > log.count or said.previous == log.last):
-            log.add(said, name)
-
-    def restore_state(self, index: int, number: int, sealed_bytes: int) -> None:
-        """A state of a running task is on disk."""
-        self.states.restore(index, number, sealed_bytes)
-        self.disk_bytes += sealed_bytes + limits.STEWARD_ROW_BYTES
-
-    def add_segment(self, segment: Signed, tasks: int, pages_bytes: int) -> None:
-        """The next segment is held."""
-        self.segments.append(digest(segment.body))
-        self.tasks += tasks
-        self.disk_bytes += len(segment.body) + pages_bytes + limits.STEWARD_ROW_BYTES
 
 
 @dataclass(slots=True)

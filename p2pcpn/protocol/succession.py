@@ -23,7 +23,8 @@ from dataclasses import dataclass, field
 from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.protocol.effects import Commit, Effect, Load, Probe, Tell
 from p2pcpn.protocol.heartbeat import BEAT_S
-from p2pcpn.protocol.steward import Kept, Steward
+from p2pcpn.protocol.kept_jobs import Kept
+from p2pcpn.protocol.steward import Steward
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Mandate
 

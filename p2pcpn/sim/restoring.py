@@ -6,8 +6,8 @@ from typing import Any
 
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.journal import rows_of
+from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.peer import Peer
-from p2pcpn.protocol.steward import Kept
 from p2pcpn.sim.disk import Disk
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages

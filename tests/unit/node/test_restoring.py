@@ -13,7 +13,8 @@ from p2pcpn.node import restoring
 from p2pcpn.node.damage import Damage, DamagedRow
 from p2pcpn.node.restoring import bytes_of, job_state, number_of, pages_of, restored, signed_of
 from p2pcpn.protocol.effects import Commit, Effect, Write
-from p2pcpn.protocol.steward import Kept, Steward
+from p2pcpn.protocol.kept_jobs import Kept
+from p2pcpn.protocol.steward import Steward
 from p2pcpn.store.database import Database
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages

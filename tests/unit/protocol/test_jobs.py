@@ -14,8 +14,8 @@ from p2pcpn.protocol.directory import Listed
 from p2pcpn.protocol.effects import Effect, Gather, Spread, Tell
 from p2pcpn.protocol.grantor import TAKEN, Grantor
 from p2pcpn.protocol.jobs import Held, Jobs
+from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.leasing import HEAR_S
-from p2pcpn.protocol.steward import Kept
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.pages import TaskPage
 from p2pcpn.wire.sealing import JobKeys, digest, seal, swarm_proof, wrap

@@ -12,9 +12,10 @@ from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol.authority import Authority
+from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.kept_logs import RECENT
 from p2pcpn.protocol.settlement import NOTHING
-from p2pcpn.protocol.steward import Kept, Steward
+from p2pcpn.protocol.steward import Steward
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact

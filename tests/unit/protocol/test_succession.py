@@ -13,7 +13,8 @@ from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.effects import Commit, Effect, Load, Probe, Tell
 from p2pcpn.protocol.heartbeat import BEAT_S
-from p2pcpn.protocol.steward import Kept, Steward
+from p2pcpn.protocol.kept_jobs import Kept
+from p2pcpn.protocol.steward import Steward
 from p2pcpn.protocol.succession import SILENT_LOOKS, SILENT_S, TURN_S, Succession
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.statements import Cancel, signed

@@ -1,0 +1,120 @@
+"""A kept job: its owner's words and nobody else's, whether it is open, and what is told of it to whoever keeps it next."""
+
+from __future__ import annotations
+
+import pytest
+
+from p2pcpn import limits
+from p2pcpn.errors import PeerError
+from p2pcpn.identity.keys import NodeId
+from p2pcpn.protocol.authority import Authority
+from p2pcpn.protocol.kept_jobs import Kept
+from p2pcpn.protocol.settlement import NOTHING
+from p2pcpn.wire import messages as m
+from p2pcpn.wire import pages
+from p2pcpn.wire.sealing import digest
+from p2pcpn.wire.statements import Cancel, Close, LogHeader, Pause, Signed, signed
+from tests.unit.protocol.leased import GRANTOR, OWNER, STEWARDS, STEWARDS_AT, STRANGER, STRANGER_AT, Made
+
+WALL = 1e9
+
+
+def keeping(made: Made) -> Kept:
+    """The job with an hour of its retention left."""
+    return Kept(Authority(made.spec), WALL + 3600.0)
+
+
+def pause(made: Made, number: int) -> Signed:
+    return signed(Pause(made.job, number, True), OWNER)
+
+
+def header(made: Made, number: int, last: bytes, count: int = 1, epoch: int = 0) -> Signed:
+    said = LogHeader(made.job, epoch, GRANTOR.id, number, last, bytes(32), number + count, [(number, count)])
+    return signed(said, GRANTOR)
+
+
+def test_the_owners_words_count_and_nobody_elses() -> None:
+    made = Made()
+    kept = keeping(made)
+    assert (kept.total, kept.order) == (None, None)
+    assert not kept.stated(signed(Close(made.job, 3, NOTHING), OWNER)) and kept.total == 3
+    assert kept.stated(pause(made, 2)) and not kept.stated(pause(made, 1)) and kept.order == pause(made, 2)
+    cancel = signed(Cancel(made.job, 1.0), OWNER)
+    assert kept.stated(cancel) and not kept.stated(signed(Cancel(made.job, 2.0), OWNER)) and kept.order == cancel
+    assert not kept.stated(made.handover(0)) and kept.authority.grantor == STEWARDS[0].public
+    for wrong in (
+        signed(Close(made.job, 3, NOTHING), STRANGER),
+        signed(Close(Made(2).job, 3, NOTHING), OWNER),
+        Signed(Close.kind, bytes(limits.SPEC_BYTES_MAX + 1), OWNER.public, bytes(64)),
+    ):
+        with pytest.raises(PeerError):
+            kept.stated(wrong)
+
+
+def test_all_of_them_are_told_to_whoever_keeps_it_next() -> None:
+    made = Made()
+    kept = keeping(made)
+    words = [made.handover(1, 3), made.handover(0, 6), signed(Close(made.job, 3, NOTHING), OWNER), pause(made, 2)]
+    for word in words:
+        kept.stated(word)
+    assert kept.entrust(7, WALL + 60.0) == m.Entrust(7, made.spec, words, 60.0)
+
+
+def test_orders_are_restored_as_they_stood() -> None:
+    made = Made()
+    kept = keeping(made)
+    kept.restore_order(pause(made, 1))
+    assert kept.order == pause(made, 1)
+    kept.restore_order(signed(Cancel(made.job, 1.0), OWNER))
+    assert kept.cancel is not None
+
+
+def test_a_job_is_open_until_its_log_or_its_grantor_says_that_all_has_ended() -> None:
+    made = Made()
+    kept = keeping(made)
+    assert not kept.is_open  # it has no task
+    extend = made.segment(2)
+    kept.add_segment(extend.segment, 2, 100)
+    assert kept.is_open and kept.last == digest(extend.segment.body)
+    first = header(made, 0, NOTHING)
+    kept.restore_log(GRANTOR.id, 0, first, 50)
+    kept.restore_log(GRANTOR.id, 0, header(made, 2, bytes(32)), 50)  # beyond a gap
+    assert kept.is_open
+    kept.restore_log(GRANTOR.id, 0, header(made, 1, digest(first.body)), 50)
+    assert not kept.is_open
+    another = keeping(made)
+    another.add_segment(extend.segment, 2, 100)
+    another.mandate = m.Mandate(0, made.job, 0, STRANGER_AT, None, 0, 2, 0)
+    assert not another.is_open
+    another.add_segment(made.segment(1).segment, 1, 100)
+    assert another.is_open
+    another.stated(signed(Cancel(made.job, 1.0), OWNER))
+    assert not another.is_open
+
+
+def test_who_granted_is_restored_where_the_owner_made_him_a_grantor() -> None:
+    made = Made()
+    kept = keeping(made)
+    mandate = m.Mandate(0, made.job, 1, STEWARDS_AT[0], None, 0, 2, 1)
+    kept.granted(pages.Grants([made.handover(1, 3)], mandate))
+    assert (kept.mandate, kept.grantor) == (mandate, STEWARDS_AT[0])
+    assert kept.authority.epoch == 3 and kept.authority.grantor == STEWARDS[1].public
+    fresh = keeping(made)
+    fresh.granted(pages.Grants([], m.Mandate(0, made.job, 1, STRANGER_AT, None, 0, 2, 1)))
+    fresh.granted(pages.Grants([], None))
+    assert fresh.mandate is None
+
+
+def test_logs_of_one_grantor_are_bounded_and_those_of_others_are_not_his(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LOGS_PER_GRANTOR_MAX", 2)
+    kept = keeping(Made())
+    one, two = NodeId(STEWARDS[0].id), NodeId(STEWARDS[1].id)
+    kept.log(one, 1)
+    kept.log(one, 4)
+    assert kept.has_many_logs_of(one, 7) and not kept.has_many_logs_of(one, 4) and not kept.has_many_logs_of(two, 2)
+
+
+def test_what_a_state_takes_of_the_disk_counts() -> None:
+    kept = keeping(Made())
+    kept.restore_state(3, 1, 1000)
+    assert kept.disk_bytes == 1000 + limits.STEWARD_ROW_BYTES
