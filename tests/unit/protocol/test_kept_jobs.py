@@ -1,4 +1,4 @@
-"""A kept job: its owner's words and nobody else's, whether it is open, and what is told of it to whoever keeps it next."""
+"""A kept job: its owner's words alone, whether it is open, and what is told of it to whoever keeps it next."""
 
 from __future__ import annotations
 
