@@ -146,7 +146,7 @@ class Performer:
                 except RuntimeError:
                     pass  # the loop has ended: nobody is told anything any more
 
-        self._overlay.database.commit(effect.writes, done)
+        self._overlay.database.commit(effect.writes, done, patient=not effect.then)
 
     def _committed(self) -> None:
         """What follows from the commits of one transaction, all in one turn."""

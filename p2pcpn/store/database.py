@@ -44,6 +44,9 @@ T = TypeVar("T")
 # Transactions follow each other no sooner, unless somebody waits: one costs the writer's thread, and through the
 # interpreter lock the event loop, as much as forty rows. A commit that comes after a pause begins at once.
 APART_S = 0.005
+# What nobody is told of may wait longer for company, in the system's memory as in ours: a peer that dies with it may
+# have died as much before.
+PATIENT_APART_S = 0.02
 # So many rows of one table are written by one statement; each count has a statement of its own in sqlite's cache.
 _ROWS_TOGETHER_MAX = 16
 # A row costs sqlite and the queue about this much beside its bytes.
@@ -102,7 +105,8 @@ class Database:
         self._queue: deque[_Commit] = deque()
         self._queued_bytes = 0
         self._asleep = False  # the writer waits for a first commit
-        self._hurry = False  # somebody waits for the commits
+        self._hurry = False  # somebody waits for the commits, in a thread
+        self._awaited = False  # something follows from one of them
         self._closing = False
         self._commits = self._transactions = self._failed = 0
         self._corrupt: list[Path] = []
@@ -126,12 +130,15 @@ class Database:
 
     # --- Writing ---------------------------------------------------------------------------------------------------
 
-    def commit(self, writes: Sequence[Write], done: Callable[[StoreError | None], None] | None = None) -> None:
+    def commit(
+        self, writes: Sequence[Write], done: Callable[[StoreError | None], None] | None = None, *, patient: bool = False
+    ) -> None:
         """Make ``writes`` durable, all of them or none, in the order of the commits; then call ``done`` with ``None``.
 
         ``done`` gets a :class:`StoreError` where the disk refused. It is called from the writer's thread; from this one
         when the commit is refused at once (closed, or :data:`limits.STORE_QUEUE_BYTES_MAX` waiting). It must not block.
         A write whose value is ``None`` deletes every row under its key, which may be a prefix of the table's key.
+        ``patient``: nothing follows from it, and it may share a transaction with what comes within ``PATIENT_APART_S``.
         """
         rows = tuple(writes)
         queued_bytes = 0
@@ -144,7 +151,7 @@ class Database:
                 assert len(write.key) == len(table.key), f"{write.table}: {len(write.key)} key columns"
                 assert len(write.value) == len(table.value), f"{write.table}: {len(write.value)} value columns"
                 queued_bytes += _ROW_BYTES + sum(len(part) for part in write.value if isinstance(part, (bytes, str)))
-        self._enqueue(_Commit(lambda connection: _apply(connection, rows), done, queued_bytes, rows))
+        self._enqueue(_Commit(lambda connection: _apply(connection, rows), done, queued_bytes, rows), patient=patient)
 
     def next_boot(self, wall_now: float | None = None) -> int:
         """The number of this start: greater than that of every start before, also of those whose file was lost.
@@ -246,16 +253,17 @@ class Database:
 
     # --- The writer's thread ---------------------------------------------------------------------------------------
 
-    def _enqueue(self, commit: _Commit, *, hurry: bool = False) -> None:
+    def _enqueue(self, commit: _Commit, *, hurry: bool = False, patient: bool = False) -> None:
         with self._wake:
             behind = self._queued_bytes > 0 and self._queued_bytes + commit.queued_bytes > limits.STORE_QUEUE_BYTES_MAX
             if not self._closing and not behind:
                 self._queue.append(commit)
                 self._queued_bytes += commit.queued_bytes
                 self._hurry = self._hurry or hurry
-                if self._asleep or hurry:
+                if self._asleep or hurry or not (patient or self._awaited):
                     self._asleep = False
                     self._wake.notify()
+                self._awaited = self._awaited or not patient
                 return
         self._failed += 1
         if commit.done is not None:
@@ -287,9 +295,10 @@ class Database:
                 self._asleep = False
                 if not self._queue:
                     return
-                if (rest_s := began + APART_S - time.monotonic()) > 0:
-                    self._wake.wait_for(lambda: self._hurry, rest_s)
+                while not self._hurry and (rest_s := began + self._apart_s - time.monotonic()) > 0:
+                    self._wake.wait(rest_s)
                 began = time.monotonic()
+                self._awaited = False
                 commits = tuple(self._queue)
                 self._queue.clear()
                 self._hurry = self._closing
@@ -298,6 +307,10 @@ class Database:
                 self._queued_bytes -= sum(commit.queued_bytes for commit in commits)
             for commit in commits:
                 self._answer(commit)
+
+    @property
+    def _apart_s(self) -> float:
+        return APART_S if self._awaited else PATIENT_APART_S
 
     def _flush(self, commits: tuple[_Commit, ...]) -> None:
         self._write(commits)

@@ -143,10 +143,13 @@ class Frames:
         self._buffer = bytearray()
         self._wanted = 4
 
-    def feed(self, chunk: bytes) -> list[Any]:
-        """The messages that ``chunk`` completes. Raises :class:`PeerError` for anything that is not a message."""
+    def feed(self, chunk: bytes | memoryview) -> list[Any]:
+        """The messages that ``chunk`` completes. Raises :class:`PeerError` for anything that is not a message.
+
+        ``chunk`` may be overwritten afterwards.
+        """
         buffer = self._buffer
-        data: bytes | bytearray = chunk
+        data: bytes | bytearray | memoryview = chunk
         if buffer:
             buffer += chunk
             if len(buffer) < self._wanted:

@@ -21,7 +21,7 @@ from p2pcpn.errors import StoreError, UsageError
 from p2pcpn.limits import BUNDLES_MAX, WORKER_IDLE_S
 from p2pcpn.runtime.function import launch, lifetime, zygote
 from p2pcpn.runtime.function.batches import Batch, Died, Event, GroupKey
-from p2pcpn.runtime.function.link import Assignment, WorkerLink
+from p2pcpn.runtime.function.link import RECEIVE_BYTES, Assignment, WorkerLink
 from p2pcpn.runtime.function.messages import DROPPED, Finished, Output, State
 from p2pcpn.runtime.function.sharing import SharedFile, SharedFiles
 
@@ -82,6 +82,7 @@ class FunctionRuntime:
         self._bundle_numbers = 0
         self._vain_starts = 0
         self._answers = bytearray()
+        self._scratch = memoryview(bytearray(RECEIVE_BYTES))
         self._closing: asyncio.Future[None] | None = None
         self.files = SharedFiles(self._file_dropped)
 
@@ -361,7 +362,7 @@ class FunctionRuntime:
         if len(self._links) > 2 * self._slots:
             self._dismiss_longest_idle()
         self._numbers += 1
-        link = WorkerLink(self._numbers, self._loop, self._on_message, self._on_skipped, self._on_fault)
+        link = WorkerLink(self._numbers, self._loop, self._on_message, self._on_skipped, self._on_fault, self._scratch)
         self._links[link.number] = link
         if self._zygote is not None:
             try:

@@ -44,7 +44,8 @@ _NONE: Final = bytes(4)
 _DESCRIPTORS_MAX: Final = 256
 # Those that come with one message, at most (link.DESCRIPTORS_MAX).
 _PASSED_BYTES: Final = socket.CMSG_SPACE(64 * 4)
-_CLOEXEC: Final = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+_CLOEXEC: Final = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))  # the enumeration's own "or" takes microseconds
+_DONTWAIT: Final = int(socket.MSG_DONTWAIT)
 
 
 class Worker:
@@ -55,6 +56,7 @@ class Worker:
         self._page = page
         self._folder = folder
         self._frames = Frames(from_worker=False)
+        self._scratch = memoryview(bytearray(_RECEIVE_BYTES))  # read to: fresh memory costs as much as the reading
         self._reporter = Reporter(peer)
         self._streams = streams(self._reporter)
         checkpoints.attach(self._reporter)
@@ -84,7 +86,7 @@ class Worker:
 
     def _receive(self, flags: int) -> bool:
         try:
-            chunk, passed, _, _ = self._peer.recvmsg(_RECEIVE_BYTES, _PASSED_BYTES, flags | _CLOEXEC)
+            size, passed, _, _ = self._peer.recvmsg_into((self._scratch,), _PASSED_BYTES, flags | _CLOEXEC)
         except BlockingIOError:
             self._polled = time.perf_counter()
             return True
@@ -92,7 +94,7 @@ class Worker:
             return False
         for _, _, content in passed:
             self._passed += array.array("i", content)
-        for message in self._frames.feed(chunk):
+        for message in self._frames.feed(self._scratch[:size]):
             if isinstance(message, Run):
                 self._waiting.append(message)
                 if message.dropped:
@@ -108,7 +110,7 @@ class Worker:
                 assert isinstance(message, Cancel)
                 self._dropped.setdefault(message.batch_id, set()).update(message.positions)
         self._polled = time.perf_counter()
-        return bool(chunk)
+        return size > 0
 
     def _run(self, run: Run) -> None:
         if run.forget:
@@ -165,7 +167,7 @@ class Worker:
         for position, packed in enumerate(run.arguments):
             cells[1] = position
             reporter.position = position
-            if started - self._polled >= POLL_S and not self._receive(socket.MSG_DONTWAIT):
+            if started - self._polled >= POLL_S and not self._receive(_DONTWAIT):
                 os._exit(0)
             dropped = self._dropped
             if cells[END] <= position or (dropped and position in dropped.get(run.batch_id, ())):

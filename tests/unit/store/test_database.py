@@ -133,6 +133,22 @@ def test_commits_that_come_while_the_writer_rests_share_one_transaction(database
     assert database.statistics().transactions == before + 1
 
 
+def test_what_nothing_follows_from_waits_longer_for_company_and_goes_with_what_somebody_is_told_of(
+    database, monkeypatch
+):
+    monkeypatch.setattr("p2pcpn.store.database.PATIENT_APART_S", 600.0)
+    assert put(database, blob(b"first")) is None
+    before, answered = database.statistics().transactions, []
+    for number in range(50):
+        database.commit((blob(b"same", number),), patient=True)
+    assert database.get("blobs", (b"same",)) is None
+    told = threading.Event()
+    database.commit((blob(b"told of"),), lambda error: (answered.append(error), told.set()))
+    assert told.wait(60) and answered == [None]
+    assert database.get("blobs", (b"same",)) == (49, b"job", 10.0)
+    assert database.statistics().transactions == before + 1
+
+
 def test_what_somebody_waits_for_does_not_wait_for_the_writers_rest(database, monkeypatch):
     monkeypatch.setattr("p2pcpn.store.database.APART_S", 600.0)
     boots = [database.next_boot(1000.0) for _ in range(3)]

@@ -22,6 +22,7 @@ from p2pcpn.runtime.function.progress import Page
 from p2pcpn.runtime.function.sharing import SharedFile, SharedFiles
 
 GROUP = GroupKey(b"o", None)
+SCRATCH = memoryview(bytearray(module.RECEIVE_BYTES))
 
 
 class Worker:
@@ -32,7 +33,7 @@ class Worker:
         self.skipped: list[int] = []
         self.faults = 0
         self.heard = asyncio.Event()
-        self.link = WorkerLink(1, asyncio.get_running_loop(), self.on_message, self.on_skipped, self.on_fault)
+        self.link = WorkerLink(1, asyncio.get_running_loop(), self.on_message, self.on_skipped, self.on_fault, SCRATCH)
         ours, theirs = socket.socketpair()
         with ours, theirs:
             self.link.hand_over(ours, b"order")
@@ -260,7 +261,7 @@ async def test_a_dead_worker_is_drained_and_closed_pipes_are_left() -> None:
 @pytest.mark.asyncio
 async def test_a_link_that_never_had_a_worker_closes_what_it_would_have_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PIPE_CAPACITY", 1 << 40)
-    link = WorkerLink(1, asyncio.get_running_loop(), lambda *_: None, lambda *_: None, lambda _: None)
+    link = WorkerLink(1, asyncio.get_running_loop(), lambda *_: None, lambda *_: None, lambda _: None, SCRATCH)
     given = list(link._given)
     link.close()
     for descriptor in given:
