@@ -279,7 +279,7 @@ class Host:
         self.closed = False
         self.performer = Performer(cast(Any, self))
 
-    def commit(self, writes: tuple[Write, ...], answer: Callable[[StoreError | None], None]) -> None:
+    def commit(self, writes: tuple[Write, ...], answer: Callable[[StoreError | None], None], *, patient: bool) -> None:
         self.answers.append(answer)
 
     def call_soon_threadsafe(self, callback: Callable[[], None]) -> None:
