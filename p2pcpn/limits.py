@@ -278,9 +278,10 @@ UNSETTLED_BYTES_MAX: Final = 64 << 20
 UNSETTLED_MAX: Final = 65_536
 # Output that goes with a receipt: with 256 values of 16 KiB a page of results stays below one message.
 RECEIPT_OUTPUT_BYTES_MAX: Final = 4 << 20
-# Handovers of one job that are remembered: each takes a living submitter's signature.
-EPOCHS_MAX: Final = 64
-# A handover is 80 bytes; 64 of them with their envelopes are 16 KB of a steward's row.
+# Handovers of one job that are remembered, each of which takes a living submitter's signature: as many as there may be
+# logs of him. A log whose handover is forgotten is nobody's.
+EPOCHS_MAX: Final = 256
+# A handover is 80 bytes; 256 of them with their envelopes are 48 KB of a steward's row.
 HANDOVER_BYTES_MAX: Final = 128
 # Rounds of epochs, one for each steward and the owner, that nobody need have missed who keeps the job: with three
 # stewards 256 grantors in a row, of whom none was heard.
@@ -288,6 +289,8 @@ ROUNDS_AHEAD_MAX: Final = 64
 # Logs of one grantor that are kept of a job, one an epoch: a laptop that sleeps each night for most of a year. With all
 # stewards lying they are 2,000 of 200 bytes each.
 LOGS_PER_GRANTOR_MAX: Final = 256
+# Logs of one job in all, none of which is hidden from who asks: sixteen stewards that lie. 30 bytes each in an answer.
+LOGS_PER_JOB_MAX: Final = 16 * LOGS_PER_GRANTOR_MAX
 # Epochs that stewards may take by themselves: one each three seconds for a month. Without an end a steward that claims
 # the last number there is would leave none to those after it.
 TAKEOVER_EPOCH_MAX: Final = 1 << 20

@@ -294,6 +294,14 @@ class OnDisk(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class Saved(Effect):
+    """Not for the driver: the owner's words on ``job`` are on our disk, in a row with that digest."""
+
+    job: bytes
+    row: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Notify(Effect):
     """Tell the program above (``node/``, ``client/``): ``event`` is one of the values of ``protocol/events.py``."""
 

@@ -49,6 +49,7 @@ class Kept:
     orphans_bytes: int = 0
     disk_bytes: int = 0
     mandate: Mandate | None = None  # the newest that a grantor said of itself
+    saved: bytes = b""  # the digest of the row of the owner's words as it is on disk
     states: KeptStates = field(init=False)  # what running tasks left
 
     def __post_init__(self) -> None:
@@ -141,6 +142,8 @@ class Kept:
         """Whether a log of another epoch would be one too many: a steward may grant in as many epochs as it likes."""
         if (grantor, epoch) in self.logs:
             return False
+        if len(self.logs) >= limits.LOGS_PER_JOB_MAX:
+            return True
         return sum(of == grantor for of, _ in self.logs) >= limits.LOGS_PER_GRANTOR_MAX
 
     def restore_log(self, grantor: bytes, epoch: int, header: Signed, body_bytes: int) -> None:

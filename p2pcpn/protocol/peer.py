@@ -64,6 +64,7 @@ RTT_UNKNOWN_S = 0.005
 # Effects between the machines of one peer; all others are the driver's.
 ROUTED = frozenset({
     fx.Tell, fx.TellBlob, fx.TellLog, fx.Send, fx.Heard, fx.Spread, fx.Probe, fx.Publish, fx.Provide, fx.OnDisk,
+    fx.Saved,
 })  # fmt: skip
 NEWS = frozenset({PairMade, PairFailed, Rumor, Verdict, Dead, Left, Reached, Alive, Suspected})
 # Members that send what cannot be right lose their session after this many such messages.
@@ -232,7 +233,7 @@ class Peer:
             case m.Mandate():
                 return self.presiding.mandate(contact, key, message, now)
             case m.Entrust():
-                return self.steward.entrusted(contact, message)
+                return self.presiding.entrusted(contact, message, now)
             case m.Append():
                 return self.presiding.appended(contact, message, now)
             case m.States():
@@ -405,6 +406,9 @@ class Peer:
                 return self.gossip.spread(statement, now, effect.hops) + heard
             case fx.OnDisk():
                 return self.presiding.on_disk(effect, now)
+            case fx.Saved():
+                self.steward.saved(effect)
+                return []
             case fx.Probe():
                 return self.membership.check(effect.peer, now)
             case fx.Provide():

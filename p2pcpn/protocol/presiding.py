@@ -7,11 +7,13 @@ what it settled counts.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import msgspec
 
+from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol import effects as fx
@@ -19,15 +21,18 @@ from p2pcpn.protocol import events
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.jobs import Held, Jobs
 from p2pcpn.protocol.spans import Span
-from p2pcpn.protocol.steward import LOGS_SHOWN_MAX, Steward
+from p2pcpn.protocol.steward import Steward
 from p2pcpn.protocol.succession import Succession
 from p2pcpn.protocol.worker import Worker
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import statements as st
 from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.sealing import job_id
 from p2pcpn.wire.statements import Signed, opened, read
 
 Segments = list[tuple[Signed, list[bytes]]]
+# A job of a million tasks is read in less.
+LOADING_S = 1.0
 
 
 class Presiding:
@@ -55,6 +60,7 @@ class Presiding:
         self.refused = refused
         self.succession = Succession(me, steward, self._grants, contact)
         self._own: dict[bytes, Authority] = {}  # of jobs that are this node's owner's
+        self._loading: dict[bytes, float] = {}  # jobs that are being read from disk, and since when
 
     def _grants(self, job: bytes) -> bool:
         grantor = self.jobs.grantors.get(job)
@@ -101,6 +107,7 @@ class Presiding:
 
         Raises :class:`PeerError`, and nothing has begun, where its owner gave us no key or one that opens nothing.
         """
+        self._loading.pop(job, None)
         kept = self.steward.jobs.get(job)
         if kept is None:
             return []
@@ -142,9 +149,19 @@ class Presiding:
         if known is not None:
             effects += self._superseded(job, known, now)
         if mine and not self._grants(job):
-            # Commits are made in order: with this one all that was kept before is on disk, to be loaded.
-            kept = [replace(e, then=(*e.then, fx.Load(job))) if isinstance(e, fx.Commit) else e for e in kept]
+            kept = self._load(job, kept, now)
         return effects + kept
+
+    def _load(self, job: bytes, kept: list[fx.Effect], now: float) -> list[fx.Effect]:
+        """Read a job that is to be granted here once ``kept`` is done; once, however often we are told: it is much, and
+        read at one go. Where the disk refused it is read when that is said again later."""
+        if now < self._loading.get(job, -math.inf) + LOADING_S:
+            return kept
+        self._loading = {other: at for other, at in self._loading.items() if now < at + LOADING_S} | {job: now}
+        # Commits are made in order: with the last one all that was kept before is on disk, to be loaded.
+        if not any(isinstance(effect, fx.Commit) for effect in kept):
+            return [*kept, fx.Commit((), (fx.Load(job),))]
+        return [replace(e, then=(*e.then, fx.Load(job))) if isinstance(e, fx.Commit) else e for e in kept]
 
     def _newest(self, job: bytes) -> tuple[int, bytes] | None:
         """In which epoch who grants a job that is kept here."""
@@ -297,6 +314,19 @@ class Presiding:
         clipped = [(first, min(count, total - first)) for first, count in said.spans if first < total]
         return grantor.settled_elsewhere(clipped, now) if sum(count for _, count in clipped) <= total else []
 
+    def entrusted(self, contact: Contact, message: m.Entrust, now: float) -> list[fx.Effect]:
+        """A job whose keeper leaves; its owner's orders are obeyed where it is granted here."""
+        effects = self.steward.entrusted(contact, message)
+        job = job_id(message.spec.key, message.spec.body)
+        grantor = self.jobs.grantors.get(job)
+        if grantor is None or grantor.superseded or job not in self.steward.jobs:  # which has looked at the words
+            return effects
+        for statement in message.words:
+            if statement.kind == st.Handover.kind or (statement.kind == st.Close.kind and grantor.total is not None):
+                continue
+            effects += grantor.told(statement, read(statement, st.owners_word(statement)), now)
+        return effects
+
     def finished(self, contact: Contact, message: m.Finish, now: float) -> list[fx.Effect]:
         """The owner closes, cancels or pauses a job that is kept here, granted here, or both."""
         effects = self.steward.finished(contact, message)
@@ -329,7 +359,7 @@ class Presiding:
                 effect.to,
                 msgspec.structs.replace(
                     effect.message,
-                    logs=[log, *effect.message.logs[1 - LOGS_SHOWN_MAX :]],
+                    logs=[log, *effect.message.logs[1 - limits.LOGS_PER_JOB_MAX :]],
                     mandate=grantor.mandate(),
                     overdue=grantor.overdue,
                 ),

@@ -11,11 +11,13 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
+
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.protocol.authority import Authority
-from p2pcpn.protocol.effects import Commit, Effect, Gather, OnDisk, Provide, Tell, Write
+from p2pcpn.protocol.effects import Commit, Effect, Gather, OnDisk, Provide, Saved, Tell, Write
 from p2pcpn.protocol.journal import row_key
 from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.leased_pages import check_segment_head
@@ -52,8 +54,6 @@ from p2pcpn.wire.statements import (
     opened,
     owners_word,
 )  # fmt: skip
-
-LOGS_SHOWN_MAX = 64
 
 
 @dataclass(slots=True)
@@ -170,11 +170,10 @@ class Steward:
             return [_answer(sender, message.request, *why)]
         left_s = max(0.0, min(authority.spec.retention_s, limits.RETENTION_S_MAX) - message.age_s)
         kept = known or Kept(authority, self.wall() + left_s, disk_bytes=len(message.spec.body) + _ROW)
-        for statement in message.words:
-            kept.stated(statement)
+        orders = [statement for statement in message.words if kept.stated(statement)]
         commit = self._commit_job(kept, sender, message.request)
         if known is not None:
-            return [commit]
+            return [commit, *(tell for order in orders for tell in self._pass_on(kept, sender, order))]
         self._keep(kept)
         return [commit, Provide(authority.job, left_s)]
 
@@ -200,7 +199,17 @@ class Steward:
         return None
 
     def _commit_job(self, kept: Kept, sender: Contact, request: int) -> Effect:
-        return _commit(sender, request, self.row(kept))
+        """Answer once it is on disk, which it may be already: it is said again where the answer was lost."""
+        row = self.row(kept)
+        name = digest(msgspec.msgpack.encode(row.value))
+        done, failed = _done(sender, request), _answer(sender, request, AnswerCode.FAILED, _REFUSED)
+        return done if name == kept.saved else Commit((row,), (Saved(kept.authority.job, name), done), (failed,))
+
+    def saved(self, news: Saved) -> None:
+        """The owner's words on a job are on disk, as they were then."""
+        kept = self.jobs.get(news.job)
+        if kept is not None:
+            kept.saved = news.row
 
     @staticmethod
     def row(kept: Kept) -> Write:
@@ -246,10 +255,14 @@ class Steward:
         if kept is None:
             return [_answer(sender, message.request, AnswerCode.UNKNOWN, "keeps no such job")]
         news = kept.stated(statement)
-        effects = [self._commit_job(kept, sender, message.request)]
-        if news and kept.grantor is not None and kept.grantor.id not in (sender.id, self.me.id):
-            effects.append(Tell(kept.grantor, Finish(0, statement)))
-        return effects
+        passed_on = self._pass_on(kept, sender, statement) if news else []
+        return [self._commit_job(kept, sender, message.request), *passed_on]
+
+    def _pass_on(self, kept: Kept, sender: Contact, order: Signed) -> list[Effect]:
+        """To the grantor, wherever it is."""
+        if kept.grantor is None or kept.grantor.id in (sender.id, self.me.id):
+            return []
+        return [Tell(kept.grantor, Finish(0, order))]
 
     def taken(self, sender: Contact, message: Take, job: bytes) -> tuple[bool, list[Effect]]:
         """Keep a handover; first of the pair: whether it makes this peer the grantor."""
@@ -418,7 +431,7 @@ class Steward:
         logs = [(bytes(node), epoch, log.kept[0]) for (node, epoch), log in kept.logs.items()]
         state = JobState(
             message.request, kept.authority.signed_spec, kept.close, kept.cancel, kept.authority.signed_handover,
-            len(kept.segments), kept.tasks, logs[-LOGS_SHOWN_MAX:], waiting, running, done, counts is not None,
+            len(kept.segments), kept.tasks, logs, waiting, running, done, counts is not None,
             kept.pause, kept.authority.handovers, kept.mandate,
         )  # fmt: skip
         return [Tell(sender, state)]

@@ -203,7 +203,9 @@ class JobState(msgspec.Struct, array_like=True, frozen=True, tag=15):
     handover: Signed | None
     segments: U32
     tasks: U63
-    logs: Annotated[list[tuple[Id, U32, U32]], Meta(max_length=64)]  # (grantor, epoch, log segments held)
+    logs: Annotated[
+        list[tuple[Id, U32, U32]], Meta(max_length=limits.LOGS_PER_JOB_MAX)
+    ]  # (grantor, epoch, log segments held)
     waiting: U63
     running: U63
     settled: U63

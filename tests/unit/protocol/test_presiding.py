@@ -12,7 +12,7 @@ from p2pcpn.protocol.jobs import Held
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.sealing import digest
-from p2pcpn.wire.statements import Cancel, Close, Handover, Offer, Receipt, Role, read, signed
+from p2pcpn.wire.statements import Cancel, Close, Handover, Offer, Pause, Receipt, Role, read, signed
 from p2pcpn.wire.statements import LogHeader as Header
 from tests.unit.protocol.granting import at, keypair
 from tests.unit.protocol.leased import OWNER, STRANGER
@@ -299,6 +299,38 @@ def test_a_dead_peer_that_grants_nothing_changes_nothing() -> None:
     cast = Cast(takes_s=None, tasks=2)
     assert cast.one.peer.presiding.dead(NodeId(cast.worker.id), cast.swarm.now) == []
     assert cast.one.peer.presiding.session_closed(NodeId(cast.worker.id)) == []
+
+
+def test_an_order_that_comes_with_an_entrusted_job_is_obeyed_where_it_is_granted() -> None:
+    cast = Cast(takes_s=None, tasks=2)
+    cast.swarm.kill(cast.submitter)
+    assert cast.swarm.run(10, lambda: cast.grants(cast.one) == 1)
+    presiding, grantor = cast.one.peer.presiding, cast.one.peer.grantors[cast.name]
+    made, total = cast.job.made, cast.kept(cast.one).tasks
+    close, paused = signed(Close(cast.name, total, made.last), OWNER), signed(Pause(cast.name, 1, True), OWNER)
+    entrust = m.Entrust(1, made.spec, [made.handover(0, 3), close, paused], 0.0)
+    presiding.entrusted(cast.two.contact, entrust, cast.swarm.now)
+    assert grantor.paused and grantor.total == total and not grantor.cancelled
+    cancel = signed(Cancel(cast.name, 1.0), OWNER)
+    presiding.entrusted(cast.two.contact, m.Entrust(1, made.spec, [cancel], 0.0), cast.swarm.now)
+    assert grantor.cancelled
+
+
+def test_a_handover_that_is_said_again_and_again_is_read_from_disk_once() -> None:
+    cast = Cast(takes_s=None, tasks=2)
+    presiding, made = cast.one.peer.presiding, cast.job.made
+    handover = signed(Handover(cast.name, 3, cast.one.key.public), OWNER)
+
+    def loads() -> int:
+        effects = presiding.take(cast.submitter.contact, cast.submitter.key.public, m.Take(9, handover), cast.swarm.now)
+        then = [each for effect in effects if isinstance(effect, fx.Commit) for each in effect.then]
+        return sum(isinstance(each, fx.Load) for each in then)
+
+    assert [loads() for _ in range(3)] == [1, 0, 0]
+    cast.swarm.run(2.0)  # the disk refused it, perhaps
+    assert loads() == 1
+    presiding.adopt(cast.name, list(zip(made.segments, made.sealed, strict=True)), [], [], cast.swarm.now)
+    assert cast.grants(cast.one) == 3 and loads() == 0
 
 
 def test_what_a_log_settles_counts_where_it_is_kept_and_within_the_job_alone() -> None:

@@ -67,6 +67,8 @@ class Shelf:
                 for news in follow:
                     if isinstance(news, fx.OnDisk):
                         self.steward.on_disk(news.header)
+                    elif isinstance(news, fx.Saved):
+                        self.steward.saved(news)
                 answers += told(follow, m.Answer)
             else:
                 answers += told([effect], m.Answer)
@@ -108,7 +110,7 @@ def test_a_job_is_kept_and_answered_only_when_it_is_on_disk() -> None:
     assert told(effects, m.Answer) == []
     (commit,) = effects
     assert isinstance(commit, fx.Commit)
-    assert [type(effect) for effect in commit.then + commit.otherwise] == [fx.Tell, fx.Tell]
+    assert [type(effect) for effect in commit.then + commit.otherwise] == [fx.Saved, fx.Tell, fx.Tell]
     row = (
         OWNER.public,
         pages.SIGNED.encode(made.spec),
@@ -308,6 +310,52 @@ def test_only_the_owner_hands_over_and_only_to_a_steward() -> None:
     assert mine and shelf.state(made).handover == made.handover(0, 2)
     with pytest.raises(PeerError):
         shelf.steward.taken(GRANTOR_AT, m.Take(9, Made(owner=STRANGER).handover(0, 3)), made.job)
+
+
+def test_what_is_on_disk_as_it_is_said_again_is_not_written_again() -> None:
+    shelf, made = Shelf(), Made()
+    shelf.introduce(made)
+    take = m.Take(9, made.handover(1, 3))
+    assert shelf.say(shelf.steward.taken(GRANTOR_AT, take, made.job)[1], disk=False)[0].code == AnswerCode.FAILED
+    assert shelf.say(shelf.steward.taken(GRANTOR_AT, take, made.job)[1])[0].code == AnswerCode.DONE
+    before = list(shelf.written)
+    close = m.Finish(7, signed(Close(made.job, 0, NOTHING), OWNER))
+    for _ in range(2):
+        assert shelf.say(shelf.steward.taken(GRANTOR_AT, take, made.job)[1]) == [m.Answer(9, AnswerCode.DONE, "")]
+        assert shelf.introduce(made).code == AnswerCode.DONE
+    assert shelf.written == before
+    shelf.say(shelf.steward.finished(GRANTOR_AT, close))
+    shelf.say(shelf.steward.finished(GRANTOR_AT, close))
+    assert len(shelf.written) == len(before) + 1
+
+
+def test_no_log_is_hidden_behind_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf, made = Shelf(), Made()
+    shelf.introduce(made)
+    epochs = [3 * number for number in range(1, 201)]  # a laptop that sleeps each night
+    for epoch in epochs:
+        shelf.say(shelf.steward.taken(GRANTOR_AT, m.Take(9, made.handover(1, epoch)), made.job)[1])
+        assert shelf.append(log(made, 1, STEWARDS[1], epoch)[0], STEWARDS_AT[1]).code == AnswerCode.DONE
+    state = shelf.state(made)
+    assert [epoch for _, epoch, _ in state.logs] == epochs
+    reader = Authority(state.spec)
+    for handover in state.handovers:
+        reader.hand_over(handover)
+    assert all(reader.grants(STEWARDS[1].public, epoch) for epoch in epochs)
+    monkeypatch.setattr(limits, "LOGS_PER_JOB_MAX", 201)
+    assert shelf.append(log(made, 1)[0]).code == AnswerCode.DONE
+    assert shelf.append(log(made, 1, STEWARDS[0], 601)[0], STEWARDS_AT[0]).code == AnswerCode.REFUSED
+    assert shelf.append(log(made, 2)[1]).code == AnswerCode.DONE
+
+
+def test_an_order_that_comes_with_an_entrusted_job_is_passed_on_to_its_grantor() -> None:
+    shelf, made = Shelf(), Made()
+    shelf.introduce(made)
+    cancel = signed(Cancel(made.job, 1), OWNER)
+    entrust = m.Entrust(7, made.spec, [cancel], 0.0)
+    assert shelf.steward.jobs[made.job].grantor == GRANTOR_AT
+    assert told(shelf.steward.entrusted(STEWARDS_AT[1], entrust), m.Finish) == [m.Finish(0, cancel)]
+    assert told(shelf.steward.entrusted(STEWARDS_AT[1], entrust), m.Finish) == []
 
 
 def test_a_log_is_kept_from_authorised_grantors_in_any_order() -> None:
