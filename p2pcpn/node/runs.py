@@ -13,6 +13,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -44,6 +45,34 @@ class _Missing(PeerError):
         self.digest = digest
 
 
+@dataclass(slots=True)
+class _Preparing:
+    """A batch that waits for its blobs. ``dropped`` is what was dropped of it meanwhile; while ``opening``, it runs."""
+
+    effect: Run
+    dropped: set[int]
+    opening: bool = False
+
+    def cut(self) -> int:
+        """Have it end where it is: how many of its tasks are left."""
+        if not self.opening:
+            return 0
+        effect = self.effect
+        self.effect = replace(
+            effect,
+            arguments=effect.arguments[:1],
+            numbers=None if effect.numbers is None else effect.numbers[:1],
+            parts=None if effect.parts is None else effect.parts[:1],
+            states=None if effect.states is None else effect.states[:1],
+        )
+        self.dropped.intersection_update((0,))
+        return 1
+
+    def wants(self, ref: BlobRef) -> bool:
+        """Whether a task that is left has this part."""
+        return any(ref in refs for refs in self.effect.parts or ())
+
+
 class Runs:
     """Performs :class:`Run`, :class:`StopRun` and :class:`CutRun`; ``perform`` takes the effects that follow.
 
@@ -63,7 +92,7 @@ class Runs:
         self._perform = perform
         self._now = now
         self._spawn = spawn
-        self._preparing: dict[int, set[int]] = {}  # batches that wait for their blobs, and what was dropped of them
+        self._preparing: dict[int, _Preparing] = {}  # batches that wait for their blobs
         self._opening = asyncio.Lock()
         self._sealing: dict[int, deque[Event]] = {}  # batches with a large result, and what is to be told after it
         self.runtime: FunctionRuntime | None = None
@@ -80,8 +109,11 @@ class Runs:
         self._answered.set()
 
     def running(self) -> dict[int, int]:
-        """What each worker process is at."""
-        return {} if self.runtime is None else self.runtime.running()
+        """What each worker process is at. A batch whose parts are being opened is at its first task: a peer that took it
+        back would begin again, and so would the next."""
+        if self.runtime is None:
+            return {}
+        return {**{batch: 0 for batch, each in self._preparing.items() if each.opening}, **self.runtime.running()}
 
     def start(self, effect: Run) -> None:
         """Hand a batch to the runtime; what is missing for it is reported as a refusal."""
@@ -132,12 +164,13 @@ class Runs:
         return found
 
     def _prepare(self, effect: Run, lacking: bytes | None, dropped: set[int]) -> None:
-        self._preparing[effect.batch] = dropped
-        self._spawn(self._prepared(effect, lacking))
+        preparing = self._preparing[effect.batch] = _Preparing(effect, dropped)
+        self._spawn(self._prepared(preparing, lacking))
 
-    async def _prepared(self, effect: Run, lacking: bytes | None) -> None:
+    async def _prepared(self, preparing: _Preparing, lacking: bytes | None) -> None:
         """Start a batch once the blob ``lacking`` is on disk and its large parts are open."""
         assert self.runtime is not None
+        effect = preparing.effect
         held: list[SharedFile] = []
         try:
             if lacking is not None:
@@ -146,6 +179,11 @@ class Runs:
                 async with self._opening:
                     for name, ref in self._unopened(effect).items():
                         await self._written(ref.digest)
+                        if self._preparing.get(effect.batch) is not preparing:
+                            return  # somebody else runs it
+                        if not preparing.wants(ref):
+                            continue
+                        preparing.opening = True
                         work = partial(_opened, self._shelf.reading(ref.digest), ref)
                         descriptor, size_bytes = await asyncio.get_running_loop().run_in_executor(None, work)
                         made = self.runtime.files.add(name, descriptor, size_bytes)
@@ -156,9 +194,8 @@ class Runs:
             if self._preparing.pop(effect.batch, None) is not None:
                 self._perform(self._worker.refused(effect.batch, str(error), self._now()))
         else:
-            dropped = self._preparing.pop(effect.batch, None)
-            if dropped is not None:
-                self._start(effect, dropped)
+            if self._preparing.pop(effect.batch, None) is not None:
+                self._start(preparing.effect, preparing.dropped)
         finally:
             self.runtime.files.release(held)
 
@@ -229,7 +266,7 @@ class Runs:
         """Drop what has not started; with ``kill`` end the process that runs the batch."""
         assert self.runtime is not None
         if effect.batch in self._preparing:
-            self._preparing[effect.batch].update(effect.positions)
+            self._preparing[effect.batch].dropped.update(effect.positions)
             return
         self.runtime.cancel(effect.batch, effect.positions)
         if effect.kill and self.runtime.running().get(effect.batch) in effect.positions:
@@ -238,8 +275,10 @@ class Runs:
     def cut(self, effect: CutRun) -> None:
         """End a batch behind the task that runs, and tell the machine where it ends now."""
         assert self.runtime is not None
-        prepared = self._preparing.pop(effect.batch, None) is None
-        count = self.runtime.cut(effect.batch) if prepared else 0
+        preparing = self._preparing.get(effect.batch)
+        count = self.runtime.cut(effect.batch) if preparing is None else preparing.cut()
+        if not count:
+            self._preparing.pop(effect.batch, None)
         if count is not None:
             self._perform(self._worker.cut(effect.batch, count, self._now()))
 

@@ -349,6 +349,39 @@ async def test_large_buffers_are_opened_in_a_thread_once_for_all_batches(monkeyp
 
 
 @pytest.mark.asyncio
+async def test_a_batch_whose_parts_are_being_opened_has_begun_so_that_no_two_peers_take_it_from_each_other_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "OPENED_AT_ONCE_BYTES", 10)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def unseal_into(key: bytes, nonce: int, data: bytes, out: memoryview) -> None:
+        begun.set()
+        assert go_on.wait(30)
+        sealing.unseal_into(key, nonce, data, out)
+
+    monkeypatch.setattr(module, "unseal_into", unseal_into)
+    bench = Bench()
+    first, second = bench.shelf.keep(b"the first"), bench.shelf.keep(b"the second")
+    for number in (4, 5):
+        bench.runs.start(run(batch=number, numbers=None, states=(b"s", None), parts=((first,), (second,))))
+    assert bench.runs.running() == {}, "nothing is opened yet: both may go back"
+    await asyncio.to_thread(begun.wait, 30)
+    assert bench.runs.running() == {4: 0}, "one is opened at a time"
+    bench.runs.stop(StopRun(4, (1,), kill=False))
+    bench.runs.cut(CutRun(4))
+    bench.runs.cut(CutRun(5))
+    assert bench.performed == [("cut", 4, 1, NOW), ("cut", 5, 0, NOW)]
+    go_on.set()
+    await bench.settle()
+    ((_, batch),) = bench.runtime.batches
+    assert contents(batch) == [[b"the first"]] and batch.states == [b"s"]
+    assert list(batch.arguments) == [b"a"] and bench.runtime.cancelled == []
+    assert len(bench.runtime.files) == 1 and bench.runs.running() == {}, "what was cut off was not opened"
+    bench.runtime.files.close()
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize("fault", ["missing", "sealed with another key"])
 async def test_a_large_buffer_that_cannot_be_had_is_a_refusal(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     monkeypatch.setattr(module, "OPENED_AT_ONCE_BYTES", 10)
