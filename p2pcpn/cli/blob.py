@@ -14,7 +14,7 @@ from p2pcpn.cli.failures import FAILED, Ended, say
 from p2pcpn.cli.options import Duration, json_option, swarm_options, where
 from p2pcpn.cli.printing import duration, print_json, print_table, size
 from p2pcpn.cli.progress import BytesProgress
-from p2pcpn.errors import UsageError
+from p2pcpn.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
     from p2pcpn.client.blobs import Placed
@@ -93,7 +93,7 @@ def get(
     swarm_key: str | None,
     key: str | None,
 ) -> None:
-    """Bring a blob back: into FILE, or to standard output.
+    """Bring a blob back: into FILE, or to standard output (-).
 
     What a get that was cut left in FILE.part is not asked for again.
     """
@@ -104,6 +104,8 @@ def get(
     if None not in (file, output) and file != output:
         raise UsageError(f"two files are named, {file} and {output}; a blob is brought into one")
     output = file if output is None else output
+    if output == "-":
+        output = None
     if output is None and sys.stdout.isatty():
         raise UsageError("a blob's bytes are nothing for a terminal; name a file to bring it into")
     meeting = where(bootstrap, swarm_key)
@@ -117,11 +119,22 @@ def get(
             await heard(overlay, 1.0)
             with BytesProgress(f"get {output or ''}".rstrip()) as progress:
                 if output is None:
-                    return await stream_blob(overlay, wanted, sys.stdout.buffer.write, on_progress=progress.update)
+                    return await stream_blob(overlay, wanted, _write_out, on_progress=progress.update)
                 return await get_blob(overlay, wanted, output, on_progress=progress.update)
 
     run(do())
-    sys.stdout.flush()
+    _write_out(b"")
+
+
+def _write_out(data: bytes) -> None:
+    """To standard output. A reader that went away is no failure: that is told elsewhere."""
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StoreError(f"standard output: {error.strerror or error}") from error
 
 
 @blob.command(short_help="Have the node on this machine keep it.")
@@ -164,16 +177,17 @@ def ls(bootstrap: tuple[str, ...], swarm_key: str | None, key: str | None, as_js
         return
     now = time.time()
     print_table(
-        ("name", "size", "replicas", "expires in", *(() if pinned is None else ("pinned",)), "file"),
+        ("size", "replicas", "expires in", *(() if pinned is None else ("pinned",)), "file", "name"),
         [
             (
-                row["name"], size(row["size_bytes"]), f"{row['replicas']}/{row['wanted']}",
+                size(row["size_bytes"]), f"{row['replicas']}/{row['wanted']}",
                 duration(max(0.0, row["expires_s"] - now)),
-                *(() if pinned is None else ("here" if row["pinned"] else "",)), row["file"],
+                *(() if pinned is None else ("here" if row["pinned"] else "",)), row["file"], row["name"],
             )
             for row in rows
         ],
         numeric=("size", "replicas", "expires in"),
+        whole=True,  # a name is longer than a line, and part of it is none
     )  # fmt: skip
     if any(not row["replicas"] for row in rows):
         say("a blob with 0 replicas has parts that no peer which answers keeps")

@@ -20,10 +20,12 @@ def print_json(value: object) -> None:
     click.echo(text)
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, numeric: Sequence[str] = ()) -> None:
-    """Rows under headings; columns named in ``numeric`` are flush right."""
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], *, numeric: Sequence[str] = (), whole: bool = False
+) -> None:
+    """Rows under headings; columns named in ``numeric`` are flush right. ``whole``: none is cut to fit a terminal."""
     cells = [[_cell(value) for value in row] for row in rows]
-    if not sys.stdout.isatty():
+    if whole or not sys.stdout.isatty():
         _print_plain(columns, cells, numeric)
         return
     from rich.console import Console

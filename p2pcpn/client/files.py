@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import IO, Any, Final
 
 from blake3 import blake3
 
-from p2pcpn.errors import UsageError
+from p2pcpn.errors import StoreError, UsageError
 from p2pcpn.wire.codec import Buffer
 
 READ_BYTES: Final = 1 << 20
@@ -21,7 +22,7 @@ READ_BYTES: Final = 1 << 20
 def readable(source: str | os.PathLike[str] | Buffer | IO[bytes]) -> Iterator[int]:
     """A descriptor that can be read at any place. What cannot is spooled to a temporary file first.
 
-    Raises :class:`UsageError` where there is nothing to be read.
+    Raises :class:`UsageError` where there is nothing to be read, :class:`StoreError` where that has no room.
     """
     try:
         file = _opened(source)
@@ -34,9 +35,7 @@ def readable(source: str | os.PathLike[str] | Buffer | IO[bytes]) -> Iterator[in
 
 def _opened(source: str | os.PathLike[str] | Buffer | IO[bytes]) -> IO[bytes]:
     if isinstance(source, (bytes, bytearray, memoryview)):
-        spool = _spool()
-        write_at(spool.fileno(), memoryview(source), 0)
-        return spool
+        return _spooled(io.BytesIO(source))
     if not isinstance(source, (str, os.PathLike)):
         return _spooled(source)
     file = open(source, "rb", buffering=0)  # noqa: SIM115 (who asked closes it)
@@ -56,15 +55,25 @@ def _seekable(file: int) -> bool:
     return True
 
 
-def _spool() -> IO[bytes]:
-    return tempfile.TemporaryFile("w+b", buffering=0)
+@contextmanager
+def spooling() -> Iterator[None]:
+    """Writes to a temporary file. Raises :class:`StoreError` where its disk refuses."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"a temporary file in {tempfile.gettempdir()}: {error.strerror or error}") from error
 
 
 def _spooled(file: Any) -> IO[bytes]:
-    spool, at = _spool(), 0
-    while data := file.read(READ_BYTES):
-        write_at(spool.fileno(), memoryview(data), at)
-        at += len(data)
+    spool, at = tempfile.TemporaryFile("w+b", buffering=0), 0  # noqa: SIM115 (who asked closes it)
+    try:
+        while data := file.read(READ_BYTES):
+            with spooling():
+                write_at(spool.fileno(), memoryview(data), at)
+            at += len(data)
+    except BaseException:
+        spool.close()
+        raise
     return spool
 
 

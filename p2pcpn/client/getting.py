@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from p2pcpn import limits
-from p2pcpn.client.files import READ_BYTES, read_at, write_at
+from p2pcpn.client.files import READ_BYTES, read_at, spooling, write_at
 from p2pcpn.errors import PeerError, StoreError, UsageError
 from p2pcpn.node.lane import Lane
 from p2pcpn.node.overlay import Overlay
@@ -42,7 +42,7 @@ async def get_blob(
     has all of it.
     """
     name = name if isinstance(name, BlobName) else manifests.parse_name(name)
-    target = Path(path)
+    target = _target(Path(path))
     partial = target.with_name(target.name + PART_SUFFIX)
     try:
         file = os.open(partial, os.O_RDWR | os.O_CREAT, 0o666)
@@ -56,8 +56,25 @@ async def get_blob(
     except OSError as error:
         raise StoreError(f"{partial}: {error.strerror or error}") from error
     finally:
+        if os.fstat(file).st_size == 0:  # nothing came: nothing is left
+            partial.unlink(missing_ok=True)
         os.close(file)
     return size
+
+
+def _target(path: Path) -> Path:
+    """The plain file that ``path`` is, or is going to be. It is replaced in the end: a device must not be."""
+    try:
+        if path.is_symlink():
+            path = Path(os.path.realpath(path))
+        there = path.exists()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}") from error
+    if path.is_dir():
+        raise UsageError(f"{path} is a directory; name a file in it")
+    if there and not path.is_file():
+        raise UsageError(f"{path} is no plain file; have the blob on standard output (-) and redirect that")
+    return path
 
 
 async def read_blob(overlay: Overlay, name: str | BlobName, *, bytes_max: int | None = None) -> bytes:
@@ -65,7 +82,8 @@ async def read_blob(overlay: Overlay, name: str | BlobName, *, bytes_max: int | 
     name = name if isinstance(name, BlobName) else manifests.parse_name(name)
     with tempfile.TemporaryFile("w+b", buffering=0) as file:
         async with _Getting(overlay, name, None) as getting:
-            size = await getting.into(file.fileno(), bytes_max)
+            with spooling():
+                size = await getting.into(file.fileno(), bytes_max)
         return read_at(file.fileno(), 0, size)
 
 
@@ -113,7 +131,8 @@ class _Getting:
         if root.manifest.size_bytes > limits.BLOB_SECTIONS_MAX * 40:
             raise PeerError("the list of a blob's sections is too long")
         with tempfile.TemporaryFile("w+b", buffering=0) as file:
-            await self._bring(root, file.fileno(), 0)
+            with spooling():
+                await self._bring(root, file.fileno(), 0)
             packed = read_at(file.fileno(), 0, root.manifest.size_bytes)
         sections = manifests.unpack_list(packed)
         self._size = sum(size for _, size in sections)
@@ -138,7 +157,8 @@ class _Getting:
         with tempfile.TemporaryFile("w+b", buffering=0) as file:
             async for found in self._each(first, sections):
                 os.ftruncate(file.fileno(), 0)
-                await self._bring(found, file.fileno(), 0)
+                with spooling():
+                    await self._bring(found, file.fileno(), 0)
                 size = found.manifest.size_bytes
                 for at in range(0, size, READ_BYTES):
                     data = read_at(file.fileno(), at, min(READ_BYTES, size - at))

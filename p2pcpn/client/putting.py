@@ -103,9 +103,14 @@ async def put_blob(
     with readable(source) as file:
         size, content = await asyncio.to_thread(measured, file)
         putting = _Putting(overlay, owner, file, size, blob_key(owner, content, size), replicas, retention_s)
-        putting.label = Path(os.fspath(source)).name if isinstance(source, (str, os.PathLike)) else ""
+        putting.label = _label(source) if isinstance(source, (str, os.PathLike)) else ""
         putting.on_progress = on_progress
         return await putting.run()
+
+
+def _label(path: str | os.PathLike[str]) -> str:
+    """A file's name as text: what is no UTF-8 in it is a question mark."""
+    return Path(os.fspath(path)).name.encode("utf-8", "replace").decode("utf-8")
 
 
 class _Putting:

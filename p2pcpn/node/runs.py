@@ -109,8 +109,10 @@ class Runs:
         self._answered.set()
 
     def running(self) -> dict[int, int]:
-        """What each worker process is at. A batch whose parts are being opened is at its first task: a peer that took it
-        back would begin again, and so would the next."""
+        """What each worker process is at. A batch whose parts are being opened is at its first task.
+
+        Were it taken back as one that has not started, the next peer would open them anew, and so on for ever.
+        """
         if self.runtime is None:
             return {}
         return {**{batch: 0 for batch, each in self._preparing.items() if each.opening}, **self.runtime.running()}

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from p2pcpn.cli.blob import _write_out
 from p2pcpn.client.swarm import Swarm
+from p2pcpn.errors import StoreError
 from p2pcpn.wire.manifests import BlobName, parse_name
 
 Command = Callable[..., Any]
@@ -36,8 +42,8 @@ def test_a_file_is_put_listed_and_brought_back(p2pcpn: Command, named: list[str]
     got = p2pcpn("blob", "get", name, "-o", str(tmp_path / "out.bin"), *named)
     assert (got.code, got.out) == (0, "") and (tmp_path / "out.bin").read_bytes() == data
     listed = p2pcpn("blob", "ls", *named)
-    assert listed.code == 0 and listed.lines[0].split()[:3] == ["name", "size", "replicas"]
-    assert listed.lines[1].startswith(name) and "2/2" in listed.lines[1] and listed.lines[1].endswith("in.bin")
+    assert listed.code == 0 and listed.lines[0].split()[:2] == ["size", "replicas"]
+    assert listed.lines[1].split()[-2:] == ["in.bin", name] and "2/2" in listed.lines[1]
     (row,) = json.loads(p2pcpn("blob", "ls", "--json", *named).out)
     assert (row["name"], row["size_bytes"], row["replicas"], row["file"]) == (name, len(data), 2, "in.bin")
     assert not row["pinned"]
@@ -55,8 +61,51 @@ def test_what_the_node_here_keeps_pinned_is_listed_so(
     monkeypatch.setattr("p2pcpn.client.pinning.pinned_here", lambda env: frozenset([parse_name(names[0]).digest]))
     rows = {row["name"]: row["pinned"] for row in json.loads(p2pcpn("blob", "ls", "--json", *named).out)}
     assert (rows[names[0]], rows[names[1]]) == (True, False)
-    listed = {line.split()[0]: line.split() for line in p2pcpn("blob", "ls", *named).lines}
+    listed = {line.split()[-1]: line.split() for line in p2pcpn("blob", "ls", *named).lines}
     assert "pinned" in listed["name"] and "here" in listed[names[0]] and "here" not in listed[names[1]]
+
+
+def test_a_terminal_is_shown_whole_names(
+    p2pcpn: Command, named: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").write_bytes(b"of a terminal")
+    name = p2pcpn("blob", "put", str(tmp_path / "in"), *named).out.strip()
+    monkeypatch.setattr("p2pcpn.cli.printing.sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True)))
+    monkeypatch.setenv("COLUMNS", "80")
+    assert any(line.split()[-2:] == ["in", name] for line in p2pcpn("blob", "ls", *named).lines)
+
+
+def test_a_dash_is_standard_output_and_a_name_of_a_file_need_be_no_utf_8(
+    p2pcpn: Command, named: list[str], tmp_path: Path
+) -> None:
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/b\xffd")
+    Path(odd).write_bytes(b"x" * 9)
+    name = p2pcpn("blob", "put", odd, *named).out.strip()
+    got = p2pcpn("blob", "get", name, "-", *named)
+    assert (got.code, got.out) == (0, "x" * 9) and not Path("-").exists()
+    rows = {row["name"]: row["file"] for row in json.loads(p2pcpn("blob", "ls", "--json", *named).out)}
+    assert rows[name] == "b?d"
+
+
+def test_a_disk_without_room_is_named(
+    p2pcpn: Command, named: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").write_bytes(b"no room")
+    name = p2pcpn("blob", "put", str(tmp_path / "in"), *named).out.strip()
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("p2pcpn.client.files.os.pwrite", full)
+        put = p2pcpn("blob", "put", "-", *named, stdin="x")
+        got = p2pcpn("blob", "get", name, "-", *named)
+    said = f"p2pcpn: a temporary file in {tempfile.gettempdir()}: No space left on device\n"
+    assert (put.code, put.err) == (got.code, got.err) == (1, said)
+    with open("/dev/full", "wb", buffering=0) as out:
+        monkeypatch.setattr("p2pcpn.cli.blob.sys", SimpleNamespace(stdout=SimpleNamespace(buffer=out)))
+        with pytest.raises(StoreError, match="standard output: No space"):
+            _write_out(b"x" * 100)
 
 
 def test_too_few_peers_are_told_on_stderr(p2pcpn: Command, named: list[str], tmp_path: Path) -> None:

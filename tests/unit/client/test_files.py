@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import errno
 import os
 import threading
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from blake3 import blake3
 
 from p2pcpn.client.files import READ_BYTES, measured, read_at, readable, write_at
-from p2pcpn.errors import UsageError
+from p2pcpn.errors import StoreError, UsageError
 
 DATA = bytes(range(256)) * 8192 + b"end"
 
@@ -43,6 +44,15 @@ def test_what_is_written_stands_at_its_place(tmp_path: Path) -> None:
     write_at(file, memoryview(b"ab"), 4)
     os.close(file)
     assert path.read_bytes() == b"0123ab6789"
+
+
+def test_a_disk_without_room_for_the_spool_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(StoreError, match=r"a temporary file in /.*: No space left"), readable(b"x"):
+        pass
 
 
 def test_a_file_that_is_not_there_or_becomes_shorter_is_told(tmp_path: Path) -> None:

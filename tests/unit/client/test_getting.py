@@ -10,7 +10,7 @@ from p2pcpn import limits
 from p2pcpn.client import putting
 from p2pcpn.client.getting import get_blob, read_blob, stream_blob
 from p2pcpn.client.putting import put_blob
-from p2pcpn.errors import PeerError, StoreError, UsageError
+from p2pcpn.errors import PeerError, UsageError
 from p2pcpn.protocol.transfer import HEDGES
 from p2pcpn.wire.manifests import BlobName, parse_name
 from tests.unit.client.blob_world import MB, OWNER, Start, content, world
@@ -58,6 +58,19 @@ async def test_names_that_lead_nowhere_are_told(peer: Start, tmp_path: Path, mon
         await get_blob(client, "nonsense", tmp_path / "out")
     with pytest.raises(UsageError, match=r"Not a directory|No such file"):
         await get_blob(client, name, Path("/dev/null/out"))
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(StoreError):
-        await get_blob(client, name, tmp_path / "folder")
+    assert not (tmp_path / "out.part").exists()
+
+
+@pytest.mark.asyncio
+async def test_nothing_but_a_plain_file_is_replaced(peer: Start, tmp_path: Path) -> None:
+    _, client = await world(peer, 1)
+    name = (await put_blob(client, OWNER, b"x", replicas=1)).name
+    for path, why in ((tmp_path, "is a directory"), (Path("/dev/null"), "is no plain file")):
+        with pytest.raises(UsageError, match=why):
+            await get_blob(client, name, path)
+        assert not path.with_name(path.name + ".part").exists()
+    (tmp_path / "link").symlink_to("behind")
+    await get_blob(client, name, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "behind").read_bytes() == b"x"
+    with pytest.raises(UsageError, match="File name too long"):
+        await get_blob(client, name, tmp_path / ("x" * 300))
