@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from p2pcpn.errors import PeerError, StoreError, UsageError
 from p2pcpn.node import scratch
@@ -23,12 +23,14 @@ from p2pcpn.node.shelf import Shelf
 from p2pcpn.protocol.effects import CutRun, Effect, Run, StopRun
 from p2pcpn.protocol.receipts import Value, sealed
 from p2pcpn.protocol.worker import Worker
-from p2pcpn.runtime.function import Batch, Died, Event, FunctionRuntime, GroupKey
+from p2pcpn.runtime.function import Batch, Died, Event, FunctionRuntime, GroupKey, Unstarted
 from p2pcpn.runtime.function.messages import Finished, State
 from p2pcpn.runtime.function.sharing import Name, SharedFile, filled_by
 from p2pcpn.wire.codec import Buffer
 from p2pcpn.wire.sealing import TAG_BYTES, unseal, unseal_into
 from p2pcpn.wire.statements import BlobRef
+
+T = TypeVar("T")
 
 # Opening so much takes a millisecond or two.
 OPENED_AT_ONCE_BYTES: Final = 4 << 20
@@ -42,6 +44,12 @@ SEALED_AT_ONCE_BYTES: Final = 8 << 20
 class _Missing(PeerError):
     def __init__(self, digest: bytes) -> None:
         super().__init__(f"the blob {digest.hex()[:8]} is not here")
+        self.digest = digest
+
+
+class _Unusable(PeerError):
+    def __init__(self, digest: bytes, why: PeerError) -> None:
+        super().__init__(f"the blob {digest.hex()[:8]}: {why}")
         self.digest = digest
 
 
@@ -148,9 +156,20 @@ class Runs:
             if isinstance(error, _Missing) and (self._shelf.arriving(error.digest) or error.digest in self._asked):
                 self._prepare(effect, error.digest, dropped)
             else:
-                self._perform(self._worker.refused(effect.batch, str(error), self._now()))
+                self._refuse(effect, error)
         finally:
             self.runtime.files.release(held)
+
+    def _refuse(self, effect: Run, error: PeerError | StoreError | UsageError) -> None:
+        """Why a batch, or those of its tasks that take a certain blob, cannot run."""
+        positions: frozenset[int] | None = None
+        if isinstance(error, StoreError):
+            code = "broken"
+        else:
+            code = "unreachable" if isinstance(error, _Missing) else "unusable"
+        if isinstance(error, _Missing | _Unusable):
+            positions = _who_takes(effect, error.digest) or None
+        self._perform(self._worker.refused(effect.batch, code, str(error), self._now(), positions))
 
     # --- blobs that take time ----------------------------------------------------------------------------------------
 
@@ -194,7 +213,7 @@ class Runs:
                             held.append(made)
         except (PeerError, StoreError) as error:
             if self._preparing.pop(effect.batch, None) is not None:
-                self._perform(self._worker.refused(effect.batch, str(error), self._now()))
+                self._refuse(preparing.effect, error)
         else:
             if self._preparing.pop(effect.batch, None) is not None:
                 self._start(preparing.effect, preparing.dropped)
@@ -223,7 +242,8 @@ class Runs:
         assert self.runtime is not None
         digest = effect.code.digest
         if not self.runtime.has_bundle(digest):
-            self.runtime.set_bundle(digest, unseal(effect.code_key, 0, self._sealed(effect.code)))
+            sealed = self._sealed(effect.code)
+            self.runtime.set_bundle(digest, _usable(digest, lambda: unseal(effect.code_key, 0, sealed)))
         return GroupKey(effect.owner, digest)
 
     def _sealed(self, ref: BlobRef) -> Buffer:
@@ -233,7 +253,10 @@ class Runs:
         return sealed
 
     def _bytes(self, value: bytes | BlobRef) -> bytes:
-        return unseal(value.key, 0, self._sealed(value)) if isinstance(value, BlobRef) else value
+        if not isinstance(value, BlobRef):
+            return value
+        sealed = self._sealed(value)
+        return _usable(value.digest, lambda: unseal(value.key, 0, sealed))
 
     def _parts(
         self, group: GroupKey, parts: tuple[tuple[BlobRef | bytes, ...], ...], held: list[SharedFile]
@@ -259,8 +282,13 @@ class Runs:
         found = self.runtime.files.find(name)
         if found is not None:
             return found
-        with scratch.opened(ref.key, self._sealed(ref)) as data:
-            return self.runtime.files.make(name, data) or bytes(data)
+        try:
+            with scratch.opened(ref.key, self._sealed(ref)) as data:
+                return self.runtime.files.make(name, data) or bytes(data)
+        except _Missing:
+            raise
+        except PeerError as error:
+            raise _Unusable(ref.digest, error) from error
 
     # --- what becomes of it ------------------------------------------------------------------------------------------
 
@@ -305,6 +333,10 @@ class Runs:
             effects = self._worker.died(event.batch_id, event.position, event.signal, event.exit_code, now)
         elif isinstance(event, State):
             effects = self._worker.checkpoint(event.batch_id, event.position, event.data)
+        elif isinstance(event, Unstarted):
+            how = f"exit code {event.exit_code}" if event.signal is None else f"signal {event.signal}"
+            why = f"its worker processes do not start ({how})"
+            effects = self._worker.refused(event.batch_id, "broken", why, now)
         else:
             effects = self._worker.printed(event.batch_id, event.position, event.stream, event.text)
         self._perform(effects)
@@ -336,4 +368,31 @@ def _opened(read: Callable[[], Buffer | None], ref: BlobRef) -> tuple[int | None
     if sealed is None:
         raise _Missing(ref.digest)
     size_bytes = len(sealed) - TAG_BYTES
-    return filled_by(size_bytes, lambda out: unseal_into(ref.key, 0, sealed, out)), size_bytes
+    filled = lambda: filled_by(size_bytes, lambda out: unseal_into(ref.key, 0, sealed, out))  # noqa: E731
+    return _usable(ref.digest, filled), size_bytes
+
+
+def _usable(digest: bytes, use: Callable[[], T]) -> T:
+    """What ``use`` makes of a blob that is here."""
+    try:
+        return use()
+    except PeerError as error:
+        raise _Unusable(digest, error) from error
+
+
+def _who_takes(run: Run, digest: bytes) -> frozenset[int] | None:
+    """The positions of the tasks that take a blob; none where all do."""
+
+    def is_it(value: bytes | BlobRef) -> bool:
+        return isinstance(value, BlobRef) and value.digest == digest
+
+    if run.code is not None and run.code.digest == digest:
+        return None
+    functions = {number for number, value in enumerate(run.functions) if is_it(value)}
+    numbers = run.numbers or (0,) * len(run.arguments)
+    parts = run.parts or ((),) * len(run.arguments)
+    return frozenset(
+        position
+        for position, (number, value) in enumerate(zip(numbers, run.arguments, strict=False))
+        if number in functions or is_it(value) or any(map(is_it, parts[position]))
+    )

@@ -122,6 +122,7 @@ class Acceptance:
             self.conflicts += 1
             return effects + self._acknowledge(sender, said)
         if not admitted.deaths:
+            book.blame.succeeded(lease.peer)
             book.budget.ended(count, now)
         for lost in outrun:
             book.speeds.at_least(lost.peer.node, now - lost.since)
@@ -132,7 +133,7 @@ class Acceptance:
         peer = book.participants.peers.get(lease.peer)
         if peer is not None:
             peer.completed += count
-            peer.declines = peer.missing = 0
+            peer.missing = 0
         delivered = self._delivery(opened, settled, whole, lease.peer)
         if lease.hedge:  # what it printed was not told while it raced
             effects += [
@@ -208,6 +209,7 @@ class Acceptance:
             if peers < POISON_DEATHS:
                 again.append((index, 1))
                 book.retry(admitted.token, [(index, 1)], peers, now)
+            book.blame.died(index, admitted.lease.peer, _how(admitted.deaths[index]), now)
         return again
 
     def _delivery(self, opened: Opened, settled: list[Span], whole: bool, worker: NodeId) -> events.Delivered:
@@ -239,6 +241,10 @@ class Acceptance:
         if self._witness is not None:
             self._witness.signed(segment.number, segment.header, segment.body)
         return self._custody.append(segment, now)
+
+
+def _how(death: Death) -> str:
+    return f"its worker process died: {pages.death_text(*death)}"
 
 
 def _deaths(opened: Opened) -> dict[int, Death]:

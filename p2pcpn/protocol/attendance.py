@@ -75,6 +75,7 @@ class Attendance:
             return None, effects
         slots = min(claim.slots, SLOTS_MAX)
         found = Participant(claim.contact, key, claim.boot, slots, self._rank(claim.contact, claim.rtt_ms))
+        found.shut_until = self._book.blame.until(node)
         self._peers.add(found)
         self._hardship.declined.pop(node, None)
         return found, effects
@@ -131,6 +132,7 @@ class Attendance:
         for token in self._book.leases.expired(now):
             peer = self._peers.peers[self._book.leases.live[token].peer]
             effects += self._lose_lease(token, now, "no sign of life for 30 s")
+            self._book.blame.failed(peer.node, "let a lease end without a sign of life", now)
             if not peer.tokens:
                 effects += self._lost(peer, now, "it is silent", silent=not peer.in_doubt)
             else:  # it gets nothing in place of what it let end
@@ -146,6 +148,8 @@ class Attendance:
     def _lost(self, peer: Participant, now: float, why: str, *, silent: bool = False) -> list[Effect]:
         """A peer is gone with all it held; it may claim again. ``silent``: its session is not, so it may only speak."""
         effects: list[Effect] = []
+        if peer.tokens:
+            self._book.blame.failed(peer.node, f"was lost with what it ran: {why}", now)
         for token in list(peer.tokens):
             effects += self._lose_lease(token, now, f"peer {peer.node.hex()[:8]}: {why}")
         if silent:

@@ -15,7 +15,9 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from p2pcpn.protocol.backoff import Backoff
+from p2pcpn.protocol.backoff import BASE_S, CAP_S, Backoff
+from p2pcpn.protocol.blame import Blame
+from p2pcpn.protocol.breakers import Breakers
 from p2pcpn.protocol.dependencies import Dependencies, Needs
 from p2pcpn.protocol.leases import LeaseHeld, Leases
 from p2pcpn.protocol.ledger import SETTLED, Ledger
@@ -44,15 +46,24 @@ class Book:
 
     __slots__ = (
         "dependencies", "ledger", "leases", "participants", "stock", "speeds", "doubled", "hedges_won", "backoff",
-        "budget", "_retries", "_witness",
+        "blame", "budget", "_retries", "_witness",
     )  # fmt: skip
 
     def __init__(
-        self, retries: int, slots_max: int, rng: random.Random, now: float, witness: Witness | None = None
+        self,
+        retries: int,
+        slots_max: int,
+        *,
+        runtime: str,
+        breakers: Breakers,
+        rng: random.Random,
+        now: float,
+        witness: Witness | None = None,
     ) -> None:
         self.ledger = Ledger()
         self.leases = Leases()
         self.participants = Participants(slots_max)
+        self.blame = Blame(runtime, breakers, self.ledger, self.participants)
         self.stock = Stock()
         self.speeds = Speeds()
         self.doubled: dict[int, tuple[int, int]] = {}  # index -> the tokens of its two live leases, the older first
@@ -113,11 +124,15 @@ class Book:
                 del peer.started[index]
 
     def give_back(self, token: int, spans: Sequence[Span]) -> None:
-        """What of ``spans`` the live lease still owes waits again, uncharged; not what another lease owes, too."""
-        owed = joined(overlap(spans, self.leases.live[token].open))
+        """What of ``spans`` a lease still owes waits again, uncharged; not what another lease owes, too."""
+        owed = self._owed(token, spans)
         if owed:
             self.ledger.give_back(self._alone(owed))
             self._owes_no_more(token, owed, "returned")
+
+    def _owed(self, token: int, spans: Sequence[Span]) -> list[Span]:
+        lease = self.leases.live.get(token)
+        return [] if lease is None else joined(overlap(spans, lease.open))
 
     def _alone(self, spans: list[Span]) -> list[Span]:
         """``spans``, joined, less those that are doubled."""
@@ -147,14 +162,16 @@ class Book:
             self.backoff.wait(spans, losses, now)
         return over
 
-    def retry(self, token: int, spans: Sequence[Span], failures: int, now: float) -> None:
-        """What of ``spans`` the live lease still owes failed so often and rests; not what another owes, too."""
-        lease = self.leases.live.get(token)
-        owed = [] if lease is None else joined(overlap(spans, lease.open))
+    def retry(
+        self, token: int, spans: Sequence[Span], failures: int, now: float, *, base_s: float = BASE_S,
+        cap_s: float = CAP_S,
+    ) -> None:  # fmt: skip
+        """What of ``spans`` a lease still owes failed so often and rests; not what another owes, too."""
+        owed = self._owed(token, spans)
         if owed:
             alone = self._alone(owed)
             self.ledger.rest(alone)
-            self.backoff.wait(alone, failures, now)
+            self.backoff.wait(alone, failures, now, base_s=base_s, cap_s=cap_s)
             self._owes_no_more(token, owed, "returned")
 
     def wake(self, now: float) -> None:

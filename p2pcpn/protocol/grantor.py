@@ -26,6 +26,7 @@ from p2pcpn.protocol.acceptance import Acceptance
 from p2pcpn.protocol.attendance import Attendance
 from p2pcpn.protocol.authority import TAKEN_OVER
 from p2pcpn.protocol.book import Book
+from p2pcpn.protocol.breakers import Breakers
 from p2pcpn.protocol.checkpoints import Checkpoints
 from p2pcpn.protocol.custody import Custody
 from p2pcpn.protocol.dependencies import Known, Needs, known_of
@@ -76,6 +77,7 @@ class Grantor:
         trusted: Callable[[bytes, bytes], bool],
         rank: Callable[[Contact, float], tuple[float, bytes]],
         custody: Custody,
+        breakers: Breakers,
         rng: random.Random,
         now: float,
         granting: bool = True,
@@ -102,7 +104,10 @@ class Grantor:
         self.superseded = False
         self.term = Term(self.spec, age_s, now, owners=epoch == 0)
         self._witness = None if note is None else Witness(note, job, epoch)
-        self.book = book or Book(self.spec.retries, self.spec.max_workers, rng, now, self._witness)
+        self.book = book or Book(
+            self.spec.retries, self.spec.max_workers, runtime=self.spec.runtime, breakers=breakers, rng=rng, now=now,
+            witness=self._witness,
+        )  # fmt: skip
         self.book.reopen(self._witness)
         self.ledger = self.book.ledger
         self.log = LogWriter(job, epoch, me)

@@ -1,7 +1,8 @@
 """Hardship: tasks that wait and that no participant may have.
 
-What died wherever it ran waits ``PATIENCE_S`` for a peer that has not seen it, then ends with how it died. What was
-only declined waits on: its owner is told, every ``STALL_S``, what the peers said.
+What died wherever it ran, or has an input that nobody could use, waits ``PATIENCE_S`` for a peer that has not seen it,
+then ends with what befell it. What was only declined, or would have to go to peers that fail at everything, waits on:
+its owner is told, every ``STALL_S``, what the peers said.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ class Hardship:
             self._stalled_at = now + STALL_S
 
     def watch(self, now: float) -> None:
-        """Something died, or a peer left: look, soon, whether somebody may still run what died."""
+        """Something died, or a peer left: look, soon, whether somebody may still run what died, and what waits."""
+        if self._stalled_at is None and self._book.blame.shut():
+            self._stalled_at = now + STALL_S
         if self._patience_at is None and self._book.ledger.troubles:
             self._patience_at = now + PATIENCE_S
 
@@ -67,6 +70,8 @@ class Hardship:
         effects: list[Effect] = []
         soonest: float | None = None
         for index, trouble in list(ledger.troubles.items()):
+            if not (trouble.deaths or trouble.unusable):
+                continue
             if ledger.states[index] == RESTING:
                 soonest = now + PATIENCE_S
             if ledger.states[index] != WAITING:
@@ -77,6 +82,9 @@ class Hardship:
             if now < trouble.since + PATIENCE_S:
                 soonest = min(soonest or now + PATIENCE_S, trouble.since + PATIENCE_S)
                 continue
+            if not trouble.deaths:
+                effects.append(self.unusable(index))
+                continue
             signal, code = next(reversed(trouble.deaths.values()))
             text = pages.death_text(signal, code)
             self._book.fail([(index, 1)], f"died: {text}")
@@ -84,11 +92,27 @@ class Hardship:
         self._patience_at = soonest
         return effects
 
+    def unusable(self, index: int) -> Effect:
+        """A waiting task ends, for nobody can use an input of it."""
+        said = self._book.ledger.troubles[index].unusable
+        asked = "a peer" if len(said) == 1 else f"{len(said)} peers"
+        text = f"an input of the task cannot be used, {asked} found: {next(reversed(said.values()))}"
+        self._book.fail([(index, 1)], text)
+        return Notify(events.GaveUp(self._job, [index], text))
+
+    def unreachable(self, index: int, why: str) -> Effect:
+        """A waiting task ends, for nobody has an input of it."""
+        tries = self._book.ledger.troubles[index].unreachable
+        text = f"an input of the task could not be had, {tries} times: {why}"
+        self._book.fail([(index, 1)], text)
+        return Notify(events.GaveUp(self._job, [index], text))
+
     def _stall(self, now: float) -> list[Effect]:
-        ledger, peers = self._book.ledger, self._book.participants.peers
-        if not (ledger.waiting or ledger.resting) or not self.declined:
+        ledger, peers, blame = self._book.ledger, self._book.participants.peers, self._book.blame
+        shut = {each.peer: f"{each.why} ({each.failures} failures in a row)" for each in blame.shut()}
+        if not (ledger.waiting or ledger.resting) or not (self.declined or shut):
             return []
         self._stalled_at = now + STALL_S
-        if self._book.leases.live or any(ledger.waits_for(peer) for peer in peers):
+        if self._book.leases.live or any(ledger.waits_for(peer) for peer in peers if peer not in shut):
             return []
-        return [Notify(events.Stalled(self._job, tuple(sorted(self.declined.items()))))]
+        return [Notify(events.Stalled(self._job, tuple(sorted({**self.declined, **shut}.items()))))]

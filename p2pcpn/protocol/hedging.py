@@ -108,9 +108,11 @@ class Hedging:
     ) -> list[Hedge]:
         """The suspects that end last, each to the fastest peer with a free slot that may have it."""
         peers = self._book.participants
-        knows = self._book.speeds.knows
+        knows, closed = self._book.speeds.knows, self._book.blame.closed
         free = {
-            peer.node: peer.slots - peer.held for peer in peers.ready() if peer.held < peer.slots and knows(peer.node)
+            peer.node: peer.slots - peer.held
+            for peer in peers.ready()
+            if peer.held < peer.slots and knows(peer.node) and closed(peer.node)
         }
         if not free:
             return []

@@ -14,6 +14,7 @@ from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.protocol.admission import OPEN_SWARM, Rules, trusts
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.book import Book
+from p2pcpn.protocol.breakers import Breakers
 from p2pcpn.protocol.custody import Custody
 from p2pcpn.protocol.directory import Listed
 from p2pcpn.protocol.effects import Effect, Gather, Send
@@ -70,6 +71,7 @@ class Jobs:
         self._rng = rng
         self._now = now
         self._age_s = age_s
+        self.breakers = Breakers()
         self.grantors: dict[bytes, Grantor] = {}
         self.former: list[Grantor] = []  # of older epochs: their logs are still being brought to the holders
 
@@ -211,7 +213,8 @@ class Jobs:
         grantor = Grantor(
             job=job, spec=spec, keys=JobKeys(job_key), epoch=epoch, me=self._me, contact=self._contact(),
             trusted=lambda key, proof: trusts(self._rules, key, proof) or key == self._me.public,
-            rank=self._rank, custody=custody, rng=self._rng, now=now, granting=granting, book=book,
+            rank=self._rank, custody=custody, breakers=self.breakers, rng=self._rng, now=now, granting=granting,
+            book=book,
             age_s=(self._age_s(job) if epoch else 0.0) if age_s is None else age_s, note=self._note,
         )  # fmt: skip
         self.grantors[job] = grantor

@@ -130,10 +130,12 @@ class Leasing:
         if now < peer.hear_until:
             return []
         count = peer.pace.batch(peer.held, self._book.ledger.waits_for(peer.node), self._book.participants.slots)
+        count = min(count, self._book.blame.may_have(peer.node, now))
         idle = not peer.held
         token = self._book.lease(peer, count, now + limits.LEASE_S, now) if count else None
         if token is None:
             return []
+        self._book.blame.leased(peer, now)
         if self._book.dependencies.needs:
             self._fit(token)
         if idle:

@@ -44,9 +44,12 @@ class Line:
 
 @dataclass(slots=True)
 class Trouble:
-    """Where one task's worker processes died and how; ``since`` the last time."""
+    """Where one task's worker processes died and how; ``since`` the last time. And who could not use an input of it,
+    with what words, and how often one could not be had."""
 
     deaths: dict[NodeId, Death] = field(default_factory=dict)
+    unusable: dict[NodeId, str] = field(default_factory=dict)
+    unreachable: int = 0
     since: float = 0.0
 
 
@@ -269,6 +272,20 @@ class Ledger:
         trouble.since = now
         self.bar([(index, 1)], peer)
         return len(trouble.deaths)
+
+    def unusable(self, index: int, peer: NodeId, why: str, now: float) -> int:
+        """``peer`` has an input of ``index`` that is no good, and never gets the task again; how many peers say so."""
+        trouble = self.troubles.setdefault(index, Trouble())
+        trouble.unusable[peer] = why
+        trouble.since = now
+        self.bar([(index, 1)], peer)
+        return len(trouble.unusable)
+
+    def unreachable(self, index: int) -> int:
+        """An input of ``index`` could not be had; how often by now."""
+        trouble = self.troubles.setdefault(index, Trouble())
+        trouble.unreachable += 1
+        return trouble.unreachable
 
     def bar(self, spans: Sequence[Span], peer: NodeId) -> None:
         """Open indices that ``peer`` must not have (again)."""

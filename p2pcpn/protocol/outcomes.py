@@ -6,7 +6,7 @@ but was not reported. A death is blamed on the task that ran, unless we killed t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from p2pcpn.protocol import receipts
 from p2pcpn.protocol.effects import Effect, Tell
@@ -83,9 +83,25 @@ class Outcomes:
         stated = result_digest(batch.lease.digest_key, value)
         return effects + self._result(batch, [(index, 1)], bytes([Outcome.DIED]), [value], stated, 0.0, prints, now)
 
-    def refused(self, batch: Batch, why: str, now: float) -> list[Effect]:
-        """The batch cannot be run at all: for want of a blob, as ``why`` says then, or for good."""
-        return self._back(batch, why, now, code="missing" if "blob" in why else "declined")
+    def refused(
+        self, batch: Batch, code: str, why: str, now: float, positions: Collection[int] | None = None
+    ) -> list[Effect]:
+        """A batch cannot be run, for want of what the tasks at ``positions`` take (by default all of them): these go
+        back with that code. Their mates wait for another turn here."""
+        if positions is None:
+            return self._back(batch, why, now, code=code)
+        self._turns.over(batch)
+        left = [at for at in range(batch.done, batch.count) if at not in batch.revoked]
+        back = [at for at in left if at in positions]
+        for first, count in reversed(spans_of([at for at in left if at not in positions])):
+            self._turns.put_back(batch.work, batch.piece.cut(first, first + count))
+        for at in back:
+            Resuming.ended(batch, at, at + 1)
+        gone = batch.count - batch.done - len(left)
+        spans = spans_of([batch.first + at for at in back])
+        effects = self._leases.give_back(batch.work, batch.lease, spans, why, now, code)
+        self._leases.ended(batch.work, batch.lease, gone, now)
+        return effects
 
     def _back(self, batch: Batch, why: str, now: float, *, code: str = "late", but: int | None = None) -> list[Effect]:
         """The batch is over: what has no result goes back, except what was revoked and the position ``but``."""

@@ -43,6 +43,7 @@ class Participant:
     redialled: bool = False  # it lives; a session was asked for since it last spoke
     heard: bool = False  # it has spoken about this job over a session
     rest_until: float = float("-inf")  # it is not taken before
+    shut_until: float = float("-inf")  # it failed too often: its circuit breaker lets it have nothing before
     hear_until: float = float("-inf")  # by then it has brought what it ran for an earlier grantor
     failed_dials: int = 0  # in a row
     held: int = 0
@@ -56,7 +57,6 @@ class Participant:
     session: object = field(default_factory=object)
     forgot: bool = False  # it said that it lacks what a steward should have
     missing: int = 0  # leases in a row that it returned because it lacked something
-    declines: int = 0  # leases in a row that it declined
     leaving: bool = False  # it ends what it runs, and is given nothing more
     blobs: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
 
@@ -187,6 +187,16 @@ class Participants:
         if peer.taken:
             self._release(peer)
 
+    def shut(self, peer: Participant, until: float) -> None:
+        """Until then its slots are not counted on, and where it holds nothing they are others'."""
+        peer.shut_until = until
+        if not peer.taken or peer.crowded_until == math.inf:
+            return
+        opened = until == float("-inf")
+        self.crowd(peer, NOT_CROWDED if opened or not peer.held else until)
+        if not opened and not peer.held:
+            self._release(peer)
+
     def retire(self, peer: Participant) -> None:
         """It leaves: what it still runs is its own to end, and none of its slots counts any more."""
         self._standby.pop(peer.node, None)
@@ -219,7 +229,8 @@ class Participants:
         return promoted
 
     def _rested(self, now: float) -> list[Participant]:
-        return [peer for peer in map(self.peers.__getitem__, self._standby) if peer.rest_until <= now]
+        peers = map(self.peers.__getitem__, self._standby)
+        return [peer for peer in peers if peer.rest_until <= now and peer.shut_until <= now]
 
     def _grow(self, waiting: int) -> None:
         """Peers that were taken with fewer slots than they claimed come before new ones."""

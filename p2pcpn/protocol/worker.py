@@ -7,14 +7,14 @@ comes to (``outcomes``) is stated in a receipt (``receipts``) that is journalled
 
     granted ──> pieces ──turn──> Run ──> ran ──> Results ──> Settled
        │           │              ├────> died ──> Results (one death) + Return (the rest)
-       │           └── revoked    └────> refused ──> Return
+       │           └── revoked    └────> refused ──> Return "broken" / "unusable" / "unreachable"
        └──> Return "declined" / "missing" / "late" / "leaving"
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
@@ -379,9 +379,14 @@ class Worker:
         """The worker process died at ``position`` and the batch is over: nothing else of it has a result."""
         return self._over(number, now, lambda batch: self._outcomes.died(batch, position, signal, exit_code, now))
 
-    def refused(self, number: int, why: str, now: float) -> list[Effect]:
-        """The runtime cannot run a batch at all. A blob that is not here may come again; all else is declined."""
-        return self._over(number, now, lambda batch: self._outcomes.refused(batch, why, now))
+    def refused(
+        self, number: int, code: str, why: str, now: float, positions: Collection[int] | None = None
+    ) -> list[Effect]:
+        """The runtime cannot run a batch: of its tasks those at ``positions`` (by default all) go back with ``code``.
+
+        "broken": nothing can be run here now; "unusable": an input is here and is no good; "unreachable": it is not.
+        """
+        return self._over(number, now, lambda batch: self._outcomes.refused(batch, code, why, now, positions))
 
     def cut(self, number: int, count: int, now: float) -> list[Effect]:
         """What :class:`CutRun` came to: the runtime ends a batch before position ``count`` (its old end: it cannot)."""

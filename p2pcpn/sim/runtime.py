@@ -106,7 +106,9 @@ class Runtime:
     def start(self, run: Run) -> None:
         """Run a batch, now or when a process is free."""
         if any(isinstance(value, BlobRef) for value in (*run.functions, *run.arguments)):
-            self._perform(self._worker.refused(run.batch, "the blob of a task is not here", self._clock.now))
+            self._perform(
+                self._worker.refused(run.batch, "unreachable", "the blob of a task is not here", self._clock.now)
+            )
             return
         self._batches[run.batch] = _Batch(run, len(run.arguments))
         self._fill()

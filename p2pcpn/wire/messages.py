@@ -92,7 +92,9 @@ class Settled(msgspec.Struct, array_like=True, frozen=True, tag=6):
 
 
 class Return(msgspec.Struct, array_like=True, frozen=True, tag=7):
-    """Leased tasks given back unrun; ``code``: "declined", "missing", "late", "leaving", "recalled"; ``text``: why."""
+    """Leased tasks given back unrun; ``text``: why; ``code``: "declined", "missing", "late", "leaving", "recalled", and
+    of what could not be run "broken" (nothing can, here), "unusable" (an input is here, and no good), "unreachable".
+    """
 
     job: Id
     token: U63

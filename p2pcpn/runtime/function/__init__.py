@@ -20,7 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from p2pcpn.runtime.function.batches import Batch, Died, Event, GroupKey
+    from p2pcpn.runtime.function.batches import Batch, Died, Event, GroupKey, Unstarted
     from p2pcpn.runtime.function.messages import DROPPED, OK, RAISED, STDERR, STDOUT, Finished, Output, State
     from p2pcpn.runtime.function.runtime import FunctionRuntime
 
@@ -33,6 +33,7 @@ __all__ = [
     "Output",
     "State",
     "Died",
+    "Unstarted",
     "OK",
     "RAISED",
     "DROPPED",
@@ -40,7 +41,10 @@ __all__ = [
     "STDERR",
 ]
 
-_HOME = {"FunctionRuntime": "runtime", "GroupKey": "batches", "Batch": "batches", "Event": "batches", "Died": "batches"}
+_HOME = {
+    "FunctionRuntime": "runtime",
+    **dict.fromkeys(("GroupKey", "Batch", "Event", "Died", "Unstarted"), "batches"),
+}
 
 
 def __getattr__(name: str) -> object:

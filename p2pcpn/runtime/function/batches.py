@@ -55,4 +55,13 @@ class Died:
     exit_code: int | None
 
 
-Event: TypeAlias = Finished | Output | State | Died
+@dataclass(frozen=True, slots=True)
+class Unstarted:
+    """No worker came up to run the batch, several times: nothing of it, or of its owner's, was touched."""
+
+    batch_id: int
+    signal: int | None
+    exit_code: int | None
+
+
+Event: TypeAlias = Finished | Output | State | Died | Unstarted

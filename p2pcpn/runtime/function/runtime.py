@@ -20,7 +20,7 @@ from typing import Final
 from p2pcpn.errors import StoreError, UsageError
 from p2pcpn.limits import BUNDLES_MAX, WORKER_IDLE_S
 from p2pcpn.runtime.function import launch, lifetime, zygote
-from p2pcpn.runtime.function.batches import Batch, Died, Event, GroupKey
+from p2pcpn.runtime.function.batches import Batch, Died, Event, GroupKey, Unstarted
 from p2pcpn.runtime.function.link import RECEIVE_BYTES, Assignment, WorkerLink
 from p2pcpn.runtime.function.messages import DROPPED, Finished, Output, State
 from p2pcpn.runtime.function.sharing import SharedFile, SharedFiles
@@ -424,7 +424,7 @@ class FunctionRuntime:
         link.drain()
         self._leave_group(link)
         assignments = list(link.assignments)
-        event: Died | None = None
+        event: Event | None = None
         if assignments:
             self._busy -= 1
             self._behind -= len(assignments) - 1
@@ -432,7 +432,10 @@ class FunctionRuntime:
             position = link.position()
             head.deaths += self._zygote is not None
             if position is not None or head.reported or head.killed or head.deaths >= _UNSTARTED_DEATHS_MAX:
-                event = Died(head.batch.batch_id, max(position or 0, head.reported), number, exit_code)
+                if position is None and not head.reported and not head.killed:
+                    event = Unstarted(head.batch.batch_id, number, exit_code)
+                else:
+                    event = Died(head.batch.batch_id, max(position or 0, head.reported), number, exit_code)
                 del assignments[0]
                 self.files.release(head.files)
         self._pending.extendleft(reversed(assignments))
@@ -514,4 +517,4 @@ class FunctionRuntime:
         while self._pending:  # it does not come up at all: say so for each batch; the next submit() tries once more
             assignment = self._pending.popleft()
             self.files.release(assignment.files)
-            self._on_event(Died(assignment.batch.batch_id, 0, None, os.EX_UNAVAILABLE))
+            self._on_event(Unstarted(assignment.batch.batch_id, None, os.EX_UNAVAILABLE))

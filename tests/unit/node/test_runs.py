@@ -16,7 +16,7 @@ from p2pcpn.node import runs as module
 from p2pcpn.node.runs import Runs
 from p2pcpn.protocol.effects import CutRun, Run, StopRun
 from p2pcpn.protocol.receipts import sealed
-from p2pcpn.runtime.function import Batch, Died, Finished, GroupKey, Output, sharing
+from p2pcpn.runtime.function import Batch, Died, Finished, GroupKey, Output, Unstarted, sharing
 from p2pcpn.runtime.function.link import Assignment
 from p2pcpn.runtime.function.sharing import SharedFile, SharedFiles
 from p2pcpn.wire import sealing
@@ -172,18 +172,44 @@ def test_a_blob_that_cannot_be_had_is_a_refusal_and_nothing_runs(part: str, faul
     else:
         bench.shelf.blobs[ref.digest] = seal(b"\6" * 32, 0, b"large")
     bench.runs.start(run(**{part: ref if part == "code" else (ref,)}))
-    ((name, number, why, now),) = bench.performed
+    ((name, number, code, why, now, positions),) = bench.performed
     assert (name, number, now) == ("refused", 4, NOW)
+    assert code == ("unreachable" if fault == "missing" else "unusable")
+    assert positions == (None if part == "code" else frozenset({0}))
     assert (ref.digest.hex()[:8] in why) if fault == "missing" else ("do not open" in why)
     assert bench.runtime.batches == []
 
 
-@pytest.mark.parametrize("error", [UsageError("no such function number"), StoreError("the disk is full")])
-def test_what_the_runtime_will_not_or_cannot_run_is_a_refusal(error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(UsageError("no such function number"), "unusable"), (StoreError("the disk is full"), "broken")],
+)
+def test_what_the_runtime_will_not_or_cannot_run_is_a_refusal(error: Exception, code: str) -> None:
     bench = Bench()
     bench.runtime.error = error
     bench.runs.start(run())
-    assert bench.performed == [("refused", 4, str(error), NOW)]
+    assert bench.performed == [("refused", 4, code, str(error), NOW, None)]
+
+
+@pytest.mark.parametrize(("numbers", "expected"), [((0, 1, 0), frozenset({0, 2})), (None, frozenset({0, 1, 2}))])
+def test_only_the_tasks_that_take_a_blob_are_refused_for_it(
+    numbers: tuple[int, ...] | None, expected: frozenset[int]
+) -> None:
+    bench = Bench()
+    ref = bench.shelf.keep(b"function")
+    bench.shelf.blobs[ref.digest] = seal(b"\6" * 32, 0, b"function")
+    bench.runs.start(run(functions=(ref, b"f"), numbers=numbers, arguments=(b"a",) * 3))
+    assert [each[-1] for each in bench.performed] == [expected]
+
+
+def test_a_runtime_whose_processes_do_not_start_is_broken_and_no_task_is_to_blame() -> None:
+    bench = Bench()
+    bench.runs.event(Unstarted(4, None, 69))
+    bench.runs.event(Unstarted(5, 9, None))
+    assert bench.performed == [
+        ("refused", 4, "broken", "its worker processes do not start (exit code 69)", NOW),
+        ("refused", 5, "broken", "its worker processes do not start (signal 9)", NOW),
+    ]
 
 
 def test_stopping_drops_what_has_not_started_and_kills_only_what_is_meant() -> None:
@@ -308,8 +334,9 @@ async def test_a_blob_that_was_no_good_after_all_is_a_refusal() -> None:
     bench.shelf.under_way.add(ref.digest)
     bench.runs.start(run(parts=((ref,), ())))
     await bench.settle()
-    ((name, number, why, _),) = bench.performed
-    assert (name, number) == ("refused", 4) and "blob" in why and bench.runtime.batches == []
+    ((name, number, code, why, _, positions),) = bench.performed
+    assert (name, number, code, positions) == ("refused", 4, "unreachable", frozenset({0}))
+    assert "blob" in why and bench.runtime.batches == []
 
 
 @pytest.mark.asyncio

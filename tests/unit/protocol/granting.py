@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events, history
+from p2pcpn.protocol.breakers import Breakers
 from p2pcpn.protocol.custody import Custody
 from p2pcpn.protocol.grantor import Grantor
 from p2pcpn.wire import messages as m
@@ -191,6 +192,7 @@ class Table:
     ) -> None:
         self.now = 100.0
         self.dice = dice or NoDelay()
+        self.breakers = Breakers()
         self.spec = spec(**options)
         self.job = job_id(OWNER.public, self.spec.body)
         self.candidates = candidates or []
@@ -212,7 +214,8 @@ class Table:
         self.grantor = Grantor(
             job=self.job, spec=self.spec, keys=KEYS, epoch=epoch, me=ME, contact=at(ME, 4000),
             trusted=trusted or (lambda key, proof: proof == swarm_proof(SWARM_KEY, key)),
-            rank=lambda contact, rtt_ms: (rtt_ms / 1000, bytes(contact.id)), custody=self.custody, rng=self.dice,
+            rank=lambda contact, rtt_ms: (rtt_ms / 1000, bytes(contact.id)), custody=self.custody,
+            breakers=self.breakers, rng=self.dice,
             now=self.now,
             granting=granting, note=self._note,
         )  # fmt: skip

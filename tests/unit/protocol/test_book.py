@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from p2pcpn.protocol import events
 from p2pcpn.protocol.backoff import BASE_S
 from p2pcpn.protocol.book import Book, Outrun
+from p2pcpn.protocol.breakers import Breakers
 from p2pcpn.protocol.ledger import CANCELLED, EVERYBODY, FAILED, LEASED, RESTING, SETTLED, WAITING
 from p2pcpn.protocol.participants import NOT_CROWDED, Participant
 from p2pcpn.protocol.retry_budget import BURST
@@ -27,7 +28,7 @@ WORKERS = 3  # few, so that they get in each other's way
 
 def booked(dice: random.Random | None = None) -> tuple[Book, Participant]:
     """A book of four tasks and one peer."""
-    book = Book(retries=1, slots_max=0, rng=dice or NoDelay(), now=100.0)
+    book = Book(1, 0, runtime="function", breakers=Breakers(), rng=dice or NoDelay(), now=100.0)
     peer = Participant(at(keypair(10), 5010), keypair(10).public, 1, 2, (0.0, b""))
     book.ledger.extend(4)
     book.participants.add(peer)
@@ -215,7 +216,11 @@ class Granting(RuleBasedStateMachine):
         nodes = [worker.node for worker in self.workers] + [keypair(k).id for k in (20, 21, 30, 31, 32)]
         getattr(self.table, what)(nodes[number])
 
-    @rule(number=st.integers(0, WORKERS - 1), code=st.sampled_from(["late", "declined"]), last=st.booleans())
+    @rule(
+        number=st.integers(0, WORKERS - 1),
+        code=st.sampled_from(["late", "declined", "broken", "unusable", "unreachable"]),
+        last=st.booleans(),
+    )
     def half_a_lease_goes_to_another(self, number: int, code: str, last: bool) -> None:
         """What else takes many lucky steps: a lease ends whose other half is leased anew."""
         worker, other = self.workers[number], self.workers[(number + 1) % WORKERS]

@@ -599,15 +599,6 @@ def test_a_decline_excludes_the_peer_and_shows_as_stalled() -> None:
     assert len(table.seen(events.Stalled)) == 2
 
 
-def test_a_peer_that_declines_everything_takes_part_no_more() -> None:
-    table = Table()
-    table.extend(100)
-    worker = table.worker(10, slots=2)
-    while worker.node in table.grantor.participants:
-        worker.give_back(worker.last, "declined")
-    assert len(worker.grants) < 20
-
-
 def test_a_peer_that_lacks_something_is_sent_it_again() -> None:
     table = Table()
     table.extend(2)

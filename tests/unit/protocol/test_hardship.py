@@ -7,6 +7,7 @@ import pytest
 from p2pcpn.protocol import events
 from p2pcpn.protocol import hardship as module
 from p2pcpn.protocol.book import Book
+from p2pcpn.protocol.breakers import Breakers
 from p2pcpn.protocol.hardship import PATIENCE_S, STALL_S, Hardship
 from p2pcpn.wire.statements import Outcome
 from tests.unit.protocol.granting import NoDelay, Table, keypair
@@ -71,14 +72,14 @@ def test_a_peer_that_claims_again_is_asked_again() -> None:
 
 def test_words_are_remembered_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "DECLINED_MAX", 2)
-    hardship = Hardship(b"job", Book(1, 0, NoDelay(), 0.0))
+    hardship = Hardship(b"job", Book(1, 0, runtime="function", breakers=Breakers(), rng=NoDelay(), now=0.0))
     for number in range(10, 14):
         hardship.decline(keypair(number).id, "no", 0.0)
     assert list(hardship.declined) == [keypair(12).id, keypair(13).id]
 
 
 def test_without_hardship_nothing_is_due() -> None:
-    hardship = Hardship(b"job", Book(1, 0, NoDelay(), 0.0))
+    hardship = Hardship(b"job", Book(1, 0, runtime="function", breakers=Breakers(), rng=NoDelay(), now=0.0))
     hardship.watch(1.0)
     assert hardship.deadline() is None
     assert hardship.expire(9.0) == []
@@ -89,7 +90,7 @@ def test_without_hardship_nothing_is_due() -> None:
 
 
 def test_both_worries_are_due_at_the_sooner() -> None:
-    book = Book(1, 0, NoDelay(), 0.0)
+    book = Book(1, 0, runtime="function", breakers=Breakers(), rng=NoDelay(), now=0.0)
     book.ledger.extend(1)
     book.ledger.died(0, keypair(10).id, (9, None), 1.0)
     hardship = Hardship(b"job", book)

@@ -103,15 +103,30 @@ def test_the_last_result_after_a_death_says_that_the_lease_is_spent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("why", "code"), [("the blob 0011 is not here", "missing"), ("the project does not unpack " * 20, "declined")]
+    ("why", "code"), [("the blob 0011 is not here", "unreachable"), ("the processes do not start " * 20, "broken")]
 )
 def test_a_batch_that_cannot_run_goes_back_with_the_reason(why: str, code: str) -> None:
     bench, made, number = running()
     bench.do(bench.worker.revoked(GRANTOR_AT, m.Revoke(made.job, [(2, 1)], False), bench.now))
     del bench.runs[number], bench.at[number]
-    (back,) = told(bench.do(bench.worker.refused(number, why, bench.now)), m.Return)
+    (back,) = told(bench.do(bench.worker.refused(number, code, why, bench.now)), m.Return)
     assert (back.code, back.spans, back.text) == (code, [(1, 1), (3, 3)], why[:200])
     assert m.CODEC.decode(m.CODEC.encode(back)) == back
+
+
+def test_of_a_batch_only_what_takes_a_bad_input_goes_back_and_its_mates_run_at_once() -> None:
+    bench, made, number = running()
+    bench.do(bench.worker.revoked(GRANTOR_AT, m.Revoke(made.job, [(2, 1)], False), bench.now))
+    del bench.runs[number], bench.at[number]
+    effects = bench.do(bench.worker.refused(number, "unusable", "does not open", bench.now, {2}))
+    (back,) = told(effects, m.Return)
+    assert (back.code, back.spans, back.text) == ("unusable", [(3, 1)], "does not open")
+    lease = bench.worker.works[made.job].leases[0, 1]
+    assert lease.remaining == 5
+    batches = bench.worker.turns.batches.values()
+    again = [index for batch in batches for index in range(batch.first, batch.first + batch.count)]
+    waits = [piece.first + at for piece in bench.worker.works[made.job].queue for at in range(len(piece.arguments))]
+    assert sorted(again + waits) == [1, 4, 5, 6, 7] and again
 
 
 def test_whatever_a_process_says_beyond_success_is_an_exception() -> None:

@@ -511,7 +511,7 @@ def test_a_grantor_on_the_same_node_needs_no_session() -> None:
 def test_reports_about_a_batch_that_is_over_are_passed_over() -> None:
     worker = Bench().worker
     assert worker.ran(7, 0, b"\0", [b""], bytes(16), 0.0, 1.0) == []
-    assert worker.died(7, 0, 9, None, 1.0) == [] and worker.refused(7, "no", 1.0) == []
+    assert worker.died(7, 0, 9, None, 1.0) == [] and worker.refused(7, "broken", "no", 1.0) == []
     assert worker.printed(7, 0, 1, b"x") == []
 
 
@@ -699,8 +699,8 @@ class Accounts(RuleBasedStateMachine):
         self.take(bench.died(number, position, signal))
 
     @precondition(lambda self: self.bench.runs)
-    @rule(data=st.data(), why=st.sampled_from(["the blob 00 is not here", "the project does not unpack" * 20]))
-    def refuse(self, data: st.DataObject, why: str) -> None:
+    @rule(data=st.data(), code=st.sampled_from(["broken", "unusable", "unreachable"]), some=st.booleans())
+    def refuse(self, data: st.DataObject, code: str, some: bool) -> None:
         bench = self.bench
         number = data.draw(st.sampled_from(sorted(bench.runs)))
         batch = bench.worker.turns.batches[number]
@@ -708,7 +708,8 @@ class Accounts(RuleBasedStateMachine):
             if position_left in batch.revoked:
                 self.drop(number, position_left)
         del bench.runs[number], bench.at[number]
-        self.take(bench.do(bench.worker.refused(number, why, bench.now)))
+        positions = data.draw(st.sets(st.integers(0, batch.count - 1), min_size=1)) if some else None
+        self.take(bench.do(bench.worker.refused(number, code, "no " * 200, bench.now, positions)))
 
     @rule()
     def session(self) -> None:

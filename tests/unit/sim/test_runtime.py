@@ -36,7 +36,7 @@ class Heard:
         self.told.append(("died", number, at, signal))
         return []
 
-    def refused(self, number: int, why: str, now: float) -> list[Any]:
+    def refused(self, number: int, code: str, why: str, now: float) -> list[Any]:
         self.told.append(("refused", number, why))
         return []
 
