@@ -466,6 +466,22 @@ NAMED_HOLDERS_MAX: Final = 1024
 # Sections compared in one message between two who keep some: 32 bytes each.
 COMPARED_MAX: Final = 1024
 
+# --- Those who keep a job -------------------------------------------------------------------------------------------
+# A death is heard of at once within the neighbourhood, and with the next comparison elsewhere. One message to each of a
+# hundred peers, with 20 to 50 bytes a job: 4,096 jobs with five keepers each are 2 KB/s.
+KEEPERS_S: Final = 600.0
+# A machine that is started anew is back within two minutes.
+REPLACE_S: Final = 120.0
+# Jobs compared in one message: 20 bytes each. Answered with 30 bytes a log, the newest of each job: 500 KB at the most.
+TALLIED_MAX: Final = 256
+TALLIED_LOGS_MAX: Final = 64
+# Others that keep a job, as far as they are remembered: twice as many as its owner may name. 150 bytes each.
+KEEPERS_MAX: Final = 2 * STEWARDS_MAX
+# Jobs on their way to other peers at a time, one segment of at most 4 MiB of each.
+PASSED_AT_ONCE: Final = 2
+# Jobs that are looked at in one go: to find who is nearest to one costs a millisecond where a thousand are known.
+LOOKED_AT_ONCE: Final = 64
+
 # --- Lookups that trust nobody --------------------------------------------------------------------------------------
 # Disjoint paths of one lookup; docs/architecture.md, "A lookup trusts no single peer", has what more or fewer give.
 LOOKUP_PATHS: Final = 3

@@ -23,7 +23,7 @@ from p2pcpn.node.rings import Rings
 from p2pcpn.node.rush import Rush
 from p2pcpn.node.sessions import Sessions
 from p2pcpn.node.shelf import Shelf, Unsealed, sealed
-from p2pcpn.protocol.effects import TransmitBlob, TransmitLog, Turn
+from p2pcpn.protocol.effects import TransmitBlob, TransmitLog, TransmitSegment, Turn
 from p2pcpn.store.database import Database
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.addresses import Contact
@@ -117,9 +117,9 @@ class Library:
                 self._stream(session, message.request, self._log(message), limits.LOG_SEGMENT_BYTES_MAX)
             case m.ReadSegment():
                 self._stream(session, message.request, self._segment(message), limits.SEGMENT_BYTES_MAX)
-            case m.JobState() | m.LogData() | m.Jobs():
+            case m.JobState() | m.Jobs():
                 self._questions.answered(session.remote.id, message.request, message)
-            case m.Answer() | m.Extend():
+            case m.Answer() | m.Extend() | m.LogData():
                 return self._questions.answered(session.remote.id, message.request, message)
             case m.Goodbye():
                 session.close("goodbye")
@@ -365,18 +365,33 @@ class Library:
         else:
             yield m.Extend(message.request, signed_of(row[2]), pages_of(row[3]), False)
 
-    def send_log(self, box: Outbox, effect: TransmitLog, grantor: bytes) -> None:
-        """Send one of our own log segments to a new holder."""
-        box.stream(self._own_log(effect, grantor), limits.LOG_SEGMENT_BYTES_MAX)
+    def send_log(self, box: Outbox, effect: TransmitLog) -> None:
+        """Send a stored log segment to a new holder."""
+        box.stream(self._stored_log(effect), limits.LOG_SEGMENT_BYTES_MAX)
 
-    def _own_log(self, effect: TransmitLog, grantor: bytes) -> Iterator[m.Message]:
+    def _stored_log(self, effect: TransmitLog) -> Iterator[m.Message]:
         try:
-            row = self._database.get("logs", (effect.job, grantor, effect.epoch, effect.number))
+            row = self._database.get("logs", (effect.job, effect.grantor, effect.epoch, effect.number))
             found = None if row is None else m.Append(effect.request, signed_of(row[0]), bytes_of(row[1]))
         except StoreError:
             found = None
         if found is None:
             self._counters["log segments missing"] += 1
+        else:
+            yield found
+
+    def send_segment(self, box: Outbox, effect: TransmitSegment) -> None:
+        """Send a stored segment of tasks to a peer that is to keep it."""
+        box.stream(self._stored_segment(effect), limits.SEGMENT_BYTES_MAX)
+
+    def _stored_segment(self, effect: TransmitSegment) -> Iterator[m.Message]:
+        try:
+            row = self._database.get("segments", (effect.job, effect.number))
+            found = None if row is None else m.Extend(effect.request, signed_of(row[2]), pages_of(row[3]), True)
+        except StoreError:
+            found = None
+        if found is None:
+            self._counters["segments missing"] += 1
         else:
             yield found
 

@@ -13,7 +13,7 @@ from p2pcpn.metrics.packages import missing
 from p2pcpn.node import restoring, surroundings
 from p2pcpn.protocol.admission import Rules
 from p2pcpn.protocol.peer import Peer
-from p2pcpn.protocol.setup import Setup
+from p2pcpn.protocol.setup import LOCAL, Pulse, Setup
 from p2pcpn.protocol.witness import Note
 from p2pcpn.store.database import Database
 from p2pcpn.wire.addresses import Address, contact
@@ -56,7 +56,7 @@ def make_peer(
         slots=slots_of(config), roles=roles_of(config),
         network_group=surroundings.by_port if local else surroundings.by_prefix,
         watching=not local,  # on the loopback everybody reaches everybody
-        note=note,
+        note=note, pulse=LOCAL if local else Pulse(),
     )  # fmt: skip
     rng = Dice() if config.seed is None else random.Random(config.seed)
     return Peer(setup, rng=rng, now=now, wall=time.time)

@@ -43,6 +43,7 @@ class Performer:
             fx.Transmit: self._transmit,
             fx.TransmitBlob: self._transmit_blob,
             fx.TransmitLog: self._transmit_log,
+            fx.TransmitSegment: self._transmit_segment,
             fx.Dial: self._dial,
             fx.Hangup: self._hangup,
             fx.Commit: self._commit,
@@ -107,7 +108,12 @@ class Performer:
     def _transmit_log(self, effect: fx.TransmitLog) -> None:
         box = self._overlay.sessions.outbox(effect.peer)
         if box is not None:
-            self._overlay.library.send_log(box, effect, self._overlay.id)
+            self._overlay.library.send_log(box, effect)
+
+    def _transmit_segment(self, effect: fx.TransmitSegment) -> None:
+        box = self._overlay.sessions.outbox(effect.peer)
+        if box is not None:
+            self._overlay.library.send_segment(box, effect)
 
     def _dial(self, effect: fx.Dial) -> None:
         self._overlay.spawn(self._dialing(effect.to))

@@ -230,7 +230,7 @@ class Custody:
 
     def _stored(self, holder: Holder, request: int, number: int) -> Effect:
         """A stored segment for a holder, behind all that is being written: it may be on its way to the disk."""
-        return Commit((), (TellLog(holder.contact, request, self.job, self.epoch, number),))
+        return Commit((), (TellLog(holder.contact, request, self.job, self.me, self.epoch, number),))
 
     def _enough(self) -> list[Effect]:
         """Workers may drop their journals of what lies on enough holders."""

@@ -1,6 +1,6 @@
 """Deadlines: when each machine of a peer is due, asked of those alone that something touched since they said it.
 
-A peer has fifteen machines, and most of what happens to it touches three of them. Asking all of them after everything
+A peer has sixteen machines, and most of what happens to it touches three of them. Asking all of them after everything
 that happened took a third of a peer's processor time. Whoever speaks to a machine marks it as touched, or all of them
 where it does not know which; whoever is not marked has the deadline that it had. ``stale`` compares that with
 asking everybody.
@@ -25,9 +25,9 @@ Expire = Callable[[float], list[Effect]]
 # Machines by bit, in the order in which they do what is due.
 (
     PAIRS, DHT, PUBLISHING, MEMBERSHIP, GOSSIP, REUNION, NEIGHBOURHOOD, REACHABILITY, REQUESTS, OFFERS, WORKER, HEARING,
-    JOBS, ANNOUNCEMENT, PRESIDING,
-) = (1 << number for number in range(15))  # fmt: skip
-ALL = (1 << 15) - 1
+    JOBS, ANNOUNCEMENT, PRESIDING, AFTERCARE,
+) = (1 << number for number in range(16))  # fmt: skip
+ALL = (1 << 16) - 1
 # What a datagram may change beside pairs and neighbours, by its type; any other may change everything.
 BY_DHT = DHT | REUNION
 BY_DATAGRAM: dict[type, int] = {
@@ -111,6 +111,7 @@ def machines(peer: Peer) -> Sequence[tuple[Deadline, Expire]]:
         (peer.jobs.deadline, peer.jobs.expire),
         (peer.announcement.deadline, peer.announced),
         (peer.presiding.deadline, peer.presiding.expire),
+        (peer.aftercare.deadline, peer.aftercare.expire),
     )
 
 

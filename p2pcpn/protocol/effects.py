@@ -96,12 +96,23 @@ class TellBlob(Effect):
 
 @dataclass(frozen=True, slots=True)
 class TellLog(Effect):
-    """Send a stored log segment of ours to ``to`` as :class:`Append`: a holder died and another takes its place."""
+    """Send a stored log segment to ``to`` as :class:`Append`: a holder died and another takes its place."""
 
     to: Contact
     request: int
     job: bytes
+    grantor: bytes
     epoch: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class TellSegment(Effect):
+    """Send a stored segment of tasks to ``to`` as :class:`Extend`, for it to keep."""
+
+    to: Contact
+    request: int
+    job: bytes
     number: int
 
 
@@ -136,7 +147,18 @@ class TransmitLog(Effect):
     peer: NodeId
     request: int
     job: bytes
+    grantor: bytes
     epoch: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransmitSegment(Effect):
+    """Put a stored segment on the open session with ``peer``. Only ``lines`` makes them, from :class:`TellSegment`."""
+
+    peer: NodeId
+    request: int
+    job: bytes
     number: int
 
 
@@ -195,6 +217,13 @@ class Provide(Effect):
 
     name: bytes
     retention_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw(Effect):
+    """Be found no more as somebody who has ``name``."""
+
+    name: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,18 @@ from dataclasses import dataclass, field
 
 from p2pcpn import limits
 from p2pcpn.identity.keys import NodeId
-from p2pcpn.protocol.effects import Dial, Effect, Tell, TellBlob, TellLog, Transmit, TransmitBlob, TransmitLog
+from p2pcpn.protocol.effects import (
+    Dial,
+    Effect,
+    Tell,
+    TellBlob,
+    TellLog,
+    TellSegment,
+    Transmit,
+    TransmitBlob,
+    TransmitLog,
+    TransmitSegment,
+)  # fmt: skip
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import (
     Answer,
@@ -53,7 +64,7 @@ class Lines:
         self._waiting: dict[NodeId, Waiting] = {}
         self.dropped = 0
 
-    def tell(self, effect: Tell | TellBlob | TellLog) -> list[Effect]:
+    def tell(self, effect: Tell | TellBlob | TellLog | TellSegment) -> list[Effect]:
         """What the driver must do so that ``effect`` is said."""
         node = NodeId(effect.to.id)
         said = _transmit(node, effect)
@@ -120,9 +131,11 @@ def message_bytes(message: Message) -> int:
     return MESSAGE_COST_BYTES + bulk
 
 
-def _transmit(node: NodeId, effect: Tell | TellBlob | TellLog) -> Effect:
+def _transmit(node: NodeId, effect: Tell | TellBlob | TellLog | TellSegment) -> Effect:
     if isinstance(effect, Tell):
         return Transmit(node, effect.message, not isinstance(effect.message, PATIENT))
     if isinstance(effect, TellBlob):
         return TransmitBlob(node, effect.request, effect.digest, effect.job, effect.retention_s, effect.turn)
-    return TransmitLog(node, effect.request, effect.job, effect.epoch, effect.number)
+    if isinstance(effect, TellSegment):
+        return TransmitSegment(node, effect.request, effect.job, effect.number)
+    return TransmitLog(node, effect.request, effect.job, effect.grantor, effect.epoch, effect.number)

@@ -25,6 +25,7 @@ from p2pcpn.protocol import deadlines as due
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
 from p2pcpn.protocol.admission import OPEN_SWARM
+from p2pcpn.protocol.aftercare import Aftercare
 from p2pcpn.protocol.announcement import ADVERT_SALT, Announcement, Said
 from p2pcpn.protocol.deadlines import ALL, Deadlines, anyway, machines
 from p2pcpn.protocol.dht import Dht, DhtMessage
@@ -63,8 +64,8 @@ EXPLAIN_PEERS_MAX = 32
 RTT_UNKNOWN_S = 0.005
 # Effects between the machines of one peer; all others are the driver's.
 ROUTED = frozenset({
-    fx.Tell, fx.TellBlob, fx.TellLog, fx.Send, fx.Heard, fx.Spread, fx.Probe, fx.Publish, fx.Provide, fx.OnDisk,
-    fx.Saved,
+    fx.Tell, fx.TellBlob, fx.TellLog, fx.TellSegment, fx.Send, fx.Heard, fx.Spread, fx.Probe, fx.Publish, fx.Provide,
+    fx.Withdraw, fx.OnDisk, fx.Saved,
 })  # fmt: skip
 NEWS = frozenset({PairMade, PairFailed, Rumor, Verdict, Dead, Left, Reached, Alive, Suspected})
 # Members that send what cannot be right lose their session after this many such messages.
@@ -136,6 +137,11 @@ class Peer:
         )  # fmt: skip
         self.hearing = Hearing(self.worker, self.steward, self.presiding.extended, self._refused, self.counters)
         self._request = 0
+        self.aftercare = Aftercare(
+            contact=lambda: self.contact, steward=self.steward, request=self.next_request, pulse=setup.pulse, rng=rng,
+            near=lambda job, now: [listed.advert.contact for listed in self.stewards_near(job, now)],
+            group=lambda contact: setup.network_group(contact.address), now=now,
+        )  # fmt: skip
         self.publishing = Publishing(me, lambda: self.contact, self.dht, wall, rng)
         self.deadlines = Deadlines(machines(self))
 
@@ -162,7 +168,7 @@ class Peer:
         self.worker.session_closed(peer, now)
         self.offers.session_closed(peer)
         effects = self.jobs.each(lambda grantor: grantor.session_closed(peer, now))
-        effects += self.presiding.session_closed(peer)
+        effects += self.presiding.session_closed(peer) + self.aftercare.session_closed(peer, now)
         return self.perform(effects, now)
 
     def message_received(self, peer: NodeId, message: m.Message, now: float) -> list[fx.Effect]:
@@ -200,7 +206,14 @@ class Peer:
                 grantor = self.grantors.get(message.job)
                 return grantor.progress(contact, message, now) if grantor else []
             case m.Answer():
-                return self.jobs.each(lambda g: g.answered(NodeId(contact.id), message, now))
+                effects = self.jobs.each(lambda g: g.answered(NodeId(contact.id), message, now))
+                return effects + self.aftercare.answered(contact, message, now)
+            case m.Tally():
+                return self.aftercare.tallied_by(contact, message)
+            case m.Tallied():
+                return self.aftercare.tallied(contact, message, now)
+            case m.LogData():
+                return self.aftercare.shown(contact, message, now)
             case m.Inputs():
                 self.worker.given(key, message)
                 return []
@@ -395,7 +408,7 @@ class Peer:
             return self._news(effect, now) if type(effect.value) in NEWS else self._heard(effect, now)
         self.deadlines.touched = ALL
         match effect:
-            case fx.Tell() | fx.TellBlob() | fx.TellLog():
+            case fx.Tell() | fx.TellBlob() | fx.TellLog() | fx.TellSegment():
                 if effect.to.id == self.id:
                     return self._to_self(effect, now)
                 return self.lines.tell(effect)
@@ -412,12 +425,17 @@ class Peer:
             case fx.Probe():
                 return self.membership.check(effect.peer, now)
             case fx.Provide():
+                if self.publishing.full and not self.publishing.provides(effect.name):
+                    self.counters["not provided"] += 1  # it is found by its place near the name all the same
+                    return []
                 return self.publishing.provide(effect.name, now, retention_s=effect.retention_s)
+            case fx.Withdraw():
+                return self.publishing.withdraw(effect.name, now)
             case fx.Publish():
                 return self.publishing.put_record(effect.salt, effect.value, effect.retention_s, self.me, 0, now)
         raise AssertionError(f"{type(effect).__name__} is for the driver")
 
-    def _to_self(self, effect: fx.Tell | fx.TellBlob | fx.TellLog, now: float) -> list[fx.Effect]:
+    def _to_self(self, effect: fx.Tell | fx.TellBlob | fx.TellLog | fx.TellSegment, now: float) -> list[fx.Effect]:
         """A grantor on this very node leases to its own slots: no session is needed."""
         if isinstance(effect, fx.Tell):
             return self._message(self.contact, self.me.public, effect.message, now)
@@ -475,6 +493,7 @@ class Peer:
         self.reunion.lost(peer, now)
         self.neighbourhood.gone(node)
         self.directory.gone(node)
+        self.aftercare.dead(node, now)
         lost = self.dht.failed(peer, now, certain=True) + self.jobs.peer_dead(node, now)
         return lost + self.presiding.dead(node, now)
 

@@ -63,6 +63,15 @@ class Publishing:
     def __len__(self) -> int:
         return len(self._provided)
 
+    @property
+    def full(self) -> bool:
+        """Whether nothing else can be provided."""
+        return len(self._provided) >= limits.PROVIDED_MAX
+
+    def provides(self, name: bytes) -> bool:
+        """Whether ``name`` is provided here."""
+        return name in self._provided
+
     def put_record(
         self,
         salt: bytes,
@@ -100,7 +109,7 @@ class Publishing:
 
         Raises :class:`UsageError` where too much is provided already, or ``value`` is too long.
         """
-        if name not in self._provided and len(self._provided) >= limits.PROVIDED_MAX:
+        if name not in self._provided and self.full:
             raise UsageError(f"this peer provides {limits.PROVIDED_MAX} things already")
         if len(value) > limits.PROVIDER_VALUE_BYTES_MAX:
             raise UsageError(f"a provider's value has {len(value)} bytes; at most {limits.PROVIDER_VALUE_BYTES_MAX}")

@@ -15,11 +15,18 @@ from p2pcpn.wire.addresses import Address, Contact
 @dataclass(frozen=True, slots=True)
 class Pulse:
     """How often a peer speaks where nothing happens, in seconds: it probes a neighbour, compares rumors with one, says
-    again what it is (which others forget after three times as long). The pace of real peers where nothing is said."""
+    again what it is (which others forget after three times as long), compares with others who keep the same jobs; and
+    how long those wait for a lost one before they replace it. The pace of real peers where nothing is said."""
 
     probe_s: float = limits.PROBE_IDLE_S
     compare_s: float = limits.PUSH_PULL_S
     advert_s: float = limits.ADVERT_AGAIN_S
+    keepers_s: float = limits.KEEPERS_S
+    replace_s: float = limits.REPLACE_S
+
+
+# The peers of one machine's own swarm have no reboots to wait for.
+LOCAL = Pulse(keepers_s=15.0, replace_s=3.0)
 
 
 @dataclass(frozen=True, slots=True)

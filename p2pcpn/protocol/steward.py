@@ -107,11 +107,12 @@ class Steward:
         """The job, unless its retention is over."""
         kept = self.jobs.get(job)
         if kept is not None and kept.expires_s < self.wall():
-            self._forget(job)
+            self.forget(job)
             return None
         return kept
 
-    def _forget(self, job: bytes) -> None:
+    def forget(self, job: bytes) -> None:
+        """Keep a job no more."""
         kept = self.jobs.pop(job)
         owner = kept.authority.owner
         self._by_owner[owner] -= 1
@@ -123,7 +124,7 @@ class Steward:
         """Forget all that has expired; the store deletes it from the disk by itself."""
         now = self.wall()
         for job in [job for job, kept in self.jobs.items() if kept.expires_s < now]:
-            self._forget(job)
+            self.forget(job)
         for key in [key for key, foreign in self.foreign.items() if foreign.expires_s < now]:
             self.quota.give_back(key[1], self.foreign.pop(key).disk_bytes)
             self._by_grantor[key[1]] -= 1

@@ -301,11 +301,18 @@ class Host:
         self.shelf.send(effect)
 
     def _transmit_log(self, effect: fx.TransmitLog) -> None:
-        row = self.disk.get("logs", (effect.job, self.id, effect.epoch, effect.number))
+        row = self.disk.get("logs", (effect.job, effect.grantor, effect.epoch, effect.number))
         if row is None:
             self.world.trace.count("log segments missing")
             return
         self.say(effect.peer, restoring.log_message(effect.request, row))
+
+    def _transmit_segment(self, effect: fx.TransmitSegment) -> None:
+        row = self.disk.get("segments", (effect.job, effect.number))
+        if row is None:
+            self.world.trace.count("segments missing")
+            return
+        self.say(effect.peer, restoring.segment_message(effect.request, row))
 
     def _dial(self, effect: fx.Dial) -> None:
         self.world.sessions.dial(self, effect.to)
@@ -375,6 +382,7 @@ _PERFORM: dict[type[fx.Effect], Callable[[Host, Any], None]] = {
     fx.Transmit: Host._transmit,
     fx.TransmitBlob: Host._transmit_blob,
     fx.TransmitLog: Host._transmit_log,
+    fx.TransmitSegment: Host._transmit_segment,
     fx.Dial: Host._dial,
     fx.Hangup: Host._hangup,
     fx.Commit: Host._commit,

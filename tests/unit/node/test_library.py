@@ -20,7 +20,7 @@ from p2pcpn.node.questions import Questions
 from p2pcpn.node.rush import Rush
 from p2pcpn.node.sessions import Sessions
 from p2pcpn.node.shelf import Shelf
-from p2pcpn.protocol.effects import TransmitBlob, TransmitLog, Turn, Write
+from p2pcpn.protocol.effects import TransmitBlob, TransmitLog, TransmitSegment, Turn, Write
 from p2pcpn.store.blobs import BlobStore
 from p2pcpn.store.database import Database
 from p2pcpn.wire import messages as m
@@ -571,11 +571,31 @@ async def test_our_own_log_goes_to_a_new_holder(bench: Bench) -> None:
     bench.write(row)
     box = bench.sessions.outbox(PEER.id)
     assert box is not None
-    bench.library.send_log(box, TransmitLog(PEER.id, 8, JOB, 2, 0), ME.id)
+    bench.library.send_log(box, TransmitLog(PEER.id, 8, JOB, ME.id, 2, 0))
     assert bench.session.sent == [append]
-    bench.library.send_log(box, TransmitLog(PEER.id, 8, JOB, 2, 1), ME.id)
+    bench.library.send_log(box, TransmitLog(PEER.id, 8, JOB, ME.id, 2, 1))
     assert bench.session.sent == [append]
     assert bench.counters["log segments missing"] == 1
+
+
+@pytest.mark.asyncio
+async def test_a_segment_goes_to_a_peer_that_is_to_keep_it(bench: Bench) -> None:
+    made = Made()
+    extend = made.segment(2, 1)
+    row = (0, 3, pages.SIGNED.encode(extend.segment), pages.PAGES.encode(extend.pages))
+    bench.write(Write("segments", (made.job, 0), row))
+    box = bench.sessions.outbox(PEER.id)
+    assert box is not None
+    for number in (0, 1):
+        bench.library.send_segment(box, TransmitSegment(PEER.id, 8, made.job, number))
+    assert bench.session.sent == [m.Extend(8, extend.segment, extend.pages, True)]
+    assert bench.counters["segments missing"] == 1
+
+
+@pytest.mark.asyncio
+async def test_a_log_segment_that_no_question_awaits_is_for_the_machines(bench: Bench) -> None:
+    append, _ = log_row(ME)
+    assert not bench.library.take(bench.session, m.LogData(77, append.header, append.body))  # type: ignore[arg-type]
 
 
 @pytest.mark.asyncio
@@ -595,6 +615,7 @@ async def test_a_disk_that_refuses_a_read_is_told_to_whoever_asked(
     box = bench.sessions.outbox(PEER.id)
     assert box is not None
     before = len(bench.session.sent)
-    bench.library.send_log(box, TransmitLog(PEER.id, 8, JOB, 2, 0), ME.id)
+    bench.library.send_log(box, TransmitLog(PEER.id, 8, JOB, ME.id, 2, 0))
+    bench.library.send_segment(box, TransmitSegment(PEER.id, 8, JOB, 0))
     assert len(bench.session.sent) == before
-    assert bench.counters["log segments missing"] == 1
+    assert bench.counters["log segments missing"] == bench.counters["segments missing"] == 1

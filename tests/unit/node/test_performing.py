@@ -92,7 +92,7 @@ async def test_what_is_for_a_peer_without_a_session_is_dropped(peer: Start) -> N
     one = await peer()
     one.performer.perform([
         fx.Transmit(STRANGER.id, m.Goodbye("")), fx.TransmitBlob(STRANGER.id, 1, bytes(32), JOB, 1.0),
-        fx.TransmitLog(STRANGER.id, 1, JOB, 0, 0), fx.Hangup(STRANGER.id, "why"),
+        fx.TransmitLog(STRANGER.id, 1, JOB, STRANGER.id, 0, 0), fx.Hangup(STRANGER.id, "why"),
     ])  # fmt: skip
     assert not one.counters
 
@@ -167,7 +167,7 @@ async def test_a_blob_and_a_log_segment_are_sent_over_the_session(peer: Start) -
     one.performer.perform([
         fx.KeepBlob(digest(b"blob"), b"blob", JOB, 60.0),
         fx.TransmitBlob(two.id, 0, digest(b"blob"), JOB, 60.0),  # it is not on disk yet
-        fx.TransmitLog(two.id, 0, JOB, 0, 0),
+        fx.TransmitLog(two.id, 0, JOB, one.id, 0, 0),
     ])  # fmt: skip
     blob, append = [await asyncio.wait_for(heard.get(), 10) for _ in range(2)]
     assert (blob.digest, blob.data, blob.job) == (digest(b"blob"), b"blob", JOB)

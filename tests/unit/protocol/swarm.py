@@ -22,7 +22,7 @@ from p2pcpn.protocol.requests import ANYBODY
 from p2pcpn.protocol.setup import Setup
 from p2pcpn.sim.clock import Clock
 from p2pcpn.sim.disk import Disk
-from p2pcpn.sim.restoring import job_state, log_message
+from p2pcpn.sim.restoring import job_state, log_message, segment_message
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.addresses import Address, contact
 from p2pcpn.wire.sealing import digest, result_digest, wrap
@@ -136,9 +136,13 @@ class Member:
             case fx.Transmit():
                 swarm.say(self, effect.peer, effect.message)
             case fx.TransmitLog():
-                row = self.disk.get("logs", (effect.job, self.id, effect.epoch, effect.number))
+                row = self.disk.get("logs", (effect.job, effect.grantor, effect.epoch, effect.number))
                 assert row is not None, "a log segment is on disk before it is sent again"
                 swarm.say(self, effect.peer, log_message(effect.request, row))
+            case fx.TransmitSegment():
+                row = self.disk.get("segments", (effect.job, effect.number))
+                assert row is not None, "a segment is on disk before it is brought to others"
+                swarm.say(self, effect.peer, segment_message(effect.request, row))
             case fx.Hangup():
                 self.hung_up.append(effect)
                 swarm.hang_up(self, effect.peer)

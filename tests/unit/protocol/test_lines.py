@@ -6,7 +6,18 @@ import pytest
 
 from p2pcpn import limits
 from p2pcpn.identity.keys import NodeId
-from p2pcpn.protocol.effects import Dial, Effect, Tell, TellBlob, TellLog, Transmit, TransmitBlob, TransmitLog
+from p2pcpn.protocol.effects import (
+    Dial,
+    Effect,
+    Tell,
+    TellBlob,
+    TellLog,
+    TellSegment,
+    Transmit,
+    TransmitBlob,
+    TransmitLog,
+    TransmitSegment,
+)
 from p2pcpn.protocol.lines import PATIENT, Lines
 from p2pcpn.wire import messages as m
 from tests.unit.protocol.leased import GRANTOR, GRANTOR_AT, STRANGER_AT, Made
@@ -22,11 +33,13 @@ def test_what_is_said_before_a_session_waits_in_order_behind_one_dial() -> None:
     lines = Lines()
     assert lines.tell(tell(1)) == [Dial(GRANTOR_AT)]
     assert lines.tell(TellBlob(GRANTOR_AT, 2, bytes(32), bytes(20), 1.0)) == []
-    assert lines.tell(TellLog(GRANTOR_AT, 3, bytes(20), 0, 7)) == []
+    assert lines.tell(TellLog(GRANTOR_AT, 3, bytes(20), PEER, 0, 7)) == []
+    assert lines.tell(TellSegment(GRANTOR_AT, 4, bytes(20), 5)) == []
     assert lines.opened(GRANTOR_AT, GRANTOR.public) == [
         Transmit(PEER, m.Goodbye("1")),
         TransmitBlob(PEER, 2, bytes(32), bytes(20), 1.0),
-        TransmitLog(PEER, 3, bytes(20), 0, 7),
+        TransmitLog(PEER, 3, bytes(20), PEER, 0, 7),
+        TransmitSegment(PEER, 4, bytes(20), 5),
     ]
     assert lines.tell(tell(4)) == [Transmit(PEER, m.Goodbye("4"))]
     assert lines.open == {PEER: GRANTOR_AT} and lines.keys == {PEER: GRANTOR.public}

@@ -19,6 +19,7 @@ from p2pcpn.protocol.effects import (
     Effect,
     Heard,
     Load,
+    Provide,
     Publish,
     Run,
     Send,
@@ -26,6 +27,7 @@ from p2pcpn.protocol.effects import (
     Spread,
     Tell,
     TellBlob,
+    Withdraw,
 )  # fmt: skip
 from p2pcpn.protocol.items import record_key
 from p2pcpn.protocol.membership import Alive, Dead, Suspected, Verdict
@@ -775,6 +777,35 @@ def test_a_spread_statement_is_signed_with_the_nodes_key_and_reaches_the_others(
 def test_blobs_and_logs_for_the_node_itself_are_here_already(swarm: Swarm) -> None:
     [one] = swarm.grown(1)
     assert one.peer.perform([TellBlob(one.contact, 1, bytes(32), bytes(20), 1.0)], swarm.now) == []
+
+
+def test_what_is_provided_is_withdrawn_and_what_is_too_much_is_counted(
+    swarm: Swarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "PROVIDED_MAX", 1)
+    [one] = swarm.grown(1)
+    for name in (b"a" * 20, b"b" * 20, b"a" * 20):
+        one.do(one.peer.perform([Provide(name, 60.0)], swarm.now))
+    assert one.peer.publishing.provides(b"a" * 20) and one.peer.counters["not provided"] == 1
+    one.do(one.peer.perform([Withdraw(b"a" * 20)], swarm.now))
+    assert not len(one.peer.publishing)
+
+
+def test_when_the_stewards_of_a_job_that_is_over_die_others_keep_it_and_show_it(swarm: Swarm) -> None:
+    submitter, *others = swarm.grown(7)
+    job = Job(submitter, stewards=tuple(others[:2])).extend(4, 4)
+    assert swarm.run(10, lambda: len(delivered(submitter)) == 8)
+    swarm.run(2)
+    swarm.kill(submitter)
+    for steward in others[:2]:
+        swarm.run(limits.KEEPERS_S * 2.2)
+        swarm.kill(steward)
+    swarm.run(limits.KEEPERS_S)
+    heirs = [member for member in others[2:] if job.job in member.peer.steward.jobs]
+    assert len(heirs) == 2
+    for heir in heirs:
+        [state] = heir.peer.steward.asked(heir.contact, m.Ask(1, job.job))
+        assert isinstance(state, Tell) and isinstance(state.message, m.JobState) and state.message.settled == 8
 
 
 def test_effects_for_the_driver_pass_in_their_order(swarm: Swarm) -> None:

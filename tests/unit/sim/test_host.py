@@ -90,13 +90,16 @@ def test_a_log_segment_is_read_and_sent_again_from_disk() -> None:
     submitter.follow(
         [fx.Tell(holder.contact, m.ReadLog(5, *key)), fx.Tell(holder.contact, m.ReadLog(6, *key[:3], 999))]
     )
-    before = world.trace.counts["Append"]
-    submitter.follow(
-        [fx.TellLog(holder.contact, 8, program.job, 0, 0), fx.TellLog(holder.contact, 9, program.job, 0, 9)]
-    )
+    before, extended = world.trace.counts["Append"], world.trace.counts["Extend"]
+    job, mine = program.job, submitter.id
+    told: list[fx.Effect] = [fx.TellLog(holder.contact, 8, job, mine, 0, number) for number in (0, 9)]
+    submitter.follow(told)
+    others = [host for host in world.hosts if host is not holder]
+    holder.follow([fx.TellSegment(others[0].contact, 8, job, number) for number in (0, 9)])
     world.run(world.clock.now + 1.0)
     assert world.trace.counts["LogData"] == 1
     assert world.trace.counts["Append"] == before + 1 and world.trace.counts["log segments missing"] == 1
+    assert world.trace.counts["Extend"] == extended + 1 and world.trace.counts["segments missing"] == 1
 
 
 def test_a_hang_up_ends_the_session_and_what_is_said_without_one_is_lost() -> None:
