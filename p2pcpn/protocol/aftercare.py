@@ -24,10 +24,11 @@ from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.effects import Commit, Effect, Provide, Tell, Withdraw, Write
+from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.passing import Passing, covers, held, lacking, needs_segments
 from p2pcpn.protocol.settlement import check_body
 from p2pcpn.protocol.setup import Pulse
-from p2pcpn.protocol.steward import Kept, Steward
+from p2pcpn.protocol.steward import Steward
 from p2pcpn.protocol.table import distance
 from p2pcpn.protocol.timetable import Timetable
 from p2pcpn.wire.addresses import Contact
@@ -297,10 +298,13 @@ class Aftercare:
         return effects
 
     def _whom(self, job: bytes, care: _Care, now: float) -> dict[NodeId, Contact]:
-        """Who may keep a job; where too few do, those too who may take it."""
+        """Who may keep a job: those of whom it is known, and where too few do those near it, who may take it.
+
+        Heirs ask them always: they do not know of each other otherwise, and one may be too many.
+        """
         found = [steward.contact for steward in care.kept.authority.spec.stewards]
         found += [keeper.contact for keeper in care.keepers.values()]
-        if care.short_since is not None:
+        if care.short_since is not None or not care.names(self._me):
             found += self._near(job, now)[:NEAREST_ASKED]
         me = self._me
         return {NodeId(contact.id): contact for contact in found if contact.id != me}

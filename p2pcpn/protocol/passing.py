@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from p2pcpn import limits
 from p2pcpn.protocol.effects import Commit, Effect, Tell, TellLog, TellSegment
-from p2pcpn.protocol.steward import Kept
+from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import JobKept
 
@@ -21,7 +21,7 @@ TAKE_WAIT_S = 60.0
 def held(kept: Kept) -> JobKept:
     """What this peer has of a job, as others are told it."""
     words = (*kept.authority.handovers, *(word for word in (kept.close, kept.cancel, kept.pause) if word is not None))
-    newest = sorted(((epoch, bytes(node), log.count) for (node, epoch), log in kept.logs.items()), reverse=True)
+    newest = sorted(((epoch, bytes(node), log.kept[0]) for (node, epoch), log in kept.logs.items()), reverse=True)
     logs = [(node, epoch, count) for epoch, node, count in newest[: limits.TALLIED_LOGS_MAX]]
     return JobKept(len(words), len(kept.segments), logs)
 
@@ -82,5 +82,5 @@ class Passing:
             yield from range(0 if theirs is None else theirs.segments, len(kept.segments))
         there = {} if theirs is None else {(grantor, epoch): count for grantor, epoch, count in theirs.logs}
         for (node, epoch), log in sorted(kept.logs.items(), key=lambda each: (each[0][1], each[0][0])):
-            for number in range(there.get((bytes(node), epoch), 0), log.count):
+            for number in range(there.get((bytes(node), epoch), 0), log.kept[0]):
                 yield bytes(node), epoch, number

@@ -126,10 +126,13 @@ class Steward:
         for job in [job for job, kept in self.jobs.items() if kept.expires_s < now]:
             self.forget(job)
         for key in [key for key, foreign in self.foreign.items() if foreign.expires_s < now]:
-            self.quota.give_back(key[1], self.foreign.pop(key).disk_bytes)
-            self._by_grantor[key[1]] -= 1
-            if not self._by_grantor[key[1]]:
-                del self._by_grantor[key[1]]
+            self._drop_foreign(key)
+
+    def _drop_foreign(self, key: tuple[bytes, NodeId]) -> None:
+        self.quota.give_back(key[1], self.foreign.pop(key).disk_bytes)
+        self._by_grantor[key[1]] -= 1
+        if not self._by_grantor[key[1]]:
+            del self._by_grantor[key[1]]
 
     def _fits(self, owner: bytes, size_bytes: int) -> bool:
         if not self.quota.fits(owner, size_bytes):
@@ -176,6 +179,8 @@ class Steward:
         if known is not None:
             return [commit, *(tell for order in orders for tell in self._pass_on(kept, sender, order))]
         self._keep(kept)
+        for key in [key for key in self.foreign if key[0] == authority.job]:
+            self._drop_foreign(key)  # it comes again, and counts as its owner's then
         return [commit, Provide(authority.job, left_s)]
 
     def legacies(self) -> list[Legacy]:
@@ -246,7 +251,11 @@ class Steward:
             kept.add_segment(message.segment, said.count, size_bytes)
             self.quota.take(kept.authority.owner, kept.disk_bytes - before)
         row = (said.first, said.count, pages.SIGNED.encode(message.segment), pages.PAGES.encode(message.pages))
-        return [_commit(sender, message.request, Write("segments", (said.job, said.number), row))]
+        commit = _commit(sender, message.request, Write("segments", (said.job, said.number), row))
+        if not said.blobs or any(steward.key == self.me.public for steward in kept.authority.spec.stewards):
+            return [commit]  # the owner sends his blobs by himself to as many of those he named as he wants replicas
+        left_s = kept.expires_s - self.wall()
+        return [Gather(sender, tuple(said.blobs), said.job, left_s, (commit,), (commit,))]
 
     def finished(self, sender: Contact, message: Finish) -> list[Effect]:
         """Keep the owner's close, cancel or pause; the latter two are passed on to the grantor, wherever it is."""
@@ -329,7 +338,7 @@ class Steward:
         if log.has(said.number, name):
             if log.forgotten(said.number):
                 return [_done(sender, message.request)]
-            return _with_blobs(sender, message.request, said, kept.authority.spec.retention_s, write)
+            return _with_blobs(sender, message.request, said, kept.expires_s - self.wall(), write)
         if log.far(said.number):
             return [_answer(sender, message.request, AnswerCode.REFUSED, "lacks the log segments before that one")]
         if not self._fits(kept.authority.owner, size_bytes):
@@ -337,7 +346,7 @@ class Steward:
         log.write(said, name)
         self._spend(kept, size_bytes)
         ended = self._changed(kept, lambda: kept.states.ended(said.spans))
-        return _with_blobs(sender, message.request, said, kept.authority.spec.retention_s, write, *ended)
+        return _with_blobs(sender, message.request, said, kept.expires_s - self.wall(), write, *ended)
 
     def on_disk(self, said: LogHeader) -> None:
         """A log segment that was taken is on disk."""

@@ -14,8 +14,9 @@ from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol.aftercare import Aftercare
 from p2pcpn.protocol.authority import Authority
+from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.setup import Pulse
-from p2pcpn.protocol.steward import Kept, Steward
+from p2pcpn.protocol.steward import Steward
 from p2pcpn.protocol.table import distance
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
@@ -95,6 +96,10 @@ class Keeper:
                     for write in effect.writes if not self.refuses else ():
                         self._write(write)
                     self.do(list(effect.otherwise if self.refuses else effect.then))
+                case fx.OnDisk():
+                    self.steward.on_disk(effect.header)
+                case fx.Saved():
+                    self.steward.saved(effect)
                 case fx.Gather():
                     self.do(list(effect.then))
                 case fx.TellLog():
