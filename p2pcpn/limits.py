@@ -308,6 +308,8 @@ JOBS_PER_OWNER_MAX: Final = JOBS_PER_PEER_MAX // 4
 LOG_AHEAD_MAX: Final = 1024
 # Results that found no grantor, per job: 4,096 rows, and no more bytes than a worker would hold.
 ORPHANS_PER_JOB_MAX: Final = 4096
+# One worker's share of them, in count and in bytes: a receipt a second for a quarter of an hour.
+ORPHANS_PER_WORKER_MAX: Final = ORPHANS_PER_JOB_MAX // 4
 # What waits for one session that is being dialled.
 LINE_WAITING_MAX: Final = 65_536
 LINE_WAITING_BYTES_MAX: Final = 64 << 20

@@ -18,6 +18,7 @@ from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
 from p2pcpn.protocol.gathering import ProvidersDone
 from p2pcpn.protocol.operations import ContentDone, GetDone, LookupDone, PutDone
+from p2pcpn.wire import messages as m
 from p2pcpn.wire.addresses import Contact
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Performer:
             fx.Gather: self._gather,
             fx.Load: self._load,
             fx.LoadInputs: self._load_inputs,
+            fx.TellOrphans: self._tell_orphans,
             fx.Run: overlay.runs.start,
             fx.StopRun: overlay.runs.stop,
             fx.CutRun: overlay.runs.cut,
@@ -210,6 +212,14 @@ class Performer:
             self._refused(error)
             entries = []
         self.perform(overlay.peer.inputs_loaded(effect.job, effect.indices, entries, overlay.loop.time()))
+
+    def _tell_orphans(self, effect: fx.TellOrphans) -> None:
+        try:
+            found = restoring.orphans(self._overlay.database, effect.job)
+        except StoreError as error:
+            self._refused(error)
+            return
+        self._overlay.follow([fx.Tell(effect.to, m.Orphan(each.receipt, each.page)) for each in found])
 
     def _refused(self, error: StoreError) -> None:
         self._overlay.counters["disk refused"] += 1

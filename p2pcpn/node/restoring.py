@@ -17,6 +17,7 @@ from p2pcpn.node.damage import DAMAGED, Damage, DamagedRow
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.journal import JOB_ROW, JOB_ROW_PREFIX, rows_of
 from p2pcpn.protocol.kept_jobs import Kept
+from p2pcpn.protocol.orphans import orphan_bytes
 from p2pcpn.protocol.settlement import check_body
 from p2pcpn.store.database import Database, Value
 from p2pcpn.wire import pages
@@ -122,9 +123,10 @@ def orphans(database: Database, job: bytes) -> list[Results]:
     """Results of a job that workers brought here because they found no grantor."""
     damage = Damage(database)
     found: list[Results] = []
-    for key, value in database.scan("journal", (job,)):
-        with damage.row("journal", key, value):
-            found.append(Results(signed_of(value[2]), bytes_of(value[3]), False))
+    for table in ("journal", "orphans"):  # what our own worker ran beside them
+        for key, value in database.scan(table, (job,)):
+            with damage.row(table, key, value):
+                found.append(Results(signed_of(value[2]), bytes_of(value[3]), False))
     damage.set_aside()
     return found
 
@@ -213,6 +215,10 @@ def _kept(database: Database, damage: Damage, job: bytes, row: Value) -> Kept:
         with damage.row("logs", key, value):
             header, body = signed_of(value[0]), bytes_of(value[1])
             kept.restore_log(bytes_of(key[1]), int(number_of(key[2])), header, len(body))
+    for key, value in database.scan("orphans", (job,)):
+        with damage.row("orphans", key, value):
+            message = Results(signed_of(value[2]), bytes_of(value[3]), False)
+            kept.restore_orphan(bytes_of(key[1]), read(message.receipt, Receipt), orphan_bytes(message))
     for key, value in database.scan("states", (job,)):
         with damage.row("states", key, value):
             kept.restore_state(int(number_of(key[1])), int(number_of(value[0])), len(bytes_of(value[1])))

@@ -142,6 +142,15 @@ class Acceptance:
             ]
         return [*effects, Notify(delivered)]
 
+    def blobs_of(self, message: Results) -> list[bytes]:
+        """The blobs that results name, which are checked first. Raises :class:`PeerError`."""
+        try:
+            opened = self.open(Entry(message.receipt, message.page, None))
+        except ResultRefused as error:
+            self.refused += 1
+            raise PeerError(str(error)) from error
+        return [value.digest for value in opened.values if isinstance(value, BlobRef)]
+
     def adopt(self, worker: Contact | None, message: Results, now: float) -> list[Effect]:
         """Results under a lease of an older epoch settle what waits here, and nothing that we leased since.
 

@@ -242,6 +242,14 @@ class LoadInputs(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class TellOrphans(Effect):
+    """Read the orphans of ``job`` from disk and say each to ``to`` as :class:`Orphan`: it grants the job now."""
+
+    to: Contact
+    job: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Run(Effect):
     """Run ``arguments`` in a worker process of ``group``; answered by ``ran`` and ``died`` with ``batch``.
 

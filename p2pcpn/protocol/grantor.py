@@ -401,6 +401,10 @@ class Grantor:
             self.book.leases.hasten(admitted.token, now + LEFTOVER_S)
         return effects + self._log_due(now) + self._work(now, None if admitted.deaths else peer)
 
+    def blobs_of(self, message: Results) -> list[bytes]:
+        """The blobs that results name. Raises :class:`PeerError` for what can settle nothing."""
+        return self._acceptance.blobs_of(message)
+
     def inherit(self, worker: Contact | None, message: Results, now: float) -> list[Effect]:
         """Results under a lease of an older epoch; see :meth:`Acceptance.adopt`."""
         effects = self._acceptance.adopt(worker, message, now)

@@ -13,6 +13,7 @@ from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.kept_logs import Log
 from p2pcpn.protocol.kept_states import KeptStates
+from p2pcpn.protocol.orphans import Orphans, name_of
 from p2pcpn.protocol.settlement import NOTHING
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
@@ -24,6 +25,7 @@ from p2pcpn.wire.statements import (
     Handover,
     LogHeader,
     Pause,
+    Receipt,
     Signed,
     opened,
     owners_word,
@@ -44,9 +46,7 @@ class Kept:
     segments: list[bytes] = field(default_factory=list)
     tasks: int = 0
     logs: dict[tuple[NodeId, int], Log] = field(default_factory=dict)
-    # Results that found no grantor, by (epoch, token, part): who brought them.
-    orphans: dict[tuple[int, int, int], NodeId] = field(default_factory=dict)
-    orphans_bytes: int = 0
+    orphans: Orphans = field(default_factory=Orphans)
     disk_bytes: int = 0
     mandate: Mandate | None = None  # the newest that a grantor said of itself
     saved: bytes = b""  # the digest of the row of the owner's words as it is on disk
@@ -152,6 +152,11 @@ class Kept:
         self.disk_bytes += len(header.body) + body_bytes + limits.STEWARD_ROW_BYTES
         if not log.far(said.number) and (said.number > log.count or said.previous == log.last):
             log.add(said, name)
+
+    def restore_orphan(self, worker: bytes, said: Receipt, size_bytes: int) -> None:
+        """A result that found no grantor is on disk."""
+        self.orphans.add(name_of(worker, said), size_bytes)
+        self.disk_bytes += size_bytes
 
     def restore_state(self, index: int, number: int, sealed_bytes: int) -> None:
         """A state of a running task is on disk."""

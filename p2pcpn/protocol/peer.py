@@ -247,6 +247,8 @@ class Peer:
                 return self.presiding.mandate(contact, key, message, now)
             case m.Entrust():
                 return self.presiding.entrusted(contact, message, now)
+            case m.Orphan():
+                return self.presiding.inherited(contact, message, now)
             case m.Append():
                 return self.presiding.appended(contact, message, now)
             case m.States():

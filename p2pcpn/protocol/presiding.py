@@ -33,6 +33,8 @@ from p2pcpn.wire.statements import Signed, opened, read
 Segments = list[tuple[Signed, list[bytes]]]
 # A job of a million tasks is read in less.
 LOADING_S = 1.0
+# Orphans are 64 MB at most: time for them to be on their way before they are asked for again.
+PASSED_ON_S = 10.0
 
 
 class Presiding:
@@ -60,6 +62,8 @@ class Presiding:
         self.refused = refused
         self.succession = Succession(me, steward, self._grants, contact)
         self._own: dict[bytes, Authority] = {}  # of jobs that are this node's owner's
+        self.contact = contact
+        self._passed_on: dict[bytes, float] = {}  # jobs whose orphans were passed on, and when
         self._loading: dict[bytes, float] = {}  # jobs that are being read from disk, and since when
 
     def _grants(self, job: bytes) -> bool:
@@ -145,6 +149,7 @@ class Presiding:
         if self._newest(job) != before:
             self.succession.superseded(job, now)
         self._place(job, contact, key)
+        effects += self._pass_on(job, contact, key, now)
         known = self._authority(job)
         if known is not None:
             effects += self._superseded(job, known, now)
@@ -195,6 +200,8 @@ class Presiding:
             effects += self.steward.mandated(contact, key, message)
             if kept.authority.epoch > before:
                 self.succession.superseded(job, now)
+            if message.request:
+                effects += self._pass_on(job, contact, key, now)
             if kept.authority.epoch == message.epoch:
                 self.succession.heard(job, contact, now)
             elif self._grants(job):
@@ -346,6 +353,29 @@ class Presiding:
         if said.epoch < grantor.epoch:
             return grantor.inherit(contact, message, now)
         return grantor.results(contact, message, now)
+
+    def inherited(self, contact: Contact, message: m.Orphan, now: float) -> list[fx.Effect]:
+        """A result that was brought to a steward while nobody granted: whoever passes it on, it speaks for itself."""
+        said = read(message.receipt, st.Receipt)
+        grantor = self.jobs.grantors.get(said.job)
+        if grantor is None or not grantor.granting or said.epoch >= grantor.epoch:
+            return []
+        results = m.Results(message.receipt, message.page, False)
+        blobs = grantor.blobs_of(results) if contact.id != self.me.id else []
+        if not blobs:
+            return grantor.inherit(None, results, now)
+        again = fx.Tell(self.contact(), message)  # once they are here, who holds the log can have them from us
+        return [fx.Gather(contact, tuple(blobs), said.job, grantor.spec.retention_s, (again,), ())]
+
+    def _pass_on(self, job: bytes, contact: Contact, key: bytes, now: float) -> list[fx.Effect]:
+        """Who grants in the newest epoch and says so is passed on what was brought here while nobody did."""
+        kept = self.steward.jobs.get(job)
+        if kept is None or not len(kept.orphans) or kept.authority.grantor != key or key == self.me.public:
+            return []
+        if now < self._passed_on.get(job, -math.inf) + PASSED_ON_S:
+            return []
+        self._passed_on = {other: at for other, at in self._passed_on.items() if now < at + PASSED_ON_S} | {job: now}
+        return [fx.Commit((), (fx.TellOrphans(contact, job),))]
 
     def asked(self, contact: Contact, message: m.Ask) -> list[fx.Effect]:
         """What is held of a job; where it is granted here, our own log, too: it may lie nowhere else (any more)."""

@@ -18,10 +18,10 @@ from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.effects import Commit, Effect, Gather, OnDisk, Provide, Saved, Tell, Write
-from p2pcpn.protocol.journal import row_key
 from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.leased_pages import check_segment_head
 from p2pcpn.protocol.legacies import Legacy
+from p2pcpn.protocol.orphans import name_of, orphan_bytes
 from p2pcpn.protocol.quota import Quota
 from p2pcpn.protocol.settlement import check_body
 from p2pcpn.protocol.work import TOKEN_BITS, run_number
@@ -392,20 +392,16 @@ class Steward:
             return []
         if digest(message.page) != said.page or said.token >> TOKEN_BITS:
             raise PeerError("a page of results is not the one its receipt names, or its token is none")
-        key = (said.epoch, said.token, said.part)
-        if key not in kept.orphans:
-            size_bytes = len(message.receipt.body) + len(message.page) + _ROW
-            full = len(kept.orphans) >= limits.ORPHANS_PER_JOB_MAX
-            full = full or kept.orphans_bytes + size_bytes > limits.UNSETTLED_BYTES_MAX
-            if full or said.epoch > kept.authority.epoch or not self._fits(kept.authority.owner, size_bytes):
+        name = name_of(sender.id, said)
+        if name not in kept.orphans:
+            size_bytes = orphan_bytes(message)
+            full = said.epoch > kept.authority.epoch or not kept.orphans.room(name, size_bytes)
+            if full or not self._fits(kept.authority.owner, size_bytes):
                 return []
-            kept.orphans[key] = NodeId(sender.id)
-            kept.orphans_bytes += size_bytes
+            kept.orphans.add(name, size_bytes)
             self._spend(kept, size_bytes)
-        elif kept.orphans[key] != sender.id:
-            return []
         row = (said.epoch, said.grantor, pages.SIGNED.encode(message.receipt), message.page)
-        write = Write("journal", row_key(said.job, *key), row)
+        write = Write("orphans", (said.job, *name), row)
         kept_here = Settled(said.job, [(run_number(said.epoch, said.token), said.part)])
         return [Commit((write,), (Tell(sender, kept_here),))]
 

@@ -354,6 +354,10 @@ class Host:
         entries = restoring.settlements(self.disk, effect.job)
         self.perform(self.peer.inputs_loaded(effect.job, effect.indices, entries, self.clock.now))
 
+    def _tell_orphans(self, effect: fx.TellOrphans) -> None:
+        found = restoring.orphans(self.disk, effect.job)
+        self._follow(self.boot, [fx.Tell(effect.to, m.Orphan(each.receipt, each.page)) for each in found])
+
     def _run(self, effect: fx.Run) -> None:
         assert self.runtime is not None
         self.runtime.start(effect)
@@ -390,6 +394,7 @@ _PERFORM: dict[type[fx.Effect], Callable[[Host, Any], None]] = {
     fx.Gather: Host._gather,
     fx.Load: Host._load,
     fx.LoadInputs: Host._load_inputs,
+    fx.TellOrphans: Host._tell_orphans,
     fx.Run: Host._run,
     fx.StopRun: Host._stop_run,
     fx.CutRun: Host._cut_run,

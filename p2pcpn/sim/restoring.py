@@ -7,11 +7,12 @@ from typing import Any
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.journal import rows_of
 from p2pcpn.protocol.kept_jobs import Kept
+from p2pcpn.protocol.orphans import orphan_bytes
 from p2pcpn.protocol.peer import Peer
 from p2pcpn.sim.disk import Disk
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
-from p2pcpn.wire.statements import LogHeader, Signed, read
+from p2pcpn.wire.statements import LogHeader, Receipt, Signed, read
 
 
 def restore(peer: Peer, disk: Disk, now: float, wall: float) -> None:
@@ -37,6 +38,9 @@ def _kept(disk: Disk, job: bytes, row: tuple[Any, ...]) -> Kept:
         kept.add_segment(_signed(segment), count, len(data))
     for (_, grantor, epoch, _), (header, body) in disk.scan("logs", (job,)):
         kept.restore_log(grantor, epoch, _signed(header), len(body))
+    for (_, worker, *_), (_, _, receipt, page) in disk.scan("orphans", (job,)):
+        message = m.Results(_signed(receipt), page, False)
+        kept.restore_orphan(worker, read(message.receipt, Receipt), orphan_bytes(message))
     for state in states(disk, job):
         kept.restore_state(state.index, state.number, len(state.sealed))
     return kept
@@ -53,7 +57,8 @@ def job_state(disk: Disk, job: bytes) -> tuple[list[tuple[Signed, list[bytes]]],
 
 def orphans(disk: Disk, job: bytes) -> list[m.Results]:
     """Results of a job that workers brought here because they found no grantor."""
-    return [m.Results(_signed(receipt), page, False) for _, (_, _, receipt, page) in disk.scan("journal", (job,))]
+    rows = [row for table in ("journal", "orphans") for _, row in disk.scan(table, (job,))]
+    return [m.Results(_signed(receipt), page, False) for _, _, receipt, page in rows]
 
 
 def states(disk: Disk, job: bytes) -> list[m.LeftState]:

@@ -34,6 +34,8 @@ TABLES: Final[dict[str, Table]] = {
     "segments": Table(("job", "number"), ("first", "count", "signed", "pages"), read_rows=4),
     "logs": Table(("job", "grantor", "epoch", "number"), ("header", "body"), read_rows=4),
     "journal": Table(("job", "token", "part"), ("epoch", "grantor", "receipt", "page"), read_rows=4),
+    # Results that workers brought here because nobody granted, by who signed them.
+    "orphans": Table(("job", "worker", "token", "part"), ("epoch", "grantor", "receipt", "page"), read_rows=4),
     "states": Table(("job", "task"), ("number", "sealed"), read_rows=16),
     "peers": Table(("id",), ("host", "port", "seen_s")),
     "blobs": Table(("digest",), ("size_bytes", "job", "expires_s"), longest=True),
@@ -43,7 +45,7 @@ TABLES: Final[dict[str, Table]] = {
 
 # Tables whose rows end at ``expires_s`` (wall clock), and what goes with a job that has ended.
 EXPIRING: Final = ("records", "jobs", "blobs")
-OF_A_JOB: Final = ("segments", "logs", "journal", "states")
+OF_A_JOB: Final = ("segments", "logs", "journal", "orphans", "states")
 
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
@@ -71,6 +73,10 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
         "CREATE TABLE states (job BLOB NOT NULL, task INTEGER NOT NULL, number INTEGER, sealed BLOB,"
         " PRIMARY KEY (job, task))",
+    ),
+    (
+        "CREATE TABLE orphans (job BLOB NOT NULL, worker BLOB NOT NULL, token INTEGER NOT NULL, part INTEGER NOT NULL,"
+        " epoch INTEGER, grantor BLOB, receipt BLOB, page BLOB, PRIMARY KEY (job, worker, token, part))",
     ),
 )
 

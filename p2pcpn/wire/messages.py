@@ -514,11 +514,18 @@ class Tallied(msgspec.Struct, array_like=True, frozen=True, tag=49):
     kept: Annotated[list[JobKept | None], Meta(max_length=limits.TALLIED_MAX)]
 
 
+class Orphan(msgspec.Struct, array_like=True, frozen=True, tag=50):
+    """A result that its worker brought to a steward because nobody granted, passed on to whoever does. No answer."""
+
+    receipt: Signed
+    page: Annotated[bytes, Meta(max_length=limits.MESSAGE_BYTES_MAX)]
+
+
 Message = Union[
     Introduce, Extend, Grant, Progress, Results, Settled, Return, Revoke, Output, Finish, Take, Append, Answer, Ask,
     JobState, ReadLog, LogData, ReadSegment, PutBlob, GetBlob, BlobData, ListJobs, Jobs, Goodbye, Recall,
     Keep, PutChunk, Complete, Seek, Holding, GetChunk, ChunkData, Compare, Compared, ListDeposits, Deposits,
     Entrust, OfferRing, RingPlace, RingHanded, RingTaken, RingGone, Mandate, Inputs, Checkpoint, Resume,
-    States, Tally, Tallied,
+    States, Tally, Tallied, Orphan,
 ]  # fmt: skip
 CODEC: Codec[Message] = Codec(Message, limits.MESSAGE_BYTES_MAX, "message")

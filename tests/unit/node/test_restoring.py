@@ -12,7 +12,7 @@ from p2pcpn.errors import StoreError
 from p2pcpn.node import restoring
 from p2pcpn.node.damage import Damage, DamagedRow
 from p2pcpn.node.restoring import bytes_of, job_state, number_of, pages_of, restored, signed_of
-from p2pcpn.protocol.effects import Commit, Effect, Write
+from p2pcpn.protocol.effects import Commit, Effect, OnDisk, Write
 from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.steward import Steward
 from p2pcpn.store.database import Database
@@ -21,7 +21,20 @@ from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.sealing import digest
 from p2pcpn.wire.statements import Cancel, Close, LogHeader, Pause, Receipt, Record, Signed, signed
-from tests.unit.protocol.leased import GRANTOR, GRANTOR_AT, ME, NOTHING, OWNER, STEWARDS, Bench, Made, settling, told
+from tests.unit.protocol.leased import (
+    GRANTOR,
+    GRANTOR_AT,
+    ME,
+    NOTHING,
+    OWNER,
+    STEWARDS,
+    STRANGER,
+    Bench,
+    Made,
+    at,
+    settling,
+    told,
+)
 
 WALL = 1e9
 
@@ -41,12 +54,14 @@ def restored_journal(database: Database) -> list[tuple[Signed, Contact, list[m.R
     return restoring.restored_journal(database, Damage(database))
 
 
-def write(database: Database, effects: list[Effect]) -> None:
-    """Write what effects ask for, those after a commit included, and wait for it."""
+def write(database: Database, effects: list[Effect], keeper: Steward | None = None) -> None:
+    """Write what effects ask for, those after a commit included, and wait for it; ``keeper`` is told."""
     for effect in effects:
         if isinstance(effect, Commit):
             database.commit(effect.writes)
-            write(database, list(effect.then))
+            write(database, list(effect.then), keeper)
+        elif isinstance(effect, OnDisk) and keeper is not None:
+            keeper.on_disk(effect.header)
     database.drop_expired(0.0)  # waits for what was queued before
 
 
@@ -72,7 +87,7 @@ def kept(database: Database, made: Made, logs: list[m.Append]) -> Steward:
     for number, (segment, sealed) in enumerate(zip(made.segments, made.sealed, strict=True)):
         write(database, keeper.extended(GRANTOR_AT, m.Extend(2 + number, segment, sealed, True)))
     for each in logs:
-        write(database, keeper.appended(GRANTOR_AT, each))
+        write(database, keeper.appended(GRANTOR_AT, each), keeper)
     return keeper
 
 
@@ -286,7 +301,7 @@ def test_a_file_that_turns_out_corrupt_is_read_again_once_it_was_replaced(tmp_pa
         kept(database, made, [])
     database.close()
     data = bytearray(path.read_bytes())
-    pages_of_jobs = [n for n in range(20, len(data) // 4096) if data[n * 4096] == 13]  # leaves of tables
+    pages_of_jobs = [n for n in range(22, len(data) // 4096) if data[n * 4096] == 13]  # leaves of tables
     for page in pages_of_jobs[1:3]:
         data[page * 4096 : (page + 1) * 4096] = b"\xff" * 4096
     path.write_bytes(data)
@@ -312,6 +327,26 @@ def test_a_pause_is_remembered(database: Database) -> None:
     write(database, keeper.finished(GRANTOR_AT, m.Finish(9, signed(Pause(made.job, 3, True), OWNER))))
     (after,) = restored_jobs(database)
     assert after.pause == keeper.jobs[made.job].pause is not None and after.cancel is None
+
+
+def test_orphans_come_back_and_count_as_before_and_beside_those_of_another_with_the_same_lease(
+    database: Database,
+) -> None:
+    made, messages = Made(), []
+    made.segment(2)
+    keeper = kept(database, made, [])
+    for worker, number in ((ME, 4003), (STRANGER, 4006)):
+        said = Receipt(made.job, 0, GRANTOR.id, 1, 0, [(0, 1)], b"\0", bytes(16), digest(b"page"), 0.1, b"")
+        messages.append(m.Results(signed(said, worker), b"page", False))
+        write(database, keeper.orphan(at(worker, number), messages[-1]))
+    assert sorted(restoring.orphans(database, made.job), key=lambda each: each.receipt.key) == sorted(
+        messages, key=lambda each: each.receipt.key
+    )
+    before, (after,) = keeper.jobs[made.job], restored_jobs(database)
+    assert len(after.orphans) == 2 and after.orphans == before.orphans
+    assert before.disk_bytes <= after.disk_bytes < before.disk_bytes + 64
+    spoil(database, "orphans", (made.job, ME.id, 1, 0), 2, b"garbage")
+    assert restoring.orphans(database, made.job) == [messages[1]]
 
 
 def test_what_is_settled_by_a_header_alone_has_to_be_run(database: Database) -> None:

@@ -22,7 +22,7 @@ from p2pcpn.protocol.requests import ANYBODY
 from p2pcpn.protocol.setup import Setup
 from p2pcpn.sim.clock import Clock
 from p2pcpn.sim.disk import Disk
-from p2pcpn.sim.restoring import job_state, log_message, segment_message
+from p2pcpn.sim.restoring import job_state, log_message, orphans, segment_message
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.addresses import Address, contact
 from p2pcpn.wire.sealing import digest, result_digest, wrap
@@ -155,6 +155,9 @@ class Member:
                 self.blobs[effect.digest] = effect.data
             case fx.Load():
                 self.do(self.peer.adopt(effect.job, *job_state(self.disk, effect.job), swarm.now))
+            case fx.TellOrphans():
+                found = orphans(self.disk, effect.job)
+                self.follow([fx.Tell(effect.to, m.Orphan(each.receipt, each.page)) for each in found])
             case fx.Run():
                 self.batches[effect.batch] = effect
                 if self.takes_s is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from p2pcpn.errors import PeerError
@@ -11,6 +12,7 @@ from p2pcpn.protocol import events
 from p2pcpn.protocol.jobs import Held
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
+from p2pcpn.wire.pages import cut
 from p2pcpn.wire.sealing import digest
 from p2pcpn.wire.statements import Cancel, Close, Handover, Offer, Pause, Receipt, Role, read, signed
 from p2pcpn.wire.statements import LogHeader as Header
@@ -162,6 +164,55 @@ def test_another_machine_of_the_owner_resumes_a_centralised_job_that_nobody_took
     other.do(other.peer.perform(other.peer.presiding.resume(made.spec, cast.job.job_key, [own], held, now), now))
     assert cast.swarm.run(60, lambda: cast.settled(cast.one, other) == set(range(8)))
     assert cast.kept(cast.one).total == 8 and cast.kept(cast.one).authority.handover.grantor == other.key.public
+
+
+def test_what_was_brought_to_stewards_while_nobody_granted_is_not_run_again_by_who_resumes_the_job() -> None:
+    cast = Cast(orchestration="centralised", takes_s=None)
+    assert cast.swarm.run(5, lambda: bool(cast.worker.batches))
+    run = next(iter(cast.worker.batches.values()))
+    cast.swarm.kill(cast.submitter)
+    cast.worker.takes_s = 0.1
+    cast.worker.ran(run.batch)
+    assert cast.swarm.run(60, lambda: len(cast.kept(cast.one).orphans) > 0)
+    cast.swarm.run(1)
+    brought = {index for _, row in cast.one.disk.scan("orphans", (cast.name,)) for index in cut(receipt(row).spans)}
+    assert brought and not cast.settled(cast.one)
+    cast.swarm.kill(cast.worker)
+    other = cast.swarm.add(slots=0, roles=0).start(cast.one)
+    cast.swarm.run(3)
+    made, now = cast.job.made, cast.swarm.now
+    segments = list(zip(made.segments, made.sealed, strict=True))
+    own = signed(Handover(cast.name, 3, other.key.public), OWNER)
+    held = Held(segments, [], signed(Close(cast.name, 8, made.last), OWNER), 8)
+    other.do(other.peer.perform(other.peer.presiding.resume(made.spec, cast.job.job_key, [own], held, now), now))
+    assert cast.swarm.run(20, lambda: cast.settled(cast.one) >= brought)
+    assert cast.grants(other) == 3
+    # Said once: who says again that it grants is not sent all of them again at once.
+    said = len(other.told(m.Orphan))
+    cast.one.follow(cast.one.peer.presiding.take(other.contact, other.key.public, m.Take(9, own), cast.swarm.now))
+    cast.swarm.run(1)
+    assert said and len(other.told(m.Orphan)) == said
+
+
+def test_an_orphan_counts_once_the_blobs_that_it_names_are_here() -> None:
+    cast = Cast(takes_s=None, tasks=2)
+    begin(cast)
+    presiding, grantor, said = cast.one.peer.presiding, cast.one.peer.grantors[cast.name], []
+    grantor.blobs_of = lambda results: [bytes(32)]
+    grantor.inherit = lambda worker, results, now: said.append((worker, results)) or []
+    word = Receipt(cast.name, 0, cast.submitter.id, 1, 0, [(0, 1)], b"\0", bytes(16), bytes(32), 0.1, b"")
+    orphan = m.Orphan(signed(word, cast.worker.key), b"page")
+    (gather,) = presiding.inherited(cast.two.contact, orphan, cast.swarm.now)
+    assert isinstance(gather, fx.Gather) and (gather.sender, gather.blobs) == (cast.two.contact, (bytes(32),))
+    assert gather.then == (fx.Tell(cast.one.contact, orphan),) and said == []
+    cast.one.follow(list(gather.then))
+    assert said == [(None, m.Results(orphan.receipt, b"page", False))]
+    later = m.Orphan(signed(msgspec.structs.replace(word, epoch=1), cast.worker.key), b"page")
+    assert presiding.inherited(cast.two.contact, later, cast.swarm.now) == []  # its own worker brings that
+
+
+def receipt(row: tuple[object, ...]) -> Receipt:
+    return read(pages.SIGNED.decode(row[2]), Receipt)
 
 
 def test_a_worker_tells_an_older_grantor_that_leases_to_it_who_grants_now() -> None:

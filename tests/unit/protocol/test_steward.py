@@ -589,7 +589,7 @@ def test_results_without_a_grantor_are_kept_and_then_acknowledged() -> None:
         (commit,) = shelf.steward.orphan(ME_AT, message)
         assert isinstance(commit, fx.Commit) and commit.otherwise == ()
         (write,) = commit.writes
-        assert write.key == (made.job, 1, 0)
+        assert (write.table, write.key) == ("orphans", (made.job, ME.id, 1, 0))
         assert write.value == (0, GRANTOR.id, pages.SIGNED.encode(message.receipt), message.page)
         assert told(commit.then, m.Settled) == [m.Settled(made.job, [(1, 0)])]
     assert len(shelf.steward.jobs[made.job].orphans) == 1
@@ -602,8 +602,10 @@ def test_nobody_overwrites_anothers_orphan_or_brings_what_he_did_not_sign() -> N
     assert shelf.steward.orphan(STRANGER_AT, message) == []
     shelf.steward.orphan(ME_AT, message)
     said = read(message.receipt, Receipt)
-    forged = m.Results(signed(said, STRANGER), message.page, False)
-    assert shelf.steward.orphan(STRANGER_AT, forged) == []
+    # Another may name the same lease: his is another orphan, and which of them can be opened their grantor sees.
+    (commit,) = shelf.steward.orphan(STRANGER_AT, m.Results(signed(said, STRANGER), message.page, False))
+    assert isinstance(commit, fx.Commit) and commit.writes[0].key == (made.job, STRANGER.id, 1, 0)
+    assert len(shelf.steward.jobs[made.job].orphans) == 2
     with pytest.raises(PeerError):
         shelf.steward.orphan(ME_AT, m.Results(message.receipt, b"another page", False))
 
