@@ -280,21 +280,17 @@ UNSETTLED_BYTES_MAX: Final = 64 << 20
 UNSETTLED_MAX: Final = 65_536
 # Output that goes with a receipt: with 256 values of 16 KiB a page of results stays below one message.
 RECEIPT_OUTPUT_BYTES_MAX: Final = 4 << 20
-# Handovers of one job that are remembered, each of which takes a living submitter's signature: as many as there may be
-# logs of him. A log whose handover is forgotten is nobody's.
+# Handovers of one job that are remembered: as many as there may be logs of its submitter, who signs each.
 EPOCHS_MAX: Final = 256
 # A handover is 80 bytes; 256 of them with their envelopes are 48 KB of a steward's row.
 HANDOVER_BYTES_MAX: Final = 128
-# Rounds of epochs, one for each steward and the owner, that nobody need have missed who keeps the job: with three
-# stewards 256 grantors in a row, of whom none was heard.
+# Rounds of epochs that may have gone by unheard: with three stewards 256 grantors in a row.
 ROUNDS_AHEAD_MAX: Final = 64
-# Logs of one grantor that are kept of a job, one an epoch: a laptop that sleeps each night for most of a year. With all
-# stewards lying they are 2,000 of 200 bytes each.
+# Logs of one grantor that are kept of a job, one an epoch: a laptop that sleeps each night for most of a year.
 LOGS_PER_GRANTOR_MAX: Final = 256
 # Logs of one job in all, none of which is hidden from who asks: sixteen stewards that lie. 30 bytes each in an answer.
 LOGS_PER_JOB_MAX: Final = 16 * LOGS_PER_GRANTOR_MAX
-# Epochs that stewards may take by themselves: one each three seconds for a month. Without an end a steward that claims
-# the last number there is would leave none to those after it.
+# Epochs that stewards may take by themselves: one each three seconds for a month. The last number leaves none after it.
 TAKEOVER_EPOCH_MAX: Final = 1 << 20
 # Grantors of earlier epochs that still bring their logs to the holders: one object of a few KB each.
 FORMER_GRANTORS_MAX: Final = 64
@@ -308,7 +304,7 @@ JOBS_PER_OWNER_MAX: Final = JOBS_PER_PEER_MAX // 4
 LOG_AHEAD_MAX: Final = 1024
 # Results that found no grantor, per job: 4,096 rows, and no more bytes than a worker would hold.
 ORPHANS_PER_JOB_MAX: Final = 4096
-# One worker's share of them, in count and in bytes: a receipt a second for a quarter of an hour.
+# One worker's share of them: a receipt a second for a quarter of an hour.
 ORPHANS_PER_WORKER_MAX: Final = ORPHANS_PER_JOB_MAX // 4
 # What waits for one session that is being dialled.
 LINE_WAITING_MAX: Final = 65_536
