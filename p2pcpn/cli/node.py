@@ -11,6 +11,7 @@ import click
 
 from p2pcpn.cli.drain import progress_words
 from p2pcpn.cli.failures import Ended, say
+from p2pcpn.cli.notices import Notices
 from p2pcpn.cli.options import json_option
 from p2pcpn.cli.printing import number_of, print_json
 from p2pcpn.config import ROLES, RUNTIMES, Config, parse_cpus, parse_size
@@ -87,14 +88,15 @@ def node(
         elif not quiet:
             _greet(hosted.config, words, hosted)
 
-    code = hosting.host(
-        hosted, report, os.environ, status=None if quiet or as_json else Status(hosted.config.bootstrap)
-    )
+    status = None if quiet or as_json else Status(hosted.config.bootstrap)
+    with Notices(errors_only=quiet) as notices:
+        code = hosting.host(hosted, report, os.environ, status=status)
     if not quiet and not as_json and not failed:
         line = "left" + (f"; {left_behind(behind)}" if behind else "")
         click.echo(("\n" if sys.stdout.isatty() else "") + line)
     for text in failed:
-        say(text)
+        if text not in notices:
+            say(text)
     raise Ended(code)
 
 
@@ -135,6 +137,10 @@ class Status:
         if words["known_peers"]:
             self._unanswered = ""
         elif self._unanswered and words.get("uptime_s", 0.0) >= SILENCE_S:
+            if self._live:
+                sys.stdout.write("\r\x1b[2K")
+                sys.stdout.flush()
+                self._shown = ""
             say(
                 f"no peer answers at {self._unanswered}: it is asked again and again, at least each two minutes; check "
                 "the address and the swarm key"

@@ -6,6 +6,7 @@ The peer itself is made up: a real one listens to the process's own signals.
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -219,3 +220,17 @@ def test_a_bootstrap_that_does_not_answer_is_said_once_and_forgotten_when_one_do
         quiet(words | {"uptime_s": 60.0})  # it was known: that it is gone now is another matter
     Status()(words | {"uptime_s": 60.0})  # nobody was named
     assert capsys.readouterr().err == ""
+
+
+def test_what_the_node_warns_of_is_said_and_why_it_failed_is_said_once(
+    p2pcpn: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_peer(config: Config, *, report: Callable[[Mapping[str, Any]], None]) -> int:
+        logging.getLogger("p2pcpn.store").warning("node.db is corrupt")
+        logging.getLogger("p2pcpn.daemon").error("no port is free")
+        report({"failed": "no port is free", "kind": "UsageError"})
+        return 2
+
+    monkeypatch.setattr(hosting, "run_peer", run_peer)
+    ended = p2pcpn("node", "--swarm-key", KEY)
+    assert (ended.code, ended.err) == (2, "p2pcpn: node.db is corrupt\np2pcpn: no port is free\n")
