@@ -300,6 +300,9 @@ STEWARD_BYTES_PER_OWNER_MAX: Final = STEWARD_BYTES_MAX // 2
 # A row costs its key, its place in an index and half a page of the file beside its bytes.
 STEWARD_ROW_BYTES: Final = 512
 JOBS_PER_OWNER_MAX: Final = JOBS_PER_PEER_MAX // 4
+# Of a steward's jobs and disk all owners who are not trusted have one part in four, and each network group of them a
+# quarter of that part's bytes.
+GUESTS_PART: Final = 4
 # Log segments that came before their predecessor: 100 bytes each are remembered. A hundred seconds of a busy grantor.
 LOG_AHEAD_MAX: Final = 1024
 # Results that found no grantor, per job: 4,096 rows, and no more bytes than a worker would hold.

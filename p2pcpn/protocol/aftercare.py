@@ -44,7 +44,7 @@ DEATH_S = 1.0
 NEAREST_ASKED = 12
 QUEUE_S = 0.05
 # What goes when a job is dropped; what this peer ran of it and nobody acknowledged stays.
-KEPT_IN = ("jobs", "segments", "logs", "states")
+KEPT_IN = ("jobs", "segments", "logs", "orphans", "states")
 
 
 @dataclass(slots=True)

@@ -50,6 +50,7 @@ class Kept:
     disk_bytes: int = 0
     mandate: Mandate | None = None  # the newest that a grantor said of itself
     saved: bytes = b""  # the digest of the row of the owner's words as it is on disk
+    guest: bytes | None = None  # the network group of who brought it, where its owner is not trusted
     states: KeptStates = field(init=False)  # what running tasks left
 
     def __post_init__(self) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import cast
 
 from p2pcpn import limits
@@ -24,7 +25,7 @@ from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol import deadlines as due
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
-from p2pcpn.protocol.admission import OPEN_SWARM
+from p2pcpn.protocol.admission import OPEN_SWARM, trusts
 from p2pcpn.protocol.aftercare import Aftercare
 from p2pcpn.protocol.announcement import ADVERT_SALT, Announcement, Said
 from p2pcpn.protocol.deadlines import ALL, Deadlines, anyway, machines
@@ -112,7 +113,10 @@ class Peer:
             me=me, contact=lambda: self.contact, boot=setup.boot, rules=setup.rules, capacity=self._capacity,
             rtt_s=self.rtt_s, rng=rng, sated=self.worker.sated,
         )  # fmt: skip
-        self.steward = Steward(me=me, storing=self.storing, wall=wall, granting=self.counts)
+        self.steward = Steward(
+            me=me, storing=self.storing, wall=wall, granting=self.counts, trusted=partial(trusts, setup.rules),
+            group=lambda contact: setup.network_group(contact.address),
+        )  # fmt: skip
         self.jobs = Jobs(
             me=me, contact=lambda: self.contact, rules=setup.rules, storing=self.storing, request=self.next_request,
             rank=self._rank, near=self.stewards_near, rng=rng, now=now, age_s=self.steward.age_s, note=setup.note,

@@ -8,7 +8,7 @@ that signed them.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 import msgspec
@@ -18,6 +18,7 @@ from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.effects import Commit, Effect, Gather, OnDisk, Provide, Saved, Tell, Write
+from p2pcpn.protocol.guests import Guests
 from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.leased_pages import check_segment_head
 from p2pcpn.protocol.legacies import Legacy
@@ -67,7 +68,8 @@ class Foreign:
 class Steward:
     """See the module.
 
-    ``wall()`` is the wall clock, for expiry alone; ``granting(job)`` gives the counts of a live grantor.
+    ``wall()`` is the wall clock, for expiry alone; ``granting(job)`` gives the counts of a live grantor;
+    ``trusted(key, proof)`` is the rule for owners, ``group(contact)`` the network group of a peer.
     """
 
     def __init__(
@@ -77,11 +79,16 @@ class Steward:
         storing: bool,
         wall: Callable[[], float],
         granting: Callable[[bytes], tuple[int, int, int] | None],
+        trusted: Callable[[bytes, bytes], bool] = lambda key, proof: True,
+        group: Callable[[Contact], Hashable] = lambda contact: contact.host,
     ) -> None:
         self.me = me
         self.storing = storing
         self.wall = wall
         self.granting = granting
+        self.trusted = trusted
+        self.group = group
+        self.guests = Guests()
         self.jobs: OrderedDict[bytes, Kept] = OrderedDict()
         self.foreign: OrderedDict[tuple[bytes, NodeId], Foreign] = OrderedDict()
         self.quota = Quota(limits.STEWARD_BYTES_MAX, limits.STEWARD_BYTES_PER_OWNER_MAX)
@@ -89,13 +96,21 @@ class Steward:
         self._by_grantor: Counter[NodeId] = Counter()  # logs of jobs that are not kept here
 
     def restore(self, kept: Kept) -> None:
-        """A job read from disk at start."""
+        """A job read from disk at start. Who brought it is forgotten: guests share by owner then."""
+        if not self._is_trusted(kept.authority):
+            kept.guest = kept.authority.owner
         self._keep(kept)
 
     def _keep(self, kept: Kept) -> None:
         self.jobs[kept.authority.job] = kept
         self._by_owner[kept.authority.owner] += 1
         self.quota.take(kept.authority.owner, kept.disk_bytes)
+        if kept.guest is not None:
+            self.guests.add(kept.guest, kept.authority.job)
+            self.guests.quota.take(kept.guest, kept.disk_bytes)
+
+    def _is_trusted(self, authority: Authority) -> bool:
+        return self.trusted(authority.owner, authority.spec.swarm_proof)
 
     def age_s(self, job: bytes) -> float:
         """How old a job is that is kept here."""
@@ -119,6 +134,9 @@ class Steward:
         if not self._by_owner[owner]:
             del self._by_owner[owner]
         self.quota.give_back(owner, kept.disk_bytes)
+        if kept.guest is not None:
+            self.guests.remove(kept.guest, job)
+            self.guests.quota.give_back(kept.guest, kept.disk_bytes)
 
     def _sweep(self) -> None:
         """Forget all that has expired; the store deletes it from the disk by itself."""
@@ -134,14 +152,16 @@ class Steward:
         if not self._by_grantor[key[1]]:
             del self._by_grantor[key[1]]
 
-    def _fits(self, owner: bytes, size_bytes: int) -> bool:
-        if not self.quota.fits(owner, size_bytes):
+    def _fits(self, owner: bytes, size_bytes: int, guest: bytes | None = None) -> bool:
+        if not self.quota.fits(owner, size_bytes) or not self.guests.fits(guest, size_bytes):
             self._sweep()
-        return self.quota.fits(owner, size_bytes)
+        return self.quota.fits(owner, size_bytes) and self.guests.fits(guest, size_bytes)
 
     def _spend(self, kept: Kept, size_bytes: int) -> None:
         kept.disk_bytes += size_bytes
         self.quota.take(kept.authority.owner, size_bytes)
+        if kept.guest is not None:
+            self.guests.quota.take(kept.guest, size_bytes)
 
     # --- the owner's words -----------------------------------------------------------------------------------------
 
@@ -149,18 +169,21 @@ class Steward:
         """Keep a job. Answered when it is on disk."""
         authority = Authority(message.spec)
         kept = self._find(authority.job)
+        effects: list[Effect] = []
         if kept is None:
-            why = self._why_not(authority)
+            guest = self._guest(authority, sender)
+            why = self._why_not(authority, guest)
             if why is not None:
                 return [_answer(sender, message.request, *why)]
+            effects = self._make_room(guest)
             retention_s = min(authority.spec.retention_s, limits.RETENTION_S_MAX)
             # What is left of it, for a steward that comes late: the end of the retention tells how old a job is.
             left_s = max(0.0, retention_s - message.age_s)
-            kept = Kept(authority, self.wall() + left_s, disk_bytes=len(message.spec.body) + _ROW)
+            kept = Kept(authority, self.wall() + left_s, disk_bytes=len(message.spec.body) + _ROW, guest=guest)
             self._keep(kept)
         if sender.id == node_id(kept.authority.grantor):
             kept.grantor = sender
-        return [self._commit_job(kept, sender, message.request)]
+        return [*effects, self._commit_job(kept, sender, message.request)]
 
     def entrusted(self, sender: Contact, message: Entrust) -> list[Effect]:
         """Keep a job whose keeper leaves, though its owner named others; readers find it here under the job's id.
@@ -169,19 +192,21 @@ class Steward:
         """
         authority = Authority(message.spec)
         known = self._find(authority.job)
-        why = None if known is not None else self._why_not(authority, named=False)
+        guest = self._guest(authority, sender)
+        why = None if known is not None else self._why_not(authority, guest, named=False)
         if why is not None:
             return [_answer(sender, message.request, *why)]
         left_s = max(0.0, min(authority.spec.retention_s, limits.RETENTION_S_MAX) - message.age_s)
-        kept = known or Kept(authority, self.wall() + left_s, disk_bytes=len(message.spec.body) + _ROW)
+        kept = known or Kept(authority, self.wall() + left_s, disk_bytes=len(message.spec.body) + _ROW, guest=guest)
         orders = [statement for statement in message.words if kept.stated(statement)]
         commit = self._commit_job(kept, sender, message.request)
         if known is not None:
             return [commit, *(tell for order in orders for tell in self._pass_on(kept, sender, order))]
+        room = self._make_room(guest)
         self._keep(kept)
         for key in [key for key in self.foreign if key[0] == authority.job]:
             self._drop_foreign(key)  # it comes again, and counts as its owner's then
-        return [commit, Provide(authority.job, left_s)]
+        return [*room, commit, Provide(authority.job, left_s)]
 
     def legacies(self) -> list[Legacy]:
         """The jobs of which something is kept here that has to go to others when this peer leaves."""
@@ -191,18 +216,45 @@ class Steward:
             found.setdefault(job, Legacy(job, 1, None))
         return list(found.values())
 
-    def _why_not(self, authority: Authority, *, named: bool = True) -> tuple[int, str] | None:
+    def _guest(self, authority: Authority, sender: Contact) -> bytes | None:
+        """As whose guest a job comes, where its owner is not trusted."""
+        return None if self._is_trusted(authority) else repr(self.group(sender)).encode()
+
+    def _why_not(self, authority: Authority, guest: bytes | None, *, named: bool = True) -> tuple[int, str] | None:
         if not self.storing:
             return AnswerCode.REFUSED, "keeps nothing for others"
         if named and not any(steward.key == self.me.public for steward in authority.spec.stewards):
             return AnswerCode.REFUSED, "is no steward of that job"
-        if len(self.jobs) >= limits.JOBS_PER_PEER_MAX or self._by_owner[authority.owner] >= limits.JOBS_PER_OWNER_MAX:
+        if not self._has_room(authority.owner, guest):
             self._sweep()
-        if len(self.jobs) >= limits.JOBS_PER_PEER_MAX or self._by_owner[authority.owner] >= limits.JOBS_PER_OWNER_MAX:
+        leaves = None if self._has_room(authority.owner, guest) else self.guests.leaves(guest, self._spared)
+        if self._by_owner[authority.owner] >= limits.JOBS_PER_OWNER_MAX or not (
+            leaves is not None or self._has_room(authority.owner, guest)
+        ):
             return AnswerCode.FULL, "keeps as many jobs as it can"
-        if not self._fits(authority.owner, len(authority.signed_spec.body) + _ROW):
+        if not self._fits(authority.owner, len(authority.signed_spec.body) + _ROW, guest):
             return AnswerCode.FULL, _NO_DISK
         return None
+
+    def _has_room(self, owner: bytes, guest: bytes | None) -> bool:
+        if len(self.jobs) >= limits.JOBS_PER_PEER_MAX or self._by_owner[owner] >= limits.JOBS_PER_OWNER_MAX:
+            return False
+        return guest is None or self.guests.count < limits.JOBS_PER_PEER_MAX // limits.GUESTS_PART
+
+    def _spared(self, job: bytes) -> bool:
+        """Whether a guest's job can go: what is granted here is not dropped under its grantor."""
+        return self.granting(job) is None
+
+    def _make_room(self, guest: bytes | None) -> list[Effect]:
+        """Let a guest's job go, where the table is full."""
+        if self._has_room(b"", guest):
+            return []
+        job = self.guests.leaves(guest, self._spared)
+        if job is None:
+            return []
+        self.forget(job)
+        tables = ("jobs", "segments", "logs", "orphans", "states")
+        return [Commit(tuple(Write(table, (job,), None) for table in tables))]
 
     def _commit_job(self, kept: Kept, sender: Contact, request: int) -> Effect:
         """Answer once it is on disk, which it may be already: it is said again where the answer was lost."""
@@ -245,11 +297,13 @@ class Steward:
             raise PeerError("a segment came without its pages, or with others")
         if known is None:
             size_bytes = sum(len(sealed) for sealed in message.pages)
-            if not self._fits(kept.authority.owner, len(message.segment.body) + size_bytes + _ROW):
+            if not self._fits(kept.authority.owner, len(message.segment.body) + size_bytes + _ROW, kept.guest):
                 return [_answer(sender, message.request, AnswerCode.FULL, _NO_DISK)]
             before = kept.disk_bytes
             kept.add_segment(message.segment, said.count, size_bytes)
-            self.quota.take(kept.authority.owner, kept.disk_bytes - before)
+            added = kept.disk_bytes - before
+            kept.disk_bytes = before
+            self._spend(kept, added)
         row = (said.first, said.count, pages.SIGNED.encode(message.segment), pages.PAGES.encode(message.pages))
         commit = _commit(sender, message.request, Write("segments", (said.job, said.number), row))
         if not said.blobs or any(steward.key == self.me.public for steward in kept.authority.spec.stewards):
@@ -341,7 +395,7 @@ class Steward:
             return _with_blobs(sender, message.request, said, kept.expires_s - self.wall(), write)
         if log.far(said.number):
             return [_answer(sender, message.request, AnswerCode.REFUSED, "lacks the log segments before that one")]
-        if not self._fits(kept.authority.owner, size_bytes):
+        if not self._fits(kept.authority.owner, size_bytes, kept.guest):
             return [_answer(sender, message.request, AnswerCode.FULL, _NO_DISK)]
         log.write(said, name)
         self._spend(kept, size_bytes)
@@ -396,7 +450,7 @@ class Steward:
         if name not in kept.orphans:
             size_bytes = orphan_bytes(message)
             full = said.epoch > kept.authority.epoch or not kept.orphans.room(name, size_bytes)
-            if full or not self._fits(kept.authority.owner, size_bytes):
+            if full or not self._fits(kept.authority.owner, size_bytes, kept.guest):
                 return []
             kept.orphans.add(name, size_bytes)
             self._spend(kept, size_bytes)
@@ -412,7 +466,7 @@ class Steward:
             return []
         held_bytes, owner = kept.states.held_bytes, kept.authority.owner
         writes = self._changed(
-            kept, lambda: kept.states.take(message, lambda size: self._fits(owner, size - held_bytes))
+            kept, lambda: kept.states.take(message, lambda size: self._fits(owner, size - held_bytes, kept.guest))
         )
         return [Commit(tuple(writes))] if writes else []
 

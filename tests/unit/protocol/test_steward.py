@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.kept_logs import RECENT
+from p2pcpn.protocol.quota import Quota
 from p2pcpn.protocol.settlement import NOTHING
 from p2pcpn.protocol.steward import Steward
 from p2pcpn.wire import messages as m
@@ -34,6 +36,8 @@ from tests.unit.protocol.leased import (
     STRANGER_AT,
     Bench,
     Made,
+    at,
+    keypair,
     settling,
     told,
 )  # fmt: skip
@@ -363,8 +367,8 @@ def test_a_log_is_kept_from_authorised_grantors_in_any_order() -> None:
     shelf.introduce(made)
     shelf.extend(made.segment(100))
     entries = log(made, 4)
-    for at in (0, 2, 3, 2, 1, 0):
-        assert shelf.append(entries[at]).code == AnswerCode.DONE
+    for number in (0, 2, 3, 2, 1, 0):
+        assert shelf.append(entries[number]).code == AnswerCode.DONE
     state = shelf.state(made)
     assert (state.logs, state.settled, state.waiting) == ([(GRANTOR.id, 0, 4)], 40, 60)
     shelf.counts = (1, 2, 3)
@@ -546,6 +550,76 @@ def test_one_owner_cannot_fill_a_steward_with_jobs(monkeypatch: pytest.MonkeyPat
     assert tight.introduce(Made(6)).text == "has no disk left for that owner"
 
 
+def strangers(monkeypatch: pytest.MonkeyPatch, jobs: int) -> tuple[Shelf, Callable[..., m.Answer]]:
+    """A steward that trusts OWNER alone and has a table of so many jobs; and what brings it one of somebody's."""
+    monkeypatch.setattr(limits, "JOBS_PER_PEER_MAX", jobs)
+    shelf = Shelf()
+    shelf.steward.trusted = lambda key, proof: key == OWNER.public
+    shelf.steward.group = lambda contact: contact.port
+
+    def bring(number: int, owner: Keypair, group: int) -> m.Answer:
+        made = Made(number, owner=owner)
+        entrust = m.Entrust(number, made.spec, [], 0.0)
+        (answer,) = shelf.say(shelf.steward.entrusted(at(GRANTOR, group), entrust))
+        return answer
+
+    return shelf, bring
+
+
+def test_a_stranger_fills_the_guests_part_of_a_table_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf, bring = strangers(monkeypatch, 16)
+    codes = [bring(number, keypair(100 + number), 5000).code for number in range(6)]
+    assert codes == [AnswerCode.DONE] * 4 + [AnswerCode.FULL] * 2  # however many keys it makes
+    honest = Made(50, owner=keypair(200))
+    assert bring(50, keypair(200), 6000).code == AnswerCode.DONE  # the newest of the group that has most goes
+    assert honest.job in shelf.steward.jobs and Made(3, owner=keypair(103)).job not in shelf.steward.jobs
+    assert fx.Write("jobs", (Made(3, owner=keypair(103)).job,), None) in shelf.written
+    assert [bring(number, keypair(100 + number), 5000).code for number in range(60, 66)] == [AnswerCode.FULL] * 6
+    assert honest.job in shelf.steward.jobs
+    for number in range(300, 312):
+        assert bring(number, OWNER, 7000).code == AnswerCode.DONE
+    assert shelf.steward.guests.count == 4
+
+
+def test_who_is_trusted_has_the_whole_table_and_nobody_displaces_him(monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf, bring = strangers(monkeypatch, 8)
+    monkeypatch.setattr(limits, "JOBS_PER_OWNER_MAX", 100)
+    assert [bring(number, keypair(100 + number), 5000 + number).code for number in range(2)] == [AnswerCode.DONE] * 2
+    assert [bring(number, OWNER, 4000).code for number in range(10, 18)] == [AnswerCode.DONE] * 8
+    assert {kept.authority.owner for kept in shelf.steward.jobs.values()} == {OWNER.public}
+    assert bring(30, OWNER, 4000).code == AnswerCode.FULL
+    assert bring(40, keypair(140), 6000).code == AnswerCode.FULL
+    assert len(shelf.steward.jobs) == 8 and shelf.steward.guests.count == 0
+
+
+def test_a_guests_job_that_is_granted_here_stays_and_guests_share_by_owner_after_a_restart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shelf, bring = strangers(monkeypatch, 8)
+    for number in range(2):
+        bring(number, keypair(100), 5000)
+    shelf.counts = (1, 0, 0)
+    assert bring(9, keypair(109), 6000).code == AnswerCode.FULL
+    again, _ = strangers(monkeypatch, 8)
+    for kept in shelf.steward.jobs.values():
+        again.steward.restore(Kept(kept.authority, kept.expires_s, disk_bytes=kept.disk_bytes))
+    assert again.steward.guests.of(keypair(100).public) == 2
+    again.steward.restore(Kept(Authority(Made(77).spec), 2e9))
+    assert again.steward.guests.count == 2
+
+
+def test_a_guest_has_a_share_of_the_guests_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf, bring = strangers(monkeypatch, 16)
+    monkeypatch.setattr(shelf.steward.guests, "quota", Quota(40_000, 10_000))
+    made = Made(1, owner=STRANGER)
+    bring(1, STRANGER, 5000)
+    codes = [shelf.extend(made.segment(64)).code for _ in range(12)]
+    assert AnswerCode.FULL in codes and codes[:2] == [0, 0]
+    mine = Made(2)
+    bring(2, OWNER, 5000)
+    assert {shelf.extend(mine.segment(64)).code for _ in range(12)} == {AnswerCode.DONE}
+
+
 def test_logs_of_unknown_jobs_are_few_for_each_grantor_and_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "JOBS_PER_OWNER_MAX", 2)
     shelf = Shelf(me=STRANGER)
@@ -632,8 +706,8 @@ def test_a_restarted_steward_goes_on_where_it_was() -> None:
     kept = Kept(Authority(made.spec), 1e9 + 60)
     for message in segments:
         kept.add_segment(message.segment, read(message.segment, Segment).count, 100)
-    for at in (0, 1, 3):
-        kept.restore_log(GRANTOR.id, 0, entries[at][0], len(entries[at][1]))
+    for number in (0, 1, 3):
+        kept.restore_log(GRANTOR.id, 0, entries[number][0], len(entries[number][1]))
     shelf = Shelf()
     shelf.steward.restore(kept)
     assert shelf.steward.quota.of(OWNER.public) == kept.disk_bytes > 0
