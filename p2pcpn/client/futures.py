@@ -4,15 +4,19 @@ A million tasks have a million futures, and most are only asked once they are do
 waiters and the list of callbacks, which make up nearly all of a future's kilobyte, are made when they are first used.
 Until then a future's state is guarded by one lock that it shares with the other futures of its job; from then on by
 its condition. Which of the two holds is decided under the shared lock, so no change of state passes a waiter by.
+A thread that calls :meth:`TaskFuture.result` needs no condition: it hangs its bell up (``bells``) and sleeps.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 from typing import Any, Final
+
+from p2pcpn.client.bells import Bell, own_bell
 
 _CANCELLED: Final = (CANCELLED_AND_NOTIFIED, CANCELLED)
 _OPEN: Final = (PENDING, RUNNING)
@@ -36,7 +40,7 @@ class TaskFuture(Future[Any]):
     ``size_bytes`` is what the task keeps in memory until it has ended.
     """
 
-    __slots__ = ("_state", "_result", "_exception", "_waited", "_lock", "_on_cancel", "index", "size_bytes")
+    __slots__ = ("_state", "_result", "_exception", "_waited", "_bells", "_lock", "_on_cancel", "index", "size_bytes")
 
     def __init__(
         self,
@@ -49,6 +53,7 @@ class TaskFuture(Future[Any]):
         self._result: Any = None
         self._exception: BaseException | None = None
         self._waited: _Waited | None = None
+        self._bells: tuple[Bell, ...] = ()
         self._lock = lock
         self._on_cancel = on_cancel
         self.index = index
@@ -100,6 +105,8 @@ class TaskFuture(Future[Any]):
     def result(self, timeout: float | None = None) -> Any:
         """See :meth:`concurrent.futures.Future.result`."""
         try:
+            if self._state in _OPEN:
+                timeout = self._sleep(timeout)
             if self._state != FINISHED:
                 return Future.result(self, timeout)
             if self._exception is None:
@@ -107,6 +114,30 @@ class TaskFuture(Future[Any]):
             raise self._exception
         finally:
             del self  # the exception's traceback refers to this frame, and the future to the exception
+
+    def _sleep(self, timeout: float | None) -> float | None:
+        """Wait for the end by this thread's bell, where it can have one; returns for how long to wait after that."""
+        bell = own_bell()
+        if bell is None:
+            return timeout
+        end = None if timeout is None else time.monotonic() + timeout
+        with self._lock:
+            self._bells += (bell,)
+        try:
+            while self._state in _OPEN and bell.wait(end):
+                continue
+        finally:
+            if self._state in _OPEN:
+                with self._lock:
+                    self._bells = tuple(each for each in self._bells if each is not bell)
+        return 0.0
+
+    def _ring(self) -> None:
+        """The state is final: whoever sleeps wakes up."""
+        with self._lock:
+            bells, self._bells = self._bells, ()
+        for bell in bells:
+            bell.ring()
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """See :meth:`concurrent.futures.Future.exception`."""
@@ -133,6 +164,8 @@ class TaskFuture(Future[Any]):
                     waiter.add_cancelled(self)
                 waited.notify_all()
             self._invoke_callbacks()  # type: ignore[attr-defined]
+        if self._bells:
+            self._ring()
         if on_cancel is not None:
             on_cancel(self.index)
         return True
@@ -169,9 +202,12 @@ class TaskFuture(Future[Any]):
 
     def _end(self, result: Any, error: BaseException | None) -> bool:
         with self._lock:
-            if self._waited is None:
-                return self._set(result, error)
-        waited = self._waited
+            waited = self._waited
+            ended = waited is None and self._set(result, error)
+        if waited is None:
+            if self._bells:
+                self._ring()
+            return ended
         with waited:
             if not self._set(result, error):
                 return False
@@ -181,6 +217,8 @@ class TaskFuture(Future[Any]):
                 else:
                     waiter.add_exception(self)
             waited.notify_all()
+        if self._bells:
+            self._ring()
         self._invoke_callbacks()  # type: ignore[attr-defined]
         return True
 
@@ -197,6 +235,7 @@ class TaskFuture(Future[Any]):
 def resolve_all(futures: Sequence[TaskFuture], values: Sequence[Any]) -> None:
     """Resolve futures of one job, those that have not ended, with these values: the shared lock is taken once."""
     waited: list[tuple[TaskFuture, Any]] = []
+    slept: list[TaskFuture] = []
     if not futures:
         return
     with futures[0]._lock:
@@ -207,5 +246,9 @@ def resolve_all(futures: Sequence[TaskFuture], values: Sequence[Any]) -> None:
                 future._result = value
                 future._on_cancel = None
                 future._state = FINISHED
+                if future._bells:
+                    slept.append(future)
     for future, value in waited:
         future.resolve(value)
+    for future in slept:
+        future._ring()

@@ -60,12 +60,16 @@ class Performer:
         }
 
     def perform(self, effects: Sequence[fx.Effect]) -> None:
-        """What a machine returned."""
+        """What a machine returned, in order; what the program is told of it behind all else."""
         verbs, spoken = self._verbs, self._spoken
+        news: list[fx.Notify] = []
         if self._overlay.chronicle is not None:
             effects = self._overlay.chronicle.attend(effects)
         for effect in effects:
             kind = type(effect)
+            if kind is fx.Notify:
+                news.append(effect)  # type: ignore[arg-type]
+                continue
             if spoken and kind is not fx.Transmit:  # what was said together is complete; a row for the disk takes time
                 self._hasten()
             try:
@@ -74,6 +78,12 @@ class Performer:
                 self._overlay.mishaps.note(f"an effect {kind.__name__}", error)
         if spoken:
             self._hasten()
+        # Last of all: a thread that waits for a result wakes at once, and could not run while this one does.
+        for each in news:
+            try:
+                self._notify(each)
+            except Exception as error:
+                self._overlay.mishaps.note("an effect Notify", error)
 
     def _hasten(self) -> None:
         for session in self._spoken:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from concurrent import futures
@@ -22,6 +23,7 @@ from typing import Any
 
 import pytest
 
+from p2pcpn.client import bells
 from p2pcpn.client.futures import TaskFuture, resolve_all
 
 WAIT_S = 10.0
@@ -307,3 +309,80 @@ def test_whoever_comes_to_wait_in_the_midst_of_a_cancel_takes_its_word_from_nobo
     future = TaskFuture(lock, told.append, 7)
     assert future.cancel() and future.cancelled()
     assert told == [7] and called == [future]
+
+
+# --- threads that sleep ----------------------------------------------------------------------------------------------
+
+
+def asleep(future: TaskFuture, count: int, ask: Callable[[], object]) -> list[threading.Thread]:
+    """So many threads that ask and have hung up their bells."""
+    threads = [threading.Thread(target=ask) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    guard = time.monotonic() + WAIT_S
+    while len(future._bells) < count and time.monotonic() < guard:
+        time.sleep(0.001)
+    assert len(future._bells) == count
+    return threads
+
+
+@both
+@pytest.mark.parametrize("how", ["resolved", "all resolved", "failed", "cancelled"])
+def test_whoever_sleeps_for_a_result_wakes_whatever_the_end_is(make: Make, how: str) -> None:
+    future, _ = make()
+    found: list[object] = []
+
+    def ask() -> None:
+        try:
+            found.append(future.result(WAIT_S if not found else None))
+        except (CancelledError, ValueError) as error:
+            found.append(type(error))
+
+    threads = asleep(future, 3, ask)
+    if how == "resolved":
+        future.resolve(5)
+    elif how == "all resolved":
+        resolve_all([future], [5])
+    elif how == "failed":
+        future.fail(ValueError("no"))
+    else:
+        future.cancel()
+    for thread in threads:
+        thread.join(WAIT_S)
+    expected = {"failed": ValueError, "cancelled": CancelledError}.get(how, 5)
+    assert found == [expected] * 3 and not future._bells
+
+
+def test_callbacks_that_are_added_while_somebody_sleeps_pass_nobody_by() -> None:
+    future, _ = bound()
+    found: list[object] = []
+    threads = asleep(future, 1, lambda: found.append(future.result()))
+    future.add_done_callback(lambda done: found.append("called"))
+    future.resolve(5)
+    threads[0].join(WAIT_S)
+    assert sorted(map(str, found)) == ["5", "called"]
+
+
+def test_who_waits_no_longer_takes_the_bell_along() -> None:
+    future, _ = bound()
+    with pytest.raises(TimeoutError):
+        future.result(0.001)
+    with pytest.raises(TimeoutError):
+        future.result(-1.0)
+    assert not future._bells
+    own = bells.own_bell()
+    assert own is not None
+    own.ring()  # a ring that nobody waited for
+    with pytest.raises(TimeoutError):
+        future.result(0.001)
+
+
+def test_without_a_bell_a_thread_waits_on_the_condition(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("p2pcpn.client.futures.own_bell", lambda: None)
+    future, _ = bound()
+    with pytest.raises(TimeoutError):
+        future.result(0.001)
+    thread = threading.Thread(target=future.resolve, args=(5,))
+    thread.start()
+    assert future.result(WAIT_S) == 5
+    thread.join(WAIT_S)

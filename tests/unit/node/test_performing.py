@@ -78,6 +78,21 @@ async def test_an_effect_that_fails_is_a_mishap_and_those_behind_it_are_performe
 
 
 @pytest.mark.asyncio
+async def test_the_program_is_told_last_in_order_and_what_it_makes_of_it_costs_no_other_news(peer: Start) -> None:
+    one = await peer()
+    heard: list[object] = []
+
+    def watch(event: object) -> None:
+        heard.append((event, one.counters["mishap an effect Probe"]))
+        if event == "first":
+            raise ValueError("the program's mistake")
+
+    one.watchers.append(watch)
+    one.performer.perform([*say("first", "second"), fx.Probe(one.peer.contact)])
+    assert heard == [("first", 1), ("second", 1)] and one.counters["mishap an effect Notify"] == 1
+
+
+@pytest.mark.asyncio
 async def test_every_effect_that_is_for_a_driver_is_performed(peer: Start) -> None:
     one = await peer()
     effects = {getattr(fx, each.__name__) for each in fx.Effect.__subclasses__()}
