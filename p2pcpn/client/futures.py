@@ -4,7 +4,7 @@ A million tasks have a million futures, and most are only asked once they are do
 waiters and the list of callbacks, which make up nearly all of a future's kilobyte, are made when they are first used.
 Until then a future's state is guarded by one lock that it shares with the other futures of its job; from then on by
 its condition. Which of the two holds is decided under the shared lock, so no change of state passes a waiter by.
-A thread that calls :meth:`TaskFuture.result` needs no condition: it hangs its bell up (``bells``) and sleeps.
+A thread that calls :meth:`TaskFuture.result` of such a one needs no condition: it hangs its bell up and sleeps.
 """
 
 from __future__ import annotations
@@ -116,8 +116,11 @@ class TaskFuture(Future[Any]):
             del self  # the exception's traceback refers to this frame, and the future to the exception
 
     def _sleep(self, timeout: float | None) -> float | None:
-        """Wait for the end by this thread's bell, where it can have one; returns for how long to wait after that."""
-        bell = own_bell()
+        """Wait for the end by this thread's bell, where it can have one; returns for how long to wait after that.
+
+        Where there are callbacks the condition does: who was woken by it comes, as a rule, behind them.
+        """
+        bell = own_bell() if self._waited is None else None
         if bell is None:
             return timeout
         end = None if timeout is None else time.monotonic() + timeout

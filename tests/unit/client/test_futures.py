@@ -326,10 +326,9 @@ def asleep(future: TaskFuture, count: int, ask: Callable[[], object]) -> list[th
     return threads
 
 
-@both
 @pytest.mark.parametrize("how", ["resolved", "all resolved", "failed", "cancelled"])
-def test_whoever_sleeps_for_a_result_wakes_whatever_the_end_is(make: Make, how: str) -> None:
-    future, _ = make()
+def test_whoever_sleeps_for_a_result_wakes_whatever_the_end_is(how: str) -> None:
+    future, _ = bound()
     found: list[object] = []
 
     def ask() -> None:
@@ -375,6 +374,20 @@ def test_who_waits_no_longer_takes_the_bell_along() -> None:
     own.ring()  # a ring that nobody waited for
     with pytest.raises(TimeoutError):
         future.result(0.001)
+
+
+def test_where_there_are_callbacks_a_thread_waits_on_the_condition() -> None:
+    future, _ = waited()
+    thread = threading.Thread(target=lambda: (condition_is_waited_for(future), future.resolve(5)))
+    thread.start()
+    assert future.result(WAIT_S) == 5 and not future._bells
+    thread.join(WAIT_S)
+
+
+def condition_is_waited_for(future: TaskFuture) -> None:
+    guard = time.monotonic() + WAIT_S
+    while not future._condition._waiters and time.monotonic() < guard:  # type: ignore[attr-defined]
+        time.sleep(0.001)
 
 
 def test_without_a_bell_a_thread_waits_on_the_condition(monkeypatch: pytest.MonkeyPatch) -> None:
