@@ -25,9 +25,10 @@ class Bell:
     Raises ``OSError`` where the system has no descriptor left.
     """
 
-    __slots__ = ("_descriptor",)
+    __slots__ = ("_asleep", "_descriptor")
 
     def __init__(self) -> None:
+        self._asleep = 0  # how often its thread waits: a signal's handler may begin to, within another wait
         self._descriptor = -1
         self._descriptor = os.eventfd(0, os.EFD_CLOEXEC)
 
@@ -37,6 +38,15 @@ class Bell:
 
     def wait(self, end: float | None) -> bool:
         """Sleep until it rings, or for long; false where ``end``, on ``time.monotonic``, came first."""
+        self._asleep += 1
+        try:
+            return self._wait(end)
+        finally:
+            self._asleep -= 1
+            if self._asleep:
+                self.ring()  # it may have rung for the wait that this one came into
+
+    def _wait(self, end: float | None) -> bool:
         if end is not None:
             poll = select.poll()
             poll.register(self._descriptor, select.POLLIN)

@@ -32,6 +32,14 @@ def test_a_ring_from_another_thread_wakes() -> None:
     thread.join(WAIT_S)
 
 
+def test_a_wait_within_a_wait_takes_no_ring_from_it() -> None:
+    bell = Bell()
+    bell._asleep = 1  # the thread is in a wait, and a signal's handler waits, too
+    bell.ring()
+    assert bell.wait(None)
+    assert bell.wait(time.monotonic() + WAIT_S)
+
+
 def test_a_long_wait_is_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bells, "_POLL_S_MAX", 0.001)
     assert Bell().wait(time.monotonic() + 1e12)  # not over: whoever waits looks why it woke
