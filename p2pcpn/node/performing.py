@@ -51,6 +51,7 @@ class Performer:
             fx.KeepBlob: self._keep_blob,
             fx.Gather: self._gather,
             fx.Load: self._load,
+            fx.Review: self._review,
             fx.LoadInputs: self._load_inputs,
             fx.TellOrphans: self._tell_orphans,
             fx.Run: overlay.runs.start,
@@ -213,6 +214,15 @@ class Performer:
             log.info("job %s cannot be taken over: %s", effect.job.hex()[:8], error)
             return
         self.perform(adopted)
+
+    def _review(self, effect: fx.Review) -> None:
+        overlay = self._overlay
+        try:
+            stale = restoring.stale_tasks(overlay.database, effect.job)
+        except StoreError as error:
+            self._refused(error)
+            return
+        self.perform(overlay.peer.reviewed(effect.job, stale, overlay.loop.time()))
 
     def _load_inputs(self, effect: fx.LoadInputs) -> None:
         overlay = self._overlay

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from p2pcpn import limits
@@ -15,6 +15,7 @@ from p2pcpn.errors import StoreError
 from p2pcpn.identity.keys import NODE_ID_BYTES
 from p2pcpn.node.damage import DAMAGED, Damage, DamagedRow
 from p2pcpn.protocol.authority import Authority
+from p2pcpn.protocol.canonical import Line, deciding, stale, without
 from p2pcpn.protocol.journal import JOB_ROW, JOB_ROW_PREFIX, rows_of
 from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.orphans import orphan_bytes
@@ -23,6 +24,7 @@ from p2pcpn.store.database import Database, Value
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import LeftState, Results
+from p2pcpn.wire.pages import Entry, cut
 from p2pcpn.wire.statements import LogHeader, ProviderRecord, Receipt, Record, Signed, read
 
 log = logging.getLogger("p2pcpn.node")
@@ -101,7 +103,10 @@ def pages_of(value: object) -> list[bytes]:
 
 
 def job_state(database: Database, job: bytes) -> tuple[Segments, list[tuple[int, int]]]:
-    """The segments of a job kept here, up to the first that is missing, and the spans that logs kept here settle."""
+    """The segments of a job kept here, up to the first that is missing, and the spans that logs kept here settle.
+
+    What was made of results that lost to others is not among these: it has to be run again.
+    """
     damage = Damage(database)
     segments: Segments = []
     spans: list[tuple[int, int]] = []
@@ -110,13 +115,12 @@ def job_state(database: Database, job: bytes) -> tuple[Segments, list[tuple[int,
             segment = (signed_of(value[2]), pages_of(value[3]))
             if key[1] == len(segments):
                 segments.append(segment)
-    for key, value in database.scan("logs", (job,)):
-        with damage.row("logs", key, value):
-            said = read(signed_of(value[0]), LogHeader)
-            check_body(said, bytes_of(value[1]))  # what is settled nowhere but in a header has to be run
-            spans += said.spans
+    found: list[Line] = []
+    for said, entries in _logs(database, damage, job):
+        spans += said.spans
+        found += _lines(said, entries)
     damage.set_aside()
-    return segments, spans
+    return segments, without(spans, stale(lambda: found))
 
 
 def orphans(database: Database, job: bytes) -> list[Results]:
@@ -142,25 +146,43 @@ def states(database: Database, job: bytes) -> list[LeftState]:
     return found
 
 
-def settlements(database: Database, job: bytes, indices: Sequence[int]) -> list[pages.Entry]:
-    """What the logs of a job that lie here say of ``indices``: whole entries, which settle others beside them."""
-    damage = Damage(database)
-    found: list[pages.Entry] = []
+def _logs(database: Database, damage: Damage, job: bytes) -> Iterator[tuple[LogHeader, list[Entry]]]:
+    """The logs of a job kept here; what is settled nowhere but in a header is not."""
     for key, value in database.scan("logs", (job,)):
+        found: tuple[LogHeader, list[Entry]] | None = None
         with damage.row("logs", key, value):
-            if touches(read(signed_of(value[0]), LogHeader).spans, indices):
-                try:
-                    entries = pages.LOG_BODY.decode(bytes_of(value[1]))
-                except DAMAGED as error:
-                    raise DamagedRow(f"damaged settlements: {error}") from error
-                found += [each for each in entries if touches(read(each.receipt, Receipt).spans, indices)]
+            said = read(signed_of(value[0]), LogHeader)
+            found = said, check_body(said, bytes_of(value[1]))
+        if found is not None:
+            yield found
+
+
+def _lines(said: LogHeader, entries: Sequence[Entry]) -> Iterator[Line]:
+    return ((said.epoch, read(entry.receipt, Receipt), entry.spans) for entry in entries)
+
+
+def stale_tasks(database: Database, job: bytes) -> list[int]:
+    """The tasks of which no result counts that logs kept here settle."""
+    damage = Damage(database)
+    lines = [line for said, entries in _logs(database, damage, job) for line in _lines(said, entries)]
+    damage.set_aside()
+    return stale(lambda: lines)
+
+
+def settlements(database: Database, job: bytes, indices: Sequence[int]) -> list[tuple[int, Entry]]:
+    """What the logs of a job that lie here say of ``indices``, and what decides which of it counts: their epochs, and
+    whole entries, which settle others beside them."""
+    damage = Damage(database)
+    lines = [line for said, entries in _logs(database, damage, job) for line in _lines(said, entries)]
+    wanted = deciding(lambda: lines, indices)
+    found = [
+        (said.epoch, entry)
+        for said, entries in _logs(database, damage, job)
+        for entry in entries
+        if not wanted.isdisjoint(cut(read(entry.receipt, Receipt).spans))
+    ]
     damage.set_aside()
     return found
-
-
-def touches(spans: Sequence[tuple[int, int]], indices: Sequence[int]) -> bool:
-    """Whether any of ``indices`` lies in ``spans``."""
-    return any(first <= index < first + count for first, count in spans for index in indices)
 
 
 def restored_records(database: Database, damage: Damage) -> list[Row]:

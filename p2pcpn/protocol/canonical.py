@@ -9,12 +9,13 @@ that nobody settled (yet) contradicts nothing.
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Generic, Protocol, TypeVar
 
+from p2pcpn.protocol.spans import Span
 from p2pcpn.wire.pages import cut
 from p2pcpn.wire.sealing import RESULT_DIGEST_BYTES
 from p2pcpn.wire.statements import Receipt
@@ -133,7 +134,48 @@ def stated(epoch: int, receipt: Receipt, spans: Sequence[tuple[int, int]] | None
             yield Stated(index, epoch, receipt.digests[at * size : (at + 1) * size], tuple(taken.get(index, ())))
 
 
+def without(spans: Iterable[Span], tasks: Sequence[int]) -> list[Span]:
+    """Spans, which may overlap, in their order, less ``tasks``, which are sorted."""
+    found: list[Span] = []
+    for first, count in spans:
+        end = first + count
+        for task in tasks[bisect_left(tasks, first) : bisect_left(tasks, end)]:
+            if task > first:
+                found.append((first, task - first))
+            first = task + 1
+        if end > first:
+            found.append((first, end - first))
+    return found
+
+
 Line = tuple[int, Receipt, Sequence[tuple[int, int]] | None]  # the epoch of a log, and one entry of it
+
+
+def deciding(lines: Callable[[], Iterable[Line]], indices: Sequence[int]) -> set[int]:
+    """The tasks whose settlements decide which result of each of ``indices`` counts.
+
+    They alone where nobody settled one of them twice; else also all that was taken on the way to them.
+    """
+    wanted = set(indices)
+    known: dict[int, bytes] = {}
+    disputed = False
+    taken: dict[int, list[int]] = {}
+    for epoch, receipt, spans in lines():
+        for task, each, _ in receipt.inputs:
+            taken.setdefault(task, []).append(each)
+        if not disputed and not wanted.isdisjoint(cut(receipt.spans)):
+            disputed = any(
+                known.setdefault(each.index, each.digest) != each.digest
+                for each in stated(epoch, receipt, spans)
+                if each.index in wanted
+            )
+    left = list(wanted) if disputed else []
+    while left:
+        for each in taken.pop(left.pop(), ()):
+            if each not in wanted:
+                wanted.add(each)
+                left.append(each)
+    return wanted
 
 
 def stale(lines: Callable[[], Iterable[Line]]) -> list[int]:

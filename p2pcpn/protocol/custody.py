@@ -75,6 +75,7 @@ class Custody:
         self._told: tuple[int, int, int, bool] | None = None
         self._told_kept: tuple[int, int, int] | None = None
         self._former = False
+        self._heir: NodeId | None = None  # who grants in a newer epoch, and is brought the log
 
     # --- the owner's words, to the stewards ---------------------------------------------------------------------
 
@@ -191,6 +192,12 @@ class Custody:
         """Who is sent the log: all live stewards, and storage peers until there are ``replicas``."""
         self._recruit()
         return [holder.contact for holder in self.copies.holders.values()]
+
+    def bring(self, to: Contact) -> list[Effect]:
+        """Whoever grants in a newer epoch is brought the whole log, whether or not it was lost to us before."""
+        self._heir = NodeId(to.id)
+        self.copies.join(to)
+        return self._catch_up(self.copies.holders[self._heir])
 
     def known_holders(self) -> list[Contact]:
         """Who is sent the log now."""
@@ -368,7 +375,10 @@ class Custody:
 
     @property
     def brought(self) -> bool:
-        """Whether the whole log lies on enough holders, or on all there are."""
+        """Whether the whole log lies on enough holders, or on all there are, and with whoever was to be brought it."""
+        heir = None if self._heir is None else self.copies.holders.get(self._heir)
+        if heir is not None and heir.disk.held < len(self.copies):
+            return False
         return not len(self.copies) or self.copies.safe(self.wanted()) == len(self.copies)
 
     def _report(self) -> list[Effect]:

@@ -9,16 +9,18 @@ are read from the settlement log.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from p2pcpn import limits
+from p2pcpn.errors import PeerError, ResultRefused
+from p2pcpn.protocol.canonical import Canon, Stated, stated
 from p2pcpn.protocol.ledger import SETTLED
 from p2pcpn.protocol.settlement import Opened
 from p2pcpn.protocol.spans import Span
-from p2pcpn.wire.pages import cut
+from p2pcpn.wire.pages import Entry, cut
 from p2pcpn.wire.sealing import RESULT_DIGEST_BYTES
 from p2pcpn.wire.statements import BlobRef
 
@@ -48,8 +50,13 @@ class Dependencies:
         self._missing: dict[int, int] = {}  # who waits, and for how many
         self._uses: Counter[int] = Counter()
         self._used = False  # a job whose tasks take no results pays nothing for those that could
-        self._recent: deque[tuple[Opened, int]] = deque()
+        self._recent: deque[tuple[Opened, Sequence[Span], int]] = deque()
         self._recent_bytes = 0
+
+    @property
+    def used(self) -> bool:
+        """Whether any task of the job takes another's result."""
+        return self._used
 
     def add(self, needs: Needs) -> list[Span]:
         """These tasks name others; returns which of them have to wait."""
@@ -81,8 +88,8 @@ class Dependencies:
 
     def settled(self, opened: Opened, spans: Sequence[Span]) -> list[Span]:
         """A receipt settles ``spans``: the tasks that wait no longer."""
-        if self._used:
-            self._remember(opened)
+        if self._used and spans:  # a receipt that came too late settles nothing: nobody may take what it states
+            self._remember(opened, spans)
         if not self._wanted:
             return []
         ready: list[Span] = []
@@ -131,12 +138,12 @@ class Dependencies:
 
     # --- what ended before it was named --------------------------------------------------------------------------
 
-    def _remember(self, opened: Opened) -> None:
+    def _remember(self, opened: Opened, spans: Sequence[Span]) -> None:
         size = sum(len(value) for value in opened.values if isinstance(value, bytes))
-        self._recent.append((opened, size))
+        self._recent.append((opened, spans, size))
         self._recent_bytes += size
         while len(self._recent) > limits.INPUT_RECEIPTS_MAX or self._recent_bytes > limits.INPUT_RECEIPTS_BYTES_MAX:
-            self._recent_bytes -= self._recent.popleft()[1]
+            self._recent_bytes -= self._recent.popleft()[2]
 
     def look_up(self, states: bytearray, indices: Sequence[int] | None = None) -> tuple[list[Span], list[int]]:
         """Of what is wanted (of ``indices``, or all) what has ended already: who waits for it no longer, and what has
@@ -157,8 +164,8 @@ class Dependencies:
         return ready, lacking
 
     def _recall(self, index: int) -> Known | None:
-        for opened, _ in reversed(self._recent):
-            if any(first <= index < first + count for first, count in opened.receipt.spans):
+        for opened, spans, _ in reversed(self._recent):
+            if any(first <= index < first + count for first, count in spans):
                 return known_of(opened, opened.indices.index(index))
         return None
 
@@ -193,6 +200,30 @@ class Dependencies:
         return count
 
 
+def found_in(
+    log: Iterable[tuple[int, Entry]], open_entry: Callable[[Entry], Opened], indices: Collection[int]
+) -> dict[int, Known]:
+    """Of ``indices`` the results that count, among settlements in logs of the epochs that stand beside them.
+
+    ``open_entry`` checks one, and raises :class:`PeerError` or :class:`ResultRefused`: that one is left out.
+    """
+    canon: Canon[Stated] = Canon()
+    values: dict[tuple[int, bytes], Known] = {}
+    for epoch, entry in log:
+        try:
+            opened = open_entry(entry)
+        except (PeerError, ResultRefused):
+            continue
+        at = {index: position for position, index in enumerate(opened.indices)}
+        for each in stated(epoch, opened.receipt, entry.spans):
+            canon.add(each)
+            if each.index in indices:
+                values.setdefault((each.index, each.digest), known_of(opened, at[each.index]))
+    canon.settle()
+    counts = {index: canon.results.get(index) or canon.stale.get(index) for index in indices}
+    return {index: values[index, each.digest] for index, each in counts.items() if each is not None}
+
+
 def _failure(text: str) -> Known:
     return Known(b"", msgspec.msgpack.encode(text))
 
@@ -200,5 +231,5 @@ def _failure(text: str) -> Known:
 def known_of(opened: Opened, position: int) -> Known:
     """The end of a task that a receipt states."""
     size = RESULT_DIGEST_BYTES
-    stated = opened.receipt.digests[position * size : (position + 1) * size]
-    return Known(stated, opened.values[position], opened.worker)
+    digest = opened.receipt.digests[position * size : (position + 1) * size]
+    return Known(digest, opened.values[position], opened.worker)

@@ -234,6 +234,13 @@ class Load(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class Review(Effect):
+    """Read from the logs of ``job`` on disk of which tasks no result counts; answered by ``reviewed``."""
+
+    job: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class LoadInputs(Effect):
     """Read from the logs of ``job`` on disk what settles ``indices``; answered by ``inputs_loaded``."""
 

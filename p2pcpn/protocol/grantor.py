@@ -19,7 +19,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from p2pcpn import limits
-from p2pcpn.errors import PeerError, ResultRefused
+from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol import events
 from p2pcpn.protocol.acceptance import Acceptance
@@ -29,7 +29,7 @@ from p2pcpn.protocol.book import Book
 from p2pcpn.protocol.breakers import Breakers
 from p2pcpn.protocol.checkpoints import Checkpoints
 from p2pcpn.protocol.custody import Custody
-from p2pcpn.protocol.dependencies import Known, Needs, known_of
+from p2pcpn.protocol.dependencies import Needs, found_in
 from p2pcpn.protocol.effects import Commit, Effect, LoadInputs, Notify, Tell
 from p2pcpn.protocol.hardship import Hardship
 from p2pcpn.protocol.heartbeat import Heartbeat
@@ -226,22 +226,10 @@ class Grantor:
             return []
         return [*self._acceptance.flush(now), Commit((), (LoadInputs(self.job, tuple(lacking)),))]
 
-    def loaded(self, indices: Sequence[int], entries: Sequence[Entry], now: float) -> list[Effect]:
-        """What the logs on this disk hold of ``indices``; of an index settled twice the canonical result counts."""
-        found: dict[int, tuple[int, bytes, Known]] = {}
-        wanted = set(indices)
-        for entry in entries:
-            try:
-                opened = self._acceptance.open(entry)
-            except (PeerError, ResultRefused):
-                continue
-            for position, index in enumerate(opened.indices):
-                if index in wanted and (entry.spans is None or covers(entry.spans, [(index, 1)])):
-                    known = known_of(opened, position)
-                    rank = (opened.receipt.epoch, known.digest, known)
-                    if index not in found or rank[:2] < found[index][:2]:
-                        found[index] = rank
-        ready = self.book.dependencies.read(indices, lambda index: found[index][2] if index in found else None)
+    def loaded(self, indices: Sequence[int], log: Sequence[tuple[int, Entry]], now: float) -> list[Effect]:
+        """What logs on this disk, of the epochs that stand beside it, hold of ``indices``, and what decides on that."""
+        found = found_in(log, self._acceptance.open, set(indices))
+        ready = self.book.dependencies.read(indices, found.get)
         self.ledger.release(ready)
         return self._work(now)
 

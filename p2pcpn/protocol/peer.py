@@ -319,9 +319,15 @@ class Peer:
         """All that was kept over a restart is back: what was granted here goes on."""
         return self.perform(self.presiding.succession.restored(now), now)
 
-    def inputs_loaded(self, job: bytes, indices: tuple[int, ...], entries: list[Entry], now: float) -> list[fx.Effect]:
+    def reviewed(self, job: bytes, stale: Sequence[int], now: float) -> list[fx.Effect]:
+        """What :class:`Review` read."""
+        return self.perform(self.presiding.reviewed(job, stale, now), now)
+
+    def inputs_loaded(
+        self, job: bytes, indices: tuple[int, ...], log: list[tuple[int, Entry]], now: float
+    ) -> list[fx.Effect]:
         """What :class:`LoadInputs` read."""
-        return self.with_grantor(job, lambda grantor: grantor.loaded(indices, entries, now), now)
+        return self.with_grantor(job, lambda grantor: grantor.loaded(indices, log, now), now)
 
     def next_request(self) -> int:
         """A request number that no other request of this peer has."""

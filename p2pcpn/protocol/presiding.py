@@ -20,6 +20,7 @@ from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.jobs import Held, Jobs
+from p2pcpn.protocol.reviewing import Reviewing
 from p2pcpn.protocol.spans import Span
 from p2pcpn.protocol.steward import Steward
 from p2pcpn.protocol.succession import Succession
@@ -61,6 +62,7 @@ class Presiding:
         self.prove = prove
         self.refused = refused
         self.succession = Succession(me, steward, self._grants, contact)
+        self.reviewing = Reviewing()
         self._own: dict[bytes, Authority] = {}  # of jobs that are this node's owner's
         self.contact = contact
         self._passed_on: dict[bytes, float] = {}  # jobs whose orphans were passed on, and when
@@ -126,6 +128,15 @@ class Presiding:
         ):
             effects.append(fx.Commit((), (fx.Load(job),)))  # more came while this was read
         return effects
+
+    def reviewed(self, job: bytes, stale: Sequence[int], now: float) -> list[fx.Effect]:
+        """What :class:`Review` found: tasks of whose results none counts. They run again in the next epoch of ours."""
+        kept, grantor = self.steward.jobs.get(job), self.jobs.grantors.get(job)
+        if kept is None or grantor is None or not grantor.granting or kept.authority.grantor != self.me.public:
+            return []
+        if not self.reviewing.needed(grantor, stale):
+            return []
+        return self._taking(self.succession.renew(kept), now)
 
     # --- handovers and mandates --------------------------------------------------------------------------------------
 
@@ -273,7 +284,11 @@ class Presiding:
             return []
         if (known.epoch, known.grantor) == (grantor.epoch, self.me.public):
             return []
-        return [*grantor.step_down(now), fx.Notify(events.Superseded(job, known.epoch))]
+        effects = grantor.step_down(now)
+        heir = known.steward_of(known.epoch)
+        if heir is not None and grantor.book.dependencies.used:  # which tells what lost, and has it made again
+            effects += grantor.custody.bring(heir.contact)
+        return [*effects, fx.Notify(events.Superseded(job, known.epoch))]
 
     # --- what stewards are sent, where they grant --------------------------------------------------------------------
 
@@ -319,7 +334,10 @@ class Presiding:
         # Each index once, and none that the job has not, however often the header names it.
         total = grantor.ledger.total
         clipped = [(first, min(count, total - first)) for first, count in said.spans if first < total]
-        return grantor.settled_elsewhere(clipped, now) if sum(count for _, count in clipped) <= total else []
+        if sum(count for _, count in clipped) > total:
+            return []
+        self.reviewing.appended(grantor, now)
+        return grantor.settled_elsewhere(clipped, now)
 
     def entrusted(self, contact: Contact, message: m.Entrust, now: float) -> list[fx.Effect]:
         """A job whose keeper leaves; its owner's orders are obeyed where it is granted here."""
@@ -411,11 +429,12 @@ class Presiding:
 
     def deadline(self) -> float | None:
         """When :meth:`expire` is due."""
-        return self.succession.deadline()
+        times = (self.succession.deadline(), self.reviewing.deadline())
+        return min((time for time in times if time is not None), default=None)
 
     def expire(self, now: float) -> list[fx.Effect]:
         """Take over what is ours to."""
-        return self._taking(self.succession.expire(now), now)
+        return self.reviewing.expire(now) + self._taking(self.succession.expire(now), now)
 
     def _taking(self, effects: list[fx.Effect], now: float) -> list[fx.Effect]:
         """What was believed is on disk before a job is read from there."""

@@ -153,9 +153,13 @@ class Succession:
         """Take the job over, where it is our turn."""
         if watch.suspected_at is None or now < watch.suspected_at + TURN_S * len(watch.before):
             return []
+        del self._watches[kept.authority.job]
+        return self.renew(kept)
+
+    def renew(self, kept: Kept) -> list[Effect]:
+        """Begin the next epoch that is ours, whoever grants now: ourselves, perhaps."""
         authority = kept.authority
         mine = next((epoch for epoch, s in authority.successors() if s.key == self._me.public and s.wrapped), None)
-        del self._watches[authority.job]
         if mine is None:
             return []
         authority.take_over(self._me.public, mine)

@@ -15,7 +15,7 @@ from p2pcpn import limits
 from p2pcpn.protocol import events
 from p2pcpn.protocol.ledger import LEASED, WAITING
 from p2pcpn.protocol.spans import Span, covers
-from p2pcpn.sim.runtime import value_of
+from p2pcpn.sim.runtime import Deed, value_of
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.pages import cut
 from p2pcpn.wire.sealing import unseal
@@ -137,6 +137,8 @@ class Checker:
             if sealed is None:
                 return  # the program asks for it
             value = unseal(value.key, 0, sealed)
+        if deed.how in (Deed.VARIES, Deed.MADE):
+            return  # what counts of those is for the judge to say
         if value != value_of(program.arguments[index]):
             raise Violation(f"task {index} was delivered with a wrong value")
 

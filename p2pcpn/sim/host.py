@@ -101,6 +101,7 @@ class Host:
             lambda: self.slowness,
             self.world.dies,
             self._ran,
+            bytes(self.id),
         )
         peer.worker.running_positions = self.runtime.running
         self.port.receive = self._datagram
@@ -349,6 +350,10 @@ class Host:
         states = restoring.states(self.disk, effect.job)
         self.perform(self.peer.adopt(effect.job, segments, settled, self.clock.now, inherited, states))
 
+    def _review(self, effect: fx.Review) -> None:
+        assert self.peer is not None
+        self.perform(self.peer.reviewed(effect.job, restoring.stale_tasks(self.disk, effect.job), self.clock.now))
+
     def _load_inputs(self, effect: fx.LoadInputs) -> None:
         assert self.peer is not None
         entries = restoring.settlements(self.disk, effect.job)
@@ -393,6 +398,7 @@ _PERFORM: dict[type[fx.Effect], Callable[[Host, Any], None]] = {
     fx.KeepBlob: Host._keep_blob,
     fx.Gather: Host._gather,
     fx.Load: Host._load,
+    fx.Review: Host._review,
     fx.LoadInputs: Host._load_inputs,
     fx.TellOrphans: Host._tell_orphans,
     fx.Run: Host._run,

@@ -43,6 +43,13 @@ class Arrived:
     value: BlobRef
 
 
+def _page(deeds: list[Deed], arguments: list[bytes]) -> TaskPage:
+    """A page of tasks, with the results that they take."""
+    named = sorted({index for deed in deeds for index in deed.takes})
+    parts = [(at, [named.index(index) for index in deed.takes]) for at, deed in enumerate(deeds) if deed.takes]
+    return TaskPage([b"deed"], None, list(arguments), parts=parts, inputs=named)
+
+
 class Program:
     """One job on ``host``. ``ended`` holds the indices that came to an end, delivered or given up."""
 
@@ -143,7 +150,7 @@ class Program:
         sealed: list[bytes] = []
         listed: list[tuple[int, bytes]] = []
         for at in range(0, len(deeds), self._page_tasks):
-            page = TaskPage([b"deed"], None, list(arguments[at : at + self._page_tasks]))
+            page = _page(deeds[at : at + self._page_tasks], arguments[at : at + self._page_tasks])
             data = seal(self.keys.page(first + at), 0, pages.TASKS.encode(page))
             sealed.append(data)
             listed.append((len(page.arguments), digest(data)))
@@ -153,7 +160,8 @@ class Program:
         now = self.host.clock.now
         blobs: list[list[bytes]] = [[] for _ in sealed]
 
-        self._act(lambda grantor: grantor.extend(segment, sealed, blobs, now))
+        needs = [(deed.index, deed.takes) for deed in deeds if deed.takes]
+        self._act(lambda grantor: grantor.extend(segment, sealed, blobs, now, needs))
 
     def _act(self, act: Callable[[Grantor], list[Effect]]) -> None:
         assert self.host.peer is not None

@@ -107,6 +107,11 @@ class Reading:
         for name in self._logs:
             self._more(name)
 
+    def own(self) -> None:
+        """Read what lies on the own disk, too: the log of whoever granted here may lie nowhere else yet."""
+        self._own()
+        self._answered.discard(bytes(self.host.id))  # what others keep is wanted all the same
+
     def end(self) -> None:
         """Note what was seen, and listen no more."""
         self.close()

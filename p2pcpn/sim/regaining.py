@@ -37,6 +37,7 @@ class Regaining:
             self._authority.take_over(steward.key, epoch)
         self._life = program.host.boot
         self._reading = Reading(program.host, program.owner.public, program.job)
+        self._reading.own()
         self._look()
 
     def _look(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from p2pcpn.protocol.authority import Authority
+from p2pcpn.protocol.canonical import Line, stale, without
 from p2pcpn.protocol.journal import rows_of
 from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.orphans import orphan_bytes
@@ -47,12 +48,32 @@ def _kept(disk: Disk, job: bytes, row: tuple[Any, ...]) -> Kept:
 
 
 def job_state(disk: Disk, job: bytes) -> tuple[list[tuple[Signed, list[bytes]]], list[tuple[int, int]]]:
-    """The segments of a job on this disk, and the spans that logs on it settle."""
+    """The segments of a job on this disk, and the spans that logs on it settle, less what was made of losers."""
     segments = [
         (_signed(segment), pages.PAGES.decode(data)) for _, (_, _, segment, data) in disk.scan("segments", (job,))
     ]
-    headers = [read(_signed(header), LogHeader) for _, (header, _) in disk.scan("logs", (job,))]
-    return segments, [span for header in headers for span in header.spans]
+    log = _logs(disk, job)
+    return segments, without([span for said, _ in log for span in said.spans], stale_tasks(disk, job))
+
+
+def _logs(disk: Disk, job: bytes) -> list[tuple[LogHeader, list[pages.Entry]]]:
+    return [
+        (read(_signed(header), LogHeader), pages.LOG_BODY.decode(body))
+        for _, (header, body) in disk.scan("logs", (job,))
+    ]
+
+
+def lines_of(disk: Disk, job: bytes) -> list[Line]:
+    """Every entry of the logs of a job on this disk, and its epoch."""
+    return [
+        (said.epoch, read(each.receipt, Receipt), each.spans) for said, entries in _logs(disk, job) for each in entries
+    ]
+
+
+def stale_tasks(disk: Disk, job: bytes) -> list[int]:
+    """The tasks of which no result counts that logs on this disk settle."""
+    lines = lines_of(disk, job)
+    return stale(lambda: lines)
 
 
 def orphans(disk: Disk, job: bytes) -> list[m.Results]:
@@ -66,9 +87,9 @@ def states(disk: Disk, job: bytes) -> list[m.LeftState]:
     return [m.LeftState(index, number, sealed) for (_, index), (number, sealed) in disk.scan("states", (job,))]
 
 
-def settlements(disk: Disk, job: bytes) -> list[pages.Entry]:
-    """What the logs of a job on this disk settle."""
-    return [entry for _, (_, body) in disk.scan("logs", (job,)) for entry in pages.LOG_BODY.decode(body)]
+def settlements(disk: Disk, job: bytes) -> list[tuple[int, pages.Entry]]:
+    """What the logs of a job on this disk settle, and in which epochs."""
+    return [(said.epoch, entry) for said, entries in _logs(disk, job) for entry in entries]
 
 
 def log_message(request: int, row: tuple[Any, ...]) -> m.Append:

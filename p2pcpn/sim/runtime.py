@@ -8,7 +8,7 @@ positions in order, dropped ones as such, and deaths.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -34,8 +34,11 @@ class Deed(msgspec.Struct, array_like=True, frozen=True):
     index: int
     takes_s: float
     how: str = "value"
+    takes: tuple[int, ...] = ()  # tasks before it whose results it takes
 
     HOWS = ("value", "large", "raises", "poison")
+    VARIES = "varies"  # another value wherever it runs
+    MADE = "made"  # a value that follows from the results it takes
 
 
 _DEED = msgspec.msgpack.Decoder(Deed)
@@ -47,9 +50,16 @@ def argument_of(deed: Deed) -> bytes:
     return _PACK(deed)
 
 
-def value_of(argument: bytes) -> bytes:
-    """The one right value of a task."""
-    size = LARGE_BYTES if _DEED.decode(argument).how == "large" else 32
+def value_of(argument: bytes, where: bytes = b"", taken: Sequence[bytes | BlobRef] = ()) -> bytes:
+    """The one right value of a task; of one that varies, what it is in the place ``where``, and of one that is made of
+    others' results, what it is of those."""
+    deed = _DEED.decode(argument)
+    if deed.how == Deed.VARIES:
+        return blake2b(argument + where, digest_size=32, person=b"p2pcpn varies").digest()
+    if deed.how == Deed.MADE:
+        assert all(isinstance(part, bytes) for part in taken)
+        return blake2b(argument + b"".join(taken), digest_size=32, person=b"p2pcpn made").digest()  # type: ignore[arg-type]
+    size = LARGE_BYTES if deed.how == "large" else 32
     word = blake2b(argument, digest_size=32, person=b"p2pcpn value").digest()
     return (word * (size // 32 + 1))[:size]
 
@@ -83,6 +93,7 @@ class Runtime:
         slowness: Callable[[], float],
         dies: Callable[[int], bool] = lambda index: False,
         ran: Callable[[bytes, int, float], None] = lambda owner, index, began: None,
+        where: bytes = b"",
     ) -> None:
         self._clock = clock
         self._worker = worker
@@ -91,6 +102,7 @@ class Runtime:
         self._slowness = slowness
         self._dies = dies
         self._ran = ran
+        self._where = where
         self._batches: OrderedDict[int, _Batch] = OrderedDict()
         self._alive = True
         self.lies = False  # a canary: every value is wrong
@@ -145,7 +157,9 @@ class Runtime:
             return
         argument = batch.run.arguments[at]
         assert isinstance(argument, bytes)
-        value = value_of(argument)[::-1] if self.lies else value_of(argument)
+        taken = () if batch.run.parts is None else batch.run.parts[at]
+        value = value_of(argument, self._where, taken)
+        value = value[::-1] if self.lies else value
         outcome = Outcome.RAISED if deed.how == "raises" else Outcome.OK
         digest = result_digest(batch.run.digest_key, value)
         assert len(digest) == RESULT_DIGEST_BYTES

@@ -16,7 +16,19 @@ from functools import partial
 from p2pcpn import limits
 from p2pcpn.errors import UsageError
 from p2pcpn.protocol.verdict import judge
-from p2pcpn.sim import hour, lengths, lookups, modes, ordeal, owners, parting, stragglers, takeover, turnover
+from p2pcpn.sim import (
+    healing,
+    hour,
+    lengths,
+    lookups,
+    modes,
+    ordeal,
+    owners,
+    parting,
+    stragglers,
+    takeover,
+    turnover,
+)
 from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.convergence import Search, copies_wrong, job_wrong, keys_of, neighbours_wrong
 from p2pcpn.sim.faults import KINDS, Faults, plant_canary
@@ -195,6 +207,7 @@ FAULTS = "faults"
 # As much turnover as in DURABLE, in a tenth of the time.
 FLEETING = "fleeting"
 TAKEOVER = "takeover"
+HEALING = "healing"
 _Other = (
     hour.Play
     | lengths.Play
@@ -218,6 +231,7 @@ _OTHERS: dict[str, Callable[[int, int], _Other]] = {
     HOUR: lambda peers, seed: hour.Play(peers, seed),
     FAULTS: lambda peers, seed: ordeal.Play(peers, seed),
     TAKEOVER: lambda peers, seed: takeover.Play(peers, seed),
+    HEALING: lambda peers, seed: healing.Play(peers, seed),
 }
 
 

@@ -55,14 +55,17 @@ class Play:
 
     def run(self) -> None:
         """Play all acts. Raises :class:`Violation`."""
+        self._join()
+        for act in (self._killed, self._asleep, self._cut_off, self._centralised):
+            act()
+        for program in self.programs[:-1]:
+            read_back(self.world, program.name, program.owner.public, program.job)
+
+    def _join(self) -> None:
         world, chance = self.world, self.world.dice.stream("joining")
         for host in self.hosts:
             world.clock.at(chance.uniform(0.0, JOIN_S), partial(world.start, host))
         world.run(JOIN_S + 5.0)
-        for act in (self._killed, self._asleep, self._cut_off, self._centralised):
-            act()
-        for program in self.programs[:-1]:
-            read_back(world, program.name, program.owner.public, program.job)
 
     # --- acts --------------------------------------------------------------------------------------------------------
 
@@ -77,13 +80,16 @@ class Play:
             raise Violation(f"the submitter knows {program.stewards_known()} storage peers, not {stewards}")
         self.programs.append(program)
         program.open()
-        chance = world.dice.stream("deeds", name)
-        takes_s = [TAKES_S * (0.2 + chance.random()) for _ in range(self.tasks)]
-        program.add([Deed(index, round(took, 6)) for index, took in enumerate(takes_s)])
+        program.add(self._deeds(name))
         if orchestration == "hybrid":  # what nobody ends is not closed: a closed job has to come to an end
             program.close()
         self._demand(JOIN_WAIT_S, lambda: "" if program.kept and program.kept.whole else "no steward has the job", name)
         return program
+
+    def _deeds(self, name: str) -> list[Deed]:
+        chance = self.world.dice.stream("deeds", name)
+        takes_s = [TAKES_S * (0.2 + chance.random()) for _ in range(self.tasks)]
+        return [Deed(index, round(took, 6)) for index, took in enumerate(takes_s)]
 
     def _killed(self) -> None:
         program = self._begin("killed")
