@@ -16,6 +16,7 @@ from typing import Final
 from p2pcpn.protocol.canonical import Canon, Stated, stated
 from p2pcpn.sim.program import Program
 from p2pcpn.sim.reading import read_back
+from p2pcpn.sim.report import Report
 from p2pcpn.sim.restoring import lines_of
 from p2pcpn.sim.runtime import Deed
 from p2pcpn.sim.takeover import AGREE_S, END_S, SILENT_S, TAKEN_S
@@ -79,6 +80,12 @@ class Play(Takeover):
         self.stale[program.name] = len(self._canon(program).stale)
         self._demand(AGREE_S, lambda: self._not_one(program), program.name)
         self._demand(END_S, lambda: self._unsettled(program), program.name)
+
+    def report(self, name: str, seed: int, verdict: str) -> Report:
+        """What this run came to."""
+        found = super().report(name, seed, verdict)
+        found.figures.update({f"{act}: took what lost": float(count) for act, count in self.stale.items()})
+        return found
 
     def _unsettled(self, program: Program) -> str:
         canon = self._canon(program)

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from p2pcpn.errors import StoreError
+from p2pcpn.identity.keys import Keypair
 from p2pcpn.node import restoring
 from p2pcpn.node.damage import Damage, DamagedRow
 from p2pcpn.node.restoring import bytes_of, job_state, number_of, pages_of, restored, signed_of
 from p2pcpn.protocol.effects import Commit, Effect, OnDisk, Write
 from p2pcpn.protocol.kept_jobs import Kept
+from p2pcpn.protocol.spans import joined
 from p2pcpn.protocol.steward import Steward
 from p2pcpn.store.database import Database
 from p2pcpn.wire import messages as m
@@ -367,5 +369,46 @@ def test_what_logs_settle_is_read_by_index(database: Database) -> None:
     body = pages.LOG_BODY.encode([entry])
     header = signed(LogHeader(made.job, 0, GRANTOR.id, 0, bytes(32), digest(body), 2, [(3, 2)]), GRANTOR)
     write(database, steward().appended(GRANTOR_AT, m.Append(1, header, body)))
-    assert restoring.settlements(database, made.job, [4]) == [entry]
+    assert restoring.settlements(database, made.job, [4]) == [(0, entry)]
     assert restoring.settlements(database, made.job, [5, 0]) == [] == restoring.settlements(database, bytes(20), [4])
+
+
+Task = tuple[int, bytes, list[tuple[int, bytes]]]  # its digest, and what it took
+
+
+def stating(made: Made, epoch: int, by: Keypair, number: int, tasks: list[Task]) -> m.Append:
+    """A log segment of ``epoch``, its first, that settles ``tasks``: each by a receipt with what it took."""
+    entries = []
+    for index, stated, taken in tasks:
+        inputs = [(index, each, said) for each, said in taken]
+        receipt = Receipt(
+            made.job, epoch, by.id, 1 + index, 0, [(index, 1)], bytes(1), stated, bytes(32), 0.1, b"", inputs
+        )
+        entries.append(pages.Entry(signed(receipt, STRANGER), b"page", None))
+    body = pages.LOG_BODY.encode(entries)
+    spans = joined([(index, 1) for index, _, _ in tasks])
+    header = signed(LogHeader(made.job, epoch, by.id, 0, NOTHING, digest(body), len(tasks), spans), by)
+    return m.Append(number, header, body)
+
+
+def test_what_was_made_of_a_result_that_lost_is_not_settled_and_what_decides_on_a_result_is_read_with_it(
+    database: Database,
+) -> None:
+    made, a, b, c = Made(), b"a" * 16, b"b" * 16, b"c" * 16
+    made.segment(4)
+    keeper = kept(database, made, [stating(made, 0, GRANTOR, 1, [(0, a, [])])])
+    write(database, keeper.finished(GRANTOR_AT, m.Finish(9, signed(Close(made.job, 4, made.last), OWNER))))
+    taking = stating(made, 1, STEWARDS[0], 2, [(0, b, []), (1, c, [(0, b)]), (2, c, [(1, c)]), (3, c, [])])
+    write(database, [Commit((Write("logs", (made.job, STEWARDS[0].id, 1, 0), (
+        pages.SIGNED.encode(taking.header), taking.body)),))])  # fmt: skip
+    assert restoring.stale_tasks(database, made.job) == [1, 2]
+    settled = job_state(database, made.job)[1]
+    assert {index for first, count in settled for index in range(first, first + count)} == {0, 3}
+    assert [epoch for epoch, _ in restoring.settlements(database, made.job, [3])] == [1]
+    assert [epoch for epoch, _ in restoring.settlements(database, made.job, [0])] == [0, 1]
+    again = stating(made, 2, STEWARDS[1], 3, [(1, a, [(0, a)])])
+    write(database, [Commit((Write("logs", (made.job, STEWARDS[1].id, 2, 0), (
+        pages.SIGNED.encode(again.header), again.body)),))])  # fmt: skip
+    assert restoring.stale_tasks(database, made.job) == [2]
+    decide = restoring.settlements(database, made.job, [1])
+    assert sorted(epoch for epoch, _ in decide) == [0, 1, 1, 2]  # of task 0 both, for they decide on task 1

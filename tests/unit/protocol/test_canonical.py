@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pcpn.protocol.canonical import Canon, Stated, stale, stated
+from p2pcpn.protocol.canonical import Canon, Stated, deciding, stale, stated, without
 from p2pcpn.wire.statements import Receipt
 
 A, B, C, D = (bytes([number]) * 16 for number in (1, 2, 3, 4))
@@ -91,6 +91,19 @@ def test_stale_tasks_are_found_in_what_logs_state() -> None:
     lost.append((0, receipt([(0, 1)], A, []), None))
     assert stale(lines) == [1]
     assert stale(lambda: lost[:1]) == []
+
+
+def test_what_decides_on_a_result_is_what_was_taken_on_the_way_to_it_and_only_where_two_differ() -> None:
+    one = (1, receipt([(0, 3)], A + B + C, [(1, 0, A), (2, 1, B)]), None)
+    assert deciding(lambda: [one], [2]) == {2}
+    two = (5, receipt([(2, 1)], D, [(2, 1, B)]), None)
+    assert deciding(lambda: [one, two], [2]) == {0, 1, 2} and deciding(lambda: [one, two], [1]) == {1}
+    assert deciding(lambda: [one, (5, receipt([(2, 1)], C, []), None)], [2]) == {2}
+
+
+def test_spans_less_tasks_keep_their_order() -> None:
+    assert without([(5, 3), (0, 4), (0, 1)], [0, 2, 6, 9]) == [(5, 1), (7, 1), (1, 1), (3, 1)]
+    assert without([(1, 2)], []) == [(1, 2)]
 
 
 settlements = st.builds(

@@ -153,3 +153,15 @@ def test_in_any_graph_a_task_is_ready_once_its_inputs_have_ended_and_nothing_is_
         done.update(cut(ended))
         assert ledger.waiting + ledger.held == ledger.open
     assert not (deps.needs or deps.values or deps._missing or deps._wanted or deps._uses)
+
+
+def test_a_receipt_that_settled_nothing_or_another_task_is_not_what_a_later_one_takes() -> None:
+    deps, states = Dependencies(), bytearray([SETTLED, SETTLED, SETTLED, HELD])
+    deps.add([(2, [0])])
+    deps.settled(opened(0, 1, value=b"right"), [(0, 1)])
+    deps.settled(opened(0, 1, value=b"late"), [])
+    deps.ended([(2, 1)])
+    deps.add([(3, [0, 1])])
+    assert deps.look_up(states) == ([], [1])
+    assert deps.values[0].value == b"right"
+    assert deps.used and not Dependencies().used

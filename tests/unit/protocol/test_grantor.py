@@ -972,7 +972,7 @@ def test_a_result_that_nobody_remembers_is_read_from_the_log() -> None:
     assert loads == [LoadInputs(table.job, (0, 1))] and 2 not in worker.indices
     good = Entry(message.receipt, message.page, [(0, 1)])
     forged = Entry(message.receipt, message.page + b"x", None)
-    table.act(lambda grantor, now: grantor.loaded((0, 1), [forged, good], now))
+    table.act(lambda grantor, now: grantor.loaded((0, 1), [(0, forged), (0, good)], now))
     first, second = worker.of(m.Inputs)[-1].inputs
     assert first.value == b"value 0" and b"is lost" in second.value and 2 in worker.indices  # type: ignore[operator]
 

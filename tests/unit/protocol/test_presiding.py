@@ -413,3 +413,30 @@ def test_what_a_log_settles_counts_where_it_is_kept_and_within_the_job_alone() -
     with pytest.raises(PeerError):
         append(6, [(0, 1 << 31)] * 100)
     assert said == [[(2, 2)]]
+
+
+def test_a_grantor_whose_tasks_took_what_lost_begins_its_next_epoch() -> None:
+    cast = Cast(takes_s=None, tasks=4)
+    begin(cast)
+    presiding, grantor, now = cast.one.peer.presiding, cast.one.peer.grantors[cast.name], cast.swarm.now
+    grantor.ledger.settle([(1, 1)])
+    assert presiding.reviewed(cast.name, [2], now) == [] == presiding.reviewed(bytes(20), [1], now)
+    grantor.superseded, grantor.granting = True, False
+    assert presiding.reviewed(cast.name, [1], now) == []
+    grantor.superseded, grantor.granting = False, True
+    effects = presiding.reviewed(cast.name, [1], now)
+    assert fx.Load(cast.name) in [each for e in effects if isinstance(e, fx.Commit) for each in e.then]
+    kept = cast.kept(cast.one)
+    assert kept.authority.grantor == cast.one.key.public and kept.authority.epoch > 1
+
+
+def test_who_steps_down_brings_its_log_to_the_newest_grantor_where_tasks_take_results() -> None:
+    cast = Cast(takes_s=None, tasks=4)
+    grantor = cast.submitter.peer.grantors[cast.name]
+    brought: list[fx.Effect] = []
+    grantor.custody.bring = lambda to: brought.append(to) or []
+    grantor.book.dependencies.add([(3, [0])])
+    begin(cast)
+    told = cast.one.peer.grantors[cast.name].mandate()
+    cast.submitter.peer.presiding.mandate(cast.one.contact, cast.one.key.public, told, cast.swarm.now)
+    assert grantor.superseded and brought == [cast.one.contact]

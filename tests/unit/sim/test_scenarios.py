@@ -47,6 +47,7 @@ def test_what_cannot_be_played_is_refused() -> None:
         "durable",
         "faults",
         "fleeting",
+        "healing",
         "hostile",
         "hour",
         "lengths",
