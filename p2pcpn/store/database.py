@@ -27,7 +27,7 @@ from p2pcpn import limits
 from p2pcpn.errors import DiskFull, StoreError
 from p2pcpn.store import schema
 from p2pcpn.store.exclusive import Exclusive
-from p2pcpn.store.file import connect, is_corrupt, refused, save_rows, set_aside
+from p2pcpn.store.file import as_it_lies, connect, is_corrupt, refused, save_rows, set_aside
 
 if TYPE_CHECKING:
     import os
@@ -112,6 +112,7 @@ class Database:
         self._corrupt: list[Path] = []
         self._aside: Path | None = None  # the corrupt file, while there is no fresh one yet
         self._lost: BaseException | None = None  # what was wrong with it, as long
+        self._bare = False  # the disk has no room for sqlite's log: the file is read as it lies
         self._refused_s: float | None = None  # when a write was refused last, until all is well again
         self._reading = threading.Lock()
         try:
@@ -328,7 +329,13 @@ class Database:
             log.warning("%s: writes succeed again", self.path)
 
     def _write(self, commits: tuple[_Commit, ...]) -> None:
-        cause = self._lost or next((commit.error for commit in commits if commit.broken is self._reader), None)
+        if self._bare and (full := self._open_again()) is not None:
+            for commit in commits:
+                commit.error = full
+            return
+        cause: BaseException | None = self._lost or next(
+            (commit.error for commit in commits if commit.broken is self._reader), None
+        )
         if cause is None:
             cause = self._transact(commits)
         if cause is not None and is_corrupt(cause):
@@ -377,7 +384,10 @@ class Database:
     # --- The file --------------------------------------------------------------------------------------------------
 
     def _open(self) -> tuple[sqlite3.Connection, sqlite3.Connection]:
-        """The writer's and the readers' connection, to a fresh file where the one found is corrupt."""
+        """The writer's and the readers' connection, to a fresh file where the one found is corrupt.
+
+        On a full disk they may be one that only reads.
+        """
         try:
             try:
                 writer = connect(self.path, self._durable, self._bytes_max)
@@ -390,7 +400,28 @@ class Database:
                 save_rows(self.path, aside, error, writer)
             return writer, connect(self.path, self._durable, self._bytes_max)
         except sqlite3.Error as error:
-            raise refused(self.path, error) from error
+            why = refused(self.path, error)
+            bare = as_it_lies(self.path) if isinstance(why, DiskFull) else None
+            if bare is None:
+                raise why from error
+            self._bare = True
+            return bare, bare
+
+    def _open_again(self) -> sqlite3.Error | StoreError | None:
+        """Write, too, from now on, where the disk has room by now; else what is in the way."""
+        try:
+            writer = connect(self.path, self._durable, self._bytes_max)
+            try:
+                reader = connect(self.path, self._durable, self._bytes_max)
+            except BaseException:
+                writer.close()
+                raise
+        except (sqlite3.Error, StoreError) as error:
+            return error
+        with self._reading:
+            self._reader.close()
+            self._writer, self._reader, self._bare = writer, reader, False
+        return None
 
     def _set_aside(self, cause: BaseException) -> Path:
         """Where the corrupt file is from now on, which nobody has open."""

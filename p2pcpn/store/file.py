@@ -55,6 +55,17 @@ def connect(path: Path, durable: bool, bytes_max: int | None) -> sqlite3.Connect
     return connection
 
 
+def as_it_lies(path: Path) -> sqlite3.Connection | None:
+    """A connection that only reads the file: sqlite opens it without the log and index for which a full disk has no
+    room. Nobody may write to the file as long. ``None`` where that would not show what was committed last.
+    """
+    journal = path.with_name(f"{path.name}-wal")
+    if _version_at_rest(path) != len(schema.MIGRATIONS) or (journal.exists() and journal.stat().st_size):
+        return None
+    uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+
+
 def is_corrupt(error: BaseException) -> bool:
     """Whether sqlite says so: the low byte is the kind of error, what is above it the place where it was found."""
     code = getattr(error, "sqlite_errorcode", 0)

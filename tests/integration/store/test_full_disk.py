@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -124,4 +125,28 @@ def test_a_peer_that_died_on_a_full_disk_starts_on_it_and_reads(small: Path) -> 
     assert isinstance(put(database, log(1)), DiskFull)
     (small / "ballast").unlink()
     assert put(database, log(1)) is None
+    database.close()
+
+
+def test_a_peer_that_ended_well_starts_on_a_disk_that_was_filled_since_and_reads(
+    small: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = Database(small / "node.db")
+    assert database.next_boot(1000.0) == 1000 and put(database, log(0)) is None
+    database.close()  # there is no log any more, and its index takes room
+    with open(small / "ballast", "wb", buffering=0) as ballast, suppress(OSError):
+        while True:
+            ballast.write(bytes(4096))
+    database = Database(small / "node.db")
+    assert database.next_boot(1000.0) == 1001
+    for _ in range(3):
+        assert isinstance(put(database, log(1)), DiskFull)
+        assert [key[3] for key, _ in database.scan("logs")] == [0]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    (small / "ballast").unlink()
+    assert put(database, log(1)) is None, "with room again it goes on by itself"
+    assert [key[3] for key, _ in database.scan("logs")] == [0, 1]
+    database.close()
+    database = Database(small / "node.db")
+    assert database.count("logs") == 2
     database.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 
 import pytest
@@ -14,6 +15,7 @@ from p2pcpn.errors import DiskFull, StoreError
 from p2pcpn.protocol.effects import Write
 from p2pcpn.store import schema
 from p2pcpn.store.database import Database, Expired
+from p2pcpn.store.file import connect
 
 
 @pytest.fixture
@@ -226,6 +228,35 @@ def test_on_a_full_disk_a_peer_starts_reads_and_says_once_what_is_wrong(tmp_path
     assert put(database) is None
     assert "writes succeed again" in caplog.text and len(caplog.records) == 2
     database.close()
+
+
+def test_where_there_is_no_room_for_sqlites_log_the_file_is_read_as_it_lies_until_there_is(tmp_path, monkeypatch):
+    database = Database(tmp_path / "peer.db", durable=False)
+    put(database, blob(b"before"))
+    database.close()
+    rooms = []
+
+    def no_room(*arguments):
+        if rooms:
+            return connect(*arguments) if rooms.pop() else refuse()
+        return refuse()
+
+    def refuse():
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    monkeypatch.setattr("p2pcpn.store.database.connect", no_room)
+    database = Database(tmp_path / "peer.db", durable=False)
+    rooms += [False, True]  # for the writer, and then for no reader
+    for _ in range(2):
+        assert isinstance(put(database, blob(b"new")), DiskFull)
+        assert database.get("blobs", (b"before",)) is not None and database.get("blobs", (b"new",)) is None
+    rooms += [True, True]
+    assert put(database, blob(b"new")) is None and database.get("blobs", (b"new",)) is not None
+    database.close()
+    with pytest.raises(DiskFull):
+        Database(tmp_path / "fresh.db", durable=False)
 
 
 def test_a_start_that_cannot_be_written_down_is_still_later_than_the_last(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ import pytest
 from p2pcpn import limits
 from p2pcpn.errors import DiskFull, StoreError
 from p2pcpn.store import schema
-from p2pcpn.store.file import connect, is_corrupt, refused, save_rows, set_aside
+from p2pcpn.store.file import as_it_lies, connect, is_corrupt, refused, save_rows, set_aside
 
 # What the first release made, as text: a migration that is edited later would change what old files are taken for.
 FIRST_RELEASE = """
@@ -147,6 +147,24 @@ def test_no_room_is_told_from_other_troubles(tmp_path, monkeypatch):
     assert type(refused(path, failed(sqlite3.SQLITE_BUSY))) is StoreError
     ours = StoreError("ours")
     assert refused(path, ours) is ours
+
+
+def test_a_file_is_read_as_it_lies_only_where_it_holds_what_was_committed_last(tmp_path):
+    path = tmp_path / "peer.db"
+    assert as_it_lies(path) is None, "there is none"
+    opened = connect(path, True, None)
+    opened.execute("INSERT INTO meta VALUES ('a', 1)")
+    assert as_it_lies(path) is None, "its log holds more"
+    opened.close()
+    reader = as_it_lies(path)
+    assert reader is not None and reader.execute("SELECT value FROM meta").fetchall() == [(1,)]
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        reader.execute("DELETE FROM meta")
+    reader.close()
+    older = sqlite3.connect(path)
+    older.execute("PRAGMA user_version = 1")
+    older.close()
+    assert as_it_lies(path) is None, "it is of another version"
 
 
 def test_what_could_not_be_saved_is_said(tmp_path, caplog):
