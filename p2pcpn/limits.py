@@ -474,8 +474,8 @@ KEEPERS_S: Final = 600.0
 # A machine that is started anew is back within two minutes.
 REPLACE_S: Final = 120.0
 # Jobs compared in one message: 20 bytes each. Answered with 30 bytes a log, the newest of each job: 500 KB at the most.
-TALLIED_MAX: Final = 256
-TALLIED_LOGS_MAX: Final = 64
+RECOUNTED_MAX: Final = 256
+RECOUNTED_LOGS_MAX: Final = 64
 # Others that keep a job, as far as they are remembered: twice as many as its owner may name. 150 bytes each.
 KEEPERS_MAX: Final = 2 * STEWARDS_MAX
 # Jobs on their way to other peers at a time, one segment of at most 4 MiB of each.

@@ -22,7 +22,7 @@ def held(kept: Kept) -> JobKept:
     """What this peer has of a job, as others are told it."""
     words = (*kept.authority.handovers, *(word for word in (kept.close, kept.cancel, kept.pause) if word is not None))
     newest = sorted(((epoch, bytes(node), log.kept[0]) for (node, epoch), log in kept.logs.items()), reverse=True)
-    logs = [(node, epoch, count) for epoch, node, count in newest[: limits.TALLIED_LOGS_MAX]]
+    logs = [(node, epoch, count) for epoch, node, count in newest[: limits.RECOUNTED_LOGS_MAX]]
     return JobKept(len(words), len(kept.segments), logs)
 
 

@@ -212,10 +212,10 @@ class Peer:
             case m.Answer():
                 effects = self.jobs.each(lambda g: g.answered(NodeId(contact.id), message, now))
                 return effects + self.aftercare.answered(contact, message, now)
-            case m.Tally():
-                return self.aftercare.tallied_by(contact, message)
-            case m.Tallied():
-                return self.aftercare.tallied(contact, message, now)
+            case m.Recount():
+                return self.aftercare.recounted_to(contact, message)
+            case m.Recounted():
+                return self.aftercare.recounted(contact, message, now)
             case m.LogData():
                 return self.aftercare.shown(contact, message, now)
             case m.Inputs():

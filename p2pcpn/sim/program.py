@@ -54,13 +54,21 @@ class Program:
     """One job on ``host``. ``ended`` holds the indices that came to an end, delivered or given up."""
 
     def __init__(
-        self, host: Host, name: str, *, page_tasks: int = PAGE_TASKS, orchestration: str = "hybrid", hedge: bool = True
+        self,
+        host: Host,
+        name: str,
+        *,
+        page_tasks: int = PAGE_TASKS,
+        orchestration: str = "hybrid",
+        hedge: bool = True,
+        replicas: int = REPLICAS,
     ) -> None:
         self.host = host
         self.orchestration = orchestration
         self.name = name
         self._page_tasks = page_tasks
         self._hedge = hedge
+        self._replicas = replicas
         world = host.world
         self.owner = Keypair(world.dice.bytes("owner", name))
         self.keys = JobKeys(world.dice.bytes("job key", name))
@@ -121,7 +129,7 @@ class Program:
         spec = signed(
             Spec(
                 nonce=self._nonce, name=self.name, created_s=host.wall(), runtime="function", python=PYTHON, code=None,
-                requires=[], memory_bytes=0, replicas=REPLICAS, quorum=(1, 1), max_workers=0,
+                requires=[], memory_bytes=0, replicas=self._replicas, quorum=(1, 1), max_workers=0,
                 orchestration=self.orchestration, routing="nearest_idle", privacy="stewards",
                 retention_s=limits.RETENTION_S, retries=10, grantor=host.keypair.public, stewards=stewards,
                 wrapped=wrap(self.owner, self.owner.public, self._nonce, self.keys.job_key),

@@ -1,8 +1,8 @@
 """Reading a job back: what a reader finds that asks through any peer, as ``client/reader.py`` does for real.
 
-The owner's record names the stewards; they, and the heads of the logs, say how long each grantor's log is and who holds
-it; each segment is checked against its grantor's signature and the chain. What was read goes into the history of the
-peer that was asked.
+The owner's record names the stewards, and where none of them answers those are asked who provide the job or live near
+it; they, and the heads of the logs, say how long each grantor's log is and who holds it; each segment is checked
+against its grantor's signature and the chain. What was read goes into the history of the peer that was asked.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from p2pcpn.protocol import history
 from p2pcpn.protocol.canonical import Canon, Stated, stated
 from p2pcpn.protocol.custody import CONTACT
 from p2pcpn.protocol.effects import Tell
+from p2pcpn.protocol.gathering import ProvidersDone
 from p2pcpn.protocol.items import record_key
 from p2pcpn.protocol.operations import GetDone
 from p2pcpn.protocol.settlement import NOTHING, check_segment
@@ -34,6 +35,7 @@ TICKET = 2000
 # A holder that is silent for so long is passed over, and one that could not help is asked again.
 AGAIN_S = 3.0
 READERS = 3
+NEAR_MAX = 16
 STEP_S = 0.25
 READ_WAIT_S = 60.0
 
@@ -103,6 +105,8 @@ class Reading:
                 self._own()
             elif contact.id not in self._answered:
                 self._tell(contact, m.Ask(self._request(), self.job))
+        if self._stewards and not self._answered:
+            self._find_successors()
         self._asked.clear()
         for name in self._logs:
             self._more(name)
@@ -149,9 +153,20 @@ class Reading:
         self._asked[request] = name
         self._tell(to, m.ReadLog(request, self.job, name[0], name[1], log.read))
 
+    def _find_successors(self) -> None:
+        """Those who keep the job in the place of stewards that are gone lie near it, and provide it."""
+        peer, now = self.host.peer, self.host.clock.now
+        assert peer is not None
+        for listed in peer.directory.storage_near(self.job, now)[:NEAR_MAX]:
+            self._stewards.setdefault(listed.advert.contact.id, listed.advert.contact)
+        self.host.follow(peer.publishing.find(self.job, TICKET, now))
+
     # --- hearing -----------------------------------------------------------------------------------------------------
 
     def _event(self, event: object) -> None:
+        if isinstance(event, ProvidersDone) and event.ticket == TICKET:
+            for record in event.records:
+                self._stewards.setdefault(record.contact.id, record.contact)
         if not isinstance(event, GetDone) or event.ticket != TICKET:
             return
         if event.key == self._key and event.record is not None:

@@ -23,6 +23,7 @@ from p2pcpn.sim import (
     lookups,
     modes,
     ordeal,
+    outliving,
     owners,
     parting,
     stragglers,
@@ -208,12 +209,15 @@ FAULTS = "faults"
 FLEETING = "fleeting"
 TAKEOVER = "takeover"
 HEALING = "healing"
+# Jobs end, their owners go, and then nearly everybody who kept their results.
+OUTLIVING = "outliving"
 _Other = (
     hour.Play
     | lengths.Play
     | lookups.Play
     | modes.Play
     | ordeal.Play
+    | outliving.Play
     | parting.Play
     | stragglers.Play
     | takeover.Play
@@ -232,6 +236,7 @@ _OTHERS: dict[str, Callable[[int, int], _Other]] = {
     FAULTS: lambda peers, seed: ordeal.Play(peers, seed),
     TAKEOVER: lambda peers, seed: takeover.Play(peers, seed),
     HEALING: lambda peers, seed: healing.Play(peers, seed),
+    OUTLIVING: lambda peers, seed: outliving.Play(peers, seed),
 }
 
 

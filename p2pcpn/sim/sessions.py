@@ -49,12 +49,13 @@ class Stream:
 
 
 class Sessions:
-    """All sessions of the world."""
+    """All sessions of the world. ``sent_bytes`` is what was said over them."""
 
     def __init__(self, clock: Clock, network: Network) -> None:
         self._clock = clock
         self._network = network
         self._stalled: dict[Stream, None] = {}
+        self.sent_bytes = 0
 
     def dial(self, host: Host, to: Contact) -> None:
         """Open a session from ``host``; it is told of the end of that."""
@@ -102,6 +103,7 @@ class Sessions:
     def send(self, host: Host, stream: Stream, data: bytes) -> None:
         """Put a message on the stream; what is sent to an end that is gone is lost."""
         other = stream.other(host)
+        self.sent_bytes += len(data)
         way_s = self._network.delay_s(host.port, other.port)
         if not stream.holds(other) and not other.unplugged and self._reach(host, other):
             self._clock.after(2 * way_s, lambda: self._end(host, stream))  # a reset comes back

@@ -491,11 +491,11 @@ class States(msgspec.Struct, array_like=True, frozen=True, tag=47):
     states: Annotated[list[LeftState], Meta(min_length=1, max_length=limits.SAFEKEEP_STATES_MAX)]
 
 
-class Tally(msgspec.Struct, array_like=True, frozen=True, tag=48):
-    """I keep these jobs; what do you keep of them? Answered by :class:`Tallied`."""
+class Recount(msgspec.Struct, array_like=True, frozen=True, tag=48):
+    """I keep these jobs; what do you keep of them? Answered by :class:`Recounted`."""
 
     request: U63
-    jobs: Annotated[list[Id], Meta(max_length=limits.TALLIED_MAX)]
+    jobs: Annotated[list[Id], Meta(max_length=limits.RECOUNTED_MAX)]
 
 
 class JobKept(msgspec.Struct, array_like=True, frozen=True):
@@ -504,14 +504,14 @@ class JobKept(msgspec.Struct, array_like=True, frozen=True):
 
     words: U32
     segments: U32
-    logs: Annotated[list[tuple[Id, U32, U32]], Meta(max_length=limits.TALLIED_LOGS_MAX)]
+    logs: Annotated[list[tuple[Id, U32, U32]], Meta(max_length=limits.RECOUNTED_LOGS_MAX)]
 
 
-class Tallied(msgspec.Struct, array_like=True, frozen=True, tag=49):
-    """The answer to :class:`Tally`, job by job; nothing, where it is not kept."""
+class Recounted(msgspec.Struct, array_like=True, frozen=True, tag=49):
+    """The answer to :class:`Recount`, job by job; nothing, where it is not kept."""
 
     request: U63
-    kept: Annotated[list[JobKept | None], Meta(max_length=limits.TALLIED_MAX)]
+    kept: Annotated[list[JobKept | None], Meta(max_length=limits.RECOUNTED_MAX)]
 
 
 class Orphan(msgspec.Struct, array_like=True, frozen=True, tag=50):
@@ -526,6 +526,6 @@ Message = Union[
     JobState, ReadLog, LogData, ReadSegment, PutBlob, GetBlob, BlobData, ListJobs, Jobs, Goodbye, Recall,
     Keep, PutChunk, Complete, Seek, Holding, GetChunk, ChunkData, Compare, Compared, ListDeposits, Deposits,
     Entrust, OfferRing, RingPlace, RingHanded, RingTaken, RingGone, Mandate, Inputs, Checkpoint, Resume,
-    States, Tally, Tallied, Orphan,
+    States, Recount, Recounted, Orphan,
 ]  # fmt: skip
 CODEC: Codec[Message] = Codec(Message, limits.MESSAGE_BYTES_MAX, "message")

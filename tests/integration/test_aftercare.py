@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from p2pcpn import Config, Node, Swarm
+from p2pcpn.identity.files import load_or_create_key
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.limits import STEWARDS
 from p2pcpn.wire.pages import SIGNED
@@ -45,6 +48,16 @@ def settled(swarm: Swarm, index: int) -> dict[str, int]:
     return found
 
 
+def shown(swarm: Swarm, key: Path, job: str) -> int:
+    """How many results of a job the command prints."""
+    found = subprocess.run(
+        [sys.executable, "-m", "p2pcpn", "job", "result", job, "--bootstrap", swarm.bootstrap[-1], "--swarm-key",
+         swarm.key, "--key", str(key), "--timeout", "60s"],
+        capture_output=True, text=True, timeout=WAIT_S + 30.0, check=True,
+    )  # fmt: skip
+    return len(found.stdout.splitlines())
+
+
 async def kept_by(swarm: Swarm, job: str, results: int, copies: int = 2) -> list[int]:
     """Who lives and keeps all of a job, when they are as many as that."""
     end = time.monotonic() + WAIT_S
@@ -58,8 +71,9 @@ async def kept_by(swarm: Swarm, job: str, results: int, copies: int = 2) -> list
 
 
 @pytest.mark.asyncio
-async def test_results_are_read_when_none_of_those_who_had_them_first_lives() -> None:
-    owner = Keypair(os.urandom(32))
+async def test_results_are_read_when_none_of_those_who_had_them_first_lives(tmp_path: Path) -> None:
+    key = tmp_path / "owner.key"
+    owner = load_or_create_key(key)
     with Swarm(peers=PEERS) as swarm:
         async with client(swarm, owner) as node:
             small = await node.submit(square, range(200), replicas=2)
@@ -74,6 +88,8 @@ async def test_results_are_read_when_none_of_those_who_had_them_first_lives() ->
             for job, results in jobs.items():
                 await kept_by(swarm, job, results)
         assert not any(swarm.peers[index].alive for index in first)
-        async with client(swarm, owner) as later:  # a peer that has never heard of any of it
+        # Peers that have never heard of any of it.
+        assert await asyncio.to_thread(shown, swarm, key, small.id) == 200
+        async with client(swarm, owner) as later:
             assert await (await later.fetch(small.id)).gather(WAIT_S) == [x * x for x in range(200)]
             assert await (await later.fetch(big.id)).gather(WAIT_S) == [large(x) for x in range(3)]

@@ -128,10 +128,10 @@ class Keeper:
         """A message over a session."""
         at, now = sender.contact, self.table.now
         match message:
-            case m.Tally():
-                self.do(self.care.tallied_by(at, message))
-            case m.Tallied():
-                self.do(self.care.tallied(at, message, now))
+            case m.Recount():
+                self.do(self.care.recounted_to(at, message))
+            case m.Recounted():
+                self.do(self.care.recounted(at, message, now))
             case m.Answer():
                 self.do(self.care.answered(at, message, now))
             case m.LogData():
@@ -151,14 +151,15 @@ class Keeper:
 
 
 class Job(Made):
-    """A job of ``replicas`` that ``stewards`` keep: settled by one log of ``segments``, and closed unless ``open``."""
+    """A job of one replica, so of two copies, unless said otherwise, that ``stewards`` keep: settled by one log of so
+    many ``segments``, and closed unless it is ``left_open``."""
 
     def __init__(
         self, table: Table, stewards: list[Keeper], *, number: int = 1, segments: int = 3, left_open: bool = False,
         **options: Any,
     ) -> None:  # fmt: skip
         named = [Named(keeper.key.public, keeper.contact, b"") for keeper in stewards]
-        super().__init__(number, stewards=named, retention_s=7 * 86_400.0, **options)
+        super().__init__(number, stewards=named, retention_s=7 * 86_400.0, **{"replicas": 1, **options})
         self.table = table
         table.made[self.job] = self
         extend = self.segment(2 * segments + left_open)

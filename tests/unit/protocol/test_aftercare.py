@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.protocol import effects as fx
-from p2pcpn.protocol.aftercare import _Asked
+from p2pcpn.protocol.aftercare import SPARE, _Asked
 from p2pcpn.protocol.passing import held
 from p2pcpn.wire import messages as m
 from tests.unit.protocol.keepers import PULSE, Job, Table
@@ -23,7 +23,7 @@ def test_a_copy_that_dies_is_replaced_by_those_left_and_then_by_the_heirs_alone(
     table = Table(8)
     job = Job(table, table.keepers[:3])
     table.run(HOUR)
-    assert job.at == table.keepers[:3] and "Append" not in table.counts  # two are enough
+    assert job.at == table.keepers[:3] and "Append" not in table.counts  # more than enough
     first = list(job.at)
     for keeper in first:
         table.kill(keeper)
@@ -45,7 +45,7 @@ def test_a_death_that_nobody_heard_of_is_found_by_the_next_comparison() -> None:
 
 def test_one_acts_and_not_all_and_who_comes_next_acts_where_the_first_cannot() -> None:
     table = Table(9)
-    job = Job(table, table.keepers[:3], replicas=4)
+    job = Job(table, table.keepers[:3], replicas=3)
     table.run(HOUR)
     assert len(job.at) == 4 and table.counts["Entrust"] == 1
     brings = max(table.keepers[:3], key=lambda keeper: keeper.care.restored)
@@ -98,7 +98,7 @@ def test_who_says_that_it_keeps_a_job_and_shows_nothing_is_no_copy() -> None:
     said = held(table.keepers[0].steward.jobs[job.job])
 
     def boasts(message: m.Message) -> m.Message:
-        return m.Tallied(message.request, [said] * len(message.kept)) if isinstance(message, m.Tallied) else message
+        return m.Recounted(message.request, [said] * len(message.kept)) if isinstance(message, m.Recounted) else message
 
     def forges(message: m.Message) -> m.Message:
         if isinstance(message, m.Answer) and message.text.startswith("has no such log"):
@@ -193,7 +193,7 @@ def test_many_jobs_are_compared_in_few_messages_and_brought_a_few_at_a_time() ->
     table = Table(6)
     jobs = [Job(table, table.keepers[:2], number=number, segments=1) for number in range(1, 101)]
     table.run(HOUR)
-    assert table.counts["Tally"] <= 2 * 3 * 6
+    assert table.counts["Recount"] <= 2 * 3 * 6
     table.kill(table.keepers[0])
     passings: list[int] = []
     keeper = table.keepers[1]
@@ -212,20 +212,20 @@ def test_an_answer_to_another_question_is_refused_and_one_to_none_changes_nothin
     table = Table(4)
     Job(table, table.keepers[:2])
     one, two = table.keepers[:2]
-    two.lies = lambda message: None if isinstance(message, m.Tallied) else message
+    two.lies = lambda message: None if isinstance(message, m.Recounted) else message
     table.run(one.care.deadline() or 0.0)
     table.run(PULSE.keepers_s * 1.2)
-    asked = next(message for message in reversed(one.said) if isinstance(message, m.Tally))
-    assert one.care.tallied(table.keepers[2].contact, m.Tallied(asked.request, []), table.now) == []
+    asked = next(message for message in reversed(one.said) if isinstance(message, m.Recount))
+    assert one.care.recounted(table.keepers[2].contact, m.Recounted(asked.request, []), table.now) == []
     assert one.care.shown(two.contact, m.LogData(9999, *Job(table, []).log[0]), table.now) == []
     one.care._asked[7] = _Asked(two.node, (b"job",), table.now + 1.0)
     with pytest.raises(PeerError):
-        one.care.tallied(two.contact, m.Tallied(7, []), table.now)
+        one.care.recounted(two.contact, m.Recounted(7, []), table.now)
 
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.integers(2, 4),
+    st.integers(1, 3),
     st.lists(st.tuples(st.sampled_from(["kill", "hush", "start", "add"]), st.integers(0, 11)), max_size=14),
     st.booleans(),
 )
@@ -235,6 +235,7 @@ def test_while_one_who_keeps_it_lives_there_are_soon_enough_copies_and_in_the_en
     table = Table(8)
     job = Job(table, table.keepers[:3], replicas=replicas, left_open=left_open, segments=2)
     table.run(HOUR)
+    copies = replicas + SPARE
     for what, number in happens:
         keeper = table.keepers[number % len(table.keepers)]
         if what == "add" and len(table.keepers) < 12:
@@ -245,8 +246,8 @@ def test_while_one_who_keeps_it_lives_there_are_soon_enough_copies_and_in_the_en
             table.kill(keeper, noticed=what == "kill")
         before = len(job.at)
         table.run(200.0)
-        assert len(job.at) >= min(before, replicas)
+        assert len(job.at) >= min(before, copies)
     table.run(4 * HOUR)
     alive = sum(keeper.alive for keeper in table.keepers)
     named = sum(keeper.alive for keeper in table.keepers[:3])
-    assert min(replicas, alive) <= len(job.at) <= max(replicas, named)
+    assert min(copies, alive) <= len(job.at) <= max(copies, named)

@@ -66,10 +66,10 @@ def test_what_is_held_is_counted_and_compared() -> None:
 def test_of_more_logs_than_one_message_tells_the_newest_are_told() -> None:
     table, made = job()
     kept = table.keepers[0].steward.jobs[made.job]
-    for epoch in range(1, limits.TALLIED_LOGS_MAX + 5):
+    for epoch in range(1, limits.RECOUNTED_LOGS_MAX + 5):
         kept.logs[ME.id, epoch] = Log(count=1)
     logs = held(kept).logs
-    assert len(logs) == limits.TALLIED_LOGS_MAX and logs[0] == (bytes(ME.id), limits.TALLIED_LOGS_MAX + 4, 1)
+    assert len(logs) == limits.RECOUNTED_LOGS_MAX and logs[0] == (bytes(ME.id), limits.RECOUNTED_LOGS_MAX + 4, 1)
     assert LOG not in logs
 
 

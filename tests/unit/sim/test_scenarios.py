@@ -55,6 +55,7 @@ def test_what_cannot_be_played_is_refused() -> None:
         "loss-10",
         "loss-5",
         "modes",
+        "outliving",
         "owners",
         "parting",
         "partition",
