@@ -73,6 +73,8 @@ ADVERTS_MAX: Final = 4096
 OFFERS_MAX: Final = 1024
 # Peers that failed in a runtime since they last succeeded in it: 500 bytes each, the longest untouched forgotten first.
 BREAKERS_MAX: Final = 4096
+# Of these a grantor tells whoever asks how a job stands, 250 bytes each.
+SHUT_OUT_SHOWN_MAX: Final = 32
 JOBS_PER_PEER_MAX: Final = 4096
 RECORDS_MAX: Final = 100_000
 RECORDS_PER_OWNER_MAX: Final = 4096

@@ -56,6 +56,10 @@ def standing(reader: Reader) -> dict[str, Any]:
         "handed_over": reader.authority.epoch > 0,
         "epoch": reader.authority.epoch,
         "conflicts": reader.conflicts,
+        "shut_out": [
+            {"peer": each.peer.hex(), "failures": each.failures, "left_s": each.left_s, "text": each.text}
+            for each in state.shut_out
+        ],
     }
 
 

@@ -92,6 +92,8 @@ class Acceptance:
         if lease is None:
             if not 0 < said.token <= leases.granted:
                 raise PeerError("results under a lease that was never granted")
+            if Outcome.DIED not in said.outcomes:
+                self._book.blame.succeeded(NodeId(sender.id))
             return None
         if lease.peer != sender.id or not covers(lease.spans, said.spans):
             raise PeerError("results for tasks that were not leased to this peer")
@@ -116,17 +118,19 @@ class Acceptance:
         settled, outrun = book.settle(lease, token, spans)
         book.ledger.release(book.dependencies.settled(opened, settled))
         count = total(settled)
+        if not admitted.deaths:
+            book.blame.succeeded(lease.peer)
         if self._witness is not None:
             self._witness.accepted(said, lease.peer, settled)
         if not count:
             self.conflicts += 1
             return effects + self._acknowledge(sender, said)
         if not admitted.deaths:
-            book.blame.succeeded(lease.peer)
             book.budget.ended(count, now)
         for lost in outrun:
             book.speeds.at_least(lost.peer.node, now - lost.since)
-            effects.append(Tell(lost.peer.contact, Revoke(self._job, lost.spans, True)))
+            if book.blame.closed(lost.peer.node):  # else it shall show whether anything succeeds there, however late
+                effects.append(Tell(lost.peer.contact, Revoke(self._job, lost.spans, True)))
         whole = count == len(opened.indices)
         self._log.append(message.receipt, message.page, settled, whole=whole, now=now, blobs=blobs)
         self._custody.journalled(sender, run_number(said.epoch, token), said.part)

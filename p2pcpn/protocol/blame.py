@@ -68,6 +68,11 @@ class Blame:
         if not self.closed(peer.node):
             self._follow(peer.node)
 
+    def undecided(self, peer: Participant) -> None:
+        """It holds nothing any more, whatever became of that."""
+        self._breakers.undecided(self._runtime, peer.node)
+        peer.shut_until = self.until(peer.node)
+
     def until(self, node: NodeId) -> float:
         """Before that it gets nothing."""
         return self._breakers.until(self._runtime, node)

@@ -113,6 +113,8 @@ class Book:
         if token not in self.leases.live:
             del peer.tokens[token]
         self._forget(peer, spans)
+        if not peer.held:
+            self.blame.undecided(peer)
 
     def _forget(self, peer: Participant, spans: list[Span]) -> None:
         """``peer`` holds ``spans``, joined, no more."""
@@ -149,6 +151,8 @@ class Book:
         del peer.tokens[token]
         alone = self._alone(lease.open)
         self._forget(peer, lease.open)
+        if not peer.held:
+            self.blame.undecided(peer)
         return alone
 
     def lose_lease(self, token: int, now: float) -> list[int]:

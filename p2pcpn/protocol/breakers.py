@@ -22,7 +22,7 @@ from p2pcpn.identity.keys import NodeId
 FAILURES_MAX = 5
 # How long a peer gets nothing at first, and at most: whoever mends it need not wait longer than that.
 OPEN_S, OPEN_S_MAX = 1.0, 60.0
-# A probe that is not decided after so long (its task is a long one, or was taken back) is followed by another.
+# A probe that is not decided after so long, for its task is a long one, is followed by another.
 PROBE_S = 60.0
 # No bound on what is leased at a time.
 ANY = limits.BATCH_TASKS_MAX
@@ -33,7 +33,7 @@ class _Breaker:
     failures: int = 0  # in a row
     times: int = 0  # that it opened without a success between
     until: float = float("-inf")  # nothing before
-    probing: bool = False
+    probed_at: float | None = None  # while the probe is out
     why: str = ""
 
     @property
@@ -68,8 +68,8 @@ class Breakers:
         known.failures += 1
         known.why = why[: limits.REASON_CHARS_MAX]
         # What was leased before it opened fails after: that is the same failure, and no probe.
-        if known.failures >= FAILURES_MAX and (known.probing or now >= known.until):
-            known.probing = False
+        if known.failures >= FAILURES_MAX and (known.probed_at is not None or now >= known.until):
+            known.probed_at = None
             known.until = now + min(OPEN_S * 2.0 ** min(known.times, 32), OPEN_S_MAX)
             known.times += 1
         return known.open
@@ -88,7 +88,7 @@ class Breakers:
             return
         known.failures -= 1
         if known.failures < FAILURES_MAX:
-            known.times, known.until, known.probing = 0, float("-inf"), False
+            known.times, known.until, known.probed_at = 0, float("-inf"), None
         if known.failures <= 0:
             del self._known[runtime, peer]
 
@@ -103,7 +103,13 @@ class Breakers:
         """It was leased something: where its breaker is half-open that is the probe."""
         known = self._known.get((runtime, peer)) if self._known else None
         if known is not None and known.open:
-            known.until, known.probing = now + PROBE_S, True
+            known.until, known.probed_at = now + PROBE_S, now
+
+    def undecided(self, runtime: str, peer: NodeId) -> None:
+        """It holds nothing any more, and nothing was decided: its probe was taken back, or somebody else was faster."""
+        known = self._known.get((runtime, peer)) if self._known else None
+        if known is not None and known.probed_at is not None:
+            known.until, known.probed_at = known.probed_at, None
 
     def until(self, runtime: str, peer: NodeId) -> float:
         """Before that it gets nothing; in the past where it is closed."""

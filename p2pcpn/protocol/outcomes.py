@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol import receipts
+from p2pcpn.protocol.breakers import Breakers
 from p2pcpn.protocol.effects import Effect, Tell
 from p2pcpn.protocol.intervals import Span
 from p2pcpn.protocol.journal import Journal
@@ -30,12 +32,14 @@ SIGKILL = 9
 class Outcomes:
     """Turns reports about a batch into effects. ``completed`` counts tasks that ran to a result."""
 
-    def __init__(self, turns: Turns, leases: Leases, writer: Receipts, journal: Journal) -> None:
+    def __init__(self, me: NodeId, turns: Turns, leases: Leases, writer: Receipts, journal: Journal) -> None:
         self._turns = turns
         self._leases = leases
         self._receipts = writer
+        self._me = me
         self._journal = journal
         self.completed = 0
+        self.health = Breakers()  # of this peer itself: whoever asks hears why it gets little
 
     def ran(
         self, batch: Batch, outcomes: bytes, values: Sequence[Value], digests: bytes, ran_s: float, now: float,
@@ -59,6 +63,7 @@ class Outcomes:
         if not ran:
             return effects
         self.completed += len(ran)
+        self.health.succeeded(batch.work.authority.spec.runtime, self._me)
         if len(ran) < len(outcomes):
             size = RESULT_DIGEST_BYTES
             digests = b"".join(digests[i * size : (i + 1) * size] for i in ran)
@@ -77,6 +82,7 @@ class Outcomes:
         effects = self._back(batch, "its worker process died", now, but=position if blamed else None)
         if not blamed:
             return effects
+        self._failed(batch, f"its worker processes die ({_how(signal, exit_code)})", now)
         index = batch.first + position
         value = pages.DEATH.encode(Death(signal, exit_code))
         prints = [line for line in batch.prints if line.index == index]
@@ -88,6 +94,8 @@ class Outcomes:
     ) -> list[Effect]:
         """A batch cannot be run, for want of what the tasks at ``positions`` take (by default all of them): these go
         back with that code. Their mates wait for another turn here."""
+        if code == "broken":
+            self._failed(batch, why, now)
         if positions is None:
             return self._back(batch, why, now, code=code)
         self._turns.over(batch)
@@ -102,6 +110,9 @@ class Outcomes:
         effects = self._leases.give_back(batch.work, batch.lease, spans, why, now, code)
         self._leases.ended(batch.work, batch.lease, gone, now)
         return effects
+
+    def _failed(self, batch: Batch, why: str, now: float) -> None:
+        self.health.failed(batch.work.authority.spec.runtime, self._me, why, now)
 
     def _back(self, batch: Batch, why: str, now: float, *, code: str = "late", but: int | None = None) -> list[Effect]:
         """The batch is over: what has no result goes back, except what was revoked and the position ``but``."""
@@ -137,6 +148,10 @@ class Outcomes:
         )  # fmt: skip
         self._leases.ended(work, lease, len(outcomes), now)
         return effects + self._journal.add(work, lease, part, message, blobs, now)
+
+
+def _how(signal: int | None, exit_code: int | None) -> str:
+    return f"exit code {exit_code}" if signal is None else f"signal {signal}"
 
 
 def _taken(piece: Piece, spans: list[Span]) -> list[tuple[int, int, bytes]]:

@@ -132,7 +132,9 @@ class Peer:
         )  # fmt: skip
         self.dial_backs = DialBacks(self.pairs.aside)
         self.presence = Presence(self)
-        self.explaining = Explaining(me, self.requests, self.offers.explain)
+        self.explaining = Explaining(
+            me, self.requests, lambda job: self.worker.failing(job) or self.offers.explain(job)
+        )
         self.counters: Counter[str] = Counter()
         self._bad: Counter[NodeId] = Counter()
         self.presiding = Presiding(
@@ -258,7 +260,7 @@ class Peer:
             case m.States():
                 return self.steward.left(key, message)
             case m.Ask():
-                return self.presiding.asked(contact, message)
+                return self.presiding.asked(contact, message, now)
             case m.ListJobs():
                 return self.steward.listed(contact, message)
             case _:

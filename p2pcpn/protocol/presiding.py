@@ -19,6 +19,7 @@ from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
 from p2pcpn.protocol.authority import Authority
+from p2pcpn.protocol.grantor import Grantor
 from p2pcpn.protocol.jobs import Held, Jobs
 from p2pcpn.protocol.reviewing import Reviewing
 from p2pcpn.protocol.spans import Span
@@ -395,7 +396,7 @@ class Presiding:
         self._passed_on = {other: at for other, at in self._passed_on.items() if now < at + PASSED_ON_S} | {job: now}
         return [fx.Commit((), (fx.TellOrphans(contact, job),))]
 
-    def asked(self, contact: Contact, message: m.Ask) -> list[fx.Effect]:
+    def asked(self, contact: Contact, message: m.Ask, now: float) -> list[fx.Effect]:
         """What is held of a job; where it is granted here, our own log, too: it may lie nowhere else (any more)."""
         effects = self.steward.asked(contact, message)
         grantor = self.jobs.grantors.get(message.job)
@@ -410,6 +411,7 @@ class Presiding:
                     logs=[log, *effect.message.logs[1 - limits.LOGS_PER_JOB_MAX :]],
                     mandate=grantor.mandate(),
                     overdue=grantor.overdue,
+                    shut_out=_shut_out(grantor, now),
                 ),
             )
             if isinstance(effect, fx.Tell) and isinstance(effect.message, m.JobState)
@@ -439,3 +441,12 @@ class Presiding:
     def _taking(self, effects: list[fx.Effect], now: float) -> list[fx.Effect]:
         """What was believed is on disk before a job is read from there."""
         return self.prove(now) + effects if any(isinstance(effect, fx.Commit) for effect in effects) else effects
+
+
+def _shut_out(grantor: Grantor, now: float) -> list[m.ShutOut]:
+    """Who gets nothing for now, those first who wait for longest."""
+    found = sorted(grantor.book.blame.shut(), key=lambda each: (-each.until, each.peer))
+    return [
+        m.ShutOut(each.peer, each.failures, max(0.0, each.until - now), each.why)
+        for each in found[: limits.SHUT_OUT_SHOWN_MAX]
+    ]

@@ -58,7 +58,9 @@ class Worker:
         self._works = Works(self._sessions, self._drop)
         self.works = self._works.jobs
         self._leases = Leases(self._sessions)
-        self._outcomes = Outcomes(self.turns, self._leases, Receipts(me, rules.swarm_key), self.journal)
+        self._outcomes = Outcomes(
+            me.id, self.turns, self._leases, Receipts(me, rules.swarm_key), self.journal
+        )  # fmt: skip
         self._resuming = Resuming()
         self._recalls = Recalls(self.turns, self._leases, lambda: self.running_positions())
         self._tick_at: float | None = None
@@ -362,6 +364,12 @@ class Worker:
         return any(entry.grantor.id == sender for entry in work.unsettled.values())
 
     # --- what the runtime says -----------------------------------------------------------------------------------
+
+    def failing(self, job: bytes) -> tuple[str, str] | None:
+        """(code, words) where nothing of such a job succeeds here: why grantors ask this peer less and less."""
+        work = self.works.get(job)
+        shut = [] if work is None else self._outcomes.health.shut(work.authority.spec.runtime)
+        return ("failing", f"{shut[0].why}, {shut[0].failures} times in a row") if shut else None
 
     def ran(
         self, number: int, position: int, outcomes: bytes, values: Sequence[Value], digests: bytes, ran_s: float,

@@ -195,6 +195,15 @@ class Ask(msgspec.Struct, array_like=True, frozen=True, tag=14):
     job: Id
 
 
+class ShutOut(msgspec.Struct, array_like=True, frozen=True):
+    """A peer that failed so often in a row at what it was leased that its grantor leases it nothing for ``left_s``."""
+
+    peer: Id
+    failures: U32
+    left_s: Seconds
+    text: ShortText  # what the last failure was
+
+
 class JobState(msgspec.Struct, array_like=True, frozen=True, tag=15):
     """The answer to :class:`Ask`: signed statements, counts, and how long each log is; nothing that needs trust."""
 
@@ -217,6 +226,7 @@ class JobState(msgspec.Struct, array_like=True, frozen=True, tag=15):
     handovers: Annotated[list[Signed], Meta(max_length=limits.EPOCHS_MAX)] = []
     mandate: Mandate | None = None
     overdue: bool = False  # the answering grantor ended what was open because the job's deadline had passed
+    shut_out: Annotated[list[ShutOut], Meta(max_length=limits.SHUT_OUT_SHOWN_MAX)] = []
 
 
 class ReadLog(msgspec.Struct, array_like=True, frozen=True, tag=16):

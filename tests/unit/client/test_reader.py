@@ -13,13 +13,14 @@ from p2pcpn.client import reader as readers
 from p2pcpn.client.job import why_missing
 from p2pcpn.client.options import Options
 from p2pcpn.client.reader import Log, Reader, Stored
+from p2pcpn.client.standing import standing
 from p2pcpn.client.submission import Submission
 from p2pcpn.errors import JobError, PeerError, ResultRefused, Unreachable
 from p2pcpn.identity.keys import Keypair, node_id
 from p2pcpn.node.overlay import Overlay
 from p2pcpn.protocol.settlement import LogWriter
 from p2pcpn.wire import pages
-from p2pcpn.wire.messages import Answer, JobState, LogData
+from p2pcpn.wire.messages import Answer, JobState, LogData, ShutOut
 from p2pcpn.wire.pages import Print, ResultPage
 from p2pcpn.wire.sealing import RESULT_DIGEST_BYTES, digest, result_digest, seal, swarm_proof
 from p2pcpn.wire.statements import BlobRef, Cancel, Close, Handover, Outcome, Receipt, read, signed
@@ -313,6 +314,17 @@ async def test_whether_the_deadline_ended_a_job_is_for_its_grantor_to_say_and_no
         monkeypatch.setattr(readers.time, "time", lambda at=at: at)
         assert reader.state is not None and reader.state.granting and reader.overdue is overdue
         assert str(why_missing(reader, 1)).startswith("deadline passed" if overdue else "the task was given up")
+
+
+@pytest.mark.asyncio
+async def test_whom_the_grantor_leases_nothing_and_why_is_part_of_how_a_job_stands(kept: Make) -> None:
+    job = await kept()
+    reader = job.reader()
+    told = ShutOut(bytes(WORKER.id), 7, 3.5, "its worker process died")
+    reader._learn(job.overlay.peer.contact, job.state(granting=True, shut_out=[told]))
+    assert standing(reader)["shut_out"] == [
+        {"peer": WORKER.id.hex(), "failures": 7, "left_s": 3.5, "text": "its worker process died"}
+    ]
 
 
 @pytest.mark.asyncio

@@ -7,6 +7,7 @@ import pytest
 from p2pcpn.protocol import events
 from p2pcpn.protocol.breakers import FAILURES_MAX, OPEN_S
 from p2pcpn.protocol.hardship import STALL_S
+from p2pcpn.wire import messages as m
 from p2pcpn.wire.statements import Lease, Outcome
 from tests.unit.protocol.granting import Table, Worker
 
@@ -45,6 +46,43 @@ def test_each_loss_of_a_peer_counts_once_however_much_it_held() -> None:
     worker.run()
     assert blamed(table) == {} and len(worker.grants) == FAILURES_MAX + 2
     assert sum(count for _, count in worker.last.spans) > 1
+
+
+def test_a_probe_that_comes_back_unrun_or_that_another_peer_outruns_is_followed_by_another() -> None:
+    table = Table()
+    table.extend(20)
+    worker = table.worker(10, slots=2)
+    for _ in range(FAILURES_MAX):
+        worker.give_back(worker.last, "broken")
+    table.pass_time(OPEN_S + 6.0)
+    for _ in range(3):
+        probes = len(worker.grants)
+        (lease,) = live(worker)
+        worker.give_back(lease, "late")
+        table.pass_time(0.1)
+        assert len(worker.grants) == probes + 1 and worker.last.spans[0][1] == 1
+    assert blamed(table) == {worker.node: FAILURES_MAX}
+
+
+def test_a_probe_that_another_peer_outran_runs_to_its_end_and_clears_its_peer_all_the_same() -> None:
+    table = Table()
+    table.extend(1)
+    worker, other = table.worker(10, slots=1), table.worker(11, slots=1, claims=False)
+    for _ in range(FAILURES_MAX):
+        worker.give_back(worker.last, "broken")
+    table.pass_time(OPEN_S + 6.0)
+    (lease,) = live(worker)
+    other.claim()
+    book = table.grantor.book
+    book.participants.promote(9, [], table.now)
+    book.hedge(lease.token, 0, book.participants.peers[other.node], table.now + 30.0, table.now)
+    answer = worker.message(lease)
+    copy = Lease(table.job, 0, max(table.grantor.leases), other.node, 30.0, [(0, 1)])
+    other.run(copy)
+    assert table.delivered == [0] and not worker.of(m.Revoke)
+    assert blamed(table) == {worker.node: FAILURES_MAX}
+    worker.bring(answer)
+    assert blamed(table) == {} and table.grantor.conflicts == 1
 
 
 def test_a_peer_that_was_lost_with_nothing_or_leaves_or_is_late_failed_at_nothing() -> None:

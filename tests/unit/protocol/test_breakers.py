@@ -60,6 +60,16 @@ def test_what_a_probe_comes_to_closes_it_or_opens_it_for_twice_as_long_up_to_a_b
     assert not breakers.failed("function", A, "no", now)
 
 
+def test_a_probe_that_was_taken_back_decides_nothing_and_another_follows_at_once() -> None:
+    breakers, now = opened(), 100.0 + OPEN_S
+    breakers.probed("function", A, now)
+    breakers.undecided("function", A)
+    assert breakers.may_have("function", A, now) == 1
+    breakers.undecided("function", A)
+    breakers.undecided("function", B)
+    assert breakers.failed("function", A, "no", now) and breakers.until("function", A) == now + 2 * OPEN_S
+
+
 def test_what_was_leased_before_it_opened_and_fails_after_counts_as_no_probe() -> None:
     breakers = opened()
     for _ in range(20):
@@ -111,6 +121,10 @@ class OnePeer(RuleBasedStateMachine):
     def is_excused(self) -> None:
         self.breakers.excused("function", A)
         self.failures = max(0, self.failures - 1)
+
+    @rule()
+    def holds_nothing_any_more(self) -> None:
+        self.breakers.undecided("function", A)
 
     @rule(seconds=st.floats(0.0, 100.0))
     def time_passes(self, seconds: float) -> None:

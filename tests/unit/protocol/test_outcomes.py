@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2pcpn.protocol import effects as fx
+from p2pcpn.protocol.breakers import FAILURES_MAX
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.pages import Death, Print
@@ -127,6 +128,29 @@ def test_of_a_batch_only_what_takes_a_bad_input_goes_back_and_its_mates_run_at_o
     again = [index for batch in batches for index in range(batch.first, batch.first + batch.count)]
     waits = [piece.first + at for piece in bench.worker.works[made.job].queue for at in range(len(piece.arguments))]
     assert sorted(again + waits) == [1, 4, 5, 6, 7] and again
+
+
+@pytest.mark.parametrize("how", ["its processes die", "its processes do not start"])
+def test_a_peer_at_which_nothing_succeeds_says_so_until_something_does(how: str) -> None:
+    bench = Bench(slots=1)
+    made = bench.know(Made(), 20)
+    bench.take(made, *[(index, 1) for index in range(20)], slots=1)
+    for times in range(FAILURES_MAX):
+        assert bench.worker.failing(made.job) is None
+        (number,) = bench.runs
+        if how == "its processes die":
+            bench.died(number, 0, signal=11)
+        else:
+            del bench.runs[number], bench.at[number]
+            bench.do(bench.worker.refused(number, "broken", "do not start", bench.now, {0}))
+        assert times < FAILURES_MAX
+    failing = bench.worker.failing(made.job)
+    assert failing is not None and failing[0] == "failing" and failing[1].endswith(f"{FAILURES_MAX} times in a row")
+    assert ("(signal 11)" in failing[1]) == (how == "its processes die")
+    assert bench.worker.failing(bytes(20)) is None
+    (number,) = bench.runs
+    bench.ran(number)
+    assert bench.worker.failing(made.job) is None
 
 
 def test_whatever_a_process_says_beyond_success_is_an_exception() -> None:

@@ -215,6 +215,28 @@ def receipt(row: tuple[object, ...]) -> Receipt:
     return read(pages.SIGNED.decode(row[2]), Receipt)
 
 
+def test_whoever_grants_says_whom_it_leases_nothing_and_whether_the_deadline_ended_the_job() -> None:
+    cast = Cast(takes_s=None, tasks=8)
+    begin(cast)
+    cast.swarm.kill(cast.submitter)
+    assert cast.swarm.run(20, lambda: cast.grants(cast.one) is not None)
+    peer = cast.one.peer
+    assert cast.swarm.run(20, lambda: cast.worker.id in peer.grantors[cast.name].participants)
+    now = cast.swarm.now
+
+    def state() -> m.JobState:
+        (effect,) = peer.presiding.asked(cast.two.contact, m.Ask(9, cast.name), now)
+        assert isinstance(effect, fx.Tell) and isinstance(effect.message, m.JobState)
+        return m.CODEC.decode(m.CODEC.encode(effect.message))
+
+    assert state().shut_out == [] and not state().overdue
+    for _ in range(6):
+        peer.grantors[cast.name].book.blame.failed(cast.worker.id, "no", now)
+    assert state().shut_out == [m.ShutOut(bytes(cast.worker.id), 6, 1.0, "no")]
+    peer.grantors[cast.name].overdue = True
+    assert state().overdue
+
+
 def test_a_worker_tells_an_older_grantor_that_leases_to_it_who_grants_now() -> None:
     cast = Cast(takes_s=None, tasks=2)
     begin(cast)
