@@ -16,16 +16,16 @@ from p2pcpn.wire.statements import Reason, opened, signed
 
 
 class Explaining:
-    """Both sides of the question. ``view(job)`` is what this peer makes of a job: (code, words)."""
+    """Both sides of the question. ``views`` say what this peer makes of a job, (code, words): the first that knows."""
 
-    def __init__(self, me: Keypair, requests: Requests, view: Callable[[bytes], tuple[str, str]]) -> None:
+    def __init__(self, me: Keypair, requests: Requests, *views: Callable[[bytes], tuple[str, str] | None]) -> None:
         self._me = me
         self._requests = requests
-        self._view = view
+        self._views = views
 
     def answer(self, sender: Contact, message: Explain) -> list[Effect]:
         """Our own words, signed."""
-        code, text = self._view(message.job)
+        code, text = next(view for view in (view(message.job) for view in self._views) if view is not None)
         reason = Reason(message.job, message.nonce, code, text[: limits.REASON_CHARS_MAX])
         return [Send(sender, Explanation(message.nonce, signed(reason, self._me)))]
 

@@ -132,15 +132,7 @@ class Peer:
         )  # fmt: skip
         self.dial_backs = DialBacks(self.pairs.aside)
         self.presence = Presence(self)
-        self.explaining = Explaining(
-            me, self.requests, lambda job: self.worker.failing(job) or self.offers.explain(job)
-        )
-        self.counters: Counter[str] = Counter()
-        self._bad: Counter[NodeId] = Counter()
-        self.presiding = Presiding(
-            me=me, contact=lambda: self.contact, jobs=self.jobs, steward=self.steward, worker=self.worker,
-            prove=lambda now: self.hearing.prove(now, early=True), refused=self._refused,
-        )  # fmt: skip
+        self.explaining = Explaining(me, self.requests, self.worker.failing, self.offers.explain)
         self.hearing = Hearing(self.worker, self.steward, self.presiding.extended, self._refused, self.counters)
         self._request = 0
         self.aftercare = Aftercare(
