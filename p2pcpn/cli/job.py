@@ -270,9 +270,7 @@ def explain(id_: str, bootstrap: tuple[str, ...], swarm_key: str | None, key: st
         print_table(("peer", "says", "because"), [(row["peer"][:8], row["code"], row["text"]) for row in reasons])
     for each in state["shut_out"]:
         again = f"asked again in {duration(each['left_s'])}" if each["left_s"] else "asked again with one task"
-        click.echo(
-            f"shut out for now: {each['peer'][:8]} failed {each['failures']} times in a row, {each['text']}; {again}"
-        )
+        click.echo(f"shut out: {each['peer'][:8]} failed {each['failures']} times in a row, {each['text']}; {again}")
 
 
 # --- Shared -----------------------------------------------------------------------------------------------------------

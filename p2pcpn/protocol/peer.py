@@ -133,6 +133,12 @@ class Peer:
         self.dial_backs = DialBacks(self.pairs.aside)
         self.presence = Presence(self)
         self.explaining = Explaining(me, self.requests, self.worker.failing, self.offers.explain)
+        self.counters: Counter[str] = Counter()
+        self._bad: Counter[NodeId] = Counter()
+        self.presiding = Presiding(
+            me=me, contact=lambda: self.contact, jobs=self.jobs, steward=self.steward, worker=self.worker,
+            prove=lambda now: self.hearing.prove(now, early=True), refused=self._refused,
+        )  # fmt: skip
         self.hearing = Hearing(self.worker, self.steward, self.presiding.extended, self._refused, self.counters)
         self._request = 0
         self.aftercare = Aftercare(

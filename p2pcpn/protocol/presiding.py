@@ -444,7 +444,7 @@ class Presiding:
 
 
 def _shut_out(grantor: Grantor, now: float) -> list[m.ShutOut]:
-    """Who gets nothing for now, those first who wait for longest."""
+    """Who gets nothing at present, those first who wait for longest."""
     found = sorted(grantor.book.blame.shut(), key=lambda each: (-each.until, each.peer))
     return [
         m.ShutOut(each.peer, each.failures, max(0.0, each.until - now), each.why)
