@@ -7,6 +7,7 @@ that the manifest names; nothing else is noted anywhere.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -48,6 +49,9 @@ async def get_blob(
         file = os.open(partial, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise UsageError(f"{partial}: {error.strerror or error}") from error
+    if not _is_ours(file, partial):
+        os.close(file)
+        raise UsageError(f"{partial} is written to by another get")
     try:
         async with _Getting(overlay, name, on_progress) as getting:
             size = await getting.into(file)
@@ -60,6 +64,17 @@ async def get_blob(
             partial.unlink(missing_ok=True)
         os.close(file)
     return size
+
+
+def _is_ours(file: int, path: Path) -> bool:
+    """Whether nobody else brings a blob into ``file``, which is at ``path``: they would spoil each other's."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(file), os.stat(path))  # or another get ended in between
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    except OSError:
+        return True  # a file system without locks
 
 
 def _target(path: Path) -> Path:

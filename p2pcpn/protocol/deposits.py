@@ -188,7 +188,8 @@ class Ledger:
         gone = self.expired(wall)
         freed, mine = self._sums(gone, owner)
         share = self.owner_quota_bytes
-        if self._counts[owner] >= limits.DEPOSITS_PER_OWNER_MAX or len(self.kept) >= limits.DEPOSITS_MAX:
+        of_owner = self._counts[owner] - sum(self.kept[name].owner == owner for name in gone)
+        if of_owner >= limits.DEPOSITS_PER_OWNER_MAX or len(self.kept) - len(gone) >= limits.DEPOSITS_MAX:
             raise Refused(AnswerCode.FULL, "keeps as many sections as it may")
         if share is not None and self._bytes[owner] - mine + more_bytes > share:
             raise Refused(AnswerCode.FULL, f"gives one owner {share >> 20} MiB, and no more")

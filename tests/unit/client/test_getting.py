@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,18 @@ async def test_names_that_lead_nowhere_are_told(peer: Start, tmp_path: Path, mon
     with pytest.raises(UsageError, match=r"Not a directory|No such file"):
         await get_blob(client, name, Path("/dev/null/out"))
     assert not (tmp_path / "out.part").exists()
+
+
+@pytest.mark.asyncio
+async def test_two_gets_into_one_file_do_not_spoil_each_others(peer: Start, tmp_path: Path) -> None:
+    _, client = await world(peer, 1)
+    first, second = content(2 * MB), content(2 * MB)[::-1]
+    names = [(await put_blob(client, OWNER, data, replicas=1)).name for data in (first, second)]
+    ends = await asyncio.gather(*(get_blob(client, name, tmp_path / "out") for name in names), return_exceptions=True)
+    assert ends[0] == len(first) and (tmp_path / "out").read_bytes() == first
+    assert isinstance(ends[1], UsageError) and "another get" in str(ends[1])
+    assert await get_blob(client, names[1], tmp_path / "out") == len(second), "and afterwards it is free"
+    assert (tmp_path / "out").read_bytes() == second
 
 
 @pytest.mark.asyncio

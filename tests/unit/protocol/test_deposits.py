@@ -146,6 +146,19 @@ def test_expired_deposits_make_room_and_pinned_ones_do_not() -> None:
     assert gone == [first] and kept.deposit.name in kept_by.kept
 
 
+@pytest.mark.parametrize("bound", ["DEPOSITS_PER_OWNER_MAX", "DEPOSITS_MAX"])
+def test_expired_deposits_count_no_more_where_their_number_is_bounded(
+    monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    kept_by = ledger()
+    keep(kept_by, 1)
+    monkeypatch.setattr(limits, bound, 1)
+    with pytest.raises(Refused, match="as many sections"):
+        offer(kept_by, 2)
+    fresh, gone = kept_by.offered(deposit(3, retention_s=1e4), section(3), SOURCE, 0.0, WALL + 101.0)
+    assert gone == [digest(section(1))] and fresh.deposit.name in kept_by.kept
+
+
 def test_numbers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     kept_by = ledger()
     monkeypatch.setattr(limits, "DEPOSITS_UNFINISHED_PER_SOURCE_MAX", 1)
