@@ -24,7 +24,7 @@ from p2pcpn.protocol.witness import Witness
 from p2pcpn.protocol.work import TOKEN_BITS, run_number
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Results, Revoke
+from p2pcpn.wire.messages import Delivery, Results, Revoke
 from p2pcpn.wire.pages import Entry, cut
 from p2pcpn.wire.sealing import RESULT_DIGEST_BYTES, JobKeys
 from p2pcpn.wire.statements import BlobRef, Outcome, Receipt, read
@@ -138,7 +138,8 @@ class Acceptance:
         if peer is not None:
             peer.completed += count
             peer.missing = 0
-        delivered = self._delivery(opened, settled, whole, lease.peer)
+        entry = Entry(message.receipt, message.page, None if whole else settled)
+        delivered = self._delivery(opened, settled, whole, lease.peer, entry)
         if lease.hedge:  # what it printed was not told while it raced
             effects += [
                 Notify(events.Printed(self._job, line.index, line.stream, line.data, lease.peer))
@@ -188,8 +189,31 @@ class Acceptance:
         self._log.append(message.receipt, message.page, settled, whole=whole, now=now, blobs=blobs)
         if worker is not None:
             self._custody.journalled(worker, run_number(said.epoch, said.token), said.part)
-        effects.append(Notify(self._delivery(opened, settled, whole, node_id(opened.worker))))
+        entry = Entry(message.receipt, message.page, None if whole else settled)
+        effects.append(Notify(self._delivery(opened, settled, whole, node_id(opened.worker), entry)))
         return effects
+
+    def told(self, message: Delivery) -> list[Effect]:
+        """The grantor of a lot settled what it says, of a job that this node submitted and grants not itself.
+
+        What was told before is told no more: a future resolves once. Raises :class:`PeerError` as :meth:`admit` does.
+        """
+        try:
+            opened = open_receipt(message.receipt, message.page, self._keys, self._job, self._trusted)
+        except ResultRefused as error:
+            self.refused += 1
+            raise PeerError(str(error)) from error
+        stated = joined([(first, count) for first, count in opened.receipt.spans])
+        spans = stated if message.spans is None else joined([(first, count) for first, count in message.spans])
+        if not covers(stated, spans):
+            raise PeerError("a peer says that a receipt settles what it does not state")
+        settled = self._book.settle_waiting(spans)
+        if not settled:
+            return []
+        delivered = self._delivery(opened, settled, total(settled) == len(opened.indices), node_id(opened.worker))
+        worker = delivered.worker
+        printed = (events.Printed(self._job, each.index, each.stream, each.data, worker) for each in delivered.output)
+        return [*map(Notify, printed), Notify(delivered)]
 
     def forgotten(self, sender: Contact, message: Results) -> list[Effect]:
         """A receipt under a lease that nobody remembers: all its tasks have ended or run under newer leases."""
@@ -225,13 +249,15 @@ class Acceptance:
             book.blame.died(index, admitted.lease.peer, _how(admitted.deaths[index]), now)
         return again
 
-    def _delivery(self, opened: Opened, settled: list[Span], whole: bool, worker: NodeId) -> events.Delivered:
+    def _delivery(
+        self, opened: Opened, settled: list[Span], whole: bool, worker: NodeId, entry: Entry | None = None
+    ) -> events.Delivered:
         said, output, shown = opened.receipt, opened.page.output, opened.page.renderings
         if len(shown) != len(opened.indices):
             shown = []
         if whole and not output:
             return events.Delivered(
-                self._job, opened.indices, said.outcomes, opened.values, worker, output, shown, said.digests
+                self._job, opened.indices, said.outcomes, opened.values, worker, output, shown, said.digests, entry
             )
         kept = set(cut(settled))
         at = [position for position, index in enumerate(opened.indices) if index in kept]
@@ -244,6 +270,7 @@ class Acceptance:
             [line for line in output if line.index in kept],
             [shown[position] for position in at] if shown else [],
             b"".join(said.digests[position * _DIGEST : (position + 1) * _DIGEST] for position in at),
+            entry,
         )
 
     def flush(self, now: float) -> list[Effect]:

@@ -1,30 +1,48 @@
 """Authority over a job: who may grant it, and in which epoch. Shared by workers, stewards and readers.
 
-Epoch 0 belongs to the grantor named in the spec. In a job that stewards may take over (``hybrid``, ``distributed``) the
-epochs after it go round: one for each steward in the order of the spec, then one that is the owner's. So anybody who
-has the spec can tell whose an epoch is. The owner's signed handover makes whomever it names the grantor of the epoch it
-names. An older epoch stays authorised after a newer one began: what it settled counts.
+Epoch 0 belongs to the grantor named in the spec. In a job that stewards may take over (``hybrid``) the epochs after it
+go round: one for each steward in the order of the spec, then one that is the owner's. So anybody who has the spec can
+tell whose an epoch is. The owner's signed handover makes whomever it names the grantor of the epoch it names. An older
+epoch stays authorised after a newer one began: what it settled counts.
+
+A ``distributed`` job is granted by its stewards alone, each its lots, and each lot has epochs of its own (``lots``):
+there a newer epoch supersedes those of its own lot and no other.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import node_id
+from p2pcpn.protocol.lots import Lots
 from p2pcpn.wire.sealing import job_id
 from p2pcpn.wire.statements import Handover, Signed, Spec, Steward, opened
 
 # Of these jobs stewards become grantors by themselves, in their order.
-TAKEN_OVER = ("hybrid", "distributed")
+DISTRIBUTED = "distributed"
+TAKEN_OVER = ("hybrid", DISTRIBUTED)
+
+
+@dataclass(slots=True)
+class Tenure:
+    """Who grants one lot of a job, as far as is known: the newest epoch, and the node key of its grantor."""
+
+    lot: int
+    epoch: int
+    grantor: bytes
 
 
 class Authority:
     """The signed spec of a job, checked; who grants it now, as far as is known; and the owner's handovers.
 
-    ``epoch`` is the newest, ``grantor`` the node key of who grants in it.
+    ``tenures`` holds one for each lot; a job that is not distributed has one lot.
     """
 
-    __slots__ = ("_handovers", "epoch", "grantor", "handover", "job", "owner", "signed_handover", "signed_spec", "spec")
+    __slots__ = (
+        "_handovers", "handover", "job", "lots", "owner", "signed_handover", "signed_spec", "spec", "tenures",
+    )  # fmt: skip
 
     def __init__(self, spec: Signed) -> None:
         """Raises :class:`PeerError` unless ``spec`` is a spec of sane size and its signature is right."""
@@ -34,11 +52,49 @@ class Authority:
         self.signed_spec = spec
         self.owner = spec.key
         self.job = job_id(spec.key, spec.body)
-        self.epoch = 0
-        self.grantor = self.spec.grantor
         self.signed_handover: Signed | None = None
         self.handover: Handover | None = None
         self._handovers: dict[tuple[int, bytes], Signed] = {}
+        stewards = self.spec.stewards
+        if self.is_distributed:
+            self.lots = Lots(self.job, len(stewards), split=True)
+            self.tenures = [Tenure(lot, lot + 1, steward.key) for lot, steward in enumerate(stewards)]
+        else:
+            self.lots = Lots(self.job)
+            self.tenures = [Tenure(0, 0, self.spec.grantor)]
+
+    # --- who grants now ----------------------------------------------------------------------------------------------
+
+    @property
+    def _newest(self) -> Tenure:
+        return self.tenures[0] if len(self.tenures) == 1 else max(self.tenures, key=lambda tenure: tenure.epoch)
+
+    @property
+    def epoch(self) -> int:
+        """The newest epoch of all."""
+        return self._newest.epoch
+
+    @property
+    def grantor(self) -> bytes:
+        """The node key of who grants in the newest epoch of all."""
+        return self._newest.grantor
+
+    def tenure(self, epoch: int) -> Tenure:
+        """Who grants now what was granted in ``epoch``."""
+        return self.tenures[self.lots.of_epoch(epoch)]
+
+    def is_past(self, epoch: int) -> bool:
+        """Whether a newer epoch than ``epoch`` has begun of what is granted in it."""
+        return epoch < self.tenure(epoch).epoch
+
+    def presides(self, key: bytes, epoch: int) -> bool:
+        """Whether ``epoch`` is the newest, as far as is known, and is granted by the node with ``key``."""
+        newest = self.tenure(epoch)
+        return (newest.epoch, newest.grantor) == (epoch, key)
+
+    def held_by(self, key: bytes) -> list[Tenure]:
+        """What the node with ``key`` grants, as far as is known."""
+        return [tenure for tenure in self.tenures if tenure.grantor == key]
 
     def hand_over(self, statement: Signed) -> None:
         """Take note of a handover; an older one changes nothing but whom we believe about its own epoch.
@@ -52,6 +108,8 @@ class Authority:
         said = opened(statement, Handover)
         if statement.key != self.owner or said.job != self.job or said.epoch < 1:
             raise PeerError("a handover is not the owner's, or of another job")
+        if self.is_distributed:
+            raise PeerError("a distributed job is its stewards', and is handed over to nobody")
         key, newest = (said.epoch, said.grantor), (self.epoch, self.grantor)
         handed = newest in self._handovers
         if key not in self._handovers and len(self._handovers) >= limits.EPOCHS_MAX:
@@ -61,7 +119,7 @@ class Authority:
         if known is None or (said.epoch, known.grantor) >= (known.epoch, said.grantor):
             self.handover, self.signed_handover = said, statement
         if said.epoch > self.epoch or (said.epoch == self.epoch and (said.grantor <= self.grantor or not handed)):
-            self.epoch, self.grantor = said.epoch, said.grantor
+            self.tenures[0].epoch, self.tenures[0].grantor = said.epoch, said.grantor
 
     def take_over(self, key: bytes, epoch: int) -> bool:
         """Take note that the node with ``key`` grants in ``epoch``; whether that is news.
@@ -70,9 +128,10 @@ class Authority:
         """
         if not self.grants(key, epoch):
             raise PeerError("a peer says that it grants a job in an epoch that is not its own")
-        if epoch <= self.epoch:
+        newest = self.tenure(epoch)
+        if epoch <= newest.epoch:
             return False
-        self.epoch, self.grantor = epoch, key
+        newest.epoch, newest.grantor = epoch, key
         return True
 
     @property
@@ -88,19 +147,31 @@ class Authority:
         return bool(self.spec.stewards) and self.spec.orchestration in TAKEN_OVER
 
     @property
+    def is_distributed(self) -> bool:
+        """Whether stewards grant from the beginning, each its lots."""
+        return bool(self.spec.stewards) and self.spec.orchestration == DISTRIBUTED
+
+    @property
     def _round(self) -> int:
         """How many epochs there are before the same node's turn comes again: the stewards', and the owner's."""
-        return len(self.spec.stewards) + 1
+        stewards = len(self.spec.stewards)
+        return stewards * stewards if self.is_distributed else stewards + 1
 
     def steward_of(self, epoch: int) -> Steward | None:
         """The steward whose ``epoch`` is; none where it is nobody's but the owner's to give."""
-        if not self.is_taken_over or not 0 < epoch <= limits.TAKEOVER_EPOCH_MAX or epoch % self._round == 0:
+        if not self.is_taken_over or not 0 < epoch <= limits.TAKEOVER_EPOCH_MAX:
             return None
-        return self.spec.stewards[epoch % self._round - 1]
+        stewards = self.spec.stewards
+        if self.is_distributed:
+            turn, lot = divmod(epoch - 1, len(stewards))
+            return stewards[(lot + turn) % len(stewards)]
+        return None if epoch % self._round == 0 else stewards[epoch % self._round - 1]
 
-    def successors(self) -> list[tuple[int, Steward]]:
-        """The stewards with their next epochs, in the order in which their turns come after the newest epoch."""
-        following = ((epoch, self.steward_of(epoch)) for epoch in range(self.epoch + 1, self.epoch + 1 + self._round))
+    def successors(self, lot: int = 0) -> list[tuple[int, Steward]]:
+        """The stewards with their next epochs, in the order in which their turns come after the newest epoch of a
+        lot."""
+        newest, step = self.tenures[lot].epoch, self.lots.count
+        following = ((epoch, self.steward_of(epoch)) for epoch in range(newest + step, newest + self._round + 1, step))
         return [(epoch, steward) for epoch, steward in following if steward is not None]
 
     @property
@@ -111,7 +182,7 @@ class Authority:
     def grants(self, key: bytes, epoch: int) -> bool:
         """Whether the node with ``key`` may grant in ``epoch``."""
         if epoch == 0:
-            return key == self.spec.grantor
+            return key == self.spec.grantor and not self.is_distributed
         steward = self.steward_of(epoch)
         return (steward is not None and steward.key == key) or (epoch, key) in self._handovers
 
@@ -119,9 +190,13 @@ class Authority:
         """Whether the owner gave ``epoch`` to the node with ``key``, which anybody can prove."""
         return (epoch, key) in self._handovers
 
+    def is_first(self, epoch: int) -> bool:
+        """Whether ``epoch`` is that in which a lot is granted from the beginning, by whom the spec says."""
+        return self.is_distributed and epoch <= self.lots.count
+
     def far(self, epoch: int) -> bool:
         """Whether ``epoch`` is further from the newest than can have gone by unheard."""
-        return epoch > self.epoch + limits.ROUNDS_AHEAD_MAX * self._round
+        return epoch > self.tenure(epoch).epoch + limits.ROUNDS_AHEAD_MAX * self._round
 
     def require_near(self, epoch: int) -> None:
         """Raises :class:`PeerError` for an epoch that is :meth:`far`: it would use up all those before it."""

@@ -20,7 +20,8 @@ from p2pcpn.protocol.blame import Blame
 from p2pcpn.protocol.breakers import Breakers
 from p2pcpn.protocol.dependencies import Dependencies, Needs
 from p2pcpn.protocol.leases import LeaseHeld, Leases
-from p2pcpn.protocol.ledger import SETTLED, Ledger
+from p2pcpn.protocol.ledger import FAILED, SETTLED, WAITING, Ledger
+from p2pcpn.protocol.lots import Lots
 from p2pcpn.protocol.participants import Participant, Participants
 from p2pcpn.protocol.retry_budget import RetryBudget
 from p2pcpn.protocol.spans import Span, covers, joined, overlap, total, without
@@ -39,14 +40,15 @@ class Outrun:
 
 
 class Book:
-    """See the module. ``retries``: how often a task may lose its peer and wait again.
+    """See the module. ``retries``: how often a task may lose its peer and wait again. Of a distributed job it is the
+    book of one ``lot`` of ``lots``: tasks of the others stand in it, and are leased to nobody.
 
     The ``witness``, where there is one, notes every lease and its end.
     """
 
     __slots__ = (
-        "dependencies", "ledger", "leases", "participants", "stock", "speeds", "doubled", "hedges_won", "backoff",
-        "blame", "budget", "_retries", "_witness",
+        "dependencies", "ledger", "leases", "lot", "lots", "participants", "stock", "speeds", "doubled", "hedges_won",
+        "backoff", "blame", "budget", "_retries", "_witness",
     )  # fmt: skip
 
     def __init__(
@@ -59,10 +61,14 @@ class Book:
         rng: random.Random,
         now: float,
         witness: Witness | None = None,
+        lots: Lots | None = None,
+        lot: int = 0,
     ) -> None:
+        self.lots = lots or Lots(b"")
+        self.lot = lot
         self.ledger = Ledger()
-        self.leases = Leases()
-        self.participants = Participants(slots_max)
+        self.leases = Leases(lot, self.lots.count)
+        self.participants = Participants(slots_max, ranked=not self.lots.split)
         self.blame = Blame(runtime, breakers, self.ledger, self.participants)
         self.stock = Stock()
         self.speeds = Speeds()
@@ -194,6 +200,12 @@ class Book:
         for token in list(peer.tokens):
             self.ledger.give_back(self._end_lease(token, "relieved"))
 
+    def cede(self, first: int, count: int) -> None:
+        """Of ``count`` tasks that have just come, others grant those that are not in our lot."""
+        others = self.lots.others(self.lot, first, count)
+        self.ledger.cede(others)
+        self.stock.ended(others)
+
     def reconcile(self) -> None:
         """The ledger learned what an earlier epoch settled: the stock forgets its pages."""
         self.stock.keep_only(self.ledger.states, SETTLED)
@@ -204,6 +216,8 @@ class Book:
 
     def need(self, needs: Needs) -> None:
         """Tasks that have just come take results: they are held back until these are there."""
+        if self.ledger.ceded:
+            needs = [each for each in needs if self.ledger.states[each[0]] == WAITING]
         self.ledger.hold(self.dependencies.add(needs))
 
     def look_up(self, indices: Sequence[int] | None = None) -> list[int]:
@@ -263,7 +277,18 @@ class Book:
 
     def settled_elsewhere(self, spans: Sequence[Span]) -> list[tuple[Participant, list[Span]]]:
         """Another grantor of the job settled ``spans``; returns who held what of them here."""
+        if self.ledger.ceded:
+            self.ledger.note_elsewhere(spans)
         return self._withdrawn(self.ledger.settle(spans))
+
+    def failed_elsewhere(self, spans: Sequence[Span], why: str) -> list[Span]:
+        """Whoever grants ``spans`` gave them up; returns what was open of them here, where nothing of it is leased."""
+        failed = self.ledger.fail(spans)
+        self.stock.ended(failed)
+        self.dependencies.ended(failed)
+        self.ledger.note_elsewhere(spans, FAILED)
+        self.ledger.release(self.dependencies.failed(spans, why))
+        return failed
 
     def settle_waiting(self, spans: Sequence[Span]) -> list[Span]:
         """Settle what waits of ``spans``, under no lease of ours; returns what was settled by it."""

@@ -21,6 +21,7 @@ import msgspec
 from p2pcpn import limits
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol import events
+from p2pcpn.protocol.authority import DISTRIBUTED
 from p2pcpn.protocol.copies import Copies, Holder, Parts
 from p2pcpn.protocol.effects import Commit, Effect, Notify, OnDisk, Probe, Tell, TellLog, Write
 from p2pcpn.protocol.heads import CONTACT, Head
@@ -29,7 +30,7 @@ from p2pcpn.protocol.trustees import Trustees
 from p2pcpn.protocol.vigil import DEAD_S, LOOK_S, PROBE_LOOKS, REFUSED_S, SILENT_LOOKS, Vigil
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Answer, AnswerCode, Append, Extend, Finish, Introduce, Mandate, Settled, Take
+from p2pcpn.wire.messages import Answer, AnswerCode, Append, Extend, Finish, Introduce, Mandate, Revoke, Settled, Take
 from p2pcpn.wire.statements import LogHeader, Segment, Signed, Spec, read
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Custody:
             trustee.introduced = True
         return effects + ([] if self.spec.code is None else self._blobs([self.spec.code.digest]))
 
-    def adopt(self, word: Take | Mandate) -> list[Effect]:
+    def adopt(self, word: Take | Mandate | None) -> list[Effect]:
         """This steward became the grantor: the others were sent the job by its owner, all but by what right we grant.
 
         That comes from us, ahead of the first log segment: the owner may be gone, and a steward that does not know of
@@ -94,7 +95,7 @@ class Custody:
         """
         for trustee in self.stewards.all.values():
             trustee.introduced = True
-        return self.show(word)
+        return [] if word is None else self.show(word)
 
     def show(self, word: Take | Mandate) -> list[Effect]:
         """By what right we grant, or somebody else does: to every steward, and to whoever is introduced."""
@@ -118,8 +119,14 @@ class Custody:
         told = self.stewards.all if everybody else self.stewards.live
         return [Tell(trustee.contact, mandate) for trustee in told.values()]
 
+    def tell(self, message: Revoke) -> list[Effect]:
+        """What the stewards are told that nobody answers."""
+        return [Tell(trustee.contact, message) for trustee in self.stewards.live.values()]
+
     def _blobs(self, digests: list[bytes]) -> list[Effect]:
-        return self.stewards.send_blobs(digests, self.spec.replicas, self.job, self.spec.retention_s)
+        # Of a distributed job each steward leases, and has to have what its tasks name.
+        copies = len(self.spec.stewards) if self.spec.orchestration == DISTRIBUTED else self.spec.replicas
+        return self.stewards.send_blobs(digests, copies, self.job, self.spec.retention_s)
 
     def keeps(self, peer: NodeId) -> bool:
         """Whether that peer is a steward, which is sent the spec and every page: as a worker it needs none again."""

@@ -119,7 +119,7 @@ def anyway(peer: Peer) -> int:
     """The bits of those that look around whenever something is due: gossip, which may have found somebody to tell;
     whoever works for jobs; and those that have lost everybody, which must see that."""
     bits = GOSSIP
-    if peer.grantors or peer.worker.works:
+    if len(peer.jobs.granted) or peer.worker.works:
         bits |= JOBS | WORKER | OFFERS | DHT | MEMBERSHIP
     if not len(peer.neighbourhood) or not len(peer.dht.table):
         bits |= MEMBERSHIP | DHT

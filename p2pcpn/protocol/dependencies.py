@@ -17,7 +17,7 @@ import msgspec
 from p2pcpn import limits
 from p2pcpn.errors import PeerError, ResultRefused
 from p2pcpn.protocol.canonical import Canon, Stated, stated
-from p2pcpn.protocol.ledger import SETTLED
+from p2pcpn.protocol.ledger import ELSEWHERE, SETTLED
 from p2pcpn.protocol.settlement import Opened
 from p2pcpn.protocol.spans import Span
 from p2pcpn.wire.pages import Entry, cut
@@ -151,7 +151,7 @@ class Dependencies:
         ready: list[Span] = []
         lacking: list[int] = []
         for index in sorted(self._wanted) if indices is None else indices:
-            if index not in self._wanted or states[index] < SETTLED:
+            if index not in self._wanted or states[index] < SETTLED or states[index] == ELSEWHERE:
                 continue
             if states[index] > SETTLED:
                 ready += self._know(index, _failure(f"task {index}, whose result it takes, has none"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from p2pcpn.wire.addresses import Contact
-    from p2pcpn.wire.pages import Print
+    from p2pcpn.wire.pages import Entry, Print
     from p2pcpn.wire.statements import Advert, BlobRef
 
 
@@ -23,6 +23,7 @@ class Delivered:
     output: list[Print]
     renderings: list[str] = field(default_factory=list)  # as many as values, or none
     digests: bytes = b""  # as their receipts state them, 16 bytes each
+    entry: Entry | None = None  # what settles them, as it stands in the log
 
 
 @dataclass(frozen=True, slots=True)

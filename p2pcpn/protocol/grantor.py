@@ -24,7 +24,7 @@ from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol import events
 from p2pcpn.protocol.acceptance import Acceptance
 from p2pcpn.protocol.attendance import Attendance
-from p2pcpn.protocol.authority import TAKEN_OVER
+from p2pcpn.protocol.authority import DISTRIBUTED, TAKEN_OVER
 from p2pcpn.protocol.book import Book
 from p2pcpn.protocol.breakers import Breakers
 from p2pcpn.protocol.checkpoints import Checkpoints
@@ -37,6 +37,7 @@ from p2pcpn.protocol.hedging import Hedging
 from p2pcpn.protocol.leases import LeaseHeld
 from p2pcpn.protocol.leasing import Leasing
 from p2pcpn.protocol.ledger import LEASED
+from p2pcpn.protocol.lots import Lots
 from p2pcpn.protocol.opened_pages import blobs_named, needs_named
 from p2pcpn.protocol.participants import Participant
 from p2pcpn.protocol.returns import Returns
@@ -47,9 +48,9 @@ from p2pcpn.protocol.stock import Page
 from p2pcpn.protocol.supply import Supply
 from p2pcpn.protocol.term import Term
 from p2pcpn.protocol.witness import Note, Witness
+from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Answer, Checkpoint, Mandate, Output, Progress, Recall, Results, Return, Revoke, Take
 from p2pcpn.wire.pages import Entry
 from p2pcpn.wire.sealing import JobKeys, output_key, unseal
 from p2pcpn.wire.statements import Cancel, Claim, Close, LogHeader, Pause, Segment, Signed, Spec, read
@@ -62,7 +63,8 @@ TAKEN, STANDBY, UNWANTED, UNKNOWN = range(4)
 class Grantor:
     """See the module. Times are the caller's ``now``; ``trusted(key, proof)`` is the job's trust rule for workers.
 
-    ``book`` is that of an earlier epoch of ours, in which nothing is leased and nobody takes part.
+    ``book`` is that of an earlier epoch of ours, in which nothing is leased and nobody takes part. Of a job with
+    several ``lots`` that one is granted whose epoch it is, and whoever claims first is taken first.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Grantor:
         age_s: float = 0.0,
         note: Note | None = None,
         book: Book | None = None,
+        lots: Lots | None = None,
     ) -> None:
         self.job = job
         self.spec = read(spec, Spec)
@@ -103,10 +106,11 @@ class Grantor:
         self.lapsed = False
         self.superseded = False
         self.term = Term(self.spec, age_s, now, owners=epoch == 0)
-        self._witness = None if note is None else Witness(note, job, epoch)
+        lots = lots or Lots(job)
+        self._witness = None if note is None else Witness(note, job, epoch, lots.count)
         self.book = book or Book(
-            self.spec.retries, self.spec.max_workers, runtime=self.spec.runtime, breakers=breakers, rng=rng, now=now,
-            witness=self._witness,
+            self.spec.retries, lots.of_slots(self.spec.max_workers, epoch), runtime=self.spec.runtime,
+            breakers=breakers, rng=rng, now=now, witness=self._witness, lots=lots, lot=lots.of_epoch(epoch),
         )  # fmt: skip
         self.book.reopen(self._witness)
         self.ledger = self.book.ledger
@@ -128,7 +132,9 @@ class Grantor:
             leasing=self._leasing, hardship=self._hardship,
         )  # fmt: skip
         self._returns = Returns(self.book, self._supply, self._hardship, self._attendance)
-        self._heartbeat = Heartbeat(now, beating=self.spec.orchestration in TAKEN_OVER)
+        # Whoever submitted a distributed job grants nothing of it: it hears what its stewards make of it.
+        self._hears = self.spec.orchestration == DISTRIBUTED and not granting
+        self._heartbeat = Heartbeat(now, beating=self.spec.orchestration in TAKEN_OVER and not self._hears)
         custody.report(self, now)
 
     @property
@@ -207,7 +213,8 @@ class Grantor:
         self.book.stock.add(segment, said, added)
         if needs is None:
             needs = needs_named(added)
-        if needs:
+        self.book.cede(said.first, first - said.first)
+        if needs and not self._hears:
             self.book.need(needs)
         if self._witness is not None:
             self._witness.said(first)
@@ -216,8 +223,6 @@ class Grantor:
         """Start granting what :meth:`restore` brought, less what ``ledger.settled_already`` took from it."""
         self.book.reconcile()
         return self._look_up(now) + self._log_due(now) + self._work(now)
-
-    # --- results that other tasks take -----------------------------------------------------------------------------
 
     def _look_up(self, now: float, indices: list[int] | None = None) -> list[Effect]:
         """Results that ended before anybody wanted them: from memory, or from the log, which is closed first."""
@@ -241,6 +246,8 @@ class Grantor:
 
     def close(self, statement: Signed, total: int, now: float) -> list[Effect]:
         """The owner adds no more: ``total`` tasks are all."""
+        if self.closing is not None and self.total == total:  # grantors of other lots pass it on, too
+            return []
         self.total, self.closing = total, statement
         if self._witness is not None:
             self._witness.closed(total)
@@ -281,28 +288,30 @@ class Grantor:
         most = limits.BATCH_TASKS_MAX
         if not self.paused:
             return []
-        return [Tell(peer.contact, Recall(self.job, min(most, peer.held - at))) for at in range(0, peer.held, most)]
+        return [Tell(peer.contact, m.Recall(self.job, min(most, peer.held - at))) for at in range(0, peer.held, most)]
 
     def cancel(self, spans: list[Span], *, stop: bool, now: float) -> list[Effect]:
         """Drop the open ones among ``spans``; where they are leased, revoke them (``stop``: also what runs)."""
         effects: list[Effect] = [
-            Tell(peer.contact, Revoke(self.job, held, stop)) for peer, held in self.book.cancel(spans)
+            Tell(peer.contact, m.Revoke(self.job, held, stop)) for peer, held in self.book.cancel(spans)
         ]
+        if self._hears:
+            effects += self.custody.tell(m.Revoke(self.job, spans, stop))
         return effects + self._log_due(now) + self._work(now)
 
     # --- other grantors --------------------------------------------------------------------------------------------
 
-    def mandate(self, request: int = 0) -> Mandate:
+    def mandate(self, request: int = 0) -> m.Mandate:
         """That we grant, and how far it is."""
-        handover = self.custody.word.handover if isinstance(self.custody.word, Take) else None
+        handover = self.custody.word.handover if isinstance(self.custody.word, m.Take) else None
         ledger = self.ledger
-        return Mandate(
+        return m.Mandate(
             request, self.job, self.epoch, self.contact, handover, self.log.number, ledger.total, self.left
         )  # fmt: skip
 
     def hand_over(self, take: Signed, now: float) -> list[Effect]:
         """The owner's handover to a steward that has said yes: the others are told, and we step down."""
-        return self.safekeeping.say(now) + self.custody.show(Take(0, take)) + self.step_down(now)
+        return self.safekeeping.say(now) + self.custody.show(m.Take(0, take)) + self.step_down(now)
 
     def depose(self, before: Contact) -> list[Effect]:
         """``before`` granted until now, and may not know that it does so no more."""
@@ -314,10 +323,14 @@ class Grantor:
         """The program lets go of the job: where nothing is open the stewards hear so, and else nothing more."""
         return [] if self.left or not self._heartbeat.beating else self.custody.say(self.mandate(), everybody=False)
 
+    def hear(self, message: m.Delivery, now: float) -> list[Effect]:
+        """Whoever grants tasks of this job settled them. Raises :class:`PeerError` for a receipt that is not right."""
+        return self._acceptance.told(message) + self._log_due(now)
+
     def settled_elsewhere(self, spans: list[Span], now: float) -> list[Effect]:
         """Another grantor's log settles ``spans``: nobody need run them (again)."""
         effects: list[Effect] = [
-            Tell(peer.contact, Revoke(self.job, held, True)) for peer, held in self.book.settled_elsewhere(spans)
+            Tell(peer.contact, m.Revoke(self.job, held, True)) for peer, held in self.book.settled_elsewhere(spans)
         ]
         effects += self._look_up(now, self.book.dependencies.wanted(spans))
         return effects + self._log_due(now) + self._work(now)
@@ -332,7 +345,7 @@ class Grantor:
         for peer in list(self.participants.values()):
             held = joined([span for token in peer.tokens for span in self.leases[token].open])
             if held:
-                effects.append(Tell(peer.contact, Revoke(self.job, held, False)))
+                effects.append(Tell(peer.contact, m.Revoke(self.job, held, False)))
             self.book.relieve(peer)
             self.book.participants.remove(peer.node)
         self.custody.retire()
@@ -367,7 +380,7 @@ class Grantor:
 
     # --- what workers say --------------------------------------------------------------------------------------
 
-    def results(self, sender: Contact, message: Results, now: float) -> list[Effect]:
+    def results(self, sender: Contact, message: m.Results, now: float) -> list[Effect]:
         """A receipt and its page. Raises :class:`PeerError` when anything in it is not what was leased or signed."""
         admitted = self._acceptance.admit(sender, message)
         if admitted is None:
@@ -389,16 +402,16 @@ class Grantor:
             self.book.leases.hasten(admitted.token, now + LEFTOVER_S)
         return effects + self._log_due(now) + self._work(now, None if admitted.deaths else peer)
 
-    def blobs_of(self, message: Results) -> list[bytes]:
+    def blobs_of(self, message: m.Results) -> list[bytes]:
         """The blobs that results name. Raises :class:`PeerError` for what can settle nothing."""
         return self._acceptance.blobs_of(message)
 
-    def inherit(self, worker: Contact | None, message: Results, now: float) -> list[Effect]:
+    def inherit(self, worker: Contact | None, message: m.Results, now: float) -> list[Effect]:
         """Results under a lease of an older epoch; see :meth:`Acceptance.adopt`."""
         effects = self._acceptance.adopt(worker, message, now)
         return effects + self._log_due(now) + self._work(now)
 
-    def progress(self, sender: Contact, message: Progress, now: float) -> list[Effect]:
+    def progress(self, sender: Contact, message: m.Progress, now: float) -> list[Effect]:
         """A lease is alive; these of its tasks run."""
         lease = self._live(sender, message.token, now)
         if lease is None:
@@ -411,7 +424,7 @@ class Grantor:
             known.setdefault(index, now)
         return [Notify(events.Started(self.job, started))] if started else []
 
-    def returned(self, sender: Contact, message: Return, now: float) -> list[Effect]:
+    def returned(self, sender: Contact, message: m.Return, now: float) -> list[Effect]:
         """A peer gives tasks back unrun. Declined ones never go to it again."""
         lease = self._live(sender, message.token, now)
         if lease is None:
@@ -420,7 +433,7 @@ class Grantor:
             raise PeerError("a peer returns tasks that were not leased to it")
         return self._returns.back(lease, message, now) + self._work(now, recalled=message.code == "recalled")
 
-    def output(self, sender: Contact, message: Output, now: float) -> list[Effect]:
+    def output(self, sender: Contact, message: m.Output, now: float) -> list[Effect]:
         """Lines of a running task, for the program that submitted it."""
         lease = self._live(sender, message.token, now)
         if lease is None or lease.hedge:  # of two runs of a task one is heard
@@ -431,7 +444,7 @@ class Grantor:
             raise PeerError("output of a task that was not leased to this peer")
         return [Notify(events.Printed(self.job, line.index, line.stream, line.data, sender.id))]
 
-    def checkpoint(self, sender: Contact, message: Checkpoint, now: float) -> list[Effect]:
+    def checkpoint(self, sender: Contact, message: m.Checkpoint, now: float) -> list[Effect]:
         """The state of a task that runs, for the next run of it."""
         lease = self._live(sender, message.token, now)
         # Of two runs of a task the older, which is ahead, is heard; the other once it is the only one.
@@ -456,7 +469,7 @@ class Grantor:
 
     # --- peers come and go -------------------------------------------------------------------------------------
 
-    def answered(self, peer: NodeId, message: Answer, now: float) -> list[Effect]:
+    def answered(self, peer: NodeId, message: m.Answer, now: float) -> list[Effect]:
         """A steward or holder has on disk what it was sent, or refused it."""
         self._heartbeat.answered(peer, message.request)
         return self.custody.answer(peer, message, now) + self._last_beat(now)
@@ -560,7 +573,7 @@ class Grantor:
         self.overdue = True
         opened = self.ledger.open_spans()
         effects: list[Effect] = [
-            Tell(peer.contact, Revoke(self.job, held, True)) for peer, held in self.book.cancel(opened)
+            Tell(peer.contact, m.Revoke(self.job, held, True)) for peer, held in self.book.cancel(opened)
         ]
         if opened:
             text = f"deadline passed: the job had {self.spec.deadline_s:g} s (see deadline_s=)"
@@ -572,7 +585,7 @@ class Grantor:
         effects: list[Effect] = []
         if force or self.finished or self.log.due(now):
             effects += self._acceptance.flush(now)
-        return effects + self._beat(now) + self.custody.report(self, now)
+        return effects + self._beat(now) + ([] if self._hears else self.custody.report(self, now))
 
     def _beat(self, now: float) -> list[Effect]:
         """A sign of life, where it is time for one or where it is the last."""

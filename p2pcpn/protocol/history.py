@@ -28,10 +28,11 @@ class Began(Event, frozen=True):
 
 
 class Opened(Event, frozen=True):
-    """A grantor of ``job`` in ``epoch`` begins here."""
+    """A grantor of ``job`` in ``epoch`` begins here: of one of its ``lots``, or of all there is."""
 
     job: str
     epoch: int
+    lots: int = 1
 
 
 class Said(Event, frozen=True):

@@ -12,14 +12,16 @@ from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.protocol.admission import OPEN_SWARM, Rules, trusts
-from p2pcpn.protocol.authority import Authority
+from p2pcpn.protocol.authority import Authority, Tenure
 from p2pcpn.protocol.book import Book
 from p2pcpn.protocol.breakers import Breakers
 from p2pcpn.protocol.custody import Custody
 from p2pcpn.protocol.directory import Listed
 from p2pcpn.protocol.effects import Effect, Gather, Send
+from p2pcpn.protocol.granted import Granted
 from p2pcpn.protocol.grantor import UNKNOWN, UNWANTED, Grantor
 from p2pcpn.protocol.kept_jobs import Kept
+from p2pcpn.protocol.lots import Lots
 from p2pcpn.protocol.opened_pages import blobs_named
 from p2pcpn.protocol.spans import Span
 from p2pcpn.protocol.witness import Note
@@ -27,7 +29,7 @@ from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.datagrams import ClaimReply, ClaimRequest
 from p2pcpn.wire.messages import LeftState, Results, Take
 from p2pcpn.wire.sealing import JobKeys, unwrap
-from p2pcpn.wire.statements import Claim, Segment, Signed, opened, read
+from p2pcpn.wire.statements import Claim, Receipt, Segment, Signed, opened, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,8 @@ class Jobs:
         self._now = now
         self._age_s = age_s
         self.breakers = Breakers()
-        self.grantors: dict[bytes, Grantor] = {}
+        self.granted = Granted()
+        self.grantors = self.granted.whole
         self.former: list[Grantor] = []  # of older epochs: their logs are still being brought to the holders
 
     def open(self, spec: Signed, job: bytes, job_key: bytes, now: float, granting: bool) -> list[Effect]:
@@ -88,17 +91,22 @@ class Jobs:
         inherited: list[Results] | None = None,
         states: Sequence[LeftState] = (),
     ) -> list[Effect]:
-        """Grant a job from now on that this node has kept as a steward. Raises :class:`PeerError` before it begins.
+        """Grant a job from now on that this node has kept as a steward, or those of its lots that are this node's.
 
         ``inherited`` are results that workers brought here because their grantor was gone, ``states`` what tasks left
-        that ran.
+        that ran. Raises :class:`PeerError` before anything begins.
         """
         authority = kept.authority
-        if authority.grantor != self._me.public:  # somebody else began a newer epoch while this was read
-            return []
-        grantor = self.grantors.get(authority.job)
-        if grantor is not None and grantor.epoch == authority.epoch:
-            return self._catch_up(grantor, segments, now)
+        effects: list[Effect] = []
+        fresh: list[Tenure] = []
+        for tenure in authority.held_by(self._me.public):  # none, where others began newer epochs while this was read
+            grantor = self.granted.at(authority.job, tenure.lot, authority.lots)
+            if grantor is not None and grantor.epoch == tenure.epoch:
+                effects += self._catch_up(grantor, segments, now)
+            elif tenure.epoch not in kept.spent:
+                fresh.append(tenure)
+        if not fresh:
+            return effects
         for segment, _ in segments:  # kept on the word of the one after it, perhaps; others will look at each
             opened(segment, Segment)
         mine = next((s for s in authority.spec.stewards if s.key == self._me.public), None)
@@ -107,26 +115,47 @@ class Jobs:
         job_key = unwrap(self._me, authority.owner, authority.spec.nonce, mine.wrapped)
         keys = JobKeys(job_key)
         named = [blobs_named(keys, segment, sealed) for segment, sealed in segments]
-        effects = self.retire(authority.job, now)
-        grantor = self._grantor(authority.signed_spec, authority.job, job_key, authority.epoch, now, True)
-        for (segment, sealed), blobs in zip(segments, named, strict=True):
+        whole = [(segment, sealed, blobs) for (segment, sealed), blobs in zip(segments, named, strict=True)]
+        for tenure in fresh:
+            effects += self._adopt(kept, tenure, job_key, whole, settled, inherited or [], states, now)
+        return effects
+
+    def _adopt(
+        self,
+        kept: Kept,
+        tenure: Tenure,
+        job_key: bytes,
+        segments: list[tuple[Signed, list[bytes], list[list[bytes]]]],
+        settled: list[Span],
+        inherited: list[Results],
+        states: Sequence[LeftState],
+        now: float,
+    ) -> list[Effect]:
+        """Grant one lot, or all there is."""
+        authority, epoch = kept.authority, tenure.epoch
+        effects = self.retire(authority.job, now, tenure.lot, authority.lots)
+        grantor = self._grantor(authority.signed_spec, authority.job, job_key, epoch, now, True, lots=authority.lots)
+        for segment, sealed, blobs in segments:
             grantor.restore(segment, sealed, blobs)
         grantor.ledger.settled_already(settled)
         handover = authority.handover
-        by_owner = handover is not None and handover.epoch == authority.epoch
+        by_owner = handover is not None and handover.epoch == epoch
         word = Take(0, authority.signed_handover) if by_owner and authority.signed_handover else grantor.mandate()
-        effects += grantor.custody.adopt(word)
+        # Whose the first epoch of a lot is nobody need be told; and some may not have been introduced to the job yet.
+        effects += grantor.custody.adopt(None if authority.is_first(epoch) else word)
         if kept.close is not None and kept.total is not None:
             grantor.total = kept.total
         if kept.pause is not None:
             grantor.restore_pause(kept.pause)
-        before = kept.grantor
-        kept.grantor = None  # it is this node
+        sitting = kept.sittings[tenure.lot]
+        before, sitting.grantor = sitting.grantor, None  # it is this node
         if before is not None and before.id != self._me.id:
             effects += grantor.depose(before)
         grantor.book.reconcile()
-        for message in inherited or []:
+        for message in inherited:
             try:
+                if authority.lots.of_epoch(read(message.receipt, Receipt).epoch) != tenure.lot:
+                    continue
                 effects += grantor.inherit(None, message, now)
             except PeerError:
                 continue  # whoever brought it lied; its tasks are run again
@@ -182,9 +211,10 @@ class Jobs:
             effects += grantor.custody.finish(grantor.closing)
         return effects + grantor.begin(now)
 
-    def retire(self, job: bytes, now: float) -> list[Effect]:
-        """Whoever grants the job here in an older epoch goes on bringing its log to the holders, and nothing else."""
-        before = self.grantors.pop(job, None)
+    def retire(self, job: bytes, now: float, lot: int = 0, lots: Lots | None = None) -> list[Effect]:
+        """Whoever grants the job (or that lot) here in an older epoch goes on bringing its log to the holders, and
+        nothing else."""
+        before = self.granted.drop(job, lot, lots or Lots(job))
         if before is None:
             return []
         effects = before.step_down(now)
@@ -203,6 +233,7 @@ class Jobs:
         granting: bool,
         book: Book | None = None,
         age_s: float | None = None,
+        lots: Lots | None = None,
     ) -> Grantor:
         self._now = now
         custody = Custody(
@@ -215,9 +246,9 @@ class Jobs:
             trusted=lambda key, proof: trusts(self._rules, key, proof) or key == self._me.public,
             rank=self._rank, custody=custody, breakers=self.breakers, rng=self._rng, now=now, granting=granting,
             book=book,
-            age_s=(self._age_s(job) if epoch else 0.0) if age_s is None else age_s, note=self._note,
+            age_s=(self._age_s(job) if epoch else 0.0) if age_s is None else age_s, note=self._note, lots=lots,
         )  # fmt: skip
-        self.grantors[job] = grantor
+        self.granted.add(grantor)
         return grantor
 
     def claimed(self, sender: Contact, message: ClaimRequest, now: float) -> list[Effect]:
@@ -225,7 +256,7 @@ class Jobs:
         claim = read(message.claim, Claim)
         if claim.contact.id != sender.id or sender.id != node_id(message.claim.key):
             raise PeerError("a claim comes from another peer than the one that signed it")
-        grantor = self.grantors.get(claim.job)
+        grantor = self.granted.in_epoch(claim.job, claim.epoch)
         if grantor is None:
             return [Send(sender, ClaimReply(message.nonce, UNKNOWN))]
         if not self._admits(message.claim.key):
@@ -243,7 +274,7 @@ class Jobs:
 
     def each(self, act: Callable[[Grantor], list[Effect]]) -> list[Effect]:
         """What every grantor makes of something, those of older epochs included."""
-        return [effect for grantor in [*self.grantors.values(), *self.former] for effect in act(grantor)]
+        return [effect for grantor in [*self.granted.all(), *self.former] for effect in act(grantor)]
 
     def peer_dead(self, node: NodeId, now: float) -> list[Effect]:
         """A peer is dead or has left."""
@@ -252,13 +283,13 @@ class Jobs:
     @property
     def leases_out(self) -> bool:
         """Whether any peer runs something for us now."""
-        return any(grantor.leases for grantor in self.grantors.values())
+        return any(grantor.leases for grantor in self.granted.all())
 
     def deadline(self) -> float | None:
         """The earliest of all jobs."""
-        if not self.grantors and not self.former:
+        if not len(self.granted) and not self.former:
             return None
-        times = [grantor.deadline() for grantor in [*self.grantors.values(), *self.former]]
+        times = [grantor.deadline() for grantor in [*self.granted.all(), *self.former]]
         return min((time for time in times if time is not None), default=None)
 
     def expire(self, now: float) -> list[Effect]:

@@ -65,7 +65,7 @@ class Journal:
     ) -> list[Effect]:
         """Remember a result, on disk too, and tell it where somebody listens."""
         writes = [] if work.unsettled else [Write("meta", (_row_name(work),), (_job_row(work),))]
-        to = lease.grantor if lease.epoch >= work.authority.epoch else work.grantor
+        to = work.grantor_in(lease.epoch) if work.authority.is_past(lease.epoch) else lease.grantor
         entry = Unsettled(message, blobs, to)
         row = (lease.epoch, lease.grantor.id, pages.SIGNED.encode(message.receipt), message.page)
         key = (work.job, lease.epoch, lease.token, part)
@@ -125,8 +125,8 @@ class Journal:
 
     def _heard(self, work: Work) -> bool:
         """Whether every result was told to a grantor that is there and not superseded: it will acknowledge them."""
-        owner = work.grantor.id
-        return all(e.grantor.id == owner and self.listens(e.grantor) for e in work.unsettled.values())
+        heirs = {epoch: work.grantor_in(epoch).id for epoch in {epoch for epoch, _, _ in work.unsettled}}
+        return all(e.grantor.id == heirs[key[0]] and self.listens(e.grantor) for key, e in work.unsettled.items())
 
     def found(self, work: Work, peer: NodeId) -> list[Effect]:
         """A session with ``peer`` is there: it is told every result that is owed to it."""
@@ -144,12 +144,15 @@ class Journal:
             work.orphaned_since, work.orphan_turn = now, 0
             self._arm(work, now + ORPHANED_AFTER_S)
 
-    def superseded(self, work: Work, now: float) -> list[Effect]:
-        """A newer epoch has begun: what nobody acknowledged is for its grantor, told where there is a session."""
-        for entry in work.unsettled.values():
-            entry.grantor = work.grantor
-        if self.listens(work.grantor):
-            return self.found(work, NodeId(work.grantor.id))
+    def superseded(self, work: Work, epoch: int, now: float) -> list[Effect]:
+        """A newer epoch has begun: what nobody acknowledged of what is granted in it is for its grantor, told where
+        there is a session."""
+        lots, heir = work.authority.lots, work.grantor_in(epoch)
+        for key, entry in work.unsettled.items():
+            if lots.of_epoch(key[0]) == lots.of_epoch(epoch):
+                entry.grantor = heir
+        if self.listens(heir):
+            return self.found(work, NodeId(heir.id))
         if work.unsettled:
             self.lost(work, now)
         return []
@@ -203,7 +206,7 @@ class Journal:
         """Results read from disk, to be offered at once."""
         for said, message in results:
             key = (work.job, said.epoch, said.token, said.part)
-            self._hold(work, key, Unsettled(message, (), work.grantor))
+            self._hold(work, key, Unsettled(message, (), work.grantor_in(said.epoch)))
         if work.unsettled:
             work.orphaned_since = now
             self._arm(work, now)

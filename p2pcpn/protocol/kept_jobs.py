@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
-from p2pcpn.identity.keys import NodeId
+from p2pcpn.identity.keys import NodeId, node_id
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.kept_logs import Log
 from p2pcpn.protocol.kept_states import KeptStates
@@ -34,6 +34,15 @@ from p2pcpn.wire.statements import (
 
 
 @dataclass(slots=True)
+class Sitting:
+    """What is known here of whoever grants one lot of a job: where it was last heard, and what it said of itself."""
+
+    grantor: Contact | None = None
+    mandate: Mandate | None = None
+    tasks: int = 0  # of the lot
+
+
+@dataclass(slots=True)
 class Kept:
     """One job kept here. Segments are here by digest; they, their pages and log bodies are on disk only."""
 
@@ -42,29 +51,74 @@ class Kept:
     close: Signed | None = None
     cancel: Signed | None = None
     pause: Signed | None = None  # the owner's newest word on it
-    grantor: Contact | None = None  # where the newest epoch's grantor was last heard
     segments: list[bytes] = field(default_factory=list)
     tasks: int = 0
     logs: dict[tuple[NodeId, int], Log] = field(default_factory=dict)
     orphans: Orphans = field(default_factory=Orphans)
     disk_bytes: int = 0
-    mandate: Mandate | None = None  # the newest that a grantor said of itself
+    sittings: list[Sitting] = field(default_factory=list)  # one for each lot
+    owner_at: Contact | None = None  # where the node is that the owner submitted from
+    # Epochs that this node granted before it restarted: the tokens it gave out in them are forgotten.
+    spent: set[int] = field(default_factory=set)
     saved: bytes = b""  # the digest of the row of the owner's words as it is on disk
     guest: bytes | None = None  # the network group of who brought it, where its owner is not trusted
     states: KeptStates = field(init=False)  # what running tasks left
 
     def __post_init__(self) -> None:
         self.states = KeptStates(self.authority.job)
+        if self.authority.is_distributed:  # who grants first, and where, is in the spec
+            self.sittings = [Sitting(steward.contact) for steward in self.authority.spec.stewards]
+        else:
+            self.sittings = [Sitting()]
+
+    @property
+    def grantor(self) -> Contact | None:
+        """Where whoever grants the job was last heard; of a distributed one who grants its first lot."""
+        return self.sittings[0].grantor
+
+    @grantor.setter
+    def grantor(self, contact: Contact | None) -> None:
+        self.sittings[0].grantor = contact
+
+    @property
+    def mandate(self) -> Mandate | None:
+        """The newest that a grantor said of itself; of a distributed job that of the first lot."""
+        return self.sittings[0].mandate
+
+    @mandate.setter
+    def mandate(self, mandate: Mandate | None) -> None:
+        self.sittings[0].mandate = mandate
+
+    @property
+    def mandates(self) -> list[Mandate]:
+        """What grantors said of themselves, for each lot the newest."""
+        return [sitting.mandate for sitting in self.sittings if sitting.mandate is not None]
 
     @property
     def is_open(self) -> bool:
-        """Whether somebody has to grant it: there are tasks of which neither logs nor their grantor say that they
-        have ended."""
-        settled = [kept for _, kept in (log.kept for log in self.logs.values()) if kept]
+        """Whether somebody has to grant it."""
+        return any(self.open_in(tenure.lot) for tenure in self.authority.tenures)
+
+    def open_in(self, lot: int) -> bool:
+        """Whether somebody has to grant that lot: there are tasks of which neither logs nor their grantor say that
+        they have ended."""
+        sitting, lots = self.sittings[lot], self.authority.lots
+        logs = (log.kept for (_, epoch), log in self.logs.items() if lots.of_epoch(epoch) == lot)
+        settled = [kept for _, kept in logs if kept]
         # One log settles an index once. What two of them settled may be the same: then their grantor's word counts.
-        if self.cancel is not None or (sum(settled) >= self.tasks and len(settled) < 2):
+        if self.cancel is not None or (sum(settled) >= sitting.tasks and len(settled) < 2):
             return False
-        return self.mandate is None or self.mandate.open > 0 or self.tasks > self.mandate.tasks
+        said = sitting.mandate
+        return said is None or said.open > 0 or self.tasks > said.tasks
+
+    def heard(self, sender: Contact) -> list[int]:
+        """A peer said something of the job: which lots it grants, as far as is known. It is where it says so from."""
+        found = [tenure.lot for tenure in self.authority.tenures if sender.id == node_id(tenure.grantor)]
+        for lot in found:
+            self.sittings[lot].grantor = sender
+        if sender.id == node_id(self.authority.spec.grantor):
+            self.owner_at = sender
+        return found
 
     def stated(self, statement: Signed) -> bool:
         """Note what the owner says of the job; whether it is an order that was not known yet.
@@ -131,13 +185,12 @@ class Kept:
         """Who grants, as it was on disk. Raises :class:`PeerError` for what its owner did not sign."""
         for handover in grants.handovers:
             self.authority.hand_over(handover)
-        said = grants.mandate
-        if said is None:
-            return
-        key = self.authority.key_of(said.grantor.id, said.epoch)
-        if key is not None:
-            self.authority.take_over(key, said.epoch)
-            self.mandate, self.grantor = said, said.grantor
+        for said in [*grants.mandates, *([] if grants.mandate is None else [grants.mandate])]:
+            key = self.authority.key_of(said.grantor.id, said.epoch)
+            if key is not None:
+                self.authority.take_over(key, said.epoch)
+                sitting = self.sittings[self.authority.tenure(said.epoch).lot]
+                sitting.mandate, sitting.grantor = said, said.grantor
 
     def has_many_logs_of(self, grantor: NodeId, epoch: int) -> bool:
         """Whether a log of another epoch would be one too many: a steward may grant in as many epochs as it likes."""
@@ -167,5 +220,7 @@ class Kept:
     def add_segment(self, segment: Signed, tasks: int, pages_bytes: int) -> None:
         """The next segment is held."""
         self.segments.append(digest(segment.body))
+        for sitting, count in zip(self.sittings, self.authority.lots.sizes(self.tasks, tasks), strict=True):
+            sitting.tasks += count
         self.tasks += tasks
         self.disk_bytes += len(segment.body) + pages_bytes + limits.STEWARD_ROW_BYTES

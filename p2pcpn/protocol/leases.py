@@ -37,19 +37,20 @@ class LeaseHeld:
 
 
 class Leases:
-    """See the module. Times are the caller's ``now``."""
+    """See the module. Times are the caller's ``now``. Tokens are counted from ``first`` in steps of ``step``."""
 
-    __slots__ = ("live", "unfulfilled", "granted", "_ends")
+    __slots__ = ("live", "unfulfilled", "granted", "_ends", "_step")
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 0, step: int = 1) -> None:
         self.live: dict[int, LeaseHeld] = {}
         self.unfulfilled: OrderedDict[int, LeaseHeld] = OrderedDict()
-        self.granted = 0  # the last token that was given out
+        self.granted = first  # the last token that was given out
+        self._step = step
         self._ends: list[tuple[float, int]] = []  # a heap; an entry may be earlier than its lease ends by now
 
     def grant(self, peer: NodeId, spans: list[Span], until: float, since: float = 0.0, *, hedge: bool = False) -> int:
         """A new lease; returns its token."""
-        self.granted += 1
+        self.granted += self._step
         self.live[self.granted] = LeaseHeld(peer, spans, spans, until, since, hedge)
         heappush(self._ends, (until, self.granted))
         return self.granted

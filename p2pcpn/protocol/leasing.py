@@ -64,6 +64,8 @@ class Leasing:
     ) -> None:
         self._job = job
         self._epoch = epoch
+        # Whether there was another grantor before; the first epochs of a split job are those of its lots.
+        self._inherits = epoch > (book.lots.count if book.lots.split else 0)
         self._me = me
         self._contact = contact
         self._owner = owner
@@ -106,9 +108,9 @@ class Leasing:
         for peer in promoted:
             peer.ready = True
             effects += self._supply.introduce(peer)
-            if self._epoch:
+            if self._inherits:
                 peer.hear_until = now + HEAR_S
-        if self._epoch:
+        if self._inherits:
             self._hear_at = min((p.hear_until for p in peers.ready() if p.hear_until > now), default=None)
         self._placement.passed(now)
         outlook = self._placement.near_end(now)
@@ -197,7 +199,7 @@ class Leasing:
         wanted = max(1, min(self._book.participants.wanted(waiting), SLOTS_WANTED_MAX))
         offer = Offer(
             self._job, self._owner, self._epoch, self._contact, self._calling.number, said.runtime, said.python,
-            list(said.requires), said.memory_bytes, waiting, wanted, OFFER_TTL_S, said.priority,
+            list(said.requires), said.memory_bytes, waiting, wanted, OFFER_TTL_S, said.priority, self._book.lot,
         )  # fmt: skip
         return Spread(offer, self._calling.hops)
 

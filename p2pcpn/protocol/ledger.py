@@ -23,14 +23,12 @@ RESTING = 3  # it failed, and waits until it may run again
 SETTLED = 4  # this and those above are ends
 FAILED = 5
 CANCELLED = 6
+ELSEWHERE = 7  # another grantor's to lease, and not known to have ended
 
 Death = tuple[int | None, int | None]  # signal, exit code
 EVERYBODY: frozenset[NodeId] = frozenset()  # nobody is barred
 # A run of one state in the column of states, found at the speed of C however the states alternate.
-_RUN = {
-    WAITING: re.compile(rb"\x00+"), LEASED: re.compile(rb"\x01+"), HELD: re.compile(rb"\x02+"),
-    RESTING: re.compile(rb"\x03+"),
-}  # fmt: skip
+_RUN = {state: re.compile(bytes((state,)) + b"+") for state in (WAITING, LEASED, HELD, RESTING, ELSEWHERE)}
 _UNLEASED = re.compile(rb"[\x00\x03]+")
 
 
@@ -56,7 +54,7 @@ class Trouble:
 class Ledger:
     """States of the indices ``0 … total-1``; grows by :meth:`extend`, shrinks never."""
 
-    __slots__ = ("states", "waiting", "leased", "held", "resting", "troubles", "_barred", "_losses", "_lines")
+    __slots__ = ("states", "waiting", "leased", "held", "resting", "ceded", "troubles", "_barred", "_losses", "_lines")
 
     def __init__(self) -> None:
         self.states = bytearray()
@@ -64,6 +62,7 @@ class Ledger:
         self.leased = 0
         self.held = 0
         self.resting = 0
+        self.ceded = 0  # indices that others grant, ended or not
         self.troubles: dict[int, Trouble] = {}
         self._barred: dict[int, frozenset[NodeId]] = {}
         self._losses: dict[int, int] = {}
@@ -86,9 +85,26 @@ class Ledger:
         self.waiting += count
         self.states.extend(bytes(count))
 
+    @property
+    def ended(self) -> int:
+        """Indices that are granted here and have ended."""
+        return len(self.states) - self.ceded - self.open
+
+    def cede(self, spans: Sequence[Span]) -> None:
+        """Waiting indices that others grant: here they are leased to nobody."""
+        self.ceded += total(self._end(spans, ELSEWHERE))
+
+    def note_elsewhere(self, spans: Sequence[Span], state: int = SETTLED) -> None:
+        """What others grant has ended so: its results are there for those that take them, or will never be."""
+        for first, count in spans:
+            for run_first, run_count in self._runs(first, count, ELSEWHERE):
+                self.states[run_first : run_first + run_count] = bytes((state,)) * run_count
+
     def settled_already(self, spans: Sequence[Span]) -> None:
-        """Take over what an earlier epoch settled."""
+        """Take over what an earlier epoch settled, or the grantor of another lot."""
         self.settle(spans)
+        if self.ceded:
+            self.note_elsewhere(spans)
 
     # --- holding back ------------------------------------------------------------------------------------------------
 

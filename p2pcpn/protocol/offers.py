@@ -1,7 +1,7 @@
 """Offers heard: wait a moment that grows with load and round trip, then claim. The nearest idle peers speak first.
 
-There is one :class:`Interest` for a job and a grantor: nobody can push another's offer of a job aside. Who does not
-claim says nothing on the wire, but remembers why, for ``explain``.
+There is one :class:`Interest` for a job (or a lot of it) and a grantor: nobody can push another's offer of a job aside.
+Who does not claim says nothing on the wire, but remembers why, for ``explain``.
 
 ::
 
@@ -43,7 +43,7 @@ VERDICTS = (
     ("taken", "takes part"), ("standby", "stands by"), ("unwanted", "is not needed"), ("unwanted", "the job is over"),
 )  # fmt: skip
 
-Key = tuple[bytes, bytes]  # job, grantor
+Key = tuple[bytes, bytes, int]  # job, grantor, lot
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Offers:
         self._now = now
         if self.leaving:
             return []
-        key = (offer.job, offer.grantor.id)
+        key = (offer.job, offer.grantor.id, offer.lot)
         known = self.interests.get(key)
         if known is not None:
             if (offer.epoch, offer.number) <= (known.offer.epoch, known.offer.number):
@@ -163,7 +163,7 @@ class Offers:
 
     def decline(self, job: bytes, text: str) -> None:
         """What the spec or a segment showed later than the offer: remembered for ``explain``, and for a while."""
-        for (of, _), known in self.interests.items():
+        for (of, _, _), known in self.interests.items():
             if of == job:
                 self._ask_no_more(known)
                 known.state, known.text, known.at, known.until = "declined", text, None, self._now + DECLINED_S
@@ -182,7 +182,7 @@ class Offers:
 
     def session_closed(self, peer: NodeId) -> None:
         """Without a session a claim is void: the next offer is answered afresh."""
-        for (_, grantor), known in self.interests.items():
+        for (_, grantor, _), known in self.interests.items():
             if grantor == peer and known.state in ("taken", "standby"):
                 known.state, known.text = "unwanted", "lost its session with the grantor"
 
@@ -195,7 +195,7 @@ class Offers:
 
     def explain(self, job: bytes) -> tuple[str, str]:
         """(code, words): what this peer makes of ``job``; of several grantors, of the one it is nearest to work for."""
-        found = [interest for (of, _), interest in self.interests.items() if of == job]
+        found = [interest for (of, _, _), interest in self.interests.items() if of == job]
         if not found:
             return "unseen", "has heard no offer of this job"
         known = min(found, key=lambda interest: TELLING.index(interest.state))
@@ -247,7 +247,7 @@ class Offers:
         offer = known.offer
         if known.nonce is None:  # one for all tries: a reply that took long is one still
             known.nonce = self.rng.getrandbits(62)
-            self._nonces[known.nonce] = (offer.job, offer.grantor.id)
+            self._nonces[known.nonce] = (offer.job, offer.grantor.id, offer.lot)
         claim = Claim(
             offer.job, offer.epoch, offer.grantor.id, offer.number, self.contact(), self.boot, capacity.slots, CREDITS,
             min(1.0, max(0.0, capacity.load)), self.rtt_s(offer.grantor.id) * 1e3,

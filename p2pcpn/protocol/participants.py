@@ -88,16 +88,18 @@ class Participant:
 
 
 class Participants:
-    """See the module. ``slots_max`` bounds the slots that are taken at a time; 0: no bound."""
+    """See the module. ``slots_max`` bounds the slots that are taken at a time; 0: no bound. Where claims are not
+    ``ranked`` who came first is taken first."""
 
-    __slots__ = ("peers", "slots", "slots_idle", "surplus", "crowded", "_slots_max", "_standby")
+    __slots__ = ("peers", "slots", "slots_idle", "surplus", "crowded", "_ranked", "_slots_max", "_standby")
 
-    def __init__(self, slots_max: int) -> None:
+    def __init__(self, slots_max: int, *, ranked: bool = True) -> None:
         self.peers: dict[NodeId, Participant] = {}
         self.slots = 0  # of taken peers
         self.slots_idle = 0  # of taken peers, those beyond what they hold; none of a crowded one
         self.surplus = 0  # tasks that peers hold beyond their slots
         self.crowded: dict[NodeId, None] = {}
+        self._ranked = ranked
         self._slots_max = slots_max
         self._standby: dict[NodeId, None] = {}
 
@@ -218,7 +220,7 @@ class Participants:
             self._grow(waiting)
         promoted: list[Participant] = []
         if self._standby and self.wanted(waiting) > 0:
-            for peer in sorted(self._rested(now), key=lambda peer: peer.rank):
+            for peer in self._in_order(self._rested(now)):
                 if self.wanted(waiting) <= 0:
                     break
                 self._take(peer)
@@ -227,6 +229,10 @@ class Participants:
             if all(peer.node in barred for peer in promoted):
                 promoted += self._unstick(barred, now)
         return promoted
+
+    def _in_order(self, peers: list[Participant]) -> list[Participant]:
+        """Whom to take first; ``peers`` as they came."""
+        return sorted(peers, key=lambda peer: peer.rank) if self._ranked else peers
 
     def _rested(self, now: float) -> list[Participant]:
         peers = map(self.peers.__getitem__, self._standby)
@@ -237,7 +243,7 @@ class Participants:
         if self.wanted(waiting) <= 0:
             return
         cut = [peer for peer in self.peers.values() if peer.taken and peer.slots < peer.claimed_slots]
-        for peer in sorted(cut, key=lambda peer: peer.rank):
+        for peer in self._in_order(cut):
             self._set_slots(peer, min(peer.claimed_slots, peer.slots + self._slots_max - self.slots))
 
     def _unstick(self, barred: frozenset[NodeId], now: float) -> list[Participant]:

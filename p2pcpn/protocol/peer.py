@@ -206,9 +206,8 @@ class Peer:
                     self.offers.decline(job, why)
                 self.worker.declines.clear()
                 return effects
-            case m.Progress():
-                grantor = self.grantors.get(message.job)
-                return grantor.progress(contact, message, now) if grantor else []
+            case m.Progress() | m.Return() | m.Output() | m.Checkpoint():
+                return self.presiding.under(contact, key, message, now)
             case m.Answer():
                 effects = self.jobs.each(lambda g: g.answered(NodeId(contact.id), message, now))
                 return effects + self.aftercare.answered(contact, message, now)
@@ -228,19 +227,10 @@ class Peer:
                 return effects + (self.presiding.introduced(contact, message, now) if message.keep else [])
             case m.Settled():
                 return self.worker.settled(contact, message)
-            case m.Return():
-                grantor = self.grantors.get(message.job)
-                return grantor.returned(contact, message, now) if grantor else []
             case m.Revoke():
-                return self.worker.revoked(contact, message, now)
+                return [*self.presiding.revoked(key, message, now), *self.worker.revoked(contact, message, now)]
             case m.Recall():
                 return self.worker.recalled(contact, message, now)
-            case m.Output():
-                grantor = self.grantors.get(message.job)
-                return grantor.output(contact, message, now) if grantor else []
-            case m.Checkpoint():
-                grantor = self.grantors.get(message.job)
-                return grantor.checkpoint(contact, message, now) if grantor else []
             case m.Resume():
                 return self.worker.resumed(contact, key, message)
             case m.Finish():
@@ -253,6 +243,8 @@ class Peer:
                 return self.presiding.entrusted(contact, message, now)
             case m.Orphan():
                 return self.presiding.inherited(contact, message, now)
+            case m.Delivery() | m.GivenUp() | m.Standing():
+                return self.presiding.told(key, message, now)
             case m.Append():
                 return self.presiding.appended(contact, message, now)
             case m.States():
@@ -327,7 +319,8 @@ class Peer:
         self, job: bytes, indices: tuple[int, ...], log: list[tuple[int, Entry]], now: float
     ) -> list[fx.Effect]:
         """What :class:`LoadInputs` read."""
-        return self.with_grantor(job, lambda grantor: grantor.loaded(indices, log, now), now)
+        granting = self.jobs.granted.of(job)
+        return self.perform([e for grantor in granting for e in grantor.loaded(indices, log, now)], now)
 
     def next_request(self) -> int:
         """A request number that no other request of this peer has."""
@@ -345,11 +338,7 @@ class Peer:
 
     def counts(self, job: bytes) -> tuple[int, int, int] | None:
         """(waiting, leased, settled) of a job that is granted here."""
-        grantor = self.grantors.get(job)
-        if grantor is None or not grantor.granting:
-            return None
-        ledger = grantor.ledger
-        return ledger.waiting + ledger.held, ledger.leased, ledger.total - ledger.open
+        return self.jobs.granted.counts(job)
 
     def put_record(
         self, salt: bytes, value: bytes, retention_s: float, keypair: Keypair, ticket: int, now: float
@@ -407,6 +396,8 @@ class Peer:
                 pending.extendleft(reversed(self._follow(effect, now)))
             else:
                 done.append(effect)
+        if self.jobs.granted.lots:
+            done += [said for tell in self.presiding.relayed(done) for said in self._follow(tell, now)]
         return done
 
     def _follow(self, effect: fx.Effect, now: float) -> list[fx.Effect]:
@@ -562,9 +553,11 @@ class Peer:
 
     def works_with(self, node: NodeId) -> bool:
         """Whether leases, results or copies are under way between that peer and this one."""
-        if any(work.grantor.id == node and work.busy for work in self.worker.works.values()):
+        if any(
+            work.busy and any(grantor.id == node for grantor in work.grantors) for work in self.worker.works.values()
+        ):
             return True
-        return any(node in g.participants or node in g.custody.copies.holders for g in self.grantors.values())
+        return any(node in g.participants or node in g.custody.copies.holders for g in self.jobs.granted.all())
 
     def rtt_s(self, node: bytes) -> float:
         """The measured round trip to a peer; to ourselves none."""

@@ -21,8 +21,10 @@ from p2pcpn.protocol import events
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.grantor import Grantor
 from p2pcpn.protocol.jobs import Held, Jobs
+from p2pcpn.protocol.kept_jobs import Kept
+from p2pcpn.protocol.relaying import Relaying
 from p2pcpn.protocol.reviewing import Reviewing
-from p2pcpn.protocol.spans import Span
+from p2pcpn.protocol.spans import Span, clipped
 from p2pcpn.protocol.steward import Steward
 from p2pcpn.protocol.succession import Succession
 from p2pcpn.protocol.worker import Worker
@@ -64,13 +66,14 @@ class Presiding:
         self.refused = refused
         self.succession = Succession(me, steward, self._grants, contact)
         self.reviewing = Reviewing()
+        self.relaying = Relaying(jobs.granted)
         self._own: dict[bytes, Authority] = {}  # of jobs that are this node's owner's
         self.contact = contact
         self._passed_on: dict[bytes, float] = {}  # jobs whose orphans were passed on, and when
         self._loading: dict[bytes, float] = {}  # jobs that are being read from disk, and since when
 
-    def _grants(self, job: bytes) -> bool:
-        grantor = self.jobs.grantors.get(job)
+    def _grants(self, job: bytes, epoch: int) -> bool:
+        grantor = self.jobs.granted.in_epoch(job, epoch)
         return grantor is not None and grantor.granting
 
     def _authority(self, job: bytes) -> Authority | None:
@@ -87,6 +90,7 @@ class Presiding:
     def forget(self, job: bytes) -> list[fx.Effect]:
         """The program needs the job no more. Where nothing of it is open the stewards hear so."""
         self._own.pop(job, None)
+        self.relaying.forget(job)
         grantor = self.jobs.grantors.pop(job, None)
         return [] if grantor is None or grantor.superseded else grantor.farewell()
 
@@ -118,26 +122,25 @@ class Presiding:
         kept = self.steward.jobs.get(job)
         if kept is None:
             return []
-        before = self.jobs.grantors.get(job)
-        tasks = -1 if before is None else before.ledger.total
+        before = {id(grantor): grantor.ledger.total for grantor in self.jobs.granted.of(job)}
         effects = self.jobs.adopt(kept, segments, settled, now, inherited, states)
-        grantor = self.jobs.grantors.get(job)
-        if (
-            grantor is not None
-            and kept.tasks > grantor.ledger.total
-            and (grantor is not before or grantor.ledger.total > tasks)
-        ):
-            effects.append(fx.Commit((), (fx.Load(job),)))  # more came while this was read
+        for grantor in self.jobs.granted.of(job):
+            if kept.tasks > grantor.ledger.total > before.get(id(grantor), -1):
+                effects.append(fx.Commit((), (fx.Load(job),)))  # more came while this was read
+                break
         return effects
 
     def reviewed(self, job: bytes, stale: Sequence[int], now: float) -> list[fx.Effect]:
-        """What :class:`Review` found: tasks of whose results none counts. They run again in the next epoch of ours."""
-        kept, grantor = self.steward.jobs.get(job), self.jobs.grantors.get(job)
-        if kept is None or grantor is None or not grantor.granting or kept.authority.grantor != self.me.public:
-            return []
-        if not self.reviewing.needed(grantor, stale):
-            return []
-        return self._taking(self.succession.renew(kept), now)
+        """The logs of a job were looked through: these tasks are to be run again, in a new epoch of ours."""
+        kept = self.steward.jobs.get(job)
+        effects: list[fx.Effect] = []
+        for grantor in self.jobs.granted.of(job):
+            if kept is None or not grantor.granting or not kept.authority.presides(self.me.public, grantor.epoch):
+                continue
+            book = grantor.book
+            if self.reviewing.needed(grantor, [index for index in stale if book.lots.of(index) == book.lot]):
+                effects += self.succession.renew(kept, book.lot)
+        return self._taking(effects, now)
 
     # --- handovers and mandates --------------------------------------------------------------------------------------
 
@@ -159,13 +162,13 @@ class Presiding:
         except PeerError as error:  # what was proved is kept all the same
             return effects + self.refused(NodeId(contact.id), message, error)
         if self._newest(job) != before:
-            self.succession.superseded(job, now)
+            self.succession.superseded(job, 0, now)
         self._place(job, contact, key)
         effects += self._pass_on(job, contact, key, now)
         known = self._authority(job)
         if known is not None:
             effects += self._superseded(job, known, now)
-        if mine and not self._grants(job):
+        if mine and not self._grants(job, said.epoch):
             kept = self._load(job, kept, now)
         return effects + kept
 
@@ -208,16 +211,18 @@ class Presiding:
         effects += self.worker.mandated(contact, key, message.epoch, job, now)
         kept, own = self.steward.jobs.get(job), self._own.get(job)
         if kept is not None:
-            before = kept.authority.epoch
+            newest = kept.authority.tenure(message.epoch)
+            before = newest.epoch
             effects += self.steward.mandated(contact, key, message)
-            if kept.authority.epoch > before:
-                self.succession.superseded(job, now)
+            if newest.epoch > before:
+                self.succession.superseded(job, newest.lot, now)
             if message.request:
                 effects += self._pass_on(job, contact, key, now)
-            if kept.authority.epoch == message.epoch:
+            grantor = self.jobs.granted.in_epoch(job, message.epoch)
+            if newest.epoch == message.epoch:
                 self.succession.heard(job, contact, now)
-            elif self._grants(job):
-                effects.append(fx.Tell(contact, self.jobs.grantors[job].mandate()))
+            elif grantor is not None and grantor.granting:
+                effects.append(fx.Tell(contact, grantor.mandate()))
         elif own is not None:
             effects += self._own_mandate(own, contact, key, message)
         known = self._authority(job)
@@ -235,7 +240,7 @@ class Presiding:
         grantor = self.jobs.grantors.get(own.job)
         if grantor is not None and grantor.granting and message.epoch < grantor.epoch:
             effects.append(fx.Tell(contact, grantor.mandate()))
-        elif (message.epoch, key) == (own.epoch, own.grantor):
+        elif own.presides(key, message.epoch):
             effects.append(fx.Notify(events.Mandated(own.job, message.epoch, contact, message.segments, message.open)))
         return effects
 
@@ -245,7 +250,7 @@ class Presiding:
         The owner's word proves it. Of a steward's own epoch that steward alone can tell us: it hears from us what we
         believe, and answers over its session where it grants; where it does not, we go on.
         """
-        known, grantor = self._authority(message.job), self.jobs.grantors.get(message.job)
+        known, grantor = self._authority(message.job), self.jobs.granted.in_epoch(message.job, message.epoch)
         if known is None or grantor is None or message.epoch < grantor.epoch:
             return []
         if message.handover is not None:
@@ -259,14 +264,14 @@ class Presiding:
                 return []
             return [fx.Tell(steward.contact, grantor.mandate())]
         kept = self.steward.jobs.get(message.job)
-        if kept is not None and (known.epoch, known.grantor) == (message.epoch, named) and named != self.me.public:
+        if kept is not None and known.presides(named, message.epoch) and named != self.me.public:
             kept.grantor = message.grantor
-            self.succession.superseded(message.job, now)
+            self.succession.superseded(message.job, 0, now)
         return self._superseded(message.job, known, now)
 
     def offered(self, offer: st.Offer, key: bytes, now: float) -> list[fx.Effect]:
         """Somebody offers work of a job: one that we grant, perhaps, in an older epoch."""
-        grantor, known = self.jobs.grantors.get(offer.job), self._authority(offer.job)
+        grantor, known = self.jobs.granted.in_epoch(offer.job, offer.epoch), self._authority(offer.job)
         if grantor is None or known is None or offer.epoch <= grantor.epoch or not known.grants(key, offer.epoch):
             return []
         if known.far(offer.epoch):
@@ -274,44 +279,62 @@ class Presiding:
         known.take_over(key, offer.epoch)
         kept = self.steward.jobs.get(offer.job)
         if kept is not None:
-            kept.grantor = offer.grantor
-            self.succession.superseded(offer.job, now)
+            lot = known.tenure(offer.epoch).lot
+            kept.sittings[lot].grantor = offer.grantor
+            self.succession.superseded(offer.job, lot, now)
         return self._superseded(offer.job, known, now)
 
     def _superseded(self, job: bytes, known: Authority, now: float) -> list[fx.Effect]:
         """Where we grant in an older epoch than the newest, or in one that another has, we do so no more."""
-        grantor = self.jobs.grantors.get(job)
-        if grantor is None or grantor.superseded or known.epoch < grantor.epoch:
-            return []
-        if (known.epoch, known.grantor) == (grantor.epoch, self.me.public):
-            return []
-        effects = grantor.step_down(now)
-        heir = known.steward_of(known.epoch)
-        if heir is not None and grantor.book.dependencies.used:  # which tells what lost, and has it made again
-            effects += grantor.custody.bring(heir.contact)
-        return [*effects, fx.Notify(events.Superseded(job, known.epoch))]
+        effects: list[fx.Effect] = []
+        for grantor in self.jobs.granted.of(job):
+            newest = known.tenure(grantor.epoch)
+            if grantor.superseded or newest.epoch < grantor.epoch or known.presides(self.me.public, grantor.epoch):
+                continue
+            if known.is_distributed and not grantor.granting:  # its submitter, who only follows
+                continue
+            effects += grantor.step_down(now)
+            heir = known.steward_of(newest.epoch)
+            if heir is not None and grantor.book.dependencies.used:  # which tells what lost, and has it made again
+                effects += grantor.custody.bring(heir.contact)
+            effects.append(fx.Notify(events.Superseded(job, newest.epoch)))
+        return effects
 
     # --- what stewards are sent, where they grant --------------------------------------------------------------------
 
     def introduced(self, contact: Contact, message: m.Introduce, now: float) -> list[fx.Effect]:
         """A job to keep."""
         effects = self.steward.introduced(contact, message)
-        self.succession.heard(Authority(message.spec).job, contact, now)
-        return effects
+        job = Authority(message.spec).job
+        self.succession.heard(job, contact, now)
+        return self._begun(job, effects, now)
+
+    def _begun(self, job: bytes, effects: list[fx.Effect], now: float) -> list[fx.Effect]:
+        """Of a distributed job this node grants its lot from the beginning: as soon as it is on its disk."""
+        kept = self.steward.jobs.get(job)
+        if kept is None or not kept.authority.is_distributed:
+            return effects
+        waiting = [
+            tenure
+            for tenure in kept.authority.held_by(self.me.public)
+            if tenure.epoch not in kept.spent and not self._grants(job, tenure.epoch)
+        ]
+        return self._load(job, effects, now) if waiting else effects
 
     def extended(self, contact: Contact, message: m.Extend, now: float) -> list[fx.Effect]:
         """A segment to keep; where the job is granted here it is leased, too."""
         effects = self.steward.extended(contact, message)
         said = read(message.segment, st.Segment)
         self.succession.heard(said.job, contact, now)
-        kept, grantor = self.steward.jobs.get(said.job), self.jobs.grantors.get(said.job)
-        if kept is None or grantor is None or not grantor.granting or said.number >= len(kept.segments):
+        kept = self.steward.jobs.get(said.job)
+        if kept is None or said.number >= len(kept.segments):
             return effects
-        if said.first == grantor.ledger.total:
-            return effects + grantor.follow(message.segment, message.pages, now)
-        if said.first > grantor.ledger.total:
-            effects.append(fx.Commit((), (fx.Load(said.job),)))
-        return effects
+        behind = False
+        for grantor in self.jobs.granted.of(said.job):
+            if grantor.granting and said.first == grantor.ledger.total:
+                effects += grantor.follow(message.segment, message.pages, now)
+            behind = behind or (grantor.granting and said.first > grantor.ledger.total)
+        return [*effects, fx.Commit((), (fx.Load(said.job),))] if behind else effects
 
     def appended(self, contact: Contact, message: m.Append, now: float) -> list[fx.Effect]:
         """A log segment to keep."""
@@ -322,35 +345,35 @@ class Presiding:
     def on_disk(self, news: fx.OnDisk, now: float) -> list[fx.Effect]:
         """A log segment is on our disk, or cannot be; where the job is granted here, too, what another grantor's log
         settles need not be run (again)."""
-        said = news.header
+        said, effects = news.header, list[fx.Effect]()
         if said.grantor == self.me.id:
-            return self.jobs.each(lambda grantor: grantor.logged(said, news.ok, now))
+            effects += self.jobs.each(lambda grantor: grantor.logged(said, news.ok, now))
         if not news.ok:
-            return []
-        self.steward.on_disk(said)
-        grantor = self.jobs.grantors.get(said.job)
-        kept = self.steward.jobs.get(said.job)
-        if grantor is None or not grantor.granting or kept is None:
-            return []
-        # Each index once, and none that the job has not, however often the header names it.
-        total = grantor.ledger.total
-        clipped = [(first, min(count, total - first)) for first, count in said.spans if first < total]
-        if sum(count for _, count in clipped) > total:
-            return []
-        self.reviewing.appended(grantor, now)
-        return grantor.settled_elsewhere(clipped, now)
+            return effects
+        if said.grantor != self.me.id:
+            self.steward.on_disk(said)
+        for grantor in self.jobs.granted.of(said.job):
+            ours = (said.grantor, said.epoch) == (self.me.id, grantor.epoch)
+            settled = clipped(said.spans, grantor.ledger.total)
+            if ours or not grantor.granting or said.job not in self.steward.jobs or not settled:
+                continue
+            self.reviewing.appended(grantor, now)
+            effects += grantor.settled_elsewhere(settled, now)
+        return effects
 
     def entrusted(self, contact: Contact, message: m.Entrust, now: float) -> list[fx.Effect]:
         """A job whose keeper leaves; its owner's orders are obeyed where it is granted here."""
         effects = self.steward.entrusted(contact, message)
         job = job_id(message.spec.key, message.spec.body)
-        grantor = self.jobs.grantors.get(job)
-        if grantor is None or grantor.superseded or job not in self.steward.jobs:  # which has looked at the words
+        if job not in self.steward.jobs:  # which has looked at the words
             return effects
-        for statement in message.words:
-            if statement.kind == st.Handover.kind or (statement.kind == st.Close.kind and grantor.total is not None):
-                continue
-            effects += grantor.told(statement, read(statement, st.owners_word(statement)), now)
+        for grantor in self.jobs.granted.of(job):
+            for statement in [] if grantor.superseded else message.words:
+                if statement.kind == st.Handover.kind or (
+                    statement.kind == st.Close.kind and grantor.total is not None
+                ):
+                    continue
+                effects += grantor.told(statement, read(statement, st.owners_word(statement)), now)
         return effects
 
     def finished(self, contact: Contact, message: m.Finish, now: float) -> list[fx.Effect]:
@@ -358,15 +381,16 @@ class Presiding:
         effects = self.steward.finished(contact, message)
         statement = message.statement
         said = read(statement, st.owners_word(statement))
-        grantor = self.jobs.grantors.get(said.job)
-        return effects + (grantor.told(statement, said, now) if grantor and grantor.owner == statement.key else [])
+        for grantor in self.jobs.granted.of(said.job):
+            effects += grantor.told(statement, said, now) if grantor.owner == statement.key else []
+        return effects
 
     # --- results and questions ---------------------------------------------------------------------------------------
 
     def results(self, contact: Contact, message: m.Results, now: float) -> list[fx.Effect]:
         """Results: under a lease of ours, of an older grantor's, or of one who cannot be reached."""
         said = read(message.receipt, st.Receipt)
-        grantor = self.jobs.grantors.get(said.job)
+        grantor = self.jobs.granted.in_epoch(said.job, said.epoch)
         if grantor is None or not grantor.granting or said.epoch > grantor.epoch:
             return self.steward.orphan(contact, message)
         if said.epoch < grantor.epoch:
@@ -376,7 +400,7 @@ class Presiding:
     def inherited(self, contact: Contact, message: m.Orphan, now: float) -> list[fx.Effect]:
         """A result that was brought to a steward while nobody granted: whoever passes it on, it speaks for itself."""
         said = read(message.receipt, st.Receipt)
-        grantor = self.jobs.grantors.get(said.job)
+        grantor = self.jobs.granted.in_epoch(said.job, said.epoch)
         if grantor is None or not grantor.granting or said.epoch >= grantor.epoch:
             return []
         results = m.Results(message.receipt, message.page, False)
@@ -389,7 +413,7 @@ class Presiding:
     def _pass_on(self, job: bytes, contact: Contact, key: bytes, now: float) -> list[fx.Effect]:
         """Who grants in the newest epoch and says so is passed on what was brought here while nobody did."""
         kept = self.steward.jobs.get(job)
-        if kept is None or not len(kept.orphans) or kept.authority.grantor != key or key == self.me.public:
+        if kept is None or not len(kept.orphans) or not kept.authority.held_by(key) or key == self.me.public:
             return []
         if now < self._passed_on.get(job, -math.inf) + PASSED_ON_S:
             return []
@@ -399,34 +423,86 @@ class Presiding:
     def asked(self, contact: Contact, message: m.Ask, now: float) -> list[fx.Effect]:
         """What is held of a job; where it is granted here, our own log, too: it may lie nowhere else (any more)."""
         effects = self.steward.asked(contact, message)
-        grantor = self.jobs.grantors.get(message.job)
-        if grantor is None or not grantor.granting or not grantor.custody.storing:
-            return effects
+        for grantor in self.jobs.granted.of(message.job):
+            if grantor.granting and grantor.custody.storing:
+                effects = [self._shown(effect, grantor, now) for effect in effects]
+        return effects
+
+    def _shown(self, effect: fx.Effect, grantor: Grantor, now: float) -> fx.Effect:
+        """The state of a job, with what its grantor here knows better."""
+        if not isinstance(effect, fx.Tell) or not isinstance(effect.message, m.JobState):
+            return effect
         log = (bytes(self.me.id), grantor.epoch, grantor.log.number)
-        return [
-            fx.Tell(
-                effect.to,
-                msgspec.structs.replace(
-                    effect.message,
-                    logs=[log, *effect.message.logs[1 - limits.LOGS_PER_JOB_MAX :]],
-                    mandate=grantor.mandate(),
-                    overdue=grantor.overdue,
-                    shut_out=_shut_out(grantor, now),
-                ),
-            )
-            if isinstance(effect, fx.Tell) and isinstance(effect.message, m.JobState)
-            else effect
-            for effect in effects
-        ]
+        logs = [log, *effect.message.logs[1 - limits.LOGS_PER_JOB_MAX :]]
+        state = msgspec.structs.replace(
+            effect.message, logs=logs, overdue=grantor.overdue, shut_out=_shut_out(grantor, now)
+        )
+        if not grantor.book.lots.split:
+            return fx.Tell(effect.to, msgspec.structs.replace(state, mandate=grantor.mandate()))
+        others = [said for said in state.mandates if grantor.book.lots.of_epoch(said.epoch) != grantor.book.lot]
+        return fx.Tell(effect.to, msgspec.structs.replace(state, mandates=[*others, grantor.mandate()]))
+
+    def revoked(self, key: bytes, message: m.Revoke, now: float) -> list[fx.Effect]:
+        """Whoever submitted a distributed job takes tasks of it back, which are granted here."""
+        kept = self.steward.jobs.get(message.job)
+        if kept is None or not kept.authority.is_distributed or key != kept.authority.spec.grantor:
+            return []
+        effects: list[fx.Effect] = []
+        for grantor in self.jobs.granted.of(message.job):
+            effects += grantor.cancel(clipped(message.spans, grantor.ledger.total), stop=message.stop, now=now)
+        return effects
+
+    # --- a distributed job, told to whoever submitted it -------------------------------------------------------------
+
+    def relayed(self, effects: list[fx.Effect]) -> list[fx.Effect]:
+        """What follows from what grantors of lots report here."""
+        return self.relaying.relayed(effects, self.steward.jobs)
+
+    def told(self, key: bytes, message: m.Delivery | m.GivenUp | m.Standing, now: float) -> list[fx.Effect]:
+        """What became of tasks that are granted elsewhere."""
+        own = self._own.get(message.job)
+        if isinstance(message, m.Delivery):
+            return self.relaying.delivered(own, key, message, now)
+        if isinstance(message, m.Standing):
+            return self.relaying.stands(own, key, message)
+        known = self._authority(message.job)
+        return [] if known is None else self.relaying.gave_up(known, key, message, now)
+
+    def under(
+        self, contact: Contact, key: bytes, message: m.Progress | m.Return | m.Output | m.Checkpoint, now: float
+    ) -> list[fx.Effect]:
+        """What a worker says of a lease. Raises :class:`PeerError` as whoever granted it does."""
+        grantor = self.jobs.granted.under(message.job, message.token)
+        if grantor is None:
+            return []
+        match message:
+            case m.Progress():
+                # A steward tells so what runs of its lots.
+                started = self.relaying.started(self._own.get(message.job), key, message)
+                return started + grantor.progress(contact, message, now)
+            case m.Return():
+                return grantor.returned(contact, message, now)
+            case m.Output():
+                return grantor.output(contact, message, now)
+        return grantor.checkpoint(contact, message, now)
 
     # --- peers come and go -------------------------------------------------------------------------------------------
 
     def session_closed(self, node: NodeId) -> list[fx.Effect]:
         """A session ended."""
-        return self.succession.session_closed(node)
+        gone = [kept.owner_at for kept in self._lots_here() if kept.owner_at is not None and kept.owner_at.id == node]
+        return [*self.succession.session_closed(node), *(fx.Probe(owner) for owner in gone[:1] if owner is not None)]
+
+    def _lots_here(self) -> list[Kept]:
+        """The jobs of which lots are granted here."""
+        found = dict.fromkeys(job for job, _ in self.jobs.granted.lots)
+        return [self.steward.jobs[job] for job in found if job in self.steward.jobs]
 
     def dead(self, node: NodeId, now: float) -> list[fx.Effect]:
         """A peer is dead or has left."""
+        for kept in self._lots_here():
+            if kept.owner_at is not None and kept.owner_at.id == node:
+                kept.owner_at = None  # nobody is told any more, until it says something again
         return self._taking(self.succession.dead(node, now), now)
 
     def deadline(self) -> float | None:

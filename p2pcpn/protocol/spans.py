@@ -81,3 +81,9 @@ def without(held: Sequence[Span], spans: Sequence[Span]) -> list[Span]:
             stop += 1
         rest[start:stop] = pieces
     return rest
+
+
+def clipped(spans: Sequence[Span], count: int) -> list[Span]:
+    """What of ``spans`` is below ``count``; nothing, where they name more than there are: some twice."""
+    found = [(first, min(number, count - first)) for first, number in spans if first < count]
+    return found if total(found) <= count else []

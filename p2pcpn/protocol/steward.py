@@ -181,8 +181,7 @@ class Steward:
             left_s = max(0.0, retention_s - message.age_s)
             kept = Kept(authority, self.wall() + left_s, disk_bytes=len(message.spec.body) + _ROW, guest=guest)
             self._keep(kept)
-        if sender.id == node_id(kept.authority.grantor):
-            kept.grantor = sender
+        kept.heard(sender)
         return [*effects, self._commit_job(kept, sender, message.request)]
 
     def entrusted(self, sender: Contact, message: Entrust) -> list[Effect]:
@@ -276,7 +275,7 @@ class Steward:
         row = (
             authority.owner, pages.SIGNED.encode(authority.signed_spec), kept.expires_s,
             _bytes(kept.close), _bytes(kept.order),
-            pages.GRANTS.encode(pages.Grants(authority.handovers, kept.mandate)),
+            pages.GRANTS.encode(pages.Grants(authority.handovers, None, kept.mandates)),
         )  # fmt: skip
         return Write("jobs", (authority.job,), row)
 
@@ -323,10 +322,9 @@ class Steward:
         return [self._commit_job(kept, sender, message.request), *passed_on]
 
     def _pass_on(self, kept: Kept, sender: Contact, order: Signed) -> list[Effect]:
-        """To the grantor, wherever it is."""
-        if kept.grantor is None or kept.grantor.id in (sender.id, self.me.id):
-            return []
-        return [Tell(kept.grantor, Finish(0, order))]
+        """To whoever grants, wherever it is."""
+        grantors = dict.fromkeys(sitting.grantor for sitting in kept.sittings)
+        return [Tell(to, Finish(0, order)) for to in grantors if to and to.id not in (sender.id, self.me.id)]
 
     def taken(self, sender: Contact, message: Take, job: bytes) -> tuple[bool, list[Effect]]:
         """Keep a handover; first of the pair: whether it makes this peer the grantor."""
@@ -346,24 +344,26 @@ class Steward:
             kept.authority.hand_over(message.handover)
         kept.authority.require_near(message.epoch)
         news = kept.authority.take_over(key, message.epoch)
-        if (kept.authority.epoch, kept.authority.grantor) != (message.epoch, key):
-            return self.correct(kept, sender, message.request)
-        news = news or kept.mandate is None or (kept.mandate.open > 0) != (message.open > 0)
-        kept.mandate, kept.grantor = message, sender
+        if not kept.authority.presides(key, message.epoch):
+            return self.correct(kept, sender, message.epoch, message.request)
+        sitting = kept.sittings[kept.authority.tenure(message.epoch).lot]
+        news = news or sitting.mandate is None or (sitting.mandate.open > 0) != (message.open > 0)
+        sitting.mandate, sitting.grantor = message, sender
         if message.request or news:
             return [self._commit_job(kept, sender, message.request) if message.request else Commit((self.row(kept),))]
         return []
 
-    def correct(self, kept: Kept, sender: Contact, request: int = 0) -> list[Effect]:
-        """Who believes that it grants in an older epoch is told of the newest."""
+    def correct(self, kept: Kept, sender: Contact, epoch: int, request: int = 0) -> list[Effect]:
+        """Who believes that it grants in ``epoch``, an older one, is told of the newest."""
         effects: list[Effect] = [_done(sender, request)] if request else []
-        authority, known = kept.authority, kept.mandate
-        if kept.grantor is None or kept.grantor.id == sender.id:
+        authority, newest = kept.authority, kept.authority.tenure(epoch)
+        known, grantor = kept.sittings[newest.lot].mandate, kept.sittings[newest.lot].grantor
+        if grantor is None or grantor.id == sender.id:
             return effects
         handover = authority.handover
-        by_owner = authority.signed_handover if handover is not None and handover.epoch == authority.epoch else None
+        by_owner = authority.signed_handover if handover is not None and handover.epoch == newest.epoch else None
         tasks, left = (0, 0) if known is None else (known.tasks, known.open)
-        told = Mandate(0, authority.job, authority.epoch, kept.grantor, by_owner, 0, tasks, left)
+        told = Mandate(0, authority.job, newest.epoch, grantor, by_owner, 0, tasks, left)
         return [*effects, Tell(sender, told)]
 
     # --- settlement logs ---------------------------------------------------------------------------------------------
@@ -386,8 +386,8 @@ class Steward:
             raise PeerError("a log segment is signed by a peer that was never made a grantor of the job")
         if kept.authority.far(said.epoch) or kept.has_many_logs_of(NodeId(said.grantor), said.epoch):
             return [_answer(sender, message.request, AnswerCode.REFUSED, "keeps no more logs of that grantor")]
-        if said.epoch == kept.authority.epoch and sender.id == said.grantor:
-            kept.grantor = sender
+        if sender.id == said.grantor and kept.authority.presides(message.header.key, said.epoch):
+            kept.sittings[kept.authority.tenure(said.epoch).lot].grantor = sender
         log, name = kept.log(said.grantor, said.epoch), digest(message.header.body)
         if log.has(said.number, name):
             if log.forgotten(said.number):
@@ -449,7 +449,7 @@ class Steward:
         name = name_of(sender.id, said)
         if name not in kept.orphans:
             size_bytes = orphan_bytes(message)
-            full = said.epoch > kept.authority.epoch or not kept.orphans.room(name, size_bytes)
+            full = said.epoch > kept.authority.tenure(said.epoch).epoch or not kept.orphans.room(name, size_bytes)
             if full or not self._fits(kept.authority.owner, size_bytes, kept.guest):
                 return []
             kept.orphans.add(name, size_bytes)
@@ -462,7 +462,7 @@ class Steward:
     def left(self, key: bytes, message: States) -> list[Effect]:
         """States of running tasks: kept where whoever grants in the newest epoch says so."""
         kept = self._find(message.job)
-        if kept is None or (kept.authority.epoch, kept.authority.grantor) != (message.epoch, key):
+        if kept is None or not kept.authority.presides(key, message.epoch):
             return []
         held_bytes, owner = kept.states.held_bytes, kept.authority.owner
         writes = self._changed(
@@ -492,7 +492,8 @@ class Steward:
         state = JobState(
             message.request, kept.authority.signed_spec, kept.close, kept.cancel, kept.authority.signed_handover,
             len(kept.segments), kept.tasks, logs, waiting, running, done, counts is not None,
-            kept.pause, kept.authority.handovers, kept.mandate,
+            kept.pause, kept.authority.handovers, None if kept.authority.lots.split else kept.mandate,
+            mandates=kept.mandates if kept.authority.lots.split else [],
         )  # fmt: skip
         return [Tell(sender, state)]
 

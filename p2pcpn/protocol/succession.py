@@ -1,5 +1,7 @@
 """Succession: a steward that keeps a job watches its grantor, and takes the job over when its turn has come.
 
+Of a distributed job it watches the grantor of each lot, and takes over lot by lot.
+
 Only jobs that stewards may take over (see :mod:`p2pcpn.protocol.authority`), and only while tasks are open. Nobody is
 asked for leave: whose the next epoch is follows from the spec, and two that take over at once, on the two sides of a
 partition, do so in epochs of their own.
@@ -21,6 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from p2pcpn.identity.keys import Keypair, NodeId, node_id
+from p2pcpn.protocol.authority import Tenure
 from p2pcpn.protocol.effects import Commit, Effect, Load, Probe, Tell
 from p2pcpn.protocol.heartbeat import BEAT_S
 from p2pcpn.protocol.kept_jobs import Kept
@@ -40,7 +43,8 @@ LOOK_S = 0.5
 
 @dataclass(slots=True)
 class Watch:
-    """What is known of one job's grantor. ``before`` are the stewards whose turn comes before ours."""
+    """What is known of the grantor of a job, or of one of its lots. ``before`` are the stewards whose turn comes before
+    ours."""
 
     heard_at: float
     looks: int = 0  # times that it was asked since it was heard
@@ -49,16 +53,17 @@ class Watch:
 
 
 class Succession:
-    """See the module. ``grants(job)``: whether this node grants it now; ``contact()`` is where others reach us."""
+    """See the module. ``grants(job, epoch)``: whether this node grants now what is granted in that epoch; ``contact()``
+    is where others reach us."""
 
     def __init__(
-        self, me: Keypair, steward: Steward, grants: Callable[[bytes], bool], contact: Callable[[], Contact]
+        self, me: Keypair, steward: Steward, grants: Callable[[bytes, int], bool], contact: Callable[[], Contact]
     ) -> None:
         self._me = me
         self._steward = steward
         self._grants = grants
         self._contact = contact
-        self._watches: dict[bytes, Watch] = {}
+        self._watches: dict[tuple[bytes, int], Watch] = {}  # by job and lot
         self._look_at: float | None = None
         self.taken_over = 0
 
@@ -69,97 +74,107 @@ class Succession:
     # --- what is heard -----------------------------------------------------------------------------------------------
 
     def heard(self, job: bytes, sender: Contact, now: float) -> None:
-        """``sender`` said something about a job; where it is the grantor, that is a sign of life."""
+        """``sender`` said something about a job; where it is the grantor of some of it, that is a sign of life."""
         kept = self._steward.jobs.get(job)
         if kept is None or not kept.authority.is_taken_over:
             return
-        if sender.id == node_id(kept.authority.grantor):
-            kept.grantor = sender
-            self._watches.pop(job, None)
-        self._watch(job, now)
+        for lot in kept.heard(sender):
+            self._watches.pop((job, lot), None)
+        for tenure in kept.authority.tenures:
+            self._watch(job, tenure.lot, now)
 
-    def superseded(self, job: bytes, now: float) -> None:
+    def superseded(self, job: bytes, lot: int, now: float) -> None:
         """A newer epoch has begun: its grantor has all the time that a new one has."""
-        self._watches.pop(job, None)
-        self._watch(job, now)
+        self._watches.pop((job, lot), None)
+        self._watch(job, lot, now)
 
     def restored(self, now: float) -> list[Effect]:
         """After a restart: what this node granted it asks for, all other grantors are watched as if just heard."""
         effects: list[Effect] = []
         for job, kept in self._steward.jobs.items():
-            if not kept.authority.is_taken_over or not kept.is_open:
+            if not kept.authority.is_taken_over:
                 continue
-            self._watch(job, now)
-            if kept.authority.grantor == self._me.public:
-                self._watches[job].suspected_at = now
-                self._watches[job].before = {self._me.id: None}  # one turn for the others to tell of a newer epoch
-                epoch, known = kept.authority.epoch, kept.mandate
-                tasks, left = (kept.tasks, kept.tasks) if known is None else (known.tasks, known.open)
-                said = Mandate(0, job, epoch, self._contact(), None, 0, tasks, left)
-                effects += [Tell(other, said) for other in self._others(kept)]
+            kept.spent.update(tenure.epoch for tenure in kept.authority.held_by(self._me.public))
+            for tenure in kept.authority.tenures:
+                if kept.open_in(tenure.lot):
+                    self._watch(job, tenure.lot, now)
+                    if tenure.grantor == self._me.public:
+                        effects += self._ask(kept, tenure, now)
         return effects
+
+    def _ask(self, kept: Kept, tenure: Tenure, now: float) -> list[Effect]:
+        """Whether somebody has begun a newer epoch of what this node granted."""
+        job = kept.authority.job
+        watch = self._watches[job, tenure.lot]
+        watch.suspected_at = now
+        watch.before = {self._me.id: None}  # one turn for the others to tell of a newer epoch
+        known = kept.sittings[tenure.lot].mandate
+        tasks, left = (kept.tasks, kept.tasks) if known is None else (known.tasks, known.open)
+        said = Mandate(0, job, tenure.epoch, self._contact(), None, 0, tasks, left)
+        return [Tell(other, said) for other in self._others(kept)]
 
     def _others(self, kept: Kept) -> list[Contact]:
         return [s.contact for s in kept.authority.spec.stewards if s.contact.id != self._me.id]
 
-    def _watch(self, job: bytes, now: float) -> Watch:
+    def _watch(self, job: bytes, lot: int, now: float) -> Watch:
         if self._look_at is None:
             self._look_at = now + LOOK_S
-        return self._watches.setdefault(job, Watch(now))
+        return self._watches.setdefault((job, lot), Watch(now))
 
     def session_closed(self, node: NodeId) -> list[Effect]:
         """A session ended: where it was a grantor's, find out whether it lives."""
-        for _, kept in self._open_jobs():
-            if kept.grantor is not None and kept.grantor.id == node:
-                return [Probe(kept.grantor)]
+        for _, kept, tenure in self._open_lots():
+            grantor = kept.sittings[tenure.lot].grantor
+            if grantor is not None and grantor.id == node:
+                return [Probe(grantor)]
         return []
 
     def dead(self, node: NodeId, now: float) -> list[Effect]:
         """A peer is dead, or has left: its jobs want another grantor, and nobody waits for its turn."""
         effects: list[Effect] = []
-        for watch, kept in self._open_jobs():
+        for watch, kept, tenure in self._open_lots():
             watch.before.pop(node, None)
-            if watch.suspected_at is None and node == node_id(kept.authority.grantor):
-                effects += self._suspect(watch, kept, now)
-            effects += self._turn(watch, kept, now)
+            if watch.suspected_at is None and node == node_id(tenure.grantor):
+                effects += self._suspect(watch, kept, tenure, now)
+            effects += self._turn(watch, kept, tenure, now)
         return effects
 
-    def _open_jobs(self) -> list[tuple[Watch, Kept]]:
+    def _open_lots(self) -> list[tuple[Watch, Kept, Tenure]]:
         """Those of which somebody else should be the grantor; the others are watched no more."""
-        found: list[tuple[Watch, Kept]] = []
-        for job, watch in list(self._watches.items()):
+        found: list[tuple[Watch, Kept, Tenure]] = []
+        for (job, lot), watch in list(self._watches.items()):
             kept = self._steward.jobs.get(job)
-            if kept is None or not kept.is_open or self._grants(job):
-                del self._watches[job]
+            if kept is None or not kept.open_in(lot) or self._grants(job, kept.authority.tenures[lot].epoch):
+                del self._watches[job, lot]
             else:
-                found.append((watch, kept))
+                found.append((watch, kept, kept.authority.tenures[lot]))
         return found
 
     # --- suspicion and turns -----------------------------------------------------------------------------------------
 
-    def _suspect(self, watch: Watch, kept: Kept, now: float) -> list[Effect]:
+    def _suspect(self, watch: Watch, kept: Kept, tenure: Tenure, now: float) -> list[Effect]:
         """The grantor is gone: whoever comes before us is looked at, so that nobody waits for the dead."""
         watch.suspected_at = now
-        gone = node_id(kept.authority.grantor)
+        gone = node_id(tenure.grantor)
         watch.before = {}
-        for _, steward in kept.authority.successors():
+        for _, steward in kept.authority.successors(tenure.lot):
             if steward.key == self._me.public:
                 break
             if steward.contact.id != gone and steward.wrapped:
                 watch.before[NodeId(steward.contact.id)] = None
         return [Probe(contact) for contact in self._others(kept) if contact.id in watch.before]
 
-    def _turn(self, watch: Watch, kept: Kept, now: float) -> list[Effect]:
-        """Take the job over, where it is our turn."""
+    def _turn(self, watch: Watch, kept: Kept, tenure: Tenure, now: float) -> list[Effect]:
+        """Take the job over, or that lot of it, where it is our turn."""
         if watch.suspected_at is None or now < watch.suspected_at + TURN_S * len(watch.before):
             return []
-        del self._watches[kept.authority.job]
-        return self.renew(kept)
+        del self._watches[kept.authority.job, tenure.lot]
+        return self.renew(kept, tenure.lot)
 
-    def renew(self, kept: Kept) -> list[Effect]:
+    def renew(self, kept: Kept, lot: int = 0) -> list[Effect]:
         """Begin the next epoch that is ours, whoever grants now: ourselves, perhaps."""
         authority = kept.authority
-        mine = next((epoch for epoch, s in authority.successors() if s.key == self._me.public and s.wrapped), None)
+        mine = next((epoch for epoch, s in authority.successors(lot) if s.key == self._me.public and s.wrapped), None)
         if mine is None:
             return []
         authority.take_over(self._me.public, mine)
@@ -175,13 +190,14 @@ class Succession:
         if self._look_at is None or now < self._look_at:
             return []
         effects: list[Effect] = []
-        for watch, kept in self._open_jobs():
+        for watch, kept, tenure in self._open_lots():
             if watch.suspected_at is None and now >= watch.heard_at + SILENT_S * (watch.looks + 1):
                 watch.looks += 1
-                if kept.grantor is None or watch.looks >= SILENT_LOOKS:
-                    effects += self._suspect(watch, kept, now)
+                grantor = kept.sittings[tenure.lot].grantor
+                if grantor is None or watch.looks >= SILENT_LOOKS:
+                    effects += self._suspect(watch, kept, tenure, now)
                 else:
-                    effects.append(Probe(kept.grantor))
-            effects += self._turn(watch, kept, now)
+                    effects.append(Probe(grantor))
+            effects += self._turn(watch, kept, tenure, now)
         self._look_at = now + LOOK_S if self._watches else None
         return effects

@@ -4,6 +4,7 @@ What is checked, after DESIGN's "at least once, settled once, no consensus":
 
 - *settled once*: a grantor settles an index once, its log states what it settled, and no log says two things in one
   place; nothing is leased again that was settled.
+- *lots*: of a distributed job one peer alone grants in an epoch, and nothing but the lot that the epoch is of.
 - *leases*: a token is given out once, and no index is owed under two leases, but where one is a declared copy.
 - *fenced*: no result is accepted under a token that never leased it, or while a newer lease owes the index. A copy
   fences nobody beside whom it was granted.
@@ -25,6 +26,8 @@ from dataclasses import dataclass, field
 from p2pcpn.protocol import history as h
 from p2pcpn.protocol.canonical import Canon, Stated
 from p2pcpn.protocol.history import Line, columns, indices
+from p2pcpn.protocol.lots import Lots
+from p2pcpn.protocol.spans import Span
 
 # A verdict that names a thousand violations of one kind helps nobody.
 SHOWN_MAX = 100
@@ -119,6 +122,7 @@ class Judge:
         self._verdict = Verdict()
         self._jobs: dict[str, _Job] = defaultdict(_Job)
         self._granting: dict[tuple[str, str, int], _Granting] = defaultdict(_Granting)  # process, job, epoch
+        self._lots: dict[tuple[str, int], tuple[Line, Lots]] = {}  # of distributed jobs, by job and epoch
         self._tokens: dict[tuple[str, str, int, int], Line] = {}  # node, job, epoch, token
         self._made: dict[tuple[str, str, int, str, int, int], dict[int, str]] = {}
         self._accepted: list[tuple[tuple[str, str, int, str, int, int], Line]] = []
@@ -126,6 +130,7 @@ class Judge:
         self._nodes: set[str] = set()
         self._lost_disks: dict[str, float] = {}  # node -> the last life whose disk is lost, inf: it is gone for good
         self._verdicts = {
+            h.Opened: self._opened,
             h.Said: self._said, h.Closed: self._closed, h.Cancelled: self._cancelled, h.Leased: self._leased,
             h.Ended: self._ended, h.Made: self._made_up, h.Accepted: self._accepts, h.Late: self._late,
             h.Inherited: self._inherits,
@@ -182,12 +187,34 @@ class Judge:
             if not event.why:
                 self._broken("lost", f"task {index} was given up without a cause", line)
 
+    # --- lots --------------------------------------------------------------------------------------------------------
+
+    def _opened(self, line: Line, event: h.Opened) -> None:
+        if event.lots < 2:
+            return
+        lots = Lots(bytes.fromhex(event.job), event.lots, split=True)
+        known, _ = self._lots.setdefault((event.job, event.epoch), (line, lots))
+        if known.node != line.node:
+            self._broken("lots", f"two peers grant the same lot in epoch {event.epoch}", known, line)
+
+    def _in_lot(self, line: Line, job: str, epoch: int, spans: Iterable[Span]) -> None:
+        """What is granted in an epoch of a distributed job is in the lot of that epoch."""
+        if (job, epoch) not in self._lots:
+            return
+        opened, lots = self._lots[job, epoch]
+        for first, count in spans:
+            others = lots.others(lots.of_epoch(epoch), first, count)
+            if others:
+                text = f"task {others[0][0]} is granted in epoch {epoch}, which is of another lot"
+                self._broken("lots", text, opened, line)
+
     # --- leases ------------------------------------------------------------------------------------------------------
 
     def _leased(self, line: Line, event: h.Leased) -> None:
         known = self._tokens.setdefault((line.node, event.job, event.epoch, event.token), line)
         if known is not line:
             self._broken("leases", f"token {event.token} of epoch {event.epoch} is given out twice", known, line)
+        self._in_lot(line, event.job, event.epoch, event.spans)
         granting = self._granting[line.process, event.job, event.epoch]
         granting.leases[event.token] = _Owed(line, event, frozenset(indices(event.spans)), set(indices(event.spans)))
         self._verdict.copies += event.copy
@@ -267,6 +294,7 @@ class Judge:
     def _signs(self, line: Line, event: h.Signed) -> None:
         job = self._jobs[event.job]
         granting = self._granting[line.process, event.job, event.epoch]
+        self._in_lot(line, event.job, event.epoch, event.spans)
         where = (event.epoch, line.node, event.number)
         settled = dict(columns(event.spans, event.digests))
         known = job.segments.setdefault(where, (event.name, settled, line))

@@ -25,11 +25,11 @@ class Witness:
 
     __slots__ = ("_epoch", "_job", "_note")
 
-    def __init__(self, note: Note, job: bytes, epoch: int) -> None:
+    def __init__(self, note: Note, job: bytes, epoch: int, lots: int = 1) -> None:
         self._note = note
         self._job = job.hex()
         self._epoch = epoch
-        note(history.Opened(self._job, epoch))
+        note(history.Opened(self._job, epoch, lots))
 
     def said(self, total: int) -> None:
         """The job has so many tasks now."""

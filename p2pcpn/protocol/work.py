@@ -100,13 +100,15 @@ class Unsettled:
 
 @dataclass(slots=True, eq=False)
 class Work:
-    """One job at this peer. ``refused`` says why it is not run here; ``grantor`` grants it in the newest epoch."""
+    """One job at this peer. ``refused`` says why it is not run here; ``grantor`` grants it in the newest epoch, or was
+    the first to say of a distributed one, whose grantors are ``seats``."""
 
     authority: Authority
     grantor: Contact
     refused: str | None
     introducer: NodeId
-    epoch: int = 0  # the newest whose grantor was brought what nobody acknowledged
+    seats: dict[int, Contact] = field(default_factory=dict)  # by lot
+    brought: dict[int, int] = field(default_factory=dict)  # lot -> the newest epoch whose grantor was brought results
     leases: dict[tuple[int, int], LeaseTaken] = field(default_factory=dict)  # by epoch and token
     newest: dict[int, int] = field(default_factory=dict)  # epoch -> its highest token heard: none comes twice
     skipped: dict[tuple[int, int], None] = field(default_factory=dict)  # tokens below it that may still come
@@ -132,6 +134,27 @@ class Work:
     @property
     def job(self) -> bytes:
         return self.authority.job
+
+    def seat(self, contact: Contact, epoch: int) -> None:
+        """Whoever grants what is granted in ``epoch`` is there."""
+        if self.authority.lots.split:
+            self.seats[self.authority.lots.of_epoch(epoch)] = contact
+        else:
+            self.grantor = contact
+
+    def grantor_in(self, epoch: int) -> Contact:
+        """Who grants now what was granted in ``epoch``."""
+        authority = self.authority
+        if not authority.lots.split:
+            return self.grantor
+        newest = authority.tenure(epoch)
+        named = (steward.contact for steward in authority.spec.stewards if steward.key == newest.grantor)
+        return self.seats.get(newest.lot) or next(named, self.grantor)
+
+    @property
+    def grantors(self) -> list[Contact]:
+        """Everybody who grants it, as far as is known."""
+        return [self.grantor, *self.seats.values()]
 
     def is_new(self, epoch: int, token: int) -> bool:
         """Whether a lease with that token was not heard before."""
@@ -218,7 +241,7 @@ class Works:
             job, until = next(iter(self._idle.items()))
             if until > now:
                 return
-            if self.jobs[job].grantor.id in self._sessions:
+            if any(grantor.id in self._sessions for grantor in self.jobs[job].grantors):
                 self._idle[job] = now + IDLE_JOB_S
                 self._idle.move_to_end(job)
                 self._drop(job)

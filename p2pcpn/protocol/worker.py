@@ -97,8 +97,9 @@ class Worker:
             known.refused = self._refusal(authority)
             if handover is not None:
                 return self.taken(sender, key, handover, authority.job, now)
-            if known.authority.grants(key, known.authority.epoch):
-                known.grantor = sender
+            for tenure in known.authority.tenures:
+                if known.authority.grants(key, tenure.epoch):
+                    known.seat(sender, tenure.epoch)
             return []
         if authority.takes_part(key):  # whoever else shows it will never grant it
             deadline_s = authority.spec.deadline_s
@@ -121,32 +122,33 @@ class Worker:
         if work is None:
             return []
         work.authority.hand_over(handover)
-        return self._granted_by(work, sender, key, now)
+        return self._granted_by(work, sender, key, work.authority.epoch, now)
 
     def mandated(self, sender: Contact, key: bytes, epoch: int, job: bytes, now: float) -> list[Effect]:
         """A peer says that it grants in ``epoch``. Raises :class:`PeerError` where that epoch is not its own."""
         work = self.works.get(job)
         if work is None or not work.authority.take_over(key, epoch):
             return []
-        return self._granted_by(work, sender, key, now)
+        return self._granted_by(work, sender, key, epoch, now)
 
-    def _granted_by(self, work: Work, sender: Contact, key: bytes, now: float) -> list[Effect]:
+    def _granted_by(self, work: Work, sender: Contact, key: bytes, epoch: int, now: float) -> list[Effect]:
         """Where ``sender`` is the newest grantor it hears what nobody acknowledged, and leases what has not begun."""
         self._now = now
-        if key != work.authority.grantor:
+        newest_of = work.authority.tenure(epoch)
+        if key != newest_of.grantor:
             return []
-        work.grantor = sender
-        if work.epoch == work.authority.epoch:
+        work.seat(sender, newest_of.epoch)
+        if work.brought.get(newest_of.lot, 0) == newest_of.epoch:
             return []
-        work.epoch = work.authority.epoch
+        work.brought[newest_of.lot] = newest_of.epoch
         newest = []
         for piece in self.turns.clear(work):
-            if piece.lease.epoch >= work.authority.epoch:
+            if not work.authority.is_past(piece.lease.epoch):
                 newest.append(piece)
             else:
                 self._leases.ended(work, piece.lease, len(piece.arguments), now)
         self.turns.add(work, newest)
-        effects = self.journal.superseded(work, now)
+        effects = self.journal.superseded(work, newest_of.epoch, now)
         self._works.changed(work, now)
         return effects + self._start(now)
 
@@ -219,15 +221,15 @@ class Worker:
             raise PeerError("a lease's token is beyond those that an epoch may have")
         if not work.is_new(said.epoch, said.token):
             return []
-        if said.epoch < work.authority.epoch:
+        if work.authority.is_past(said.epoch):
             unrun = Return(work.job, said.token, said.spans, "leaving", "a newer epoch of the job has begun")
-            return [Tell(sender, self._newest(work)), Tell(sender, unrun)]
+            return [Tell(sender, self._newest(work, said.epoch)), Tell(sender, unrun)]
         superseded = self.mandated(sender, key, said.epoch, said.job, now)
         spans: list[Span] = [(first, count) for first, count in said.spans]
         count = covered(spans, message.slices)
         self._sessions.add(NodeId(sender.id))
         work.heard(said.epoch, said.token)
-        work.grantor = sender
+        work.seat(sender, said.epoch)
         lease = LeaseTaken(
             said.token, said.epoch, sender, count, message.result_key, message.digest_key, message.code_key, now
         )
@@ -268,12 +270,12 @@ class Worker:
         self._resuming.forget(job)
 
     @staticmethod
-    def _newest(work: Work) -> Mandate:
-        """Who grants now, for one that believes it does."""
-        authority = work.authority
+    def _newest(work: Work, epoch: int) -> Mandate:
+        """Who grants now, for one that believes it does in ``epoch``."""
+        authority, newest = work.authority, work.authority.tenure(epoch)
         handover = authority.handover
-        by_owner = authority.signed_handover if handover is not None and handover.epoch == authority.epoch else None
-        return Mandate(0, work.job, authority.epoch, work.grantor, by_owner, 0, 0, 0)
+        by_owner = authority.signed_handover if handover is not None and handover.epoch == newest.epoch else None
+        return Mandate(0, work.job, newest.epoch, work.grantor_in(epoch), by_owner, 0, 0, 0)
 
     def _why_not(self, work: Work, found: dict[int, PageKept] | None, count: int) -> tuple[str, str] | None:
         """(code, words) when a lease cannot be run here."""
@@ -357,7 +359,9 @@ class Worker:
     @staticmethod
     def _settles(work: Work, sender: NodeId) -> bool:
         spec = work.authority.spec
-        if sender == work.grantor.id or any(steward.contact.id == sender for steward in spec.stewards):
+        if any(sender == grantor.id for grantor in work.grantors) or any(
+            steward.contact.id == sender for steward in spec.stewards
+        ):
             return True
         if sender == node_id(spec.grantor):  # what it settled counts, whoever grants by now
             return True

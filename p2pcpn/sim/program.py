@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 from p2pcpn import limits
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol import events
+from p2pcpn.protocol.authority import DISTRIBUTED
 from p2pcpn.protocol.custody import CONTACT
 from p2pcpn.protocol.effects import Effect, Gather, Notify
 from p2pcpn.protocol.settlement import NOTHING
+from p2pcpn.sim.catching_up import CatchingUp
 from p2pcpn.sim.host import PYTHON, Host
 from p2pcpn.sim.regaining import Regaining
 from p2pcpn.sim.runtime import Deed, argument_of
@@ -86,6 +88,7 @@ class Program:
         self._spec: Signed | None = None
         self._handovers: list[Signed] = []
         self._regaining: Regaining | None = None
+        self._catching_up: CatchingUp | None = None
 
     @property
     def ended(self) -> int:
@@ -107,6 +110,11 @@ class Program:
     def was_taken_over(self) -> bool:
         """Whether a steward ever granted the job, so that its owner took it back."""
         return bool(self._handovers)
+
+    @property
+    def caught_up(self) -> int:
+        """Results of a distributed job that nobody told it of, and that it read."""
+        return 0 if self._catching_up is None else self._catching_up.read
 
     def stewards_known(self) -> int:
         """How many storage peers could be stewards now."""
@@ -142,8 +150,12 @@ class Program:
         self._spec = spec
         host.listeners.append(self._event)
         host.world.checker.opened(self)
-        host.follow(host.peer.open_job(spec, self.job, self.keys.job_key, now, granting=True))
-        host.world.checker.grants(host, self.job)
+        grants = self.orchestration != DISTRIBUTED
+        host.follow(host.peer.open_job(spec, self.job, self.keys.job_key, now, granting=grants))
+        if grants:
+            host.world.checker.grants(host, self.job)
+        else:
+            self._catching_up = CatchingUp(self)
         pointer = pages.JOB_POINTER.encode(JobPointer(digest(spec.body), [CONTACT.encode(s.contact) for s in stewards]))
         retention_s = limits.RETENTION_S
         host.follow(host.peer.put_record(self.job, pointer, retention_s, self.owner, POINTER_TICKET, now))

@@ -59,7 +59,7 @@ class Regaining:
         host, results = program.host, self._reading.results
         assert host.peer is not None
         for index, (_, stated) in sorted(results.items()):
-            _right(program, index, stated)
+            right(program, index, stated)
         program.delivered.update(results)
         handover = signed(Handover(program.job, authority.owners_epoch, host.keypair.public), program.owner)
         self._handovers.append(handover)
@@ -74,8 +74,11 @@ class Regaining:
         )  # fmt: skip
 
 
-def _right(program: Program, index: int, stated: bytes) -> None:
-    """Raises :class:`Violation` for the digest of a wrong value; of values that stand in a blob it is the blob's."""
+def right(program: Program, index: int, stated: bytes) -> None:
+    """Look at a result that was read; of values that stand in a blob only the blob's digest is stated.
+
+    Raises :class:`Violation` where there is no such task, or the value is wrong.
+    """
     if index >= len(program.deeds):
         raise Violation(f"task {index} was settled, and there are {len(program.deeds)}")
     if program.deeds[index].how != "value":

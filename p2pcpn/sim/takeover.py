@@ -6,6 +6,8 @@
     asleep       submitter stands still    ──> a steward grants ──> it wakes, steps down ──> the end
     cut off      submitter and two peers   ──> both sides grant ──> healed: one grants     ──> the end
     centralised  submitter dies            ──> nobody grants
+    lots         a steward dies at a third ──> another grants its lot, all is told to the submitter ──> the end
+    forsaken     submitter dies at a third, a steward at two thirds ──> the others grant            ──> the end
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from functools import partial
 from typing import Final
 
 from p2pcpn import limits
+from p2pcpn.protocol.authority import DISTRIBUTED
+from p2pcpn.protocol.grantor import Grantor
 from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.host import Host
 from p2pcpn.sim.program import Program
@@ -56,7 +60,7 @@ class Play:
     def run(self) -> None:
         """Play all acts. Raises :class:`Violation`."""
         self._join()
-        for act in (self._killed, self._asleep, self._cut_off, self._centralised):
+        for act in (self._killed, self._asleep, self._cut_off, self._lots, self._forsaken, self._centralised):
             act()
         for program in self.programs[:-1]:
             read_back(self.world, program.name, program.owner.public, program.job)
@@ -81,7 +85,7 @@ class Play:
         self.programs.append(program)
         program.open()
         program.add(self._deeds(name))
-        if orchestration == "hybrid":  # what nobody ends is not closed: a closed job has to come to an end
+        if orchestration != "centralised":  # what nobody ends is not closed: a closed job has to come to an end
             program.close()
         self._demand(JOIN_WAIT_S, lambda: "" if program.kept and program.kept.whole else "no steward has the job", name)
         return program
@@ -132,6 +136,45 @@ class Play:
         self._demand(AGREE_S, lambda: self._not_one(program), program.name)
         self._ends(program)
 
+    def _lots(self) -> None:
+        """The submitter of a distributed job lives; a steward's computer loses its power."""
+        program = self._begin("lots", "distributed")
+        self._until_settled(program, self.tasks // 3)
+        self._steward_dies(program, "a steward of lots killed")
+        self._ends(program)
+        self._demand(
+            AGREE_S, lambda: "" if program.ended == self.tasks else "its program was not told all", program.name
+        )
+
+    def _forsaken(self) -> None:
+        """The submitter of a distributed job dies, and a steward after it."""
+        program = self._begin("forsaken", "distributed")
+        self._until_settled(program, self.tasks // 3)
+        program.host.crash(power=True)
+        self._until_settled(program, 2 * self.tasks // 3)
+        self._steward_dies(program, "forsaken, a steward killed")
+        self._ends(program)
+
+    def _steward_dies(self, program: Program, loss: str) -> None:
+        """Who grants most of what is open; another grants it soon."""
+        granting = [(host, grantor) for host in self.world.alive for grantor in self._lots_at(host, program)]
+        victim, lost = max(granting, key=lambda each: (each[1].ledger.open, each[1].epoch))
+        lot, epoch = lost.book.lot, lost.epoch
+        victim.crash(power=True)
+        began = self.world.clock.now
+
+        def heir() -> bool:
+            grantors = [grantor for host in self.world.alive for grantor in self._lots_at(host, program)]
+            return any(grantor.book.lot == lot and grantor.epoch > epoch for grantor in grantors)
+
+        self._demand(TAKEN_S, lambda: "" if heir() else f"{loss}: nobody takes its lot over", program.name)
+        self.took_s[loss] = self.world.clock.now - began
+
+    @staticmethod
+    def _lots_at(host: Host, program: Program) -> list[Grantor]:
+        granted = [] if host.peer is None else host.peer.jobs.granted.of(program.job)
+        return [grantor for grantor in granted if grantor.granting]
+
     def _centralised(self) -> None:
         program = self._begin("centralised", "centralised")
         self._until_settled(program, self.tasks // 4)
@@ -176,7 +219,9 @@ class Play:
         self._demand(AGREE_S, lambda: self._not_one(program), program.name)
 
     def _not_one(self, program: Program) -> str:
-        """One host grants, and the stewards that live know of its epoch."""
+        """One host grants the job or each lot of it, and the stewards that live know of its epoch."""
+        if program.orchestration == DISTRIBUTED:
+            return self._not_one_each(program)
         grantors = self._grantors(program)
         if len(grantors) != 1:
             return f"{len(grantors)} hosts grant the job"
@@ -186,6 +231,23 @@ class Play:
             kept = host.peer.steward.jobs.get(program.job)
             if kept is not None and kept.authority.epoch != epoch:
                 return f"{host.name} knows of epoch {kept.authority.epoch}, {grantors[0].name} grants in {epoch}"
+        return ""
+
+    def _not_one_each(self, program: Program) -> str:
+        epochs: dict[int, int] = {}
+        for host in self.world.alive:
+            for grantor in self._lots_at(host, program):
+                if grantor.book.lot in epochs:
+                    return f"two hosts grant lot {grantor.book.lot}"
+                epochs[grantor.book.lot] = grantor.epoch
+        for host in self.world.alive:
+            assert host.peer is not None
+            kept = host.peer.steward.jobs.get(program.job)
+            for tenure in [] if kept is None else kept.authority.tenures:
+                if tenure.lot in epochs and tenure.epoch != epochs[tenure.lot]:
+                    return (
+                        f"{host.name} knows of epoch {tenure.epoch} of a lot, which is granted in {epochs[tenure.lot]}"
+                    )
         return ""
 
     # --- small facts -------------------------------------------------------------------------------------------------

@@ -227,6 +227,7 @@ class JobState(msgspec.Struct, array_like=True, frozen=True, tag=15):
     mandate: Mandate | None = None
     overdue: bool = False  # the answering grantor ended what was open because the job's deadline had passed
     shut_out: Annotated[list[ShutOut], Meta(max_length=limits.SHUT_OUT_SHOWN_MAX)] = []
+    mandates: Annotated[list[Mandate], Meta(max_length=limits.STEWARDS_MAX)] = []  # of the lots of a distributed job
 
 
 class ReadLog(msgspec.Struct, array_like=True, frozen=True, tag=16):
@@ -531,11 +532,45 @@ class Orphan(msgspec.Struct, array_like=True, frozen=True, tag=50):
     page: Annotated[bytes, Meta(max_length=limits.MESSAGE_BYTES_MAX)]
 
 
+class Delivery(msgspec.Struct, array_like=True, frozen=True, tag=51):
+    """The grantor of a lot settled ``spans`` (all that the receipt states, where none are named): told at once to the
+    node that submitted the job. The receipt proves it, as in the log."""
+
+    job: Id
+    epoch: U32
+    receipt: Signed
+    page: Annotated[bytes, Meta(max_length=limits.MESSAGE_BYTES_MAX)]
+    spans: Spans | None
+
+
+class GivenUp(msgspec.Struct, array_like=True, frozen=True, tag=52):
+    """The grantor of a lot gives tasks up: told to the node that submitted the job, and to the other grantors."""
+
+    job: Id
+    epoch: U32
+    spans: Spans
+    text: ShortText
+    died: bool
+    signal: Annotated[int, Meta(ge=0, lt=1 << 16)] | None
+    exit_code: Annotated[int, Meta(ge=-(1 << 31), lt=1 << 31)] | None
+
+
+class Standing(msgspec.Struct, array_like=True, frozen=True, tag=53):
+    """How much of what the grantor of a lot settled lies on how many holders; ``done``: of all that it will settle."""
+
+    job: Id
+    epoch: U32
+    settled: U63
+    replicated: U63
+    copies: U32
+    done: bool
+
+
 Message = Union[
     Introduce, Extend, Grant, Progress, Results, Settled, Return, Revoke, Output, Finish, Take, Append, Answer, Ask,
     JobState, ReadLog, LogData, ReadSegment, PutBlob, GetBlob, BlobData, ListJobs, Jobs, Goodbye, Recall,
     Keep, PutChunk, Complete, Seek, Holding, GetChunk, ChunkData, Compare, Compared, ListDeposits, Deposits,
     Entrust, OfferRing, RingPlace, RingHanded, RingTaken, RingGone, Mandate, Inputs, Checkpoint, Resume,
-    States, Recount, Recounted, Orphan,
+    States, Recount, Recounted, Orphan, Delivery, GivenUp, Standing,
 ]  # fmt: skip
 CODEC: Codec[Message] = Codec(Message, limits.MESSAGE_BYTES_MAX, "message")

@@ -93,10 +93,12 @@ class LogHead(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Grants(msgspec.Struct, array_like=True, frozen=True):
-    """What a steward keeps on disk of who grants a job: the owner's handovers, and the newest mandate it heard."""
+    """What a steward keeps on disk of who grants a job: the owner's handovers, and the newest mandate it heard of each
+    lot; ``mandate`` is that of a job without lots, as it was kept once."""
 
     handovers: Annotated[list[Signed], Meta(max_length=limits.EPOCHS_MAX)]
     mandate: Mandate | None
+    mandates: Annotated[list[Mandate], Meta(max_length=limits.STEWARDS_MAX)] = []
 
 
 class JobPointer(msgspec.Struct, array_like=True, frozen=True):

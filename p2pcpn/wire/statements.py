@@ -117,6 +117,7 @@ class Offer(Statement, frozen=True):
     slots_wanted: U32
     ttl_s: Seconds
     priority: Priority = 0  # among the owner's own jobs
+    lot: U16 = 0  # of a distributed job
 
 
 class Claim(Statement, frozen=True):

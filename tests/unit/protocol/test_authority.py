@@ -158,3 +158,31 @@ def test_only_the_owner_speaks_for_the_job() -> None:
     authority.require_owner(made.handover(0))
     with pytest.raises(PeerError):
         authority.require_owner(signed(Handover(made.job, 1, STEWARDS[0].public), STRANGER))
+
+
+def test_a_distributed_job_is_its_stewards_each_lot_in_epochs_of_its_own() -> None:
+    authority = Authority(Made(orchestration="distributed").spec)
+    one, two = (steward.public for steward in STEWARDS)
+    assert authority.is_distributed and authority.lots.count == 2
+    assert [(t.lot, t.epoch, t.grantor) for t in authority.tenures] == [(0, 1, one), (1, 2, two)]
+    assert not authority.grants(GRANTOR.public, 0) and authority.takes_part(GRANTOR.public)
+    owners = {epoch: steward.key for epoch in range(1, 9) if (steward := authority.steward_of(epoch)) is not None}
+    assert owners == {1: one, 3: two, 5: one, 7: two, 2: two, 4: one, 6: two, 8: one}
+    assert [(epoch, steward.key) for epoch, steward in authority.successors(1)] == [(4, one), (6, two)]
+    assert authority.take_over(one, 4) and not authority.take_over(one, 4)
+    assert authority.is_past(2) and not authority.is_past(1) and authority.presides(one, 4)
+    assert [tenure.epoch for tenure in authority.held_by(one)] == [1, 4] and authority.held_by(two) == []
+    assert (authority.epoch, authority.grantor) == (4, one)
+    assert authority.is_first(2) and not authority.is_first(4)
+    assert authority.far(3 + 64 * 4) and not authority.far(2 + 64 * 4)
+
+
+def test_a_distributed_job_is_handed_over_to_nobody() -> None:
+    made = Made(orchestration="distributed")
+    with pytest.raises(PeerError, match="handed over to nobody"):
+        Authority(made.spec).hand_over(made.handover(0))
+
+
+def test_without_stewards_a_job_is_whole_whatever_it_says() -> None:
+    authority = Authority(Made(orchestration="distributed", stewards=[]).spec)
+    assert not authority.is_distributed and authority.grants(GRANTOR.public, 0) and len(authority.tenures) == 1

@@ -9,12 +9,13 @@ from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.kept_jobs import Kept
+from p2pcpn.protocol.lots import RANGE_TASKS
 from p2pcpn.protocol.settlement import NOTHING
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.sealing import digest
 from p2pcpn.wire.statements import Cancel, Close, LogHeader, Pause, Signed, signed
-from tests.unit.protocol.leased import GRANTOR, OWNER, STEWARDS, STEWARDS_AT, STRANGER, STRANGER_AT, Made
+from tests.unit.protocol.leased import GRANTOR, GRANTOR_AT, OWNER, STEWARDS, STEWARDS_AT, STRANGER, STRANGER_AT, Made
 
 WALL = 1e9
 
@@ -118,3 +119,50 @@ def test_what_a_state_takes_of_the_disk_counts() -> None:
     kept = keeping(Made())
     kept.restore_state(3, 1, 1000)
     assert kept.disk_bytes == 1000 + limits.STEWARD_ROW_BYTES
+
+
+TASKS = 8 * RANGE_TASKS
+
+
+def distributed() -> tuple[Made, Kept]:
+    """A job of two lots, with tasks in both."""
+    made = Made(orchestration="distributed")
+    kept = keeping(made)
+    kept.add_segment(made.segment(TASKS).segment, TASKS, 10)
+    return made, kept
+
+
+def said(made: Made, epoch: int, left: int, at: int = 0) -> m.Mandate:
+    return m.Mandate(0, made.job, epoch, STEWARDS_AT[at], None, 0, TASKS, left)
+
+
+def test_of_a_distributed_job_each_lot_is_open_or_not() -> None:
+    made, kept = distributed()
+    assert [sitting.tasks for sitting in kept.sittings] == kept.authority.lots.sizes(0, TASKS)
+    assert [sitting.grantor for sitting in kept.sittings] == list(STEWARDS_AT), "where the spec says"
+    assert kept.open_in(0) and kept.open_in(1)
+    count = kept.sittings[0].tasks
+    log = LogHeader(made.job, 1, STEWARDS[0].id, 0, NOTHING, bytes(32), count, [(0, count)])
+    kept.restore_log(STEWARDS[0].id, 1, signed(log, STEWARDS[0]), 5)
+    assert not kept.open_in(0) and kept.open_in(1) and kept.is_open
+    kept.sittings[1].mandate = said(made, 2, 0, 1)
+    assert not kept.is_open and kept.mandates == [said(made, 2, 0, 1)]
+
+
+def test_who_grants_is_where_it_was_last_heard() -> None:
+    kept = keeping(Made())
+    assert kept.heard(STRANGER_AT) == [] and kept.grantor is None
+    assert kept.heard(GRANTOR_AT) == [0] and kept.grantor == GRANTOR_AT == kept.owner_at
+    kept.grantor = None
+    assert kept.sittings[0].grantor is None
+    _, kept = distributed()
+    kept.authority.take_over(STEWARDS[0].public, 4)
+    assert kept.heard(STEWARDS_AT[0]) == [0, 1] and kept.sittings[1].grantor == STEWARDS_AT[0]
+    assert kept.heard(STEWARDS_AT[1]) == []
+
+
+def test_who_grants_each_lot_comes_back_from_disk_and_what_nobody_may_have_said_does_not() -> None:
+    made, kept = distributed()
+    kept.granted(pages.Grants([], None, [said(made, 4, 3, 0), said(made, 1, 2, 1)]))
+    assert [tenure.epoch for tenure in kept.authority.tenures] == [1, 4]
+    assert kept.mandates == [said(made, 4, 3, 0)] and kept.sittings[1].grantor == STEWARDS_AT[0]

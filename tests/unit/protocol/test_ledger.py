@@ -7,7 +7,7 @@ import time
 import pytest
 
 from p2pcpn.identity.keys import NodeId
-from p2pcpn.protocol.ledger import CANCELLED, FAILED, HELD, LEASED, SETTLED, WAITING, Ledger
+from p2pcpn.protocol.ledger import CANCELLED, ELSEWHERE, FAILED, HELD, LEASED, SETTLED, WAITING, Ledger
 
 A, B = NodeId(b"a" * 20), NodeId(b"b" * 20)
 
@@ -216,3 +216,23 @@ def test_what_is_held_back_may_end_without_having_been_leased() -> None:
     ledger.hold([(0, 3)])
     assert ledger.settle([(0, 1)]) == [(0, 1)] and ledger.fail([(1, 1)]) == [(1, 1)]
     assert ledger.held == 1 and ledger.open_spans() == [(2, 1)] and list(ledger.states) == [SETTLED, FAILED, HELD]
+
+
+def test_what_others_grant_is_leased_to_nobody_and_is_not_open() -> None:
+    ledger = Ledger()
+    ledger.extend(6)
+    ledger.cede([(1, 2), (4, 1)])
+    assert (ledger.open, ledger.waiting, ledger.ceded, ledger.ended) == (3, 3, 3, 0)
+    assert ledger.take(9, NodeId(b"p" * 20)) == [(0, 1), (3, 1), (5, 1)]
+    assert ledger.settle([(0, 6)]) == [(0, 1), (3, 1), (5, 1)] and ledger.ended == 3
+    assert list(ledger.states[1:3]) == [ELSEWHERE, ELSEWHERE]
+
+
+def test_what_others_settled_or_gave_up_is_known_as_ended() -> None:
+    ledger = Ledger()
+    ledger.extend(4)
+    ledger.cede([(1, 3)])
+    ledger.settled_already([(0, 2)])
+    ledger.note_elsewhere([(2, 1)], FAILED)
+    assert list(ledger.states) == [SETTLED, SETTLED, FAILED, ELSEWHERE]
+    assert (ledger.ended, ledger.open, ledger.ceded) == (1, 0, 3)

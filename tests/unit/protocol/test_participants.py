@@ -196,3 +196,12 @@ def test_a_peer_that_rests_gives_its_slots_back_and_is_passed_over() -> None:
     assert found.promote(9, [], 1e9) == []
     one.spoke()
     assert found.promote(9, [], 1e9) == [one]
+
+
+def test_where_claims_are_not_ranked_who_came_first_is_taken_first() -> None:
+    far, near, middle = peer(30), peer(10), peer(20)
+    found = Participants(5, ranked=False)
+    for each in (far, near, middle):
+        found.add(each)
+    assert found.promote(9, [], 0.0) == [far, near, middle]
+    assert [each.slots for each in (far, near, middle)] == [2, 2, 1]

@@ -243,7 +243,7 @@ def test_a_worker_tells_an_older_grantor_that_leases_to_it_who_grants_now() -> N
     work = cast.worker.peer.worker.works[cast.name]
     work.authority.take_over(cast.one.key.public, 1)
     work.grantor = cast.one.contact
-    cast.worker.follow([fx.Tell(cast.submitter.contact, cast.worker.peer.worker._newest(work))])
+    cast.worker.follow([fx.Tell(cast.submitter.contact, cast.worker.peer.worker._newest(work, 0))])
     cast.swarm.run(1)
     assert cast.grants(cast.submitter) is None
     assert [event.epoch for event in cast.submitter.seen(events.Superseded)] == [1]
@@ -291,9 +291,9 @@ def test_a_handover_that_is_said_again_gives_a_silent_grantor_no_more_time() -> 
     peer, now = cast.two.peer, cast.swarm.now
     take = m.Take(1, signed(Handover(cast.name, 3, cast.submitter.key.public), OWNER))
     peer.presiding.take(cast.submitter.contact, cast.submitter.key.public, take, now)
-    watch = peer.presiding.succession._watches[cast.name]
+    watch = peer.presiding.succession._watches[cast.name, 0]
     peer.presiding.take(cast.worker.contact, cast.worker.key.public, take, now + 4)
-    assert peer.presiding.succession._watches[cast.name] is watch
+    assert peer.presiding.succession._watches[cast.name, 0] is watch
 
 
 def test_hearsay_of_an_epoch_that_is_nobodys_is_refused() -> None:

@@ -36,7 +36,9 @@ class Seat:
         self.steward = Steward(me=self.key, storing=True, wall=lambda: 0.0, granting=lambda job: None)
         self.kept = Kept(Authority(self.made.spec), 1e9)
         self.steward.restore(self.kept)
-        self.machine = Succession(self.key, self.steward, lambda job: self.granting, lambda: NAMED[number].contact)
+        self.machine = Succession(
+            self.key, self.steward, lambda job, epoch: self.granting, lambda: NAMED[number].contact
+        )
         self.now = 0.0
         self.kept.add_segment(self.made.segment(4).segment, 4, 10)
 
@@ -170,7 +172,7 @@ def test_a_newer_epoch_begins_the_watch_anew_and_the_order_goes_on_behind_it() -
     seat.machine.dead(GONE, 0.0)
     seat.kept.authority.take_over(KEYS[0].public, 1)
     seat.kept.grantor = NAMED[0].contact
-    seat.machine.superseded(seat.made.job, seat.now)
+    seat.machine.superseded(seat.made.job, 0, seat.now)
     assert not loads(seat.wait(SILENT_S - 0.1))
     assert seat.machine.session_closed(KEYS[0].id) == [Probe(NAMED[0].contact)]
     assert loads(seat.machine.dead(KEYS[0].id, seat.now)) == [seat.made.job]
@@ -195,7 +197,7 @@ def test_who_granted_before_its_restart_leaves_it_to_a_newer_epoch() -> None:
     seat.kept.authority.take_over(KEYS[0].public, 1)
     seat.machine.restored(0.0)
     seat.kept.authority.take_over(KEYS[1].public, 2)
-    seat.machine.superseded(seat.made.job, 0.5)
+    seat.machine.superseded(seat.made.job, 0, 0.5)
     assert not loads(seat.wait(SILENT_S))
 
 
@@ -278,12 +280,12 @@ class Histories(RuleBasedStateMachine):
         authority = one.kept.authority
         if two.kept.authority.take_over(authority.grantor, authority.epoch):
             two.granting = False
-            two.machine.superseded(self.job, two.now)
+            two.machine.superseded(self.job, 0, two.now)
         elif two.kept.authority.epoch > authority.epoch:
             one.granting = False
             newest: Keypair = next(k for k in KEYS if k.public == two.kept.authority.grantor)
             one.kept.authority.take_over(newest.public, two.kept.authority.epoch)
-            one.machine.superseded(self.job, one.now)
+            one.machine.superseded(self.job, 0, one.now)
         if two.kept.authority.epoch == authority.epoch:
             two.machine.heard(self.job, NAMED[speaker].contact, two.now)
 

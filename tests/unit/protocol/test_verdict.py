@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pcpn.protocol import history as h
+from p2pcpn.protocol.lots import Lots
 from p2pcpn.protocol.verdict import SHOWN_MAX, Judge, in_order, judge
 
 JOB = "0b"
@@ -425,3 +426,35 @@ def test_it_settles_it_once_as_it_was_stated_and_not_against_a_lease_of_its_own(
     assert taken_over().note("c2/1", inherited(0, 7), inherited(0, 7)).broken()[:1] == ["settled once"]
     assert "forged" in taken_over().note("c2/1", inherited(0, 8)).broken()
     assert "fenced" in taken_over().note("c2/1", leased(1, "a2", (0, 1), epoch=1), inherited(0, 7)).broken()
+
+
+def lots(*, other: bool = False) -> Story:
+    """A distributed job of two lots, of which two peers grant one each."""
+    story = begun()
+    story.note("e1/1", h.Began(), h.Opened(JOB, 1, 2)).note("e2/1", h.Began(), h.Opened(JOB, 2, 2))
+    return story.note("e2/1", h.Opened(JOB, 1, 2)) if other else story
+
+
+def of_lot(lot: int) -> int:
+    """The first task of a lot."""
+    return next(index for index in range(1000) if Lots(bytes.fromhex(JOB), 2, split=True).of(index) == lot)
+
+
+def test_two_grantors_of_one_lot_in_one_epoch_are_found() -> None:
+    assert lots().broken() == []
+    assert lots(other=True).broken() == ["lots"]
+    assert "two peers grant the same lot in epoch 1" in str(judge(lots(other=True).lines))
+    again = lots().note("e1/2", h.Began(), h.Opened(JOB, 1, 2))
+    assert again.broken() == [], "another life of the same peer; its tokens are looked at"
+
+
+@pytest.mark.parametrize("lot", [0, 1])
+def test_a_lease_of_another_lot_is_found(lot: int) -> None:
+    story = lots().note("e1/1", leased(2, "a1", (of_lot(lot), 1), epoch=1))
+    assert story.broken() == ([] if lot == 0 else ["lots"])
+
+
+def test_a_settlement_of_another_lot_is_found() -> None:
+    index = of_lot(1)
+    story = lots().note("e1/1", h.Signed(JOB, 1, 0, "s0", ((index, 1),), d(1)))
+    assert "lots" in story.broken()

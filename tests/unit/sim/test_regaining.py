@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from p2pcpn.sim.checker import Violation
-from p2pcpn.sim.regaining import Regaining, _right
+from p2pcpn.sim.regaining import Regaining, right
 from p2pcpn.sim.scenarios import SCENARIOS, Play
 from p2pcpn.wire.statements import Handover, read
 
@@ -35,10 +35,10 @@ def test_what_was_settled_with_a_wrong_value_is_found(played: Play) -> None:
     program = played.program
     index = next(deed.index for deed in program.deeds if deed.how == "value")
     with pytest.raises(Violation, match=f"task {index} was settled with a wrong value"):
-        _right(program, index, bytes(16))
+        right(program, index, bytes(16))
     with pytest.raises(Violation, match="task 60 was settled, and there are 60"):
-        _right(program, 60, bytes(16))
-    _right(program, next(d.index for d in program.deeds if d.how != "value"), b"of a blob, or of an exception")
+        right(program, 60, bytes(16))
+    right(program, next(d.index for d in program.deeds if d.how != "value"), b"of a blob, or of an exception")
 
 
 def test_a_program_that_ends_meanwhile_regains_nothing(played: Play) -> None:

@@ -17,16 +17,17 @@ def test_a_job_goes_on_whoever_is_lost_and_its_history_is_clean(monkeypatch: pyt
     play = Play(6, 1, tasks=30)
     play.run()
     assert set(play.took_s) == {
-        "submitter killed", "its successor killed", "submitter asleep", "submitter cut off"
+        "submitter killed", "its successor killed", "submitter asleep", "submitter cut off",
+        "a steward of lots killed", "forsaken, a steward killed",
     }  # fmt: skip
     assert play.took_s["its successor killed"] <= 3.0
     report = play.report("takeover", 1, "ok")
-    assert report.ok and len(report.figures) == 4
+    assert report.ok and len(report.figures) == 6
     play.world.end()
     assert play.world.history is not None
     found = judge(play.world.history)
     assert found.ok, str(found)
-    assert found.settled >= 3 * 30
+    assert found.settled >= 5 * 30
 
 
 def test_it_is_a_scenario_by_name() -> None:
@@ -34,7 +35,7 @@ def test_it_is_a_scenario_by_name() -> None:
 
 
 def test_stewards_that_never_take_over_are_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Succession, "_turn", lambda self, watch, kept, now: [])
+    monkeypatch.setattr(Succession, "_turn", lambda self, watch, kept, tenure, now: [])
     monkeypatch.setattr(takeover, "TAKEN_S", 8.0)
     with pytest.raises(Violation, match="killed: nobody takes the job over"):
         Play(6, 1, tasks=24).run()
@@ -45,6 +46,17 @@ def test_a_centralised_job_that_is_taken_over_is_a_violation(monkeypatch: pytest
     monkeypatch.setattr(Play, "_killed", lambda self: None)
     monkeypatch.setattr(Play, "_asleep", lambda self: None)
     monkeypatch.setattr(Play, "_cut_off", lambda self: None)
+    monkeypatch.setattr(Play, "_lots", lambda self: None)
+    monkeypatch.setattr(Play, "_forsaken", lambda self: None)
     monkeypatch.setattr(authority, "TAKEN_OVER", ("hybrid", "distributed", "centralised"))
     with pytest.raises(Violation, match="nobody may take over was taken over"):
+        play.run()
+
+
+def test_a_lot_that_nobody_takes_over_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    play = Play(6, 1, tasks=60)
+    for act in ("_killed", "_asleep", "_cut_off"):
+        monkeypatch.setattr(Play, act, lambda self: None)
+    monkeypatch.setattr(Succession, "_turn", lambda self, watch, kept, tenure, now: [])
+    with pytest.raises(Violation, match="nobody takes its lot over"):
         play.run()

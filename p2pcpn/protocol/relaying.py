@@ -1,0 +1,177 @@
+"""Relaying: what becomes of a distributed job is told, at once, to the node that submitted it and grants nothing.
+
+Its stewards tell it what they settle, with the receipts that prove it, what they give up, what runs, and how much lies
+on enough holders. Of the words of a steward that no receipt proves only those count that are about its own lots. What
+is lost on the way stands in the logs, where the program looks when it hears nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from p2pcpn import limits
+from p2pcpn.errors import PeerError
+from p2pcpn.protocol import effects as fx
+from p2pcpn.protocol import events
+from p2pcpn.protocol.authority import Authority
+from p2pcpn.protocol.granted import Granted
+from p2pcpn.protocol.grantor import Grantor
+from p2pcpn.protocol.kept_jobs import Kept
+from p2pcpn.protocol.spans import Span
+from p2pcpn.wire import messages as m
+from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.pages import cut, spans_of
+from p2pcpn.wire.statements import Receipt, read
+
+
+class Relaying:
+    """See the module: both sides of it. ``granted`` is what this node grants, lots of jobs among it."""
+
+    def __init__(self, granted: Granted) -> None:
+        self._granted = granted
+        self._said: dict[tuple[bytes, int], m.Standing] = {}  # of lots granted here, by job and epoch
+        self._standings: dict[bytes, dict[int, m.Standing]] = {}  # of jobs submitted here, by lot
+
+    # --- a grantor says ----------------------------------------------------------------------------------------------
+
+    def relayed(self, effects: Iterable[fx.Effect], kept: dict[bytes, Kept]) -> list[fx.Effect]:
+        """What follows from what grantors of lots report: it is told to whoever submitted the job."""
+        found: list[fx.Effect] = []
+        for effect in effects:
+            if isinstance(effect, fx.Notify):
+                job = getattr(effect.event, "job", None)
+                of = kept.get(job) if isinstance(job, bytes) else None
+                if of is not None and of.authority.is_distributed:
+                    found += self._told(effect.event, of)
+        return found
+
+    def _told(self, event: object, kept: Kept) -> list[fx.Effect]:
+        to, job = kept.owner_at, kept.authority.job
+        if isinstance(event, events.GaveUp):
+            return self._gave_up(event, kept)
+        if to is None:
+            return []
+        if isinstance(event, events.Delivered) and event.entry is not None:
+            entry = event.entry
+            grantor = self._granted.in_epoch(job, read(entry.receipt, Receipt).epoch)
+            if grantor is None:
+                return []
+            return [fx.Tell(to, m.Delivery(job, grantor.epoch, entry.receipt, entry.page, entry.spans))]
+        if isinstance(event, events.Started):
+            return [fx.Tell(to, m.Progress(job, 0, event.indices))]
+        if isinstance(event, events.Replicated):
+            return self._stand(to, job)
+        if isinstance(event, events.Cancelled) and kept.cancel is not None:
+            return [fx.Tell(to, m.Finish(0, kept.cancel))]
+        return []
+
+    def _stand(self, to: Contact, job: bytes) -> list[fx.Effect]:
+        """How safe each lot is, where that is another word than the last: not after each segment that is on its way."""
+        effects: list[fx.Effect] = []
+        for grantor in self._granted.of(job):
+            said = _standing(grantor)
+            if said.replicated < said.settled or self._said.get((job, said.epoch)) == said or not grantor.granting:
+                continue
+            self._said[job, said.epoch] = said
+            if len(self._said) > limits.FORMER_GRANTORS_MAX:
+                del self._said[next(iter(self._said))]
+            effects.append(fx.Tell(to, said))
+        return effects
+
+    def _gave_up(self, event: events.GaveUp, kept: Kept) -> list[fx.Effect]:
+        """Also to those who grant tasks that take these results."""
+        job, lots = kept.authority.job, kept.authority.lots
+        tenure = kept.authority.tenures[lots.of(event.indices[0])]
+        others = [s.contact for s in kept.authority.spec.stewards if s.key != tenure.grantor]
+        effects: list[fx.Effect] = []
+        for at in range(0, len(event.indices), limits.BATCH_TASKS_MAX):
+            spans = spans_of(event.indices[at : at + limits.BATCH_TASKS_MAX])
+            text = event.text[: limits.REASON_CHARS_MAX]
+            said = m.GivenUp(job, tenure.epoch, spans, text, event.died, event.signal, event.exit_code)
+            effects += [fx.Tell(to, said) for to in [kept.owner_at, *others] if to is not None]
+        return effects
+
+    # --- whoever submitted hears -------------------------------------------------------------------------------------
+
+    def delivered(self, own: Authority | None, key: bytes, message: m.Delivery, now: float) -> list[fx.Effect]:
+        """A grantor settled tasks of a job that was submitted here. Raises :class:`PeerError` where they are not its
+        to settle, or the receipt is not right."""
+        grantor = self._submitted(own, key, message.job, message.epoch)
+        if grantor is None or own is None:
+            return []
+        said = read(message.receipt, Receipt)
+        _require_own(own, message.epoch, said.spans if message.spans is None else message.spans)
+        if own.lots.of_epoch(said.epoch) != own.lots.of_epoch(message.epoch) or said.epoch > message.epoch:
+            raise PeerError("a grantor settles tasks by a receipt of an epoch that it cannot have inherited")
+        return grantor.hear(message, now)
+
+    def gave_up(self, own: Authority | None, key: bytes, message: m.GivenUp, now: float) -> list[fx.Effect]:
+        """A grantor gave tasks up. Raises :class:`PeerError` where they are not its to give up."""
+        effects: list[fx.Effect] = []
+        if own is None or not own.grants(key, message.epoch):
+            raise PeerError("tasks are given up by a peer that does not grant them")
+        _require_own(own, message.epoch, message.spans)
+        if own.is_past(message.epoch):
+            return []
+        for grantor in self._granted.of(message.job):
+            effects += _gave_up(grantor, message, now)
+        return effects
+
+    def started(self, own: Authority | None, key: bytes, message: m.Progress) -> list[fx.Effect]:
+        """Tasks of a job that was submitted here run now."""
+        if own is None or not own.is_distributed or not own.held_by(key):
+            return []
+        return [fx.Notify(events.Started(message.job, message.started))] if message.started else []
+
+    def stands(self, own: Authority | None, key: bytes, message: m.Standing) -> list[fx.Effect]:
+        """How safe a lot is; what is said of all of them is what the program hears."""
+        grantor = self._submitted(own, key, message.job, message.epoch)
+        if grantor is None or own is None:
+            return []
+        lot = own.lots.of_epoch(message.epoch)
+        known = self._standings.setdefault(message.job, {})
+        if lot in known and known[lot].epoch > message.epoch:
+            return []
+        known[lot] = message
+        said = known.values()
+        done = len(known) == own.lots.count and all(each.done for each in said) and grantor.finished
+        copies = min((each.copies for each in said if each.settled), default=0)
+        settled, replicated = sum(each.settled for each in said), sum(each.replicated for each in said)
+        wanted = own.spec.replicas
+        return [fx.Notify(events.Replicated(message.job, settled, replicated, copies, wanted, done))]
+
+    def forget(self, job: bytes) -> None:
+        """The program needs the job no more."""
+        self._standings.pop(job, None)
+
+    def _submitted(self, own: Authority | None, key: bytes, job: bytes, epoch: int) -> Grantor | None:
+        """Who stands here for a job that others grant. Raises :class:`PeerError` unless ``key`` grants in ``epoch``."""
+        if own is None or not own.is_distributed:
+            return None
+        own.require_near(epoch)
+        own.take_over(key, epoch)
+        return self._granted.whole.get(job)
+
+
+def _gave_up(grantor: Grantor, message: m.GivenUp, now: float) -> list[fx.Effect]:
+    """Tasks that others grant have no results: for the program, and for tasks that would take them."""
+    spans = [(first, count) for first, count in message.spans]
+    failed = cut(grantor.book.failed_elsewhere(spans, "was given up"))
+    said = events.GaveUp(message.job, failed, message.text, message.died, message.signal, message.exit_code)
+    told: list[fx.Effect] = [fx.Notify(said)] if failed and not grantor.granting else []
+    return told + grantor.settled_elsewhere([], now)  # who waited for them may run
+
+
+def _standing(grantor: Grantor) -> m.Standing:
+    """How much of what is settled here lies on enough holders."""
+    custody = grantor.custody
+    copies = min(custody.copies.whole, (1 << 32) - 1)
+    return m.Standing(grantor.job, grantor.epoch, grantor.log.settled, custody.replicated, copies, custody.done)
+
+
+def _require_own(own: Authority, epoch: int, spans: Iterable[Span]) -> None:
+    """Raises :class:`PeerError` unless all of ``spans`` are in the lot of ``epoch``."""
+    lots = own.lots
+    for first, count in spans:
+        if count > limits.BATCH_TASKS_MAX or lots.others(lots.of_epoch(epoch), first, count):
+            raise PeerError("a grantor speaks of tasks that are not in its lot")

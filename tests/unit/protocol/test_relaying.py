@@ -1,0 +1,214 @@
+"""Relaying: the stewards of a distributed job tell whoever submitted it what comes of it; nobody else is believed."""
+
+from __future__ import annotations
+
+import pytest
+
+from p2pcpn.protocol import effects as fx
+from p2pcpn.protocol import events
+from p2pcpn.protocol.granted import Granted
+from p2pcpn.protocol.lots import RANGE_TASKS
+from p2pcpn.protocol.relaying import Relaying
+from p2pcpn.wire import messages as m
+from p2pcpn.wire.pages import spans_of
+from p2pcpn.wire.statements import Cancel, Close, Role, signed
+from tests.unit.protocol.leased import OWNER, STRANGER, STRANGER_AT
+from tests.unit.protocol.swarm import Job, Member, Swarm
+
+TASKS = 6 * RANGE_TASKS
+
+
+class Cast:
+    """A submitter, two stewards that run nothing, a worker, and a distributed job of six ranges."""
+
+    def __init__(self, *, takes_s: float | None = 0.05, tasks: int = TASKS, slots: int = 8) -> None:
+        self.swarm = Swarm()
+        add = self.swarm.add
+        self.one = add(slots=0, roles=Role.STORAGE).start()
+        self.two = add(slots=0, roles=Role.STORAGE).start(self.one)
+        self.worker = add(roles=Role.COMPUTE, slots=slots).start(self.one)
+        self.submitter = add(slots=0, roles=0).start(self.one)
+        stewards = (self.one, self.two)
+        assert self.swarm.run(10, lambda: all(self.worker.id in self.swarm.knows(each) for each in stewards))
+        assert self.swarm.run(10, lambda: self.one.id in self.swarm.knows(self.submitter))
+        self.worker.takes_s = takes_s
+        self.job = Job(self.submitter, stewards=stewards, granting=False, orchestration="distributed")
+        self.job.extend(*[1] * tasks)
+        self.tasks = tasks
+
+    @property
+    def name(self) -> bytes:
+        return self.job.job
+
+    def close(self) -> None:
+        statement = signed(Close(self.name, self.tasks, self.job.made.last), OWNER)
+        self.job.act(lambda grantor: grantor.close(statement, self.tasks, self.swarm.now))
+
+    def delivered(self) -> list[int]:
+        return [index for event in self.submitter.seen(events.Delivered) for index in event.indices]
+
+    def granted(self, member: Member) -> list[int]:
+        """The epochs in which ``member`` grants."""
+        return [grantor.epoch for grantor in member.peer.jobs.granted.of(self.name) if grantor.granting]
+
+    def own(self) -> object:
+        return self.submitter.peer.presiding._own[self.name]
+
+
+def test_each_steward_grants_its_lot_and_the_submitter_is_told_every_result_once() -> None:
+    cast = Cast()
+    assert cast.swarm.run(5, lambda: bool(cast.granted(cast.one) and cast.granted(cast.two)))
+    assert (cast.granted(cast.one), cast.granted(cast.two), cast.granted(cast.submitter)) == ([1], [2], [])
+    cast.close()
+    assert cast.swarm.run(30, lambda: len(cast.delivered()) >= TASKS)
+    assert sorted(cast.delivered()) == list(range(TASKS))
+    assert cast.swarm.run(30, lambda: bool(cast.submitter.seen(events.Replicated)[-1:]) and _last(cast).done)
+    assert (_last(cast).settled, _last(cast).replicated) == (TASKS, TASKS)
+    for steward, lot in ((cast.one, 0), (cast.two, 1)):
+        ledger = steward.peer.jobs.granted.lots[cast.name, lot].ledger
+        assert ledger.ended == TASKS - ledger.ceded and ledger.open == 0
+    assert not cast.submitter.peer.grantors[cast.name].leases
+    assert not cast.worker.peer.worker.works[cast.name].unsettled
+
+
+def _last(cast: Cast) -> events.Replicated:
+    return cast.submitter.seen(events.Replicated)[-1]
+
+
+def test_what_begins_to_run_is_told_and_what_the_submitter_takes_back_is_not_run() -> None:
+    cast = Cast(takes_s=None, slots=1)
+    assert cast.swarm.run(10, lambda: bool(cast.submitter.seen(events.Started)))
+    running = {index for event in cast.submitter.seen(events.Started) for index in event.indices}
+    others = [index for index in range(TASKS) if index not in running]
+    cast.job.act(lambda grantor: grantor.cancel(spans_of(others), stop=False, now=cast.swarm.now))
+    cast.swarm.run(2)
+    granted = [grantor for each in (cast.one, cast.two) for grantor in each.peer.jobs.granted.of(cast.name)]
+    assert {index for g in granted for index in range(TASKS) if g.ledger.states[index] < 3} <= running
+
+
+def test_nobody_else_takes_tasks_of_the_job_back() -> None:
+    cast = Cast(takes_s=None, slots=1)
+    assert cast.swarm.run(10, lambda: bool(cast.submitter.seen(events.Started)))
+    lot = cast.one.peer.jobs.granted.of(cast.name)[0]
+    before = lot.ledger.open
+    message = m.Revoke(cast.name, [(0, TASKS)], True)
+    assert cast.one.peer.presiding.revoked(STRANGER.public, message, cast.swarm.now) == []
+    assert lot.ledger.open == before
+    too_many = m.Revoke(cast.name, [(0, TASKS)] * 3, True)
+    assert cast.one.peer.presiding.revoked(cast.submitter.key.public, too_many, cast.swarm.now) == []
+    assert lot.ledger.open == before
+
+
+def test_tasks_that_are_given_up_fail_at_the_submitter_and_for_those_that_wait_for_them() -> None:
+    cast = Cast(takes_s=None, slots=1)
+    assert cast.swarm.run(10, lambda: bool(cast.granted(cast.one) and cast.granted(cast.two)))
+    assert cast.swarm.run(5, lambda: cast.two.peer.jobs.granted.of(cast.name)[0].ledger.total == TASKS)
+    lots = cast.own().lots
+    mine = next(index for index in range(TASKS) if lots.of(index) == 0)
+    gave_up = fx.Notify(events.GaveUp(cast.name, [mine], "its peer was lost", True, 9, None))
+    effects = cast.one.peer.presiding.relayed([gave_up])
+    assert {effect.to.id for effect in effects} == {cast.submitter.id, cast.two.id}
+    cast.one.follow(effects)
+    assert cast.swarm.run(5, lambda: bool(cast.submitter.seen(events.GaveUp)))
+    heard = cast.submitter.seen(events.GaveUp)[0]
+    assert (heard.indices, heard.text, heard.died, heard.signal) == ([mine], "its peer was lost", True, 9)
+    elsewhere = cast.two.peer.jobs.granted.of(cast.name)[0].ledger
+    assert cast.swarm.run(5, lambda: elsewhere.states[mine] == 4), "a task that takes its result will fail"
+
+
+@pytest.mark.parametrize("wrong", ["key", "lot", "epoch", "span"])
+def test_a_steward_speaks_for_its_own_lots_alone(wrong: str) -> None:
+    cast = Cast(takes_s=None, slots=1)
+    relaying, own = cast.submitter.peer.presiding.relaying, cast.own()
+    mine = next(index for index in range(TASKS) if own.lots.of(index) == 0)
+    other = next(index for index in range(TASKS) if own.lots.of(index) == 1)
+    key = STRANGER.public if wrong == "key" else cast.one.key.public
+    epoch = 2 if wrong == "epoch" else 1
+    spans = {"lot": [(other, 1)], "span": [(0, 1 << 31)]}.get(wrong, [(mine, 1)])
+    said = m.GivenUp(cast.name, epoch, spans, "so", False, None, None)
+    assert cast.submitter.peer.message_received(cast.one.id, said, cast.swarm.now) is not None
+    with pytest.raises(Exception, match=r"a peer that does not grant|not in its lot"):
+        relaying.gave_up(own, key, said, cast.swarm.now)
+    assert not cast.submitter.seen(events.GaveUp)
+
+
+def test_a_delivery_is_believed_for_its_receipt_alone() -> None:
+    cast = Cast(tasks=RANGE_TASKS)
+    assert cast.swarm.run(20, lambda: bool(cast.submitter.seen(events.Delivered)))
+    entry = next(event.entry for event in _at_stewards(cast, events.Delivered) if event.entry is not None)
+    peer, own = cast.submitter.peer, cast.own()
+    epoch = own.lots.of(0) + 1
+    steward = cast.one if epoch == 1 else cast.two
+    relaying, now = peer.presiding.relaying, cast.swarm.now
+    told = m.Delivery(cast.name, epoch, entry.receipt, entry.page, entry.spans)
+    assert relaying.delivered(own, steward.key.public, told, now) == [], "it was told before"
+    with pytest.raises(Exception, match="page of results"):
+        relaying.delivered(own, steward.key.public, m.Delivery(cast.name, epoch, entry.receipt, b"", None), now)
+    with pytest.raises(Exception, match="does not state"):
+        relaying.delivered(
+            own, steward.key.public, m.Delivery(cast.name, epoch, entry.receipt, entry.page, [(0, RANGE_TASKS)]), now
+        )
+    with pytest.raises(Exception, match="not its own"):
+        relaying.delivered(own, STRANGER.public, told, now)
+    with pytest.raises(Exception, match="cannot have come yet"):
+        relaying.delivered(own, steward.key.public, m.Delivery(cast.name, 1 << 19, entry.receipt, b"", None), now)
+    assert relaying.delivered(None, steward.key.public, told, now) == []
+
+
+def _at_stewards(cast: Cast, kind: type[events.Delivered]) -> list[events.Delivered]:
+    return [*cast.one.seen(kind), *cast.two.seen(kind)]
+
+
+def test_the_word_on_how_safe_a_lot_is_counts_in_its_newest_epoch() -> None:
+    cast = Cast(takes_s=None, slots=1)
+    relaying, own = cast.submitter.peer.presiding.relaying, cast.own()
+    newer = m.Standing(cast.name, 3, 5, 5, 2, True)
+    (notify,) = relaying.stands(own, cast.two.key.public, newer)
+    assert isinstance(notify, fx.Notify) and not notify.event.done, "the other lot has not spoken"
+    assert relaying.stands(own, cast.one.key.public, m.Standing(cast.name, 1, 9, 9, 2, True)) == []
+    assert relaying.stands(None, cast.one.key.public, newer) == []
+    relaying.forget(cast.name)
+    (notify,) = relaying.stands(own, cast.one.key.public, m.Standing(cast.name, 1, 9, 9, 2, True))
+    assert (notify.event.settled, notify.event.copies) == (9, 2)
+
+
+def test_a_submitter_that_is_dead_is_told_nothing_and_one_that_speaks_again_is_told_again() -> None:
+    cast = Cast(takes_s=None, slots=1)
+    assert cast.swarm.run(10, lambda: bool(cast.granted(cast.one)))
+    kept = cast.one.peer.steward.jobs[cast.name]
+    assert kept.owner_at is not None and kept.owner_at.id == cast.submitter.id
+    cast.swarm.kill(cast.submitter)
+    assert cast.swarm.run(20, lambda: kept.owner_at is None)
+    started = fx.Notify(events.Started(cast.name, [0]))
+    assert cast.one.peer.presiding.relayed([started]) == []
+
+
+def test_what_is_no_news_of_a_lot_is_nobodys() -> None:
+    relaying = Relaying(Granted())
+    assert relaying.relayed([fx.Dial(STRANGER_AT), fx.Notify(object())], {}) == []
+    assert relaying.started(None, STRANGER.public, m.Progress(b"j" * 20, 0, [1])) == []
+
+
+def test_a_cancel_from_elsewhere_reaches_the_program() -> None:
+    cast = Cast(takes_s=None, slots=1)
+    assert cast.swarm.run(10, lambda: bool(cast.granted(cast.one) and cast.granted(cast.two)))
+    finish = m.Finish(0, signed(Cancel(cast.name, 1.0), OWNER))
+    cast.one.follow(cast.one.peer.presiding.finished(cast.worker.contact, finish, cast.swarm.now))
+    assert cast.swarm.run(5, lambda: bool(cast.submitter.seen(events.Cancelled)))
+    assert cast.swarm.run(5, lambda: not cast.granted(cast.two) or not _open(cast, cast.two))
+
+
+def _open(cast: Cast, member: Member) -> int:
+    return sum(grantor.ledger.open for grantor in member.peer.jobs.granted.of(cast.name))
+
+
+def test_when_a_steward_dies_the_other_grants_its_lot_and_every_result_arrives() -> None:
+    cast = Cast(takes_s=0.2, slots=2)
+    cast.close()
+    assert cast.swarm.run(20, lambda: len(cast.delivered()) >= 10)
+    cast.swarm.kill(cast.two)
+    assert cast.swarm.run(20, lambda: cast.granted(cast.one) == [1, 4])
+    lots = cast.one.peer.jobs.granted
+    assert cast.swarm.run(60, lambda: not _open(cast, cast.one))
+    assert len(cast.delivered()) == len(set(cast.delivered()))
+    assert lots.lots[cast.name, 1].ledger.ended == TASKS - lots.lots[cast.name, 1].ledger.ceded
