@@ -7,6 +7,7 @@ import pytest
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
 from p2pcpn.protocol.granted import Granted
+from p2pcpn.protocol.ledger import FAILED, SETTLED
 from p2pcpn.protocol.lots import RANGE_TASKS
 from p2pcpn.protocol.relaying import Relaying
 from p2pcpn.wire import messages as m
@@ -83,7 +84,7 @@ def test_what_begins_to_run_is_told_and_what_the_submitter_takes_back_is_not_run
     cast.job.act(lambda grantor: grantor.cancel(spans_of(others), stop=False, now=cast.swarm.now))
     cast.swarm.run(2)
     granted = [grantor for each in (cast.one, cast.two) for grantor in each.peer.jobs.granted.of(cast.name)]
-    assert {index for g in granted for index in range(TASKS) if g.ledger.states[index] < 3} <= running
+    assert {index for g in granted for index in range(TASKS) if g.ledger.states[index] < SETTLED} <= running
 
 
 def test_nobody_else_takes_tasks_of_the_job_back() -> None:
@@ -113,7 +114,7 @@ def test_tasks_that_are_given_up_fail_at_the_submitter_and_for_those_that_wait_f
     heard = cast.submitter.seen(events.GaveUp)[0]
     assert (heard.indices, heard.text, heard.died, heard.signal) == ([mine], "its peer was lost", True, 9)
     elsewhere = cast.two.peer.jobs.granted.of(cast.name)[0].ledger
-    assert cast.swarm.run(5, lambda: elsewhere.states[mine] == 4), "a task that takes its result will fail"
+    assert cast.swarm.run(5, lambda: elsewhere.states[mine] == FAILED), "a task that takes its result will fail"
 
 
 @pytest.mark.parametrize("wrong", ["key", "lot", "epoch", "span"])
