@@ -1,7 +1,9 @@
 """Our own advert: what this peer has to give, versioned, said when it changes and before it lapses.
 
 A sample comes every few seconds; a new version is said at once at the start, then when a coarse value has changed, at
-most every ten seconds, and in any case before the last one lapses at the others.
+most every ten seconds, and in any case before the last one lapses at the others. Gossip carries every version; the
+DHT, which is asked who and where a peer is and what it can run, gets one an hour, or at once when that has changed:
+putting it is a lookup among strangers, a hundred times as dear as a rumor.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from p2pcpn import limits
 from p2pcpn.protocol.setup import Setup
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.statements import Advert, Signed, signed
@@ -22,17 +25,22 @@ ADVERT_WAIT_S = 10.0
 # Where many peers are known each tells of a change more rarely: a rumor costs every peer that it reaches a kilobyte, so
 # this bounds what adverts cost one peer to 500 B/s, however many there are and however restless their machines.
 ADVERT_WAIT_S_PER_PEER = 2.0
+# A version in the DHT is kept for so many of the times between two.
+PUBLISHED_LIVES = 3
+# What changes all the time, and is of no use an hour later.
+FLEETING = ("version", "ttl_s", "slots_free", "memory_free_bytes", "load", "position", "rtt_ms")
 # For the same reason what has not changed is said again more rarely where many are known, up to so many times.
 ADVERT_RARER_MAX = 4.0
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A new version, to be told."""
+    """A new version, to be told; ``published_s``: and to be kept in the DHT for so long, unless that is 0."""
 
     advert: Advert
     signed: Signed
     now: float
+    published_s: float
 
 
 class Announcement:
@@ -58,6 +66,8 @@ class Announcement:
         self._sample: Advert | None = None
         self._at: float | None = None
         self._version = 0
+        self._published: Advert | None = None  # as the DHT has it, without what is fleeting
+        self._publish_at = 0.0
         self.signed: Signed | None = None
         self.load = 0.0  # the share of our cores that others' processes use, as last sampled
 
@@ -101,7 +111,16 @@ class Announcement:
         )  # fmt: skip
         self.signed = signed(advert, setup.keypair)
         self._at = now + again_s
-        return Said(advert, self.signed, now)
+        return Said(advert, self.signed, now, self._publish(advert, now))
+
+    def _publish(self, advert: Advert, now: float) -> float:
+        """For how long the DHT is to keep this version; 0 where it has one that will do."""
+        lasting = msgspec.structs.replace(advert, **dict.fromkeys(FLEETING, 0))
+        if lasting == self._published and now < self._publish_at:
+            return 0.0
+        again_s = max(self._setup.pulse.advert_s, limits.REFRESH_S)
+        self._published, self._publish_at = lasting, now + again_s
+        return PUBLISHED_LIVES * again_s
 
     @property
     def _again_s(self) -> float:

@@ -2,8 +2,10 @@
 
 A rumor is a signed advert, offer or member state. Its id is the first 8 bytes of BLAKE2b of its packed signed bytes.
 A new one is verified, delivered once, and sent to three neighbours by chance in each of four rounds of 100 ms; the
-first round is at once when none was lately. Every ten seconds one neighbour is told which rumors are held here, and
-each side pulls what it lacks, so that what loss or an empty neighbourhood hid is found after all.
+first round is at once when none was lately. Who hears it again from somebody else meanwhile says it in a round less:
+it is told about here without us (Demers 1987, feedback and counters). Every ten seconds one neighbour is told which rumors are held here, and
+each side pulls what it lacks, so that what loss or an empty neighbourhood hid is found after all. While that finds nothing it is done more rarely, down
+to a quarter as often (as Trickle does, RFC 6206).
 
 Of one origin's adverts, offers of a job and words about a member only the newest is held and sent. ``hops`` counts
 down: a rumor that comes with 0 goes no farther, nor is it offered to be pulled.
@@ -34,6 +36,8 @@ RUMOR_ID_BYTES = 8
 GOSSIP_BYTES = limits.BODY_BYTES_MAX - 8
 # How often rumors that nobody could be told are tried again.
 LONELY_S = 1.0
+# Comparisons that find nothing are done more rarely, down to this share of as often.
+COMPARE_RARER_MAX = 4.0
 
 Gossiped = Advert | Offer | MemberState
 _TYPES: dict[int, type[Gossiped]] = {cls.kind: cls for cls in (Advert, Offer, MemberState)}
@@ -99,7 +103,7 @@ class Gossip:
         self._offers: OrderedDict[tuple[bytes, bytes], Bucket] = OrderedDict()
         self._round_due_s = now
         self._lonely = False  # the last round found nobody to tell: the next needs not wait
-        self._compare_s = compare_s
+        self._compare_s = self._pause_s = compare_s
         self._push_pull_due_s = now
         self._lapses_s = math.inf  # none of those held lapses before
         self._refused = 0
@@ -145,6 +149,7 @@ class Gossip:
         if isinstance(message, datagrams.RumorDigest):
             return self._compare(sender, message, now)
         if isinstance(message, datagrams.RumorPull):
+            self._pause_s = self._compare_s
             wanted = (self._held.get(rumor) for rumor in _ids(message.ids))
             return self._tell(sender, [held for held in wanted if held is not None and held.hops > 0])
         return []
@@ -158,7 +163,8 @@ class Gossip:
         effects = self._round(now)
         if now < self._push_pull_due_s:
             return effects
-        self._push_pull_due_s = now + self._compare_s * self._rng.uniform(0.8, 1.2)
+        self._push_pull_due_s = now + self._pause_s * self._rng.uniform(0.8, 1.2)
+        self._pause_s = min(COMPARE_RARER_MAX * self._compare_s, 2 * self._pause_s)
         if now >= self._lapses_s:
             for held in [held for held in self._held.values() if held.expires_s <= now]:
                 self._drop(held.id)
@@ -211,6 +217,10 @@ class Gossip:
     def _hear_again(self, held: _Held, sender: Contact, hops: int) -> None:
         if sender.id not in held.tellers and len(held.tellers) < limits.NEIGHBOURHOOD_MAX:
             held.tellers.append(sender.id)
+            if hops + 1 >= held.hops and held.id in self._active:  # the sender tells it as far as we do
+                held.rounds -= 1
+                if not held.rounds:
+                    del self._active[held.id]
         if hops > held.hops:  # it came a shorter way as well: it may go farther than we thought
             if held.hops == 0:
                 held.rounds = limits.RUMOR_ROUNDS
@@ -336,6 +346,7 @@ class Gossip:
         lacking = [rumor for rumor in theirs if rumor not in self._held and rumor not in self._seen]
         effects: list[Effect] = []
         if lacking:
+            self._pause_s = self._compare_s
             effects.append(Send(sender, datagrams.RumorPull(b"".join(lacking))))
         if message.reply:
             ours = self._offered(now)

@@ -31,6 +31,11 @@ HOLD_S_MAX = 300.0
 NEEDED = limits.FANOUT
 
 
+# So few who came or went since the last choice make no other graph; then it is chosen less often, down to this.
+STEADY_CHANGES = 2
+RARER_MAX_S = 240.0
+
+
 @dataclass(slots=True)
 class _Flaps:
     """How often a peer was suspected lately, and until when it has no place."""
@@ -51,6 +56,7 @@ class Neighbourhood:
         self._chosen: dict[bytes, Contact] = {}
         self._by_chance: list[bytes] = []
         self._due_s: float | None = None
+        self._wait_s = limits.NEIGHBOURHOOD_S
         self._flaps: OrderedDict[bytes, _Flaps] = OrderedDict()
 
     def __len__(self) -> int:
@@ -128,8 +134,12 @@ class Neighbourhood:
     def expire(self, now: float) -> list[Effect]:
         """Choose anew, when it is time."""
         if self._due_s is not None and now >= self._due_s:
+            before = set(self._chosen)
             self._choose()
-            self._due_s = now + limits.NEIGHBOURHOOD_S if self._candidates else None
+            # Where the same ones are chosen again, or nearly so, that is done more rarely.
+            changed = len(before.symmetric_difference(self._chosen)) > STEADY_CHANGES
+            self._wait_s = limits.NEIGHBOURHOOD_S if changed else min(RARER_MAX_S, 2 * self._wait_s)
+            self._due_s = now + self._wait_s if self._candidates else None
         return []
 
     def _choose(self) -> None:

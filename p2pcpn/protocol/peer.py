@@ -360,9 +360,9 @@ class Peer:
             return []
         self.directory.heard(said.advert, said.signed, said.now)
         spread = self.gossip.spread(said.signed, said.now)
-        if not self.setup.roles:
+        if not self.setup.roles or not said.published_s:
             return spread
-        return [*spread, fx.Publish(ADVERT_SALT, said.signed.body, said.advert.ttl_s)]
+        return [*spread, fx.Publish(ADVERT_SALT, said.signed.body, said.published_s)]
 
     def explain(self, job: bytes, ticket: int, now: float) -> tuple[int, list[fx.Effect]]:
         """Ask up to 32 peers why they run or do not run ``job``: (how many, effects).

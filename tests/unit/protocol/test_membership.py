@@ -260,7 +260,7 @@ def test_confirmations_shorten_a_suspicion() -> None:
         me, victim = swarm.members[0], swarm.contacts[1]
         word = MemberState(victim, 0, 0, SUSPECTED)
         swarm.perform(0, me.rumor(signed(word, swarm.keys[2]), word, swarm.now))
-        swarm.run(3.0)
+        swarm.run(4.0)  # a probe of a second, up to four times as long after a rumor
         assert (0, victim) in swarm.told(Suspected)
         for who in range(2, 2 + accusers):
             swarm.perform(0, me.rumor(signed(word, swarm.keys[who]), word, swarm.now))
