@@ -7,6 +7,8 @@ one 32-byte key is a peer's whole identity.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from hashlib import blake2b
 from typing import NewType
@@ -21,6 +23,9 @@ NodeId = NewType("NodeId", bytes)
 NODE_ID_BYTES = 20
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
+# What virtual peers have in common: so many signatures and secrets; and one in so many signatures is checked.
+COMMON_MAX = 4096
+SAMPLED = 16
 
 
 def node_id(public: bytes) -> NodeId:
@@ -32,6 +37,8 @@ def verify(public: bytes, message: bytes, signature: bytes) -> bool:
     """Whether ``signature`` is ``public``'s over ``message``. Any bytes are answered; nothing is raised."""
     if len(public) != KEY_BYTES or len(signature) != SIGNATURE_BYTES:
         return False
+    if _common is not None and _common.has_signed(public, message, signature):
+        return True
     try:
         bindings.crypto_sign_open(signature + message, public)
     except CryptoError:
@@ -59,6 +66,66 @@ def exchange(secret: bytes, public: bytes) -> bytes:
         raise PeerError("that X25519 key has small order") from error
 
 
+class Common:
+    """What many virtual peers of one process have in common: one of them signed what another checks, and both ends of
+    a pair compute one secret. Each is done once; of signatures one in ``SAMPLED`` is checked all the same.
+
+    A real peer has none.
+    """
+
+    __slots__ = ("_checked", "_secrets", "_signed")
+
+    def __init__(self) -> None:
+        self._signed: dict[bytes, tuple[bytes, bytes]] = {}  # by signature: key and message
+        self._secrets: dict[tuple[bytes, bytes], bytes] = {}  # by both keys, the lesser first
+        self._checked = 0
+
+    def signed(self, public: bytes, message: bytes, signature: bytes) -> None:
+        """This was signed here."""
+        if len(self._signed) >= COMMON_MAX:
+            del self._signed[next(iter(self._signed))]
+        self._signed[signature] = public, message
+
+    def has_signed(self, public: bytes, message: bytes, signature: bytes) -> bool:
+        """Whether this was signed here, and is not one of those that are checked."""
+        self._checked += 1
+        return self._signed.get(signature) == (public, message) and self._checked % SAMPLED != 0
+
+    def secret(self, keypair: Keypair, public: bytes) -> bytes:
+        """The secret of a pair: computed for its first end, and forgotten when its second has it."""
+        ends = (keypair.public, public) if keypair.public < public else (public, keypair.public)
+        known = self._secrets.pop(ends, None)
+        if known is None:
+            known = self._secrets[ends] = exchange(keypair.x25519_secret, x25519_public(public))
+            if len(self._secrets) > COMMON_MAX:
+                del self._secrets[next(iter(self._secrets))]
+        return known
+
+
+_common: Common | None = None
+
+
+@contextmanager
+def in_common(common: Common) -> Iterator[None]:
+    """While it lasts all peers of this process have ``common``."""
+    global _common
+    before, _common = _common, common
+    try:
+        yield
+    finally:
+        _common = before
+
+
+def pair_secret(keypair: Keypair, public: bytes) -> bytes:
+    """The secret of ``keypair`` and whoever has the Ed25519 key ``public``: one for both.
+
+    Raises :class:`PeerError` for keys that are no point of the curve or of small order.
+    """
+    if _common is not None:
+        return _common.secret(keypair, public)
+    return exchange(keypair.x25519_secret, x25519_public(public))
+
+
 def puzzle_bits(public: bytes, nonce: int) -> int:
     """Leading zero bits of BLAKE2b-160(public key, nonce): the work a node put into its identity."""
     digest = blake2b(public + nonce.to_bytes(8, "big"), digest_size=NODE_ID_BYTES, person=b"p2pcpn puzzle").digest()
@@ -80,7 +147,10 @@ class Keypair:
 
     def sign(self, message: bytes) -> bytes:
         """The 64-byte signature over ``message``."""
-        return bindings.crypto_sign(message, self._secret)[:SIGNATURE_BYTES]
+        signature = bindings.crypto_sign(message, self._secret)[:SIGNATURE_BYTES]
+        if _common is not None:
+            _common.signed(self.public, message, signature)
+        return signature
 
     def __repr__(self) -> str:  # the secret never reaches a log
         return f"Keypair({self.id.hex()[:8]})"

@@ -3,9 +3,9 @@
 A rumor is a signed advert, offer or member state. Its id is the first 8 bytes of BLAKE2b of its packed signed bytes.
 A new one is verified, delivered once, and sent to three neighbours by chance in each of four rounds of 100 ms; the
 first round is at once when none was lately. Who hears it again from somebody else meanwhile says it in a round less:
-it is told about here without us (Demers 1987, feedback and counters). Every ten seconds one neighbour is told which rumors are held here, and
-each side pulls what it lacks, so that what loss or an empty neighbourhood hid is found after all. While that finds nothing it is done more rarely, down
-to a quarter as often (as Trickle does, RFC 6206).
+it is told about here without us (Demers 1987, feedback and counters). Every ten seconds one neighbour is told which
+rumors are held here, and each side pulls what it lacks, so that what loss or an empty neighbourhood hid is found after
+all. While that finds nothing it is done more rarely, down to a quarter as often (as Trickle does, RFC 6206).
 
 Of one origin's adverts, offers of a job and words about a member only the newest is held and sent. ``hops`` counts
 down: a rumor that comes with 0 goes no farther, nor is it offered to be pulled.
@@ -29,7 +29,7 @@ from p2pcpn.protocol.rates import Allowance, Bucket
 from p2pcpn.wire import datagrams
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.pages import SIGNED
-from p2pcpn.wire.statements import Advert, MemberState, Offer, Signed, opened, read
+from p2pcpn.wire.statements import Advert, MemberState, Offer, Signed, opened, read, shared
 
 RUMOR_ID_BYTES = 8
 # A body less the framing of a Gossip and its two lists.
@@ -97,6 +97,7 @@ class Gossip:
         self._rng = rng
         self._held: OrderedDict[bytes, _Held] = OrderedDict()
         self._active: dict[bytes, _Held] = {}
+        self._going: dict[bytes, _Held] = {}  # of those held the ones that may go farther: most came their whole way
         self._seen: OrderedDict[bytes, float] = OrderedDict()
         self._slots: OrderedDict[tuple[bytes | int, ...], tuple[tuple[int, ...], bytes]] = OrderedDict()
         self._verifies = Allowance(limits.RUMOR_VERIFIES_PER_S, limits.RUMOR_VERIFIES_PER_SENDER_PER_S)
@@ -209,6 +210,7 @@ class Gossip:
             return []
         if statement is None:
             return []
+        signed = shared(signed)
         held = self._hold(rumor, signed, statement, len(packed), hops, now)
         held.tellers.append(sender.id)
         self._delivered += 1
@@ -226,6 +228,7 @@ class Gossip:
                 held.rounds = limits.RUMOR_ROUNDS
                 self._active[held.id] = held
             held.hops = hops
+            self._going[held.id] = held
 
     def _verified(self, sender: Contact, signed: Signed, now: float) -> Gossiped | None:
         """The statement, or ``None`` where it is old news or may cost no more now; it may come again then."""
@@ -275,7 +278,7 @@ class Gossip:
         self._lapses_s = min(self._lapses_s, held.expires_s)
         self._seen[rumor] = now
         if hops > 0:
-            self._active[rumor] = held
+            self._active[rumor] = self._going[rumor] = held
         if len(self._held) > limits.RUMORS_MAX:
             self._drop(next(iter(self._held)))
         if len(self._seen) > limits.RUMORS_SEEN_MAX:
@@ -285,6 +288,7 @@ class Gossip:
     def _drop(self, rumor: bytes) -> None:
         self._held.pop(rumor, None)
         self._active.pop(rumor, None)
+        self._going.pop(rumor, None)
 
     # --- telling -----------------------------------------------------------------------------------------------
 
@@ -334,8 +338,8 @@ class Gossip:
     def _offered(self, now: float) -> list[bytes]:
         """The ids of the newest rumors that may go farther."""
         ids: list[bytes] = []
-        for held in reversed(self._held.values()):
-            if held.hops > 0 and held.expires_s > now:
+        for held in reversed(self._going.values()):
+            if held.expires_s > now:
                 ids.append(held.id)
                 if len(ids) == limits.RUMOR_DIGESTS_MAX:
                     break

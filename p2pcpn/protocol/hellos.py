@@ -23,7 +23,7 @@ from hashlib import blake2b
 from hmac import compare_digest
 
 from p2pcpn import limits
-from p2pcpn.identity.keys import Keypair, exchange, x25519_public
+from p2pcpn.identity.keys import Keypair, pair_secret
 from p2pcpn.wire.addresses import Address, pack_host
 from p2pcpn.wire.datagrams import Hello, Welcome
 from p2pcpn.wire.envelope import Header
@@ -93,7 +93,7 @@ def pair_key(keypair: Keypair, boot: int, public: bytes, peer: bytes, peer_boot:
 
     Raises :class:`PeerError` for keys that are no point of the curve or of small order.
     """
-    secret = exchange(keypair.x25519_secret, x25519_public(public))
+    secret = pair_secret(keypair, public)
     low, high = sorted((node + at.to_bytes(6, "big") for node, at in ((keypair.id, boot), (peer, peer_boot))))
     return blake2b(secret + low + high, key=swarm_key, digest_size=32, person=b"p2pcpn pair").digest()
 

@@ -263,7 +263,9 @@ class Membership:
             effects += self._unanswered(probe, now)
         if now >= self._period_s + self._interval_s:
             self._period_s = now
-            self._pause_s = self._idle_s * min(CALM_RARER_MAX, max(1.0, (now - self._doubted_s) * CALM_SHARE / self._idle_s))
+            self._pause_s = self._idle_s * min(
+                CALM_RARER_MAX, max(1.0, (now - self._doubted_s) * CALM_SHARE / self._idle_s)
+            )
             peer = self._next()
             if peer is not None:
                 effects += self._probe(peer, now)

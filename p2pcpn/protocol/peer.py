@@ -14,7 +14,7 @@ returns. Nothing here waits, reads a clock or throws dice: ``now`` (monotonic), 
 from __future__ import annotations
 
 import random
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import cast
@@ -389,11 +389,12 @@ class Peer:
 
     def _perform(self, effects: Iterable[fx.Effect], now: float) -> list[fx.Effect]:
         done: list[fx.Effect] = []
-        pending: deque[fx.Effect] = deque(effects)
+        pending = [*effects]
+        pending.reverse()  # the next is at the end
         while pending:
-            effect = pending.popleft()
+            effect = pending.pop()
             if type(effect) in ROUTED:
-                pending.extendleft(reversed(self._follow(effect, now)))
+                pending += self._follow(effect, now)[::-1]
             else:
                 done.append(effect)
         if self.jobs.granted.lots:

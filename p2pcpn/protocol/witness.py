@@ -112,6 +112,9 @@ def _digests(said: Receipt, settled: Sequence[Span]) -> str:
     return b"".join(stated[index] for index in cut(list(settled))).hex()
 
 
+NOTED = frozenset({fx.Commit, fx.Notify})
+
+
 class Chronicle:
     """One life of a peer, noted: ``write`` takes each line. ``me`` is its node key, ``clock()`` its monotonic clock."""
 
@@ -139,7 +142,10 @@ class Chronicle:
 
         What is on disk only when a commit is over is noted then: the commit brings word of it.
         """
-        if not any(isinstance(effect, (fx.Commit, fx.Notify)) for effect in effects):
+        for effect in effects:
+            if type(effect) in NOTED:
+                break
+        else:
             return effects
         found: list[fx.Effect] = []
         for effect in effects:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from p2pcpn.sim.program import Program
 
 # After so many events one host's memory is measured, the hosts in turn: all of them each time would be most of a run.
-SWEEP_EVENTS = 16
+SWEEP_EVENTS = 64
 # A run of tasks that have ended, in the column of their states.
 _ENDED = re.compile(rb"[^\x00-\x03]+")
 

@@ -9,6 +9,7 @@ import heapq
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 # Whoever watches is told after so many events: a few times a second.
 WATCH_EVENTS = 2000
@@ -29,19 +30,19 @@ class Clock:
         self.events = 0
         self.watch: Callable[[float, int], None] | None = None
         self._number = 0
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._due: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
 
     def __len__(self) -> int:
         return len(self._due)
 
-    def at(self, when: float, act: Callable[[], None]) -> None:
-        """Call ``act`` at ``when``, or now where that has passed."""
-        self._number += 1
-        heapq.heappush(self._due, (max(when, self.now), self._number, act))
+    def at(self, when: float, act: Callable[..., None], *given: Any) -> None:
+        """Call ``act`` with what is ``given`` at ``when``, or now where that has passed."""
+        self._number = number = self._number + 1
+        heapq.heappush(self._due, (when if when > self.now else self.now, number, act, given))
 
-    def after(self, wait_s: float, act: Callable[[], None]) -> None:
-        """Call ``act`` in ``wait_s``."""
-        self.at(self.now + wait_s, act)
+    def after(self, wait_s: float, act: Callable[..., None], *given: Any) -> None:
+        """Call ``act`` with what is ``given`` in ``wait_s``."""
+        self.at(self.now + wait_s, act, *given)
 
     def wall(self) -> float:
         """The wall clock of a computer whose clock is right."""
@@ -53,9 +54,9 @@ class Clock:
             return True
         due, pop = self._due, heapq.heappop
         while due and due[0][0] <= until:
-            self.now, _, act = pop(due)
+            self.now, _, act, given = pop(due)
             self.events += 1
-            act()
+            act(*given)
             if self.watch is not None and not self.events % WATCH_EVENTS:
                 self.watch(self.now, self.events)
             if reached is not None and reached():
@@ -79,16 +80,16 @@ class OwnClock:
         """Seconds on it."""
         return self._clock.now * self._rate
 
-    def at(self, when: float, act: Callable[[], None]) -> None:
-        """Call ``act`` when this clock shows ``when``, and not a rounding before: that would ring for ever."""
+    def at(self, when: float, act: Callable[..., None], *given: Any) -> None:
+        """Call ``act`` with what is ``given`` when this clock shows ``when``: a rounding before rang for ever."""
         world = when / self._rate
         while world * self._rate < when:
             world = math.nextafter(world, math.inf)
-        self._clock.at(world, partial(self.reached, act))
+        self._clock.at(world, self.reached, partial(act, *given) if given else act)
 
-    def after(self, wait_s: float, act: Callable[[], None]) -> None:
-        """Call ``act`` when ``wait_s`` have passed on it."""
-        self.at(self.now + wait_s, act)
+    def after(self, wait_s: float, act: Callable[..., None], *given: Any) -> None:
+        """Call ``act`` with what is ``given`` when ``wait_s`` have passed on it."""
+        self.at(self.now + wait_s, act, *given)
 
     def wall(self) -> float:
         """The wall clock of a computer whose clock is right."""

@@ -252,8 +252,12 @@ class Host:
             self.follow(effects, BY_COMMIT)
 
     def _done(self, effects: list[fx.Effect]) -> None:
-        self.perform(effects)
-        self._arm()
+        if effects:
+            self.perform(effects)
+        if self.peer is not None:  # an effect may have ended it
+            due = self.peer.deadline()
+            if due is not None and due < self._timer_at:
+                self._wake_at(due)
         self.world.checker.after(self)
 
     def _arm(self) -> None:
@@ -263,7 +267,7 @@ class Host:
     def _wake_at(self, due: float | None) -> None:
         if due is not None and due < self._timer_at:
             self._timer_at = due
-            self.clock.at(due + self.port.lag_s, partial(self._rings, due, self.boot))
+            self.clock.at(due + self.port.lag_s, self._rings, due, self.boot)
 
     def _rings(self, due: float, boot: int) -> None:
         if self.peer is None or boot != self.boot or due != self._timer_at:

@@ -95,9 +95,7 @@ class Network:
         copies = 2 if weather.doubled and dice.random() < weather.doubled else 1
         for _ in range(copies):
             late_s = dice.random() * weather.jitter_s
-            self.clock.after(
-                self.delay_s(source, port) + late_s, lambda: self._arrive(source.number, sender, port, data)
-            )
+            self.clock.after(self.delay_s(source, port) + late_s, self._arrive, source.number, sender, port, data)
 
     def _arrive(self, source: int, sender: Address, port: Port, data: bytes) -> None:
         if port.receive is None or not self.reachable(source, port.number):

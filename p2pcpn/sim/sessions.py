@@ -179,6 +179,6 @@ class Sessions:
         for stream in streams:
             if host.unplugged:
                 other = stream.other(host)
-                self._clock.after(KEEPALIVE_S, lambda s=stream, o=other: self._end(o, s))  # type: ignore[misc]
+                self._clock.after(KEEPALIVE_S, self._end, other, stream)
             else:
                 self._fin(host, stream)

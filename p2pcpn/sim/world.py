@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 import networkx
 
 from p2pcpn import limits
+from p2pcpn.identity.keys import Common, in_common
 from p2pcpn.protocol import history
 from p2pcpn.protocol.setup import Pulse
 from p2pcpn.sim.checker import Checker, Violation
@@ -26,7 +27,7 @@ PEER_ROLES = Role.COMPUTE | Role.STORAGE
 SLOTS_MAX = 4
 REAL = Pulse()
 # A rumor reaches a thousand peers within a second, and a put its holders: by then nothing else was said so often.
-CHECKS_SHARED = 1 << 14
+CHECKS_SHARED = 1 << 16
 
 
 class World:
@@ -53,6 +54,7 @@ class World:
         self.record_copies = record_copies
         self.pulse = pulse
         self._checks = Checks(CHECKS_SHARED)
+        self._common = Common()
         self.dice = Dice(seed)
         self.clock = Clock()
         self.trace = Trace()
@@ -109,7 +111,7 @@ class World:
         Raises :class:`Violation`, also for whatever a machine raises: nothing may escape from one.
         """
         try:
-            with sharing(self._checks):
+            with sharing(self._checks), in_common(self._common):
                 return self.clock.run(until, reached)
         except Violation:
             raise

@@ -403,6 +403,8 @@ def read(envelope: Signed, expected: type[S]) -> S:
     """The statement within, its signature *not* checked: for what this process verified before or said itself."""
     if envelope.kind != expected.kind:
         raise PeerError(f"a {expected.__name__} was due; kind {envelope.kind} came")
+    if _checks is not None and (known := _checks.find(envelope)) is not None:
+        return known  # type: ignore[return-value]
     statement: S = _CODECS[envelope.kind].decode(envelope.body)
     return statement
 
@@ -423,7 +425,7 @@ _verified: dict[int, Signed] = {}
 def opened(envelope: Signed, expected: type[S]) -> S:
     """The statement within, its type, bounds and signature checked. Raises :class:`PeerError` otherwise."""
     statement = read(envelope, expected)
-    if _verified.get(id(envelope)) is envelope or (_checks is not None and envelope in _checks):
+    if _verified.get(id(envelope)) is envelope or (_checks is not None and _checks.find(envelope) is statement):
         return statement
     # As we would write it, or by the judge where it has fields that we do not know.
     if _CODECS[envelope.kind].encode(statement) != envelope.body and not is_canonical(envelope.body):
@@ -432,28 +434,41 @@ def opened(envelope: Signed, expected: type[S]) -> S:
         raise PeerError(f"the signature under that {expected.__name__} is wrong")
     vouch(envelope)
     if _checks is not None:
-        _checks.add(envelope)
+        _checks.add(envelope, statement)
     return statement
+
+
+def shared(envelope: Signed) -> Signed:
+    """``envelope``, or where peers share what they have checked the equal one that another of them holds."""
+    return envelope if _checks is None else _checks.same(envelope)
 
 
 class Checks:
     """What was found right lately, at most ``count`` statements, for many virtual peers that live in one process: each
-    of them would check the same bytes under the same key and find the same. A real peer has none."""
+    of them would check the same bytes under the same key and find the same. They share the values, too, which nobody
+    changes: a thousand peers hold one advert. A real peer has none."""
 
-    __slots__ = ("_bodies", "_count")
+    __slots__ = ("_count", "_found")
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._bodies: dict[tuple[int, bytes, bytes], bytes] = {}  # by kind, key and signature
+        self._found: dict[tuple[int, bytes, bytes], tuple[Signed, Statement]] = {}  # by kind, key and signature
 
-    def __contains__(self, envelope: Signed) -> bool:
-        return self._bodies.get((envelope.kind, envelope.key, envelope.signature)) == envelope.body
+    def find(self, envelope: Signed) -> Statement | None:
+        """The statement in an envelope that is right, or ``None`` where that is not known."""
+        found = self._found.get((envelope.kind, envelope.key, envelope.signature))
+        return found[1] if found is not None and found[0].body == envelope.body else None
 
-    def add(self, envelope: Signed) -> None:
-        """``envelope`` is right."""
-        if len(self._bodies) >= self._count:
-            del self._bodies[next(iter(self._bodies))]
-        self._bodies[envelope.kind, envelope.key, envelope.signature] = envelope.body
+    def same(self, envelope: Signed) -> Signed:
+        """The first of the envelopes equal to this one that were found right, or this one."""
+        found = self._found.get((envelope.kind, envelope.key, envelope.signature))
+        return found[0] if found is not None and found[0].body == envelope.body else envelope
+
+    def add(self, envelope: Signed, statement: Statement) -> None:
+        """``envelope``, which holds ``statement``, is right."""
+        if len(self._found) >= self._count:
+            del self._found[next(iter(self._found))]
+        self._found[envelope.kind, envelope.key, envelope.signature] = envelope, statement
 
 
 _checks: Checks | None = None

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pcpn.errors import PeerError, UsageError
-from p2pcpn.identity.keys import Keypair, exchange, node_id, puzzle_bits, verify, x25519_public
+from p2pcpn.identity import keys
+from p2pcpn.identity.keys import Keypair, exchange, node_id, pair_secret, puzzle_bits, verify, x25519_public
 
 ALICE, BOB = Keypair(bytes([1]) * 32), Keypair(bytes([2]) * 32)
 # RFC 8032, section 7.1, test 2.
@@ -151,3 +152,43 @@ def test_signatures_that_wycheproof_leaves_open_are_answered_all_the_same() -> N
             if result == "acceptable":
                 answer = verify(bytes.fromhex(group["public_key"]), bytes.fromhex(message), bytes.fromhex(signature))
                 assert isinstance(answer, bool)
+
+
+def test_virtual_peers_compute_the_secret_of_a_pair_once_and_forget_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = pair_secret(ALICE, BOB.public)
+    computed: list[bytes] = []
+    real = keys.exchange
+    monkeypatch.setattr(keys, "exchange", lambda secret, public: computed.append(public) or real(secret, public))
+    with keys.in_common(keys.Common()):
+        assert pair_secret(ALICE, BOB.public) == pair_secret(BOB, ALICE.public) == alone
+        assert len(computed) == 1
+        assert pair_secret(ALICE, BOB.public) == alone and len(computed) == 2
+    assert pair_secret(BOB, ALICE.public) == alone and len(computed) == 3  # a real peer computes its own
+
+
+def test_virtual_peers_check_few_signatures_of_each_other_and_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[bytes] = []
+    real = keys.bindings.crypto_sign_open
+    monkeypatch.setattr(keys.bindings, "crypto_sign_open", lambda s, k: checked.append(s) or real(s, k))
+    with keys.in_common(keys.Common()):
+        signature = ALICE.sign(b"a word")
+        assert all(verify(ALICE.public, b"a word", signature) for _ in range(2 * keys.SAMPLED))
+        assert len(checked) == 2
+        for public, message, said in (
+            (ALICE.public, b"another", signature),
+            (BOB.public, b"a word", signature),
+            (ALICE.public, b"a word", bytes(64)),
+        ):
+            assert not verify(public, message, said)
+    assert verify(ALICE.public, b"a word", signature) and len(checked) == 6
+
+
+def test_what_virtual_peers_have_in_common_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "COMMON_MAX", 2)
+    common = keys.Common()
+    with keys.in_common(common):
+        said = [ALICE.sign(bytes([number])) for number in range(4)]
+        for number in range(4):
+            pair_secret(Keypair(bytes([9, number]) * 16), BOB.public)
+    assert [common.has_signed(ALICE.public, bytes([n]), said[n]) for n in range(4)] == [False, False, True, True]
+    assert len(common._secrets) == 2

@@ -333,3 +333,30 @@ def test_the_newest_advert_of_a_peer_can_be_had_while_it_is_held() -> None:
         tell(it, advert(version))
     assert it.newest_advert(KEYS[0].public) == advert(2)
     assert it.newest_advert(KEYS[1].public) is None
+
+
+def test_who_hears_a_rumor_again_tells_it_fewer_times() -> None:
+    it = gossip(PEERS)
+    tell(it, offer(), 0.0)  # one round is sent at once
+    for sender in PEERS[1:4]:
+        assert tell(it, offer(), 0.01, sender=sender) == []
+    assert it.statistics()["active"] == 0
+    other = gossip(PEERS)
+    tell(other, offer(), 0.0)
+    for _ in range(3):  # the same one again says nothing of how far the rumor came, nor one who tells it less far
+        tell(other, offer(), 0.01)
+        tell(other, offer(), 0.01, hops=3, sender=PEERS[2])
+    assert other.statistics()["active"] == 1
+
+
+def test_comparisons_that_find_nothing_are_made_more_rarely_until_one_finds_something() -> None:
+    it = gossip(PEERS)
+    waits_s, now = [], 0.0
+    for _ in range(6):
+        it.expire(now)
+        waits_s.append(it.deadline() - now)
+        now = it.deadline()
+    assert waits_s[0] <= 12.0 and 0.8 * 40.0 <= waits_s[-1] <= 1.2 * 40.0
+    it.receive(SENDER, RumorDigest(bytes(8), False), now)
+    it.expire(now)
+    assert it.deadline() - now <= 12.0

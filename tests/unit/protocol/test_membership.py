@@ -14,6 +14,7 @@ from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol.effects import Effect, Heard, Send, Spread
 from p2pcpn.protocol.membership import (
     ALIVE,
+    CALM_RARER_MAX,
     DEAD,
     SUSPECTED,
     Alive,
@@ -443,3 +444,41 @@ def test_a_death_that_enough_others_tell_is_not_told_once_more() -> None:
     del swarm.members[7]
     swarm.run(60.0)
     assert victim.id not in swarm.hoods[0] and spread == []
+
+
+def test_where_all_have_been_well_for_minutes_each_probes_more_rarely_until_somebody_is_in_doubt() -> None:
+    swarm = Swarm(8)
+    swarm.run(400.0)
+    me, victim, liar = swarm.members[0], swarm.contacts[1], swarm.keys[2]
+
+    def pause_s() -> float:
+        due_s = me.deadline()
+        assert due_s is not None
+        return due_s - me._period_s
+
+    assert pause_s() == CALM_RARER_MAX * limits.PROBE_IDLE_S
+    word = MemberState(victim, 0, 0, SUSPECTED)
+    me.rumor(signed(word, liar), word, swarm.now)
+    assert me._interval_s == limits.PROBE_IDLE_S
+    me.leases_out = True
+    assert me._interval_s == limits.PROBE_BUSY_S
+
+
+def test_a_death_is_told_by_few_and_costs_few_datagrams() -> None:
+    swarm = Swarm(30)
+    swarm.run(20.0)
+    words: list[tuple[int, int]] = []
+    asked: list[object] = []
+    perform = swarm.perform
+
+    def listen(who: int, effects: list[Effect]) -> None:
+        words.extend((who, e.statement.state) for e in effects if isinstance(e, Spread) and who != 3)  # type: ignore[attr-defined]
+        asked.extend(e.message for e in effects if isinstance(e, Send) and isinstance(e.message, PingRequest))
+        perform(who, effects)
+
+    swarm.perform = listen  # type: ignore[method-assign]
+    del swarm.members[3]
+    swarm.run(60.0)
+    assert {who for who, it in swarm.told(Dead) if it == swarm.contacts[3]} == set(swarm.members)
+    assert len(words) <= 12, "a few doubt it, hardly more than one buries it"
+    assert len(asked) < 10 * len(swarm.members)

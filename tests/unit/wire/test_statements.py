@@ -195,14 +195,15 @@ def test_what_one_of_many_virtual_peers_found_right_no_other_checks_again(monkey
         opened(envelope, Cancel)
         verified = Verified(monkeypatch)
         assert opened(copies[0], Cancel) == CANCEL
+        assert opened(copies[1], Cancel) is opened(copies[0], Cancel) and statements.shared(copies[0]) is envelope
         assert verified.count == 0
         for wrong in ({"signature": bytes(64)}, {"key": BOB.public}, {"body": other.body}):
             with pytest.raises(PeerError):
                 opened(msgspec.structs.replace(envelope, **wrong), Cancel)
-        shared.add(other)  # there is room for one
+        shared.add(other, read(other, Cancel))  # there is room for one
         with pytest.raises(PeerError, match="signature"):
             opened(copies[1], Cancel)
-    shared.add(envelope)
+    shared.add(envelope, CANCEL)
     with pytest.raises(PeerError, match="signature"):  # a real peer shares nothing
         opened(copies[2], Cancel)
 
