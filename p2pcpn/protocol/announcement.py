@@ -2,7 +2,7 @@
 
 A sample comes every few seconds; a new version is said at once at the start, then when a coarse value has changed, at
 most every ten seconds, and in any case before the last one lapses at the others. Gossip carries every version; the
-DHT, which is asked who and where a peer is and what it can run, gets one an hour, or at once when that has changed:
+DHT, which is asked who and where a peer is and what it can run, gets one each half hour, or at once when that changes:
 putting it is a lookup among strangers, a hundred times as dear as a rumor.
 """
 
@@ -25,7 +25,9 @@ ADVERT_WAIT_S = 10.0
 # Where many peers are known each tells of a change more rarely: a rumor costs every peer that it reaches a kilobyte, so
 # this bounds what adverts cost one peer to 500 B/s, however many there are and however restless their machines.
 ADVERT_WAIT_S_PER_PEER = 2.0
-# A version in the DHT is kept for so many of the times between two.
+# A version is put in the DHT again this often: at most 2,700 s later with the next that is said, so always before
+# holders would pass on the last one by themselves (0.8 hours). It is kept for so many of these times.
+PUBLISH_S = limits.REFRESH_S / 2
 PUBLISHED_LIVES = 3
 # What changes all the time, and is of no use an hour later.
 FLEETING = ("version", "ttl_s", "slots_free", "memory_free_bytes", "load", "position", "rtt_ms")
@@ -118,7 +120,7 @@ class Announcement:
         lasting = msgspec.structs.replace(advert, **dict.fromkeys(FLEETING, 0))
         if lasting == self._published and now < self._publish_at:
             return 0.0
-        again_s = max(self._setup.pulse.advert_s, limits.REFRESH_S)
+        again_s = max(self._setup.pulse.advert_s, PUBLISH_S)
         self._published, self._publish_at = lasting, now + again_s
         return PUBLISHED_LIVES * again_s
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from p2pcpn.limits import ADVERT_AGAIN_S, REFRESH_S
+from p2pcpn.limits import ADVERT_AGAIN_S
 from p2pcpn.protocol.announcement import (
     ADVERT_LIVES,
     ADVERT_RARER_MAX,
     ADVERT_WAIT_S,
     ADVERT_WAIT_S_PER_PEER,
+    PUBLISH_S,
     PUBLISHED_LIVES,
     Announcement,
     Said,
@@ -163,15 +164,15 @@ def test_other_roles_are_said_at_once_and_from_then_on() -> None:
     assert said is not None and said.advert.roles == Role.COMPUTE | Role.HIDDEN
 
 
-def test_the_dht_is_given_the_first_version_then_one_an_hour_and_what_lasts_at_once() -> None:
+def test_the_dht_is_given_the_first_version_then_one_each_half_hour_and_what_lasts_at_once() -> None:
     peer = Peer()
     first = peer.say(0.0, changed=True)
-    assert first is not None and first.published_s == PUBLISHED_LIVES * REFRESH_S
+    assert first is not None and first.published_s == PUBLISHED_LIVES * PUBLISH_S
     peer.say(20.0, 0.75, changed=True)
     busier = peer.announcement.expire(40.0)
     assert busier is not None and busier.advert.load == 0.75 and busier.published_s == 0.0
     peer.announcement.resized(9, 50.0)
     larger = peer.announcement.expire(70.0)
     assert larger is not None and larger.published_s > 0.0
-    again = [said for at in range(100, 2 * int(REFRESH_S), 100) if (said := peer.announcement.expire(float(at)))]
-    assert len(again) > 10 and [said.now for said in again if said.published_s] == [3700.0]
+    again = [said for at in range(100, 3600, 100) if (said := peer.announcement.expire(float(at)))]
+    assert len(again) > 10 and [said.now for said in again if said.published_s] == [1900.0]
