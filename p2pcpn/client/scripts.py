@@ -1,7 +1,7 @@
 """What a worker runs for the command line: a whole script, or a function with input files beside it.
 
 Loaded in worker processes, so it imports next to nothing. Each task has a folder of its own as its working directory,
-removed at its end: no task meets the files of another. In it are the input files, which cannot be written to, and an
+removed at its end: no task meets the files of another. In it are the input files, read-only to all but root, and an
 empty folder ``out``; files that are left there travel with the result (see :class:`Outputs`).
 """
 
@@ -93,6 +93,9 @@ def _with_outputs(value: Any) -> Any:
         return value
     if len(paths) > OUTPUT_FILES_MAX:
         raise ValueError(f"the task left {len(paths)} files in out/; {OUTPUT_FILES_MAX} travel at most")
+    for path in paths:
+        if not _is_text(path):
+            raise ValueError(f"the task left {ascii(path)} in out/; only files travel whose names are UTF-8")
     size = sum(os.path.getsize(os.path.join(OUT, path)) for path in paths)
     if size > TASK_RESULT_BYTES_MAX // 2:
         raise ValueError(f"the task left {size} bytes in out/; {TASK_RESULT_BYTES_MAX // 2} travel at most")
@@ -104,6 +107,14 @@ def _with_outputs(value: Any) -> Any:
         for path in paths:
             packed.write(os.path.join(OUT, path), path)
     return Outputs(archive.getvalue(), value)
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @contextmanager

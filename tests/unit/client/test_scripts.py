@@ -109,3 +109,11 @@ def test_too_many_output_files_and_too_large_ones_are_told(monkeypatch: pytest.M
     monkeypatch.setattr("p2pcpn.client.scripts.TASK_RESULT_BYTES_MAX", 30)
     with pytest.raises(ValueError, match="left 16 bytes"):
         with_inputs({}, leave, 2)
+
+
+def test_an_output_file_whose_name_is_no_text_is_told() -> None:
+    def leave() -> None:
+        Path("out/b\udcff").write_text("A")
+
+    with pytest.raises(ValueError, match=r"left 'b\\udcff' in out/; only files travel whose names are UTF-8"):
+        with_inputs({}, leave)
