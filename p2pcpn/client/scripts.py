@@ -95,7 +95,7 @@ def _with_outputs(value: Any) -> Any:
         raise ValueError(f"the task left {len(paths)} files in out/; {OUTPUT_FILES_MAX} travel at most")
     for path in paths:
         if not _is_text(path):
-            raise ValueError(f"the task left {ascii(path)} in out/; only files travel whose names are UTF-8")
+            raise ValueError(f"the task left {path!a} in out/; only files travel whose names are UTF-8")
     size = sum(os.path.getsize(os.path.join(OUT, path)) for path in paths)
     if size > TASK_RESULT_BYTES_MAX // 2:
         raise ValueError(f"the task left {size} bytes in out/; {TASK_RESULT_BYTES_MAX // 2} travel at most")
