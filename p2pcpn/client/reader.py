@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -255,6 +255,12 @@ class Reader:
                     self._canon.add(stored)
         return [self.results[index] for index in self._canon.settle()]
 
+    def take(self, log: Iterable[tuple[int, Entry]]) -> None:
+        """Settlements from a log on this disk, of the epochs that stand beside them: it may lie nowhere else yet."""
+        for epoch, entry in log:
+            for stored in self._open([entry], epoch):
+                self._canon.add(stored)
+
     async def _segment(self, log: Log) -> list[Entry] | None:
         """The next segment of a log, from the first holder that shows a right one."""
         assert self.authority is not None
@@ -385,6 +391,7 @@ class Reader:
         pause = POLL_S
         told: set[int] = set()
         quiet_since = loop.time()
+        over_since: float | None = None
         while True:
             fresh = [stored for stored in await self.read() if stored.index not in told]
             if fresh:
@@ -393,8 +400,9 @@ class Reader:
                 pause, quiet_since = POLL_S, loop.time()
             now = loop.time()
             # What was settled last is counted before it is in the log.
-            quiet_s = STALE_WAIT_S if self.stale else GIVEN_UP_WAIT_S
-            if self.complete or self.cancelled or (self.over and now - quiet_since >= quiet_s):
+            patience_s = STALE_WAIT_S if self.stale else GIVEN_UP_WAIT_S
+            over_since = (now if over_since is None else over_since) if self.over and not fresh else None
+            if self.complete or self.cancelled or (over_since is not None and now - over_since >= patience_s):
                 self._note()
                 return
             if end is not None and now >= end:

@@ -12,15 +12,17 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from p2pcpn.client.reader import Reader, Stored
+from p2pcpn.client.reader import ASK_WAIT_S, Reader, Stored
 from p2pcpn.errors import JobError, PeerError, StoreError, Unreachable
 from p2pcpn.identity.keys import node_id
+from p2pcpn.node import restoring
 from p2pcpn.protocol import events
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.jobs import Held
 from p2pcpn.protocol.opened_pages import blobs_named
 from p2pcpn.protocol.settlement import NOTHING
 from p2pcpn.wire import messages as m
+from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.pages import spans_of
 from p2pcpn.wire.sealing import digest
 from p2pcpn.wire.statements import BlobRef, Handover, Segment, Signed, opened, signed
@@ -32,6 +34,8 @@ log = logging.getLogger("p2pcpn.client")
 
 FIND_S: Final = 5.0
 SEGMENT_WAIT_S: Final = 10.0
+# A grantor that was told to stop closes its log at once; then the log goes to its holders.
+LAST_WORDS_S: Final = 0.5
 
 
 # --- A job of this program --------------------------------------------------------------------------------------------
@@ -59,9 +63,40 @@ async def regained(submission: Submission, epoch: int) -> None:
             if job not in overlay.listeners:
                 return
         return
+    handover = None
+    before = overlay.peer.grantors.get(job)
+    if before is not None and before.book.dependencies.used:
+        handover = await _last_words(reader, before.ledger.total)
+        _deliver(submission, await _values(reader, await reader.read()))
+        if job not in overlay.listeners:
+            return
     held = Held([], spans_of(sorted(reader.results)))
-    _resume(reader, submission.keys.job_key, held)
+    _resume(reader, submission.keys.job_key, held, handover)
     submission.wake()
+
+
+async def _last_words(reader: Reader, tasks: int) -> Signed:
+    """Have whoever grants stop, before what it settled is read to its end, our own log among the rest.
+
+    Else what it settles between our reading and its stopping would be made here again, and tasks take that though it
+    does not count. Nobody grants meanwhile; results wait at their workers.
+    """
+    overlay, authority = reader.overlay, reader.authority
+    assert authority is not None
+    handover = signed(Handover(reader.job, authority.owners_epoch, overlay.keypair.public), reader.owner)
+    authority.hand_over(handover)
+    await asyncio.gather(*(_tell(reader, contact, handover) for contact in reader.stewards))
+    await asyncio.sleep(LAST_WORDS_S)
+    await reader.refresh()
+    reader.take(restoring.settlements(overlay.database, reader.job, range(tasks)))
+    return handover
+
+
+async def _tell(reader: Reader, contact: Contact, handover: Signed) -> None:
+    try:
+        await reader.overlay.request(contact, lambda request: m.Take(request, handover), ASK_WAIT_S)
+    except Unreachable as error:
+        log.info("a steward was not told who grants job %s: %s", reader.job.hex()[:8], error)
 
 
 def _deliver(submission: Submission, fresh: Sequence[tuple[Stored, bytes | BlobRef]]) -> None:
@@ -111,10 +146,11 @@ async def resume(reader: Reader) -> None:
     _resume(reader, reader.keys.job_key, held)
 
 
-def _resume(reader: Reader, job_key: bytes, held: Held) -> None:
+def _resume(reader: Reader, job_key: bytes, held: Held, handover: Signed | None = None) -> None:
     overlay, authority = reader.overlay, reader.authority
     assert authority is not None
-    handover = signed(Handover(reader.job, authority.owners_epoch, overlay.keypair.public), reader.owner)
+    if handover is None:
+        handover = signed(Handover(reader.job, authority.owners_epoch, overlay.keypair.public), reader.owner)
     words = [*authority.handovers, handover]
     now = overlay.loop.time()
     overlay.follow(overlay.peer.presiding.resume(authority.signed_spec, job_key, words, held, now))

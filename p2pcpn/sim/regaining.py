@@ -9,16 +9,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from p2pcpn.protocol.authority import Authority
+from p2pcpn.protocol.effects import Tell
 from p2pcpn.protocol.jobs import Held
 from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.reading import STEP_S, Reading
 from p2pcpn.sim.runtime import value_of
+from p2pcpn.wire.messages import Take
 from p2pcpn.wire.pages import spans_of
 from p2pcpn.wire.sealing import result_digest
 from p2pcpn.wire.statements import Handover, Signed, signed
 
 if TYPE_CHECKING:
     from p2pcpn.sim.program import Program
+
+
+# As in ``client/resuming.py``.
+LAST_WORDS_S = 0.5
 
 
 class Regaining:
@@ -36,9 +42,24 @@ class Regaining:
         if steward is not None:
             self._authority.take_over(steward.key, epoch)
         self._life = program.host.boot
+        self._handover: Signed | None = None  # said before the reading, where tasks take results
+        self._words = 0.0  # until when those who stop may say what they settled
         self._reading = Reading(program.host, program.owner.public, program.job)
-        self._reading.own()
+        if any(deed.takes for deed in program.deeds):
+            self._stop()
         self._look()
+
+    def _stop(self) -> None:
+        """Whoever grants is told to stop, before what it settled is read to its end."""
+        program, host = self._program, self._program.host
+        assert host.peer is not None
+        self._handover = signed(
+            Handover(program.job, self._authority.owners_epoch, host.keypair.public), program.owner
+        )  # fmt: skip
+        self._authority.hand_over(self._handover)
+        for steward in self._authority.spec.stewards:
+            host.follow([Tell(steward.contact, Take(host.peer.next_request(), self._handover))])
+        self._words = host.clock.now + LAST_WORDS_S
 
     def _look(self) -> None:
         host = self._program.host
@@ -46,6 +67,12 @@ class Regaining:
             self._reading.close()
             self.over = True
             return
+        if host.clock.now < self._words:
+            host.clock.after(STEP_S, self._look)
+            return
+        if self._words:
+            self._words = 0.0
+            self._reading.own()
         if not self._reading.over:
             self._reading.step()
         if self._reading.over:
@@ -61,7 +88,9 @@ class Regaining:
         for index, (_, stated) in sorted(results.items()):
             right(program, index, stated)
         program.delivered.update(results)
-        handover = signed(Handover(program.job, authority.owners_epoch, host.keypair.public), program.owner)
+        handover = self._handover
+        if handover is None:
+            handover = signed(Handover(program.job, authority.owners_epoch, host.keypair.public), program.owner)
         self._handovers.append(handover)
         self.over = True
         host.world.checker.grants(host, program.job)

@@ -122,6 +122,23 @@ async def test_a_submitter_that_was_superseded_takes_what_was_settled_and_goes_o
 
 
 @pytest.mark.asyncio
+async def test_where_tasks_take_results_whoever_grants_is_told_to_stop_before_its_log_is_read(peer: Peers) -> None:
+    keeper = await peer(roles=BOTH)
+    client = await peer(keeper)
+    submission = await opened(keeper, client)
+    first = submission.submit(pow, (3, 2), {})
+    assert await asyncio.wait_for(asyncio.wrap_future(first), 20) == 9
+    taking = [submission.submit(pow, (first, i), {}) for i in range(4)]
+    await submission.kept(10)
+    take_over(keeper, client)
+    await turns(lambda: epoch_here(client, submission.job) == 2)
+    assert keeper.peer.steward.jobs[submission.job].authority.epoch == 2
+    values = await asyncio.wait_for(asyncio.gather(*map(asyncio.wrap_future, taking)), 20)
+    assert values == [9**i for i in range(4)]
+    submission.forget()
+
+
+@pytest.mark.asyncio
 async def test_results_that_others_settled_meanwhile_resolve_the_futures(peer: Peers) -> None:
     keeper = await peer(roles=BOTH)
     client = await peer(keeper)
