@@ -18,18 +18,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.effects import Commit, Effect, Provide, Tell, Withdraw, Write
-from p2pcpn.protocol.kept_jobs import Kept
-from p2pcpn.protocol.passing import Passing, covers, held, lacking, needs_segments
+from p2pcpn.protocol.keepers import Keepers
+from p2pcpn.protocol.passing import Passing, held
 from p2pcpn.protocol.settlement import check_body
 from p2pcpn.protocol.setup import Pulse
 from p2pcpn.protocol.steward import Steward
-from p2pcpn.protocol.table import distance
 from p2pcpn.protocol.timetable import Timetable
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Answer, AnswerCode, JobKept, LogData, ReadLog, Recount, Recounted
@@ -43,37 +42,8 @@ DEATH_S = 1.0
 # Storage peers that are asked where a copy is missing: those that keep one by other ways, and as many that may.
 NEAREST_ASKED = 12
 QUEUE_S = 0.05
-# One more is kept than the owner wants: a death is noticed, waited for and made good within some minutes, and a second
-# one in that time must not leave a single copy. It costs nothing before three of the usual five stewards are gone.
-SPARE = 1
 # What goes when a job is dropped; what this peer ran of it and nobody acknowledged stays.
 KEPT_IN = ("jobs", "segments", "logs", "orphans", "states")
-
-
-@dataclass(slots=True)
-class _Keeper:
-    contact: Contact
-    shown_s: float | None = None  # when it last showed something of the job, or had it from us
-
-
-@dataclass(slots=True)
-class _Care:
-    """One job: ``mine`` is what is here of it, since ``changed_s``; ``answers`` are those of the newest look."""
-
-    kept: Kept
-    mine: JobKept
-    changed_s: float
-    keepers: dict[NodeId, _Keeper] = field(default_factory=dict)
-    awaited: dict[NodeId, None] = field(default_factory=dict)
-    answers: dict[NodeId, tuple[Contact, JobKept | None]] = field(default_factory=dict)
-    unwilling: dict[NodeId, float] = field(default_factory=dict)  # who took it not, and until when it is not asked
-    failed: dict[NodeId, None] = field(default_factory=dict)  # whose disk may lack what it says that it has
-    short_since: float | None = None
-    surplus_since: float | None = None
-
-    def names(self, node: bytes) -> bool:
-        """Whether the owner named that peer."""
-        return any(steward.contact.id == node for steward in self.kept.authority.spec.stewards)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +80,7 @@ class Aftercare:
         self._request = request
         self._pulse = pulse
         self._rng = rng
-        self._cares: dict[bytes, _Care] = {}
+        self._cares: dict[bytes, Keepers] = {}
         self._looks = Timetable()
         self._asked: dict[int, _Asked] = {}  # by request, in the order of their ends
         self._passings: dict[bytes, Passing] = {}
@@ -138,18 +108,8 @@ class Aftercare:
             kept.append(held(here) if here is not None and here.expires_s >= wall else None)
             care = self._cares.get(job)
             if care is not None:
-                self._know(care, sender)
+                care.know(sender)
         return [Tell(sender, Recounted(message.request, kept))]
-
-    @staticmethod
-    def _know(care: _Care, contact: Contact) -> _Keeper | None:
-        """Somebody says that it keeps a job: it is asked from now on."""
-        keeper = care.keepers.get(NodeId(contact.id))
-        if keeper is not None:
-            keeper.contact = contact
-        elif len(care.keepers) < limits.KEEPERS_MAX:
-            keeper = care.keepers[NodeId(contact.id)] = _Keeper(contact)
-        return keeper
 
     def recounted(self, sender: Contact, message: Recounted, now: float) -> list[Effect]:
         """Another says what it has. Raises :class:`PeerError` for an answer to something else."""
@@ -217,8 +177,8 @@ class Aftercare:
     def dead(self, node: NodeId, now: float) -> None:
         """A peer is dead or has left: the jobs that it kept are looked at soon."""
         for job, care in self._cares.items():
-            if node in care.keepers or care.names(node):
-                care.keepers.pop(node, None)
+            if node in care.others or care.names(node):
+                care.others.pop(node, None)
                 self._look_at(job, now + DEATH_S)
 
     # --- time --------------------------------------------------------------------------------------------------------
@@ -250,12 +210,11 @@ class Aftercare:
         for job in [job for job in self._cares if self._steward.jobs.get(job) is not self._cares[job].kept]:
             self._forget(job)
         for job, care in self._cares.items():
-            care.unwilling = {node: until_s for node, until_s in care.unwilling.items() if until_s > now}
-            care.failed = dict.fromkeys(list(care.failed)[-limits.KEEPERS_MAX :])
+            care.relent(now)
             self._look_at(job, now)
         for job, kept in self._steward.jobs.items():
             if job not in self._cares:
-                care = self._cares[job] = _Care(kept, held(kept), now)
+                care = self._cares[job] = Keepers(kept, held(kept), now)
                 if not care.names(self._me):  # over a restart nothing but this says that it is found here
                     effects.append(Provide(job, max(0.0, kept.expires_s - self._steward.wall())))
         return effects
@@ -276,6 +235,7 @@ class Aftercare:
     def _look(self, now: float) -> list[Effect]:
         """Ask whoever may keep the jobs that are due, each peer for all of them at once."""
         asks: dict[NodeId, tuple[Contact, list[bytes]]] = {}
+        effects: list[Effect] = []
         for _ in range(limits.LOOKED_AT_ONCE):
             job = self._looks.take(now)
             if job is None:
@@ -288,11 +248,12 @@ class Aftercare:
             asked = self._whom(job, care, now)
             care.answers = {}
             care.awaited = dict.fromkeys(asked)
+            if not asked:  # it is here alone
+                effects += self._judge(job, care, now)
             for node, contact in asked.items():
                 asks.setdefault(node, (contact, []))[1].append(job)
         while (due_s := self._looks.deadline()) is not None and due_s <= now and (job := self._looks.take(now)):
             self._looks.set(job, now + QUEUE_S)
-        effects: list[Effect] = []
         for node, (contact, jobs) in asks.items():
             for at in range(0, len(jobs), limits.RECOUNTED_MAX):
                 request, some = self._request(), jobs[at : at + limits.RECOUNTED_MAX]
@@ -300,13 +261,13 @@ class Aftercare:
                 effects.append(Tell(contact, Recount(request, some)))
         return effects
 
-    def _whom(self, job: bytes, care: _Care, now: float) -> dict[NodeId, Contact]:
+    def _whom(self, job: bytes, care: Keepers, now: float) -> dict[NodeId, Contact]:
         """Who may keep a job: those of whom it is known, and where too few do those near it, who may take it.
 
         Heirs ask them always: they do not know of each other otherwise, and one may be too many.
         """
         found = [steward.contact for steward in care.kept.authority.spec.stewards]
-        found += [keeper.contact for keeper in care.keepers.values()]
+        found += [keeper.contact for keeper in care.others.values()]
         if care.short_since is not None or not care.names(self._me):
             found += self._near(job, now)[:NEAREST_ASKED]
         me = self._me
@@ -322,62 +283,38 @@ class Aftercare:
                 effects += self._heard(job, care, asked.node, now)
         return effects
 
-    def _heard(self, job: bytes, care: _Care, node: NodeId, now: float) -> list[Effect]:
+    def _heard(self, job: bytes, care: Keepers, node: NodeId, now: float) -> list[Effect]:
         """One that was awaited has answered, or will not."""
         del care.awaited[node]
         return [] if care.awaited else self._judge(job, care, now)
 
     # --- judging -----------------------------------------------------------------------------------------------------
 
-    def _judge(self, job: bytes, care: _Care, now: float) -> list[Effect]:
+    def _judge(self, job: bytes, care: Keepers, now: float) -> list[Effect]:
         """What follows from who has what."""
-        mine = held(care.kept)
-        if mine != care.mine:  # somebody still settles tasks, and sees to the copies of that
-            care.mine, care.changed_s = mine, now
-            care.short_since = care.surplus_since = None
+        if care.changed(now):
             return []
-        whole: list[Contact] = []
-        claimed: list[Contact] = []
-        segments = needs_segments(care.kept)
-        for node, (contact, theirs) in care.answers.items():
-            if theirs is None and not care.names(node):
-                care.keepers.pop(node, None)
-            if not covers(theirs, mine, segments=segments):
-                continue
-            keeper = self._know(care, contact)
-            if care.names(node) or not any(count for _, _, count in mine.logs):
-                whole.append(contact)
-            elif keeper is not None and care.unwilling.get(node, 0.0) <= now:
-                (claimed if keeper.shown_s is None else whole).append(contact)
+        whole, claimed = care.whole(now)
         if claimed:
             return self._prove(job, care, claimed, now)
-        place = self._place(job, care)
-        before = sorted(
-            (contact for contact in whole if place(contact.id) < place(self._me)), key=lambda c: place(c.id)
-        )
-        copies = care.kept.authority.spec.replicas + SPARE
-        if len(whole) < copies - 1:
+        before = care.before(self._me, whole)
+        if len(whole) < care.copies - 1:
             care.surplus_since = None
             return self._short(job, care, whole, len(before), now)
         care.short_since = None
-        if care.names(self._me) or len(before) < copies:
+        if care.names(self._me) or len(before) < care.copies:
             care.surplus_since = None
             return []
-        return self._surplus(job, care, before[:copies], now)
+        return self._surplus(job, care, before[: care.copies], now)
 
-    @staticmethod
-    def _place(job: bytes, care: _Care) -> Callable[[bytes], tuple[bool, int]]:
-        """The order of those who keep a job."""
-        return lambda node: (not care.names(node), distance(node, job))
-
-    def _short(self, job: bytes, care: _Care, whole: Sequence[Contact], rank: int, now: float) -> list[Effect]:
+    def _short(self, job: bytes, care: Keepers, whole: Sequence[Contact], rank: int, now: float) -> list[Effect]:
         """Too few keep it: wait for our turn, look again, and bring it to one more."""
         since = care.short_since = now if care.short_since is None else care.short_since
         turn_s = max(since, care.changed_s) + self._pulse.replace_s * (1 + rank)
         if now < turn_s:
             self._looks.set(job, turn_s)
             return []
-        heir = self._heir(job, care, whole, now)
+        heir = care.heir(self._contact(), whole, self._group, now)
         if heir is None:
             return []  # nobody is there that would take it: the next tick looks again
         if len(self._passings) >= limits.PASSED_AT_ONCE:
@@ -387,33 +324,14 @@ class Aftercare:
         passing = self._passings[job] = Passing(heir, care.kept, theirs)
         return self._pass(job, passing, now)
 
-    def _heir(self, job: bytes, care: _Care, whole: Sequence[Contact], now: float) -> Contact | None:
-        """Who is brought the job: whom the owner named, or one in a network where it is not yet, that lacks least of
-        it, and lives nearest to it."""
-        taken = {self._group(contact) for contact in (self._contact(), *whole)}
-        had = {contact.id for contact in whole}
-        found = [
-            (
-                (not care.names(node), self._group(contact) in taken, lacking(theirs, care.mine), distance(node, job)),
-                contact,
-            )
-            for node, (contact, theirs) in care.answers.items()
-            if contact.id not in had and care.unwilling.get(node, 0.0) <= now
-        ]
-        return min(found, key=lambda each: each[0])[1] if found else None
-
-    def _surplus(self, job: bytes, care: _Care, before: Sequence[Contact], now: float) -> list[Effect]:
+    def _surplus(self, job: bytes, care: Keepers, before: Sequence[Contact], now: float) -> list[Effect]:
         """Enough that come before us keep it: when that has been so for a while, and they show it, it goes."""
         since = care.surplus_since = now if care.surplus_since is None else care.surplus_since
         if now < since + self._pulse.replace_s:
             self._looks.set(job, since + self._pulse.replace_s)
             return []
-        unshown = []
-        for contact in before:
-            keeper = care.keepers.get(NodeId(contact.id))
-            if keeper is None or keeper.shown_s is None or keeper.shown_s <= since:
-                unshown.append(contact)
-        if unshown and any(count for _, _, count in care.mine.logs):
+        unshown = care.unshown(before, since)
+        if unshown and care.shows:
             return self._prove(job, care, unshown, now)
         self._forget(job)
         self.released += 1
@@ -423,7 +341,7 @@ class Aftercare:
 
     # --- proofs ------------------------------------------------------------------------------------------------------
 
-    def _prove(self, job: bytes, care: _Care, claimed: Sequence[Contact], now: float) -> list[Effect]:
+    def _prove(self, job: bytes, care: Keepers, claimed: Sequence[Contact], now: float) -> list[Effect]:
         """Have others show a segment of a log, chosen by chance among those whose digests are known here."""
         logs = [(name, log) for name, log in sorted(care.kept.logs.items()) if log.recent]
         effects: list[Effect] = []
@@ -441,13 +359,11 @@ class Aftercare:
         care = self._cares.get(job)
         if care is None or asked.node not in care.awaited:
             return []
-        keeper = care.keepers.get(asked.node)
+        keeper = care.others.get(asked.node)
         if right and keeper is not None:
             keeper.shown_s = now
         else:
-            care.unwilling[asked.node] = now + self._pulse.keepers_s
-            care.answers.pop(asked.node, None)
-            care.keepers.pop(asked.node, None)
+            care.doubted(asked.node, now + self._pulse.keepers_s)
         return self._heard(job, care, asked.node, now)
 
     # --- bringing ----------------------------------------------------------------------------------------------------
@@ -463,15 +379,14 @@ class Aftercare:
             self.segments += 1
             return self._pass(job, passing, now)
         care = self._cares[job]
-        care.unwilling[NodeId(passing.heir.id)] = now + self._pulse.keepers_s
-        care.failed[NodeId(passing.heir.id)] = None
+        care.refused(NodeId(passing.heir.id), now + self._pulse.keepers_s)
         return self._ended(job, now)
 
     def _passed_on(self, job: bytes, passing: Passing, now: float) -> list[Effect]:
         """All of it is there: look whether that is enough."""
         care = self._cares[job]
         care.failed.pop(NodeId(passing.heir.id), None)
-        keeper = self._know(care, passing.heir)
+        keeper = care.know(passing.heir)
         if keeper is not None:
             keeper.shown_s = now
         self.restored += 1

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.protocol import effects as fx
-from p2pcpn.protocol.aftercare import SPARE, _Asked
+from p2pcpn.protocol.aftercare import _Asked
+from p2pcpn.protocol.keepers import SPARE
 from p2pcpn.protocol.passing import held
 from p2pcpn.wire import messages as m
 from tests.unit.protocol.keepers import PULSE, Job, Table
@@ -251,3 +252,31 @@ def test_while_one_who_keeps_it_lives_there_are_soon_enough_copies_and_in_the_en
     alive = sum(keeper.alive for keeper in table.keepers)
     named = sum(keeper.alive for keeper in table.keepers[:3])
     assert min(copies, alive) <= len(job.at) <= max(copies, named)
+
+
+def test_words_of_many_who_keep_nothing_make_no_copies() -> None:
+    table = Table(limits.KEEPERS_MAX + 6)
+    job = Job(table, table.keepers[:1])
+    said = held(table.keepers[0].steward.jobs[job.job])
+    for keeper in table.keepers[4:]:
+        keeper.lies = lambda message: (
+            m.Recounted(message.request, [said] * len(message.kept)) if isinstance(message, m.Recounted) else message
+        )
+    for _ in range(30):
+        for keeper in table.keepers[:4]:
+            for liar in table.keepers[4:]:
+                keeper.care.recounted_to(liar.contact, m.Recount(0, [job.job]))
+        table.run(300.0)
+    assert len(job.at) == 2
+
+
+def test_an_heir_that_starts_anew_says_again_that_it_is_found_there() -> None:
+    table = Table(5)
+    job = Job(table, table.keepers[:1])
+    table.run(HOUR)
+    (heir,) = (keeper for keeper in job.at if keeper is not table.keepers[0])
+    table.kill(heir)
+    heir.provides.clear()
+    heir.start()
+    table.run(HOUR)
+    assert list(heir.provides) == [job.job] and not table.keepers[0].provides

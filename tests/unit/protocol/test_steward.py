@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import pytest
 
 from p2pcpn import limits
@@ -227,6 +228,33 @@ def test_the_log_of_a_job_that_is_unknown_here_is_a_legacy_too() -> None:
     assert shelf.append(log(made, 1)[0]).code == AnswerCode.DONE
     (legacy,) = shelf.steward.legacies()
     assert (legacy.job, legacy.entrust) == (made.job, None)
+
+
+def test_the_log_of_a_job_that_is_entrusted_counts_as_its_owners_from_then_on() -> None:
+    shelf, made = Shelf(me=STRANGER), Made()
+    shelf.append(log(made, 1)[0])
+    assert shelf.steward.quota.of(GRANTOR.id) > 0
+    shelf.say(shelf.steward.entrusted(STEWARDS_AT[0], m.Entrust(7, made.spec, [], 0.0)))
+    assert shelf.steward.quota.of(GRANTOR.id) == 0 and not shelf.steward.foreign
+    assert shelf.append(log(made, 1)[0], STEWARDS_AT[0]).code == AnswerCode.DONE
+    assert shelf.steward.quota.of(OWNER.public) == shelf.steward.jobs[made.job].disk_bytes
+    shelf.steward.forget(made.job)
+    assert shelf.steward.quota.taken_bytes == 0 and shelf.steward.legacies() == []
+
+
+def test_an_heir_has_the_blobs_that_a_segment_names_from_whoever_brings_it_and_a_steward_from_the_owner() -> None:
+    made = Made()
+    extend = made.segment(2)
+    named = signed(msgspec.structs.replace(read(extend.segment, Segment), blobs=[bytes(32)]), OWNER)
+    for me in (STRANGER, KEEPER):
+        shelf = Shelf(me=me)
+        shelf.say(shelf.steward.entrusted(STEWARDS_AT[0], m.Entrust(7, made.spec, [], 600.0)))
+        (effect,) = shelf.steward.extended(STEWARDS_AT[1], m.Extend(8, named, extend.pages, True))
+        if me is KEEPER:
+            assert isinstance(effect, fx.Commit)
+        else:
+            assert isinstance(effect, fx.Gather) and effect.then == effect.otherwise
+            assert (effect.sender, effect.blobs, effect.retention_s) == (STEWARDS_AT[1], (bytes(32),), 3000.0)
 
 
 def test_what_a_disk_refused_is_written_again_when_it_is_said_again() -> None:
