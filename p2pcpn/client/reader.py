@@ -180,7 +180,7 @@ class Reader:
                 self.keys = JobKeys(unwrap(self.owner, self.owner.public, authority.spec.nonce, authority.spec.wrapped))
                 for steward in authority.spec.stewards:
                     self._stewards.setdefault(NodeId(steward.contact.id), steward.contact)
-            for handover in [*state.handovers, *([] if state.handover is None else [state.handover])]:
+            for handover in state.handovers:
                 self.authority.hand_over(handover)
             if state.mandate is not None:  # hearsay; but whose an epoch is the spec tells
                 key = self.authority.key_of(state.mandate.grantor.id, state.mandate.epoch)

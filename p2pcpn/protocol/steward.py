@@ -490,7 +490,7 @@ class Steward:
         waiting, running, done = counts or (max(kept.tasks - settled, 0), 0, settled)
         logs = [(bytes(node), epoch, log.kept[0]) for (node, epoch), log in kept.logs.items()]
         state = JobState(
-            message.request, kept.authority.signed_spec, kept.close, kept.cancel, kept.authority.signed_handover,
+            message.request, kept.authority.signed_spec, kept.close, kept.cancel,
             len(kept.segments), kept.tasks, logs, waiting, running, done, counts is not None,
             kept.pause, kept.authority.handovers, None if kept.authority.lots.split else kept.mandate,
             mandates=kept.mandates if kept.authority.lots.split else [],

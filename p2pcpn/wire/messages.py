@@ -211,7 +211,6 @@ class JobState(msgspec.Struct, array_like=True, frozen=True, tag=15):
     spec: Signed
     close: Signed | None
     cancel: Signed | None
-    handover: Signed | None
     segments: U32
     tasks: U63
     logs: Annotated[

@@ -253,7 +253,7 @@ class Forger:
             lambda: m.PutBlob(request, digest(page), self.job, len(page), 0, page, 60.0),
             lambda: m.Introduce(request, spec or self.spec(me), True),
             lambda: m.Introduce(request, self.spec(DICE.choice(self.keys)), True),
-            lambda: m.JobState(request, segment, None, None, None, 0, 0, [], 0, 0, 0, True),
+            lambda: m.JobState(request, segment, None, None, 0, 0, [], 0, 0, 0, True),
         )
         return DICE.choice(make)()
 

@@ -53,7 +53,7 @@ class Kept:
         for grantor, epoch, number in self.segments:
             logs[grantor, epoch] = max(number + 1, logs.get((grantor, epoch), 0))
         base = {
-            "request": 1, "spec": self.submission.spec, "close": None, "cancel": None, "handover": None, "segments": 1,
+            "request": 1, "spec": self.submission.spec, "close": None, "cancel": None, "segments": 1,
             "tasks": 1, "logs": [(*key, count) for key, count in logs.items()], "waiting": 0, "running": 0,
             "settled": 0, "granting": False,
         }  # fmt: skip
@@ -146,7 +146,7 @@ async def test_nothing_is_believed_that_the_owner_did_not_sign(kept: Make) -> No
     reader._learn(contact, job.state(cancel=foreign, close=close(b"x" * 20, 7)))
     reader._learn(contact, job.state(close=close(job.job, 7, OTHER)))
     assert not reader.cancelled and reader.total is None
-    reader._learn(contact, job.state(handover=signed(Handover(job.job, 1, OTHER.public), OTHER)))
+    reader._learn(contact, job.state(handovers=[signed(Handover(job.job, 1, OTHER.public), OTHER)]))
     assert reader.authority is not None and reader.authority.epoch == 0
     reader._learn(contact, job.state(logs=[(OTHER.id, 0, 5), (job.steward.contact.id, 2, 5)]))
     assert reader.logs == []
@@ -166,9 +166,9 @@ async def test_of_an_index_settled_twice_the_least_epoch_is_canonical(
     handed = signed(Handover(job.job, 1, job.steward.key), OWNER)
     job.settle(LogWriter(job.job, 0, first), first, [0], [pickle.dumps("early")])
     reader = job.reader()
-    reader._learn(job.steward.contact, job.state(handover=handed))
+    reader._learn(job.steward.contact, job.state(handovers=[handed]))
     reader.results[0] = Stored(0, Outcome.OK, pickle.dumps("late"), "", (), WORKER.public, 1, b"0" * 16)
-    monkeypatch.setattr(job.overlay, "request", job.answer(job.state(handover=handed)))
+    monkeypatch.setattr(job.overlay, "request", job.answer(job.state(handovers=[handed])))
     assert [pickle.loads(s.value) for s in await reader.read() if isinstance(s.value, bytes)] == ["early"]
     assert reader.conflicts == 1 and reader.results[0].epoch == 0
 

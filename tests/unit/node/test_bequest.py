@@ -59,7 +59,7 @@ class Others:
             logs = [(bytes(GRANTOR.id), 0, held)]
             if held < 0:
                 return m.Answer(7, m.AnswerCode.UNKNOWN, "keeps no such job")
-            state = m.JobState(7, MADE.spec, None, None, None, 0, 0, logs, 0, 0, 0, False)
+            state = m.JobState(7, MADE.spec, None, None, 0, 0, logs, 0, 0, 0, False)
             return msgspec.structs.replace(state, handovers=self.handovers)
         self.told.append((to, message))
         if self.full:

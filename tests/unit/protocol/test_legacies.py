@@ -15,7 +15,7 @@ SPEC = Made().spec
 
 
 def state(*logs: tuple[bytes, int, int]) -> JobState:
-    return JobState(1, SPEC, None, None, None, 0, 0, list(logs), 0, 0, 0, False)
+    return JobState(1, SPEC, None, None, 0, 0, list(logs), 0, 0, 0, False)
 
 
 def test_nobody_is_needed_where_enough_others_have_all_of_it() -> None:

@@ -170,7 +170,7 @@ def test_a_job_whose_keeper_leaves_is_kept_by_who_was_never_named_and_is_found_t
     effects = shelf.steward.entrusted(STEWARDS_AT[0], m.Entrust(7, made.spec, [made.handover(0), close], 600.0))
     assert [effect for effect in effects if isinstance(effect, fx.Provide)] == [fx.Provide(made.job, 3000.0)]
     assert shelf.say(effects) == [m.Answer(7, AnswerCode.DONE, "")]
-    assert (shelf.state(made).close, shelf.state(made).handover) == (close, made.handover(0))
+    assert (shelf.state(made).close, shelf.state(made).handovers) == (close, [made.handover(0)])
     for entry in log(made, 2):  # whoever brings it: the grantor is gone
         assert shelf.append(entry, STEWARDS_AT[0]).code == AnswerCode.DONE
     assert shelf.state(made).logs == [(GRANTOR.id, 0, 2)]
@@ -339,7 +339,7 @@ def test_only_the_owner_hands_over_and_only_to_a_steward() -> None:
     mine, effects = shelf.steward.taken(GRANTOR_AT, m.Take(9, made.handover(1, 1)), made.job)
     assert not mine and shelf.say(effects) == [m.Answer(9, AnswerCode.DONE, "")]
     mine, effects = shelf.steward.taken(GRANTOR_AT, m.Take(9, made.handover(0, 2)), made.job)
-    assert mine and shelf.state(made).handover == made.handover(0, 2)
+    assert mine and shelf.state(made).handovers[-1] == made.handover(0, 2)
     with pytest.raises(PeerError):
         shelf.steward.taken(GRANTOR_AT, m.Take(9, Made(owner=STRANGER).handover(0, 3)), made.job)
 
