@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 from p2pcpn.errors import P2pcpnError
 from p2pcpn.protocol.scaling import Load, Scale
+from p2pcpn.protocol.thinning import Standing, Thinning
 
 log = logging.getLogger("p2pcpn.scaling")
 
@@ -61,7 +62,7 @@ class Scaler:
         self._scale = scale
         self._crowd = crowd
         self._clock = clock
-        self._stay: dict[int | str, float] = {}  # who was asked to leave, and until when it is not asked again
+        self._thinning: Thinning[int | str] = Thinning(scale.bounds.least, AGAIN * scale.bounds.idle_s)
         self._tell = say
         self.said = ""
 
@@ -90,18 +91,13 @@ class Scaler:
         return wanted
 
     def _shrink(self, there: list[Seen], count: int) -> None:
-        now = self._clock()
-        self._stay = {name: until for name, until in self._stay.items() if until > now}
-        later = there[self._scale.bounds.least :]  # programs know the addresses of the first
-        idle = [peer.name for peer in later if not peer.running and not peer.queued and peer.name not in self._stay]
-        count -= sum(peer.name in self._stay for peer in there)  # they are on their way, or cannot go
-        chosen = idle[::-1][: max(count, 0)]
+        chosen = self._thinning.choose(
+            [Standing(peer.name, not peer.running and not peer.queued) for peer in there], count, self._clock()
+        )
         if not chosen:
             return
         wanted = len(there) - len(chosen)
         self._say(f"idle: {len(there)} peers become {wanted}")
-        # One that is the last to have something stays; whoever was asked is left alone for a while.
-        self._stay |= dict.fromkeys(chosen, now + AGAIN * self._scale.bounds.idle_s)
         self._crowd.drain(chosen, wanted)
 
     def _say(self, text: str) -> None:
