@@ -97,3 +97,58 @@ def test_both_worries_are_due_at_the_sooner() -> None:
     hardship.decline(keypair(10).id, "no", 1.0)
     hardship.watch(1.0)
     assert hardship.deadline() == 1.0 + PATIENCE_S
+
+
+def test_a_task_whose_input_all_that_are_there_could_not_use_ends_with_what_they_found() -> None:
+    table = Table()
+    table.extend(1)
+    worker = table.worker(10)
+    worker.give_back(worker.last, "unusable")
+    table.pass_time(PATIENCE_S + 0.1)
+    (event,) = table.seen(events.GaveUp)
+    assert event.text == "an input of the task cannot be used, a peer found: says unusable" and not event.died
+    assert table.grantor.finished is False and table.grantor.ledger.open == 0
+
+
+def test_who_ends_a_task_for_its_input_says_how_many_tried_and_how_often() -> None:
+    table = Table()
+    table.extend(2)
+    book = table.grantor.book
+    hardship = Hardship(table.job, book)
+    for number in (10, 11):
+        book.ledger.unusable(0, keypair(number).id, f"no {number}", 1.0)
+    for _ in range(3):
+        book.ledger.unreachable(1)
+    ended = [hardship.unusable(0), hardship.unreachable(1, "is not here")]
+    texts = [effect.event.text for effect in ended]  # type: ignore[attr-defined]
+    assert texts[0] == "an input of the task cannot be used, 2 peers found: no 11"
+    assert texts[1] == "an input of the task could not be had, 3 times: is not here"
+    assert not book.ledger.open and not book.ledger.troubles
+
+
+def test_what_only_rests_or_lacks_an_input_is_looked_at_again_and_not_given_up() -> None:
+    table = Table()
+    table.extend(2)
+    book = table.grantor.book
+    book.ledger.take(2, keypair(10).id)
+    book.ledger.died(0, keypair(10).id, (9, None), 1.0)
+    book.ledger.rest([(0, 1)])
+    book.ledger.unreachable(1)
+    hardship = Hardship(table.job, book)
+    hardship.watch(1.0)
+    assert hardship.expire(5.0) == [] and hardship.deadline() == 5.0 + PATIENCE_S
+    book.ledger.wake([(0, 1)])
+    (notify,) = hardship.expire(9.0)
+    assert notify.event.indices == [0]  # type: ignore[attr-defined]
+
+
+def test_a_job_that_waits_for_peers_alone_that_fail_at_everything_says_so() -> None:
+    table = Table()
+    table.extend(4)
+    worker = table.worker(10, slots=1)
+    for _ in range(5):
+        worker.give_back(worker.last, "broken")
+    assert table.grantor.book.blame.shut() and not table.grantor.leases
+    hardship = table.grantor._hardship
+    (notify,) = [effect for effect in hardship.expire(table.now + STALL_S) if hasattr(effect, "event")]
+    assert notify.event.reasons == ((worker.node, "says broken (5 failures in a row)"),)
