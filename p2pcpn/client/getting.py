@@ -56,7 +56,7 @@ async def get_blob(
         async with _Getting(overlay, name, on_progress) as getting:
             size = await getting.into(file)
         os.ftruncate(file, size)
-        await asyncio.to_thread(os.replace, partial, target)
+        await asyncio.to_thread(_finish, file, partial, target)
     except OSError as error:
         raise StoreError(f"{partial}: {error.strerror or error}") from error
     finally:
@@ -75,6 +75,18 @@ def _is_ours(file: int, path: Path) -> bool:
         return False
     except OSError:
         return True  # a file system without locks
+
+
+def _finish(file: int, partial: Path, target: Path) -> None:
+    """Its bytes are on disk before its name says that they are all there."""
+    os.fsync(file)
+    os.replace(partial, target)
+    if os.name == "posix":
+        directory = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
 
 
 def _target(path: Path) -> Path:

@@ -107,16 +107,13 @@ class Peer:
         self.gossip = Gossip(hood, rng, now, setup.pulse.compare_s)
         self.reunion = Reunion(self.dht, hood, trips, rng, now)
         self.requests = Requests(self.roundtrips, rng)
-        self.directory = Directory()
+        self.directory = Directory(setup.group_of, lambda node: self.pairs.key_of(node) is not None)
         self.worker = Worker(me=me, rules=setup.rules, slots=setup.slots, running=running)
         self.offers = Offers(
             me=me, contact=lambda: self.contact, boot=setup.boot, rules=setup.rules, capacity=self._capacity,
             rtt_s=self.rtt_s, rng=rng, sated=self.worker.sated,
         )  # fmt: skip
-        self.steward = Steward(
-            me=me, storing=self.storing, wall=wall, granting=self.counts, trusted=partial(trusts, setup.rules),
-            group=lambda contact: setup.network_group(contact.address),
-        )  # fmt: skip
+        self.steward = Steward(me, self.storing, wall, self.counts, partial(trusts, setup.rules), setup.group_of)
         self.jobs = Jobs(
             me=me, contact=lambda: self.contact, rules=setup.rules, storing=self.storing, request=self.next_request,
             rank=self._rank, near=self.stewards_near, rng=rng, now=now, age_s=self.steward.age_s, note=setup.note,
@@ -576,12 +573,10 @@ class Peer:
         rules = self.setup.rules
         keyed = rules.swarm_key != OPEN_SWARM
         return [
-            listed
-            for listed in self.directory.storage_near(target, now)
-            if listed.advert.contact.id != self.id
-            and (keyed or listed.signed.key in rules.trusted)
+            listed for listed in self.directory.storage_near(target, now)
+            if listed.advert.contact.id != self.id and (keyed or listed.signed.key in rules.trusted)
             and not self.pairs.translated(listed.advert.contact.id)
-        ]
+        ]  # fmt: skip
 
     # --- time -------------------------------------------------------------------------------------------------------
 

@@ -49,3 +49,7 @@ class Setup:
     record_copies: int = limits.RECORD_COPIES
     pulse: Pulse = Pulse()
     note: Note | None = None
+
+    def group_of(self, peer: Contact) -> Hashable:
+        """The network group of a peer."""
+        return self.network_group(peer.address)

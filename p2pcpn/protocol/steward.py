@@ -74,7 +74,6 @@ class Steward:
 
     def __init__(
         self,
-        *,
         me: Keypair,
         storing: bool,
         wall: Callable[[], float],

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 from pathlib import Path
 
 import pytest
 
 from p2pcpn import limits
-from p2pcpn.client import putting
+from p2pcpn.client import getting, putting
 from p2pcpn.client.getting import get_blob, read_blob, stream_blob
 from p2pcpn.client.putting import put_blob
 from p2pcpn.errors import PeerError, UsageError
@@ -27,6 +29,29 @@ async def test_what_lies_in_the_partial_file_is_not_asked_for_again(peer: Start,
     assert await get_blob(client, placed.name, path, on_progress=lambda done, _: progress.append(done)) == len(data)
     assert path.read_bytes() == data and not partial.exists()
     assert 3 <= client.hauler.chunks_in <= 3 * HEDGES and progress[-1] == len(data)
+
+
+@pytest.mark.asyncio
+async def test_a_file_has_its_name_once_its_bytes_are_on_disk(
+    peer: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, client = await world(peer)
+    placed = await put_blob(client, OWNER, content(MB))
+    path, done = tmp_path / "out", []
+    sync, rename = os.fsync, os.replace
+
+    def synced(handle: int) -> None:
+        sync(handle)
+        done.append("directory" if stat.S_ISDIR(os.fstat(handle).st_mode) else f"{os.fstat(handle).st_size} bytes")
+
+    def renamed(source: Path, target: Path) -> None:
+        rename(source, target)
+        done.append(f"named {Path(target).name}")
+
+    monkeypatch.setattr(getting.os, "fsync", synced)
+    monkeypatch.setattr(getting.os, "replace", renamed)
+    await get_blob(client, placed.name, path)
+    assert done[-3:] == [f"{MB} bytes", "named out", "directory"]
 
 
 @pytest.mark.asyncio

@@ -98,6 +98,33 @@ def test_the_longest_unrefreshed_is_forgotten_first(monkeypatch: pytest.MonkeyPa
     assert len(directory) == 2
 
 
+def test_fakes_of_one_network_crowd_out_each_other_and_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ADVERTS_MAX", 128)
+    directory = Directory(lambda contact: contact.port)
+    honest = [keypair(number) for number in range(1, 60)]
+    for number, key in enumerate(honest):
+        directory.heard(*advert(key, contact=at(key, 3000 + number)), 0.0)
+    for number in range(1000, 2000):
+        fake = keypair(number)
+        assert directory.heard(*advert(fake, contact=at(fake, 9)), 1.0)
+    assert len(directory) <= 128 and all(directory.get(key.id) for key in honest)
+
+
+def test_whom_we_never_met_goes_before_whom_we_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ADVERTS_MAX", 128)
+    met = [keypair(number) for number in range(1, 65)]
+    directory = Directory(met=lambda node: node in {key.id for key in met})
+    for key in met:
+        directory.heard(*advert(key), 0.0)
+    for number in range(1000, 1400):  # each names an address in another network
+        directory.heard(*advert(keypair(number)), 1.0)
+    assert len(directory) <= 128 and all(directory.get(key.id) for key in met)
+    last = Directory(met=lambda node: True)
+    for number in range(1, 131):
+        last.heard(*advert(keypair(number)), 0.0)
+    assert last.get(keypair(1).id) is None and last.get(keypair(130).id) is not None
+
+
 @given(st.permutations([1, 2, 3, 4, 5]))
 def test_adverts_are_listed_by_id_whatever_the_order_they_came_in(order: list[int]) -> None:
     directory = Directory()
