@@ -288,9 +288,8 @@ EPOCHS_MAX: Final = 256
 HANDOVER_BYTES_MAX: Final = 128
 # Rounds of epochs that may have gone by unheard: with three stewards 256 grantors in a row.
 ROUNDS_AHEAD_MAX: Final = 64
-# Logs of one grantor that are kept of a job, one an epoch: a laptop that sleeps each night for most of a year.
+# Logs of one grantor of a job: a laptop that sleeps each night for most of a year; and of all, if sixteen stewards lie.
 LOGS_PER_GRANTOR_MAX: Final = 256
-# Logs of one job in all, none of which is hidden from who asks: sixteen stewards that lie. 30 bytes each in an answer.
 LOGS_PER_JOB_MAX: Final = 16 * LOGS_PER_GRANTOR_MAX
 # Epochs that stewards may take by themselves: one each three seconds for a month. The last number leaves none after it.
 TAKEOVER_EPOCH_MAX: Final = 1 << 20
@@ -302,14 +301,12 @@ STEWARD_BYTES_PER_OWNER_MAX: Final = STEWARD_BYTES_MAX // 2
 # A row costs its key, its place in an index and half a page of the file beside its bytes.
 STEWARD_ROW_BYTES: Final = 512
 JOBS_PER_OWNER_MAX: Final = JOBS_PER_PEER_MAX // 4
-# Of a steward's jobs and disk all owners who are not trusted have one part in four, and each network group of them a
-# quarter of that part's bytes.
+# Owners who are not trusted have a quarter of a steward's jobs and disk, each network group of them a quarter of that.
 GUESTS_PART: Final = 4
 # Log segments that came before their predecessor: 100 bytes each are remembered. A hundred seconds of a busy grantor.
 LOG_AHEAD_MAX: Final = 1024
-# Results that found no grantor, per job: 4,096 rows, and no more bytes than a worker would hold.
+# Results that found no grantor: 4,096 rows a job, no more bytes than a worker would hold, and a worker's share of them.
 ORPHANS_PER_JOB_MAX: Final = 4096
-# One worker's share of them: a receipt a second for a quarter of an hour.
 ORPHANS_PER_WORKER_MAX: Final = ORPHANS_PER_JOB_MAX // 4
 # What waits for one session that is being dialled.
 LINE_WAITING_MAX: Final = 65_536
