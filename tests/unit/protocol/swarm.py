@@ -22,7 +22,7 @@ from p2pcpn.protocol.requests import ANYBODY
 from p2pcpn.protocol.setup import Setup
 from p2pcpn.sim.clock import Clock
 from p2pcpn.sim.disk import Disk
-from p2pcpn.sim.restoring import job_state, log_message, orphans, segment_message
+from p2pcpn.sim.restoring import job_state, log_answer, log_message, orphans, segment_message
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.addresses import Address, contact
 from p2pcpn.wire.sealing import digest, result_digest, wrap
@@ -280,7 +280,15 @@ class Swarm:
         if target.alive and target.lines.get(source.id) is line:
             message = m.CODEC.decode(data)
             target.said.append((source.id, message))
+            if isinstance(message, m.ReadLog):
+                self._show(target, source, message)
+                return
             target.do(target.peer.message_received(source.id, message, self.now))
+
+    def _show(self, one: Member, to: Member, message: m.ReadLog) -> None:
+        row = one.disk.get("logs", (message.job, message.grantor, message.epoch, message.number))
+        unknown = m.Answer(message.request, m.AnswerCode.UNKNOWN, "has no such log segment")
+        self.say(one, to.id, unknown if row is None else log_answer(message.request, row))
 
     def hang_up(self, one: Member, node: bytes) -> None:
         """The session ends at both ends."""
