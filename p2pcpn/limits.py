@@ -467,11 +467,6 @@ NAMED_HOLDERS_MAX: Final = 1024
 COMPARED_MAX: Final = 1024
 
 # --- Those who keep a job -------------------------------------------------------------------------------------------
-# A death is heard of at once within the neighbourhood, and with the next comparison elsewhere. One message to each of a
-# hundred peers, with 20 to 50 bytes a job: 4,096 jobs with five keepers each are 2 KB/s.
-KEEPERS_S: Final = 600.0
-# A machine that is started anew is back within two minutes.
-REPLACE_S: Final = 120.0
 # Jobs compared in one message: 20 bytes each. Answered with 30 bytes a log, the newest of each job: 500 KB at the most.
 RECOUNTED_MAX: Final = 256
 RECOUNTED_LOGS_MAX: Final = 64

@@ -36,6 +36,7 @@ from p2pcpn.protocol.pairs import PairFailed
 from p2pcpn.protocol.peer import BAD_MESSAGES_MAX
 from p2pcpn.protocol.proving import PUT_OFF_MAX, PUT_OFF_S
 from p2pcpn.protocol.reachability import Reached
+from p2pcpn.protocol.setup import KEEPERS_S
 from p2pcpn.wire import datagrams as d
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.addresses import contact
@@ -798,9 +799,9 @@ def test_when_the_stewards_of_a_job_that_is_over_die_others_keep_it_and_show_it(
     swarm.run(2)
     swarm.kill(submitter)
     for steward in others[:2]:
-        swarm.run(limits.KEEPERS_S * 2.2)
+        swarm.run(KEEPERS_S * 2.2)
         swarm.kill(steward)
-    swarm.run(limits.KEEPERS_S)
+    swarm.run(KEEPERS_S)
     heirs = [member for member in others[2:] if job.job in member.peer.steward.jobs]
     assert len(heirs) == 3  # two, and one to spare
     for heir in heirs:
