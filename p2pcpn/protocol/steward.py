@@ -346,7 +346,8 @@ class Steward:
         if not kept.authority.presides(key, message.epoch):
             return self.correct(kept, sender, message.epoch, message.request)
         sitting = kept.sittings[kept.authority.tenure(message.epoch).lot]
-        news = news or sitting.mandate is None or (sitting.mandate.open > 0) != (message.open > 0)
+        known = sitting.mandate
+        news = news or known is None or known.epoch != message.epoch or (known.open > 0) != (message.open > 0)
         sitting.mandate, sitting.grantor = message, sender
         if message.request or news:
             return [self._commit_job(kept, sender, message.request) if message.request else Commit((self.row(kept),))]

@@ -108,10 +108,14 @@ class Succession:
         watch = self._watches[job, tenure.lot]
         watch.suspected_at = now
         watch.before = {self._me.id: None}  # one turn for the others to tell of a newer epoch
+        said = self._mandate(kept, tenure)
+        return [Tell(other, said) for other in self._others(kept)]
+
+    def _mandate(self, kept: Kept, tenure: Tenure) -> Mandate:
+        """What this node says of what it grants, or granted, and has not looked at: as far as it was when last heard."""
         known = kept.sittings[tenure.lot].mandate
         tasks, left = (kept.tasks, kept.tasks) if known is None else (known.tasks, known.open)
-        said = Mandate(0, job, tenure.epoch, self._contact(), None, 0, tasks, left)
-        return [Tell(other, said) for other in self._others(kept)]
+        return Mandate(0, kept.authority.job, tenure.epoch, self._contact(), None, 0, tasks, left)
 
     def _others(self, kept: Kept) -> list[Contact]:
         return [s.contact for s in kept.authority.spec.stewards if s.contact.id != self._me.id]
@@ -178,6 +182,9 @@ class Succession:
         if mine is None:
             return []
         authority.take_over(self._me.public, mine)
+        kept.sittings[lot].grantor = self._contact()
+        # On disk before the first lease: whoever forgot the epoch with its memory would give its tokens out twice.
+        kept.sittings[lot].mandate = self._mandate(kept, authority.tenures[lot])
         self.taken_over += 1
         return [Commit((self._steward.row(kept),), (Load(authority.job),))]
 

@@ -76,10 +76,12 @@ class Play:
     def _begin(self, name: str, orchestration: str = "hybrid") -> Program:
         """A submitter of its own, and its job."""
         world = self.world
+        there = [host for host in self.hosts if host.peer is not None]  # earlier acts have killed some
+        world.seeds = [host.address for host in there[:WELL_KNOWN]]
         host = world.host(f"submitter-{name}", slots=0, roles=0)
         world.start(host)
         program = Program(host, name, page_tasks=PAGE_TASKS, orchestration=orchestration)
-        stewards = min(limits.STEWARDS, self.peers)
+        stewards = min(limits.STEWARDS, len(there))
         if not world.run(world.clock.now + JOIN_WAIT_S, lambda: program.stewards_known() >= stewards):
             raise Violation(f"the submitter knows {program.stewards_known()} storage peers, not {stewards}")
         self.programs.append(program)

@@ -17,6 +17,7 @@ from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.steward import Steward
 from p2pcpn.protocol.succession import SILENT_LOOKS, SILENT_S, TURN_S, Succession
 from p2pcpn.wire import messages as m
+from p2pcpn.wire import pages
 from p2pcpn.wire.statements import Cancel, signed
 from p2pcpn.wire.statements import Steward as Named
 from tests.unit.protocol.leased import GRANTOR, GRANTOR_AT, OWNER, Made, at, keypair
@@ -80,6 +81,20 @@ def test_the_first_steward_takes_over_when_the_grantor_is_found_dead() -> None:
     (commit,) = effects
     assert isinstance(commit, Commit) and commit.writes[0].table == "jobs"
     assert seat.machine.taken_over == 1 and len(seat.machine) == 0
+
+
+def test_whoever_takes_over_has_its_epoch_on_disk_before_it_leases() -> None:
+    seat = Seat(0)
+    seat.kept.mandate = seat.mandate(0, left=3)
+    seat.heard()
+    (commit,) = seat.machine.dead(GONE, 1.0)
+    assert isinstance(commit, Commit)
+    row = commit.writes[0].value
+    assert row is not None and isinstance(row[-1], bytes)
+    again = Kept(Authority(seat.made.spec), 1e9)  # after a loss of power
+    again.granted(pages.GRANTS.decode(row[-1]))
+    assert (again.authority.epoch, again.authority.grantor) == (1, KEYS[0].public)
+    assert again.mandate is not None and (again.mandate.open, again.grantor) == (3, NAMED[0].contact)
 
 
 def test_others_wait_for_their_turn_which_comes_sooner_where_those_before_them_are_dead() -> None:
