@@ -43,7 +43,10 @@ UNWANTED_S = 3.0
 @click.option("--max-workers", type=int, metavar="N", help="At most so many tasks at a time.")
 @click.option("--runtime", type=click.Choice(RUNTIMES), default="function", help="How the tasks are run.")
 @click.option(
-    "--orchestration", type=click.Choice(["hybrid", "centralised"]), default="hybrid", help="Who grants leases."
+    "--orchestration",
+    type=click.Choice(["hybrid", "distributed", "centralised"]),
+    default="hybrid",
+    help="Who grants leases.",
 )
 @click.option("--routing", type=click.Choice(["nearest_idle"]), default="nearest_idle", help="Who is granted first.")
 @click.option("--retention", type=Duration(), metavar="TIME", help="How long results are kept (7d).")

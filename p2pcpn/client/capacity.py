@@ -9,6 +9,7 @@ from typing import Any, Final
 from p2pcpn.client.connection import Meeting, joined
 from p2pcpn.node.control import described
 from p2pcpn.node.overlay import Overlay
+from p2pcpn.protocol.grantor import Grantor
 
 LOOK_S: Final = 0.05
 QUIET_S: Final = 0.3
@@ -44,3 +45,10 @@ async def heard(overlay: Overlay, wait_s: float) -> None:
         elif loop.time() - since >= QUIET_S:
             return
         await asyncio.sleep(LOOK_S)
+
+
+def slots_of(overlay: Overlay, grantor: Grantor | None) -> int:
+    """How many slots work for a job that is granted here; of one that others grant, as many as peers say they have."""
+    if grantor is None or grantor.granting:
+        return 0 if grantor is None else grantor.book.participants.slots
+    return sum(listed.advert.slots for listed in overlay.peer.directory.listed(overlay.loop.time()))

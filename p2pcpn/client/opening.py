@@ -14,7 +14,11 @@ from p2pcpn.errors import Unreachable
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.node.overlay import Overlay
 from p2pcpn.node.surroundings import python_version
+from p2pcpn.protocol.authority import DISTRIBUTED
+from p2pcpn.protocol.custody import CONTACT
 from p2pcpn.protocol.directory import Listed
+from p2pcpn.wire import pages
+from p2pcpn.wire.pages import JobPointer
 from p2pcpn.wire.sealing import JobKeys, digest, job_id, seal, swarm_proof, wrap
 from p2pcpn.wire.statements import BlobRef, Signed, Spec, Steward, signed
 
@@ -33,6 +37,12 @@ class Opened:
     stewards: list[Steward]
     code: BlobRef | None
     sealed_code: bytes
+
+    @property
+    def pointer(self) -> bytes:
+        """The record that leads to it."""
+        stewards = [CONTACT.encode(steward.contact) for steward in self.stewards]
+        return pages.JOB_POINTER.encode(JobPointer(digest(self.spec.body), stewards))
 
 
 async def stewards_near(overlay: Overlay, target: bytes, gather: int, wait_s: float) -> list[Listed]:
@@ -70,6 +80,8 @@ async def open_job(
     await overlay.wait_known(wait_s)
     dice = random.SystemRandom()
     nonce, job_key = dice.randbytes(16), dice.randbytes(32)
+    if options.orchestration == DISTRIBUTED and options.max_workers is not None:
+        stewards = min(stewards, options.max_workers)  # each grants, and needs a slot to grant
     near = await stewards_near(overlay, job_id(owner.public, nonce), gather, wait_s)
     keeps_key = options.privacy != "owner"
     named = [

@@ -9,7 +9,7 @@ from p2pcpn.errors import UsageError
 
 _CHOICES = {
     "runtime": ("function",),
-    "orchestration": ("hybrid", "centralised"),
+    "orchestration": ("hybrid", "distributed", "centralised"),
     "routing": ("nearest_idle",),
     "privacy": ("stewards", "owner"),
 }

@@ -19,6 +19,7 @@ class Progress:
     replicated: int = 0
     copies: int = 0
     wanted: int = 0
+    everybody: bool = False  # all stewards have to hold spec and tasks: each grants some
     done: bool = False
     kept: events.Kept | None = None
     _changed: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
@@ -39,7 +40,11 @@ class Progress:
     def is_kept(self) -> bool:
         """Whether spec and all tasks lie on as many stewards as copies are wanted, or on all there are."""
         kept = self.kept
-        return kept is not None and kept.tasks >= self.total and kept.whole >= min(self.wanted, kept.stewards) > 0
+        return (
+            kept is not None
+            and kept.tasks >= self.total
+            and kept.whole >= (kept.stewards if self.everybody else min(self.wanted, kept.stewards)) > 0
+        )
 
     async def reach(self, reached: Callable[[], bool], wait_s: float | None) -> bool:
         """Wait until ``reached()``; false when that took too long."""

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from p2pcpn import limits
+from p2pcpn.client.together import Together
 from p2pcpn.errors import JobError, PeerError, ResultRefused, Unreachable
 from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.node.overlay import Overlay
@@ -30,7 +32,7 @@ from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Ask, JobState, LogData, ReadLog
 from p2pcpn.wire.pages import Entry, LogHead, Print, spans_of
 from p2pcpn.wire.sealing import JobKeys, digest, unseal, unwrap
-from p2pcpn.wire.statements import BlobRef, Cancel, Close, Handover, Pause, opened
+from p2pcpn.wire.statements import BlobRef, Cancel, Close, Handover, LogHeader, Pause, opened
 
 POLL_S = 0.1
 POLL_S_MAX = 1.0
@@ -87,6 +89,7 @@ class Reader:
         self.owner = owner
         self.job = job
         self.authority: Authority | None = None
+        self._together: Together | None = None  # of a distributed job
         self.keys: JobKeys | None = None
         self.state: JobState | None = None
         self.total: int | None = None
@@ -182,6 +185,9 @@ class Reader:
                     self._stewards.setdefault(NodeId(steward.contact.id), steward.contact)
             for handover in state.handovers:
                 self.authority.hand_over(handover)
+            if self.authority.is_distributed:
+                self._together = self._together or Together(self.authority)
+                state = self._together.take(contact, state)
             if state.mandate is not None:  # hearsay; but whose an epoch is the spec tells
                 key = self.authority.key_of(state.mandate.grantor.id, state.mandate.epoch)
                 if key is not None:
@@ -200,9 +206,9 @@ class Reader:
                     self.pause_number, self.paused = said.number, said.paused
         except PeerError:
             return  # a steward that shows what is not signed is not listened to
-        if state.granting and contact.id != node_id(self.authority.grantor):
+        if state.granting and self._together is None and contact.id != node_id(self.authority.grantor):
             state = msgspec.structs.replace(state, granting=False)  # how far a job is only its grantor knows
-        if self.state is None or state.granting or not self.state.granting:
+        if self.state is None or state.granting or not self.state.granting or self._together is not None:
             self.state = state
         for grantor, epoch, count in state.logs:
             if self.authority.key_of(grantor, epoch) is not None:
@@ -279,6 +285,7 @@ class Reader:
                 continue
             try:
                 header, entries = check_segment(data.header, data.body, self.job, self.authority.grants)
+                _require_own(self.authority, header)
                 if header.number != log.read or header.previous != log.last or header.epoch != log.epoch:
                     raise PeerError("a log segment is not the next of its chain")
             except PeerError as error:
@@ -434,3 +441,11 @@ class Reader:
             holders.append(listed.advert.contact)
         ref = stored.value
         return unseal(ref.key, 0, await self.overlay.library.fetch_blob(ref.digest, holders, ref.size_bytes))
+
+
+def _require_own(authority: Authority, header: LogHeader) -> None:
+    """Raises :class:`PeerError` for a log of a lot that settles tasks of another."""
+    lots = authority.lots
+    for first, count in header.spans if lots.split else ():
+        if count > limits.SEGMENT_TASKS_MAX or lots.others(lots.of_epoch(header.epoch), first, count):
+            raise PeerError("a log settles tasks that are not in the lot of its epoch")

@@ -55,11 +55,11 @@ async def regained(submission: Submission, epoch: int) -> None:
             log.info("%s", error)
     if reader.authority is None:
         return
-    _deliver(submission, await _values(reader, await reader.read()))
+    deliver(submission, await values(reader, await reader.read()))
     authority = reader.authority
     if authority.handover is not None and authority.handover.epoch == authority.epoch >= epoch:
         async for fresh in reader.follow(None):
-            _deliver(submission, await _values(reader, fresh))
+            deliver(submission, await values(reader, fresh))
             if job not in overlay.listeners:
                 return
         return
@@ -67,7 +67,7 @@ async def regained(submission: Submission, epoch: int) -> None:
     before = overlay.peer.grantors.get(job)
     if before is not None and before.book.dependencies.used:
         handover = await _last_words(reader, before.ledger.total)
-        _deliver(submission, await _values(reader, await reader.read()))
+        deliver(submission, await values(reader, await reader.read()))
         if job not in overlay.listeners:
             return
     held = Held([], spans_of(sorted(reader.results)))
@@ -99,8 +99,8 @@ async def _tell(reader: Reader, contact: Contact, handover: Signed) -> None:
         log.info("a steward was not told who grants job %s: %s", reader.job.hex()[:8], error)
 
 
-def _deliver(submission: Submission, fresh: Sequence[tuple[Stored, bytes | BlobRef]]) -> None:
-    """As if this node had settled them."""
+def deliver(submission: Submission, fresh: Sequence[tuple[Stored, bytes | BlobRef]]) -> None:
+    """Results that were read, as if this node had settled them."""
     hear, awaited = submission.overlay.listeners.get(submission.job), {task.index for task in submission.unfinished()}
     for stored, value in fresh:
         if hear is not None and stored.index in awaited:
@@ -112,7 +112,7 @@ def _deliver(submission: Submission, fresh: Sequence[tuple[Stored, bytes | BlobR
             )  # fmt: skip
 
 
-async def _values(reader: Reader, fresh: Sequence[Stored]) -> list[tuple[Stored, bytes | BlobRef]]:
+async def values(reader: Reader, fresh: Sequence[Stored]) -> list[tuple[Stored, bytes | BlobRef]]:
     """Large results are brought from whoever holds them; one that nobody has is asked of its worker later."""
     found: list[tuple[Stored, bytes | BlobRef]] = []
     for stored in fresh:
@@ -132,6 +132,8 @@ async def resume(reader: Reader) -> None:
     Raises :class:`JobError` where the stewards that answer do not show all of it, or it was cancelled.
     """
     assert reader.authority is not None and reader.keys is not None and reader.state is not None, "find() comes first"
+    if reader.authority.is_distributed:
+        raise JobError("the job is distributed: its stewards grant it, and go on by themselves")
     await reader.read()
     if reader.cancelled:
         raise JobError("the job was cancelled; there is nothing to resume")

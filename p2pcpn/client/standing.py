@@ -53,7 +53,7 @@ def standing(reader: Reader) -> dict[str, Any]:
         "ttl_s": spec.ttl_s or None,
         "stewards": [_contact(steward.contact) for steward in spec.stewards],
         "holders": [_contact(contact) for contact in holders(reader)],
-        "handed_over": reader.authority.epoch > 0,
+        "handed_over": any(not reader.authority.is_first(t.epoch) and t.epoch for t in reader.authority.tenures),
         "epoch": reader.authority.epoch,
         "conflicts": reader.conflicts,
         "shut_out": [

@@ -20,6 +20,8 @@ from typing import Any, TypeVar
 from p2pcpn import limits
 from p2pcpn.client.arguments import Arguments
 from p2pcpn.client.bundle import Bundle
+from p2pcpn.client.capacity import slots_of
+from p2pcpn.client.catching_up import caught_up
 from p2pcpn.client.cutting import Blob, Call, Cutter
 from p2pcpn.client.echo import Echo
 from p2pcpn.client.exceptions import error_of
@@ -44,12 +46,11 @@ from p2pcpn.identity.keys import Keypair
 from p2pcpn.node import scratch
 from p2pcpn.node.overlay import Overlay
 from p2pcpn.protocol import events
-from p2pcpn.protocol.custody import CONTACT
+from p2pcpn.protocol.authority import DISTRIBUTED
 from p2pcpn.protocol.effects import Effect
 from p2pcpn.protocol.grantor import Grantor
-from p2pcpn.wire import pages
-from p2pcpn.wire.pages import JobPointer, spans_of
-from p2pcpn.wire.sealing import JobKeys, digest, job_id
+from p2pcpn.wire.pages import spans_of
+from p2pcpn.wire.sealing import JobKeys, job_id
 from p2pcpn.wire.statements import BlobRef, Cancel, Close, Outcome, Signed, signed
 
 T = TypeVar("T")
@@ -80,7 +81,7 @@ class Submission:
         self.functions = Functions(bundle)
         self.arguments = Arguments(self.keys)
         self._large_results = LargeResults(overlay)
-        self.progress = Progress(wanted=options.replicas)
+        self.progress = Progress(wanted=options.replicas, everybody=options.orchestration == DISTRIBUTED)
         self.by_peer: dict[bytes, int] = {}
         self.echo = Echo()
         self.on_printed: Callable[[int, int, bytes], None] | None = self._echo if options.output else None
@@ -134,11 +135,12 @@ class Submission:
         if opened.code is not None:
             self._keep_blob(opened.code, opened.sealed_code)
         overlay.listeners[self.job] = self._event
-        now = overlay.loop.time()
-        overlay.follow(overlay.peer.open_job(opened.spec, self.job, opened.job_key, now, granting=granting))
-        pointer = JobPointer(digest(opened.spec.body), [CONTACT.encode(steward.contact) for steward in opened.stewards])
-        value = pages.JOB_POINTER.encode(pointer)
-        self._pointer = overlay.spawn(overlay.put_record(self.owner, self.job, value, self.options.retention_s))
+        grants, now = granting and not self.progress.everybody, overlay.loop.time()
+        overlay.follow(overlay.peer.open_job(opened.spec, self.job, opened.job_key, now, granting=grants))
+        put = overlay.put_record(self.owner, self.job, opened.pointer, self.options.retention_s)
+        self._pointer = overlay.spawn(put)
+        if self.progress.everybody:
+            overlay.spawn(caught_up(self))
 
     @property
     def id(self) -> str:
@@ -336,7 +338,7 @@ class Submission:
 
     def _feed(self) -> None:
         grantor = self.overlay.peer.grantors.get(self.job)
-        keep, slow = self._maps.feed(0 if grantor is None else grantor.book.participants.slots)
+        keep, slow = self._maps.feed(slots_of(self.overlay, grantor))
         if keep is not None:
             self._keep = keep
         if slow:
@@ -564,8 +566,7 @@ class Submission:
     async def cancel_job(self) -> None:
         """End the job: what has not run never will, what runs is stopped."""
         statement = signed(Cancel(self.job, time.time()), self.owner)
-        now = self.overlay.loop.time()
-        self._act(lambda grantor: grantor.cancel_job(statement, now))
+        self._act(lambda grantor: grantor.cancel_job(statement, self.overlay.loop.time()))
         self._is_cancelled()
 
     def _is_cancelled(self) -> None:
@@ -577,8 +578,7 @@ class Submission:
         """Have the job wait, or go on: what runs may end, and nothing else begins while it waits."""
         from p2pcpn.client.pausing import paused_by
 
-        now = self.overlay.loop.time()
-        self._act(lambda grantor: grantor.pause_job(paused_by(self.owner, grantor, paused=paused), now))
+        self._act(lambda g: g.pause_job(paused_by(self.owner, g, paused=paused), self.overlay.loop.time()))
 
     def abandon(self, error: BaseException) -> None:
         """Fail whatever is left."""

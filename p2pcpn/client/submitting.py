@@ -15,6 +15,7 @@ from p2pcpn.client.owner import owner_key
 from p2pcpn.client.submission import Options
 from p2pcpn.errors import StoreError
 from p2pcpn.node.overlay import Overlay
+from p2pcpn.protocol.authority import DISTRIBUTED
 
 OPEN_S: Final = 10.0
 KEEP_S: Final = 60.0
@@ -39,7 +40,8 @@ class Request:
             self._submit(submission)
             await submission.close()
             await submission.kept(KEEP_S)
-            await submission.hand_over()
+            if self.options.orchestration != DISTRIBUTED:  # its stewards grant it already
+                await submission.hand_over()
             self._remember(submission, env)
             return submission.id
 

@@ -30,7 +30,7 @@ from p2pcpn.protocol.trustees import Trustees
 from p2pcpn.protocol.vigil import DEAD_S, LOOK_S, PROBE_LOOKS, REFUSED_S, SILENT_LOOKS, Vigil
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Answer, AnswerCode, Append, Extend, Finish, Introduce, Mandate, Revoke, Settled, Take
+from p2pcpn.wire.messages import Answer, AnswerCode, Append, Extend, Finish, Introduce, Mandate, Settled, Take
 from p2pcpn.wire.statements import LogHeader, Segment, Signed, Spec, read
 
 if TYPE_CHECKING:
@@ -107,7 +107,8 @@ class Custody:
         said = read(segment, Segment)
         self.tasks = said.first + said.count
         effects = self._blobs(list(said.blobs))
-        return effects + self.stewards.tell(lambda request: Extend(request, segment, sealed, True))
+        leased = self.spec.orchestration == DISTRIBUTED  # by those who are told: no lease of ours takes it along
+        return effects + self.stewards.tell(lambda request: Extend(request, segment, sealed, True), awaited=leased)
 
     def finish(self, statement: Signed) -> list[Effect]:
         """A close or a cancel."""
@@ -118,10 +119,6 @@ class Custody:
         live, and would take the job over from a grantor that they hear nothing of."""
         told = self.stewards.all if everybody else self.stewards.live
         return [Tell(trustee.contact, mandate) for trustee in told.values()]
-
-    def tell(self, message: Revoke) -> list[Effect]:
-        """What the stewards are told that nobody answers."""
-        return [Tell(trustee.contact, message) for trustee in self.stewards.live.values()]
 
     def _blobs(self, digests: list[bytes]) -> list[Effect]:
         # Of a distributed job each steward leases, and has to have what its tasks name.

@@ -72,6 +72,7 @@ class Tell(Effect):
 
     to: Contact
     message: Message
+    awaited: bool = False  # it leaves at once, of whatever kind it is
 
 
 class Turn(Enum):

@@ -296,7 +296,7 @@ class Grantor:
             Tell(peer.contact, m.Revoke(self.job, held, stop)) for peer, held in self.book.cancel(spans)
         ]
         if self._hears:
-            effects += self.custody.tell(m.Revoke(self.job, spans, stop))
+            effects += self.custody.stewards.mention(m.Revoke(self.job, spans, stop))
         return effects + self._log_due(now) + self._work(now)
 
     # --- other grantors --------------------------------------------------------------------------------------------

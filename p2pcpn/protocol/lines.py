@@ -133,7 +133,7 @@ def message_bytes(message: Message) -> int:
 
 def _transmit(node: NodeId, effect: Tell | TellBlob | TellLog | TellSegment) -> Effect:
     if isinstance(effect, Tell):
-        return Transmit(node, effect.message, not isinstance(effect.message, PATIENT))
+        return Transmit(node, effect.message, effect.awaited or not isinstance(effect.message, PATIENT))
     if isinstance(effect, TellBlob):
         return TransmitBlob(node, effect.request, effect.digest, effect.job, effect.retention_s, effect.turn)
     if isinstance(effect, TellSegment):

@@ -53,12 +53,12 @@ class Trustees:
         trustee = self.all.get(node)
         return None if trustee is None or trustee.lost else trustee
 
-    def tell(self, make: Callable[[int], Message]) -> list[Effect]:
-        """Say something to every steward that is not lost."""
+    def tell(self, make: Callable[[int], Message], *, awaited: bool = False) -> list[Effect]:
+        """Say something to every steward that is not lost; at once, where it is ``awaited``."""
         effects: list[Effect] = []
         for trustee in self.live.values():
             request = self._request()
-            effects.append(self._expect(trustee, request, Tell(trustee.contact, make(request))))
+            effects.append(self._expect(trustee, request, Tell(trustee.contact, make(request), awaited)))
         return effects
 
     def mention(self, message: Message) -> list[Effect]:

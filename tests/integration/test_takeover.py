@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from p2pcpn import Config, Node, Swarm
 from p2pcpn.identity.keys import Keypair
 
@@ -98,10 +100,16 @@ async def fetched(
         return found, job._source._reader  # type: ignore[attr-defined]
 
 
-def test_without_its_submitter_and_three_more_peers_a_job_of_400_tasks_completes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("orchestration", ["hybrid", "distributed"])
+def test_without_its_submitter_and_three_more_peers_a_job_of_400_tasks_completes(
+    tmp_path: Path, orchestration: str
+) -> None:
     chance = random.Random(1)
     takes_s = [chance.uniform(0.05, 0.2) for _ in range(TASKS)]
-    with Swarm(peers=8) as swarm, submitter(swarm, tmp_path / "runs", takes_s, replicas=4) as one:
+    with (
+        Swarm(peers=8) as swarm,
+        submitter(swarm, tmp_path / "runs", takes_s, replicas=4, orchestration=orchestration) as one,
+    ):
         one.until(TASKS // 3)
         one.end()
 
@@ -112,6 +120,10 @@ def test_without_its_submitter_and_three_more_peers_a_job_of_400_tasks_completes
         results, reader = asyncio.run(fetched(swarm, one.owner, one.job, {TASKS * 2 // 3: kill}))
         assert results == {index: index * 3 for index in range(TASKS)}
         assert reader.authority.epoch > 0, "a steward granted the rest"
+        if orchestration == "distributed":
+            stewards = len(reader.authority.spec.stewards)
+            lost = [tenure for tenure in reader.authority.tenures if tenure.epoch > stewards]
+            assert stewards == 5 and len(lost) <= 3, "only lots whose steward died were taken over"
         runs = one.counted()
         assert set(runs) == set(range(TASKS))
         assert sum(runs.values()) <= TASKS * 1.25, "what was run is settled, not run again"

@@ -1,0 +1,46 @@
+"""Together: what the grantors of a distributed job say of their lots, as one state of the job.
+
+Each steward that answers counts what it grants itself. Only who says of itself that it grants a lot, in the newest
+epoch that is known of it, is counted; until somebody does so for every lot the job is not said to be granted.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from p2pcpn.protocol.authority import Authority
+from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.messages import JobState
+
+
+class Together:
+    """See the module: of the job of ``authority``."""
+
+    def __init__(self, authority: Authority) -> None:
+        self._authority = authority
+        self._said: dict[int, bytes] = {}  # lot -> who says that it grants it now
+        self._states: dict[bytes, JobState] = {}
+
+    def take(self, contact: Contact, state: JobState) -> JobState:
+        """``contact`` shows what it holds of the job: the state as all of them show it."""
+        authority = self._authority
+        for said in state.mandates:  # hearsay; but whose an epoch is the spec tells
+            key = authority.key_of(said.grantor.id, said.epoch)
+            if key is None or authority.far(said.epoch):
+                continue
+            tenure = authority.tenure(said.epoch)
+            if authority.take_over(key, said.epoch):
+                self._said.pop(tenure.lot, None)
+            if said.grantor.id == contact.id and authority.presides(key, said.epoch) and state.granting:
+                self._said[tenure.lot] = contact.id
+        self._states[contact.id] = state
+        states = [self._states[node] for node in dict.fromkeys(self._said.values())]
+        return msgspec.structs.replace(
+            state,
+            tasks=max(each.tasks for each in self._states.values()),
+            waiting=sum(each.waiting for each in states),
+            running=sum(each.running for each in states),
+            settled=sum(each.settled for each in states),
+            granting=len(self._said) == authority.lots.count,
+            overdue=any(each.overdue for each in states),
+        )

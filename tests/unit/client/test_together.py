@@ -1,0 +1,54 @@
+"""Together: lots are counted by those who grant them now, and the job is granted once somebody grants each of them."""
+
+from __future__ import annotations
+
+from p2pcpn.client.together import Together
+from p2pcpn.protocol.authority import Authority
+from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.messages import JobState, Mandate
+from tests.unit.protocol.leased import STEWARDS_AT, STRANGER_AT, Made
+
+MADE = Made(orchestration="distributed")
+ONE, TWO = STEWARDS_AT
+
+
+def mandate(epoch: int, by: Contact) -> Mandate:
+    return Mandate(0, MADE.job, epoch, by, None, 0, 9, 3)
+
+
+def state(counts: tuple[int, int, int], *mandates: Mandate, granting: bool = True, tasks: int = 9) -> JobState:
+    return JobState(
+        1, MADE.spec, None, None, None, 1, tasks, [], *counts, granting, mandates=list(mandates)
+    )  # fmt: skip
+
+
+def told(shown: JobState) -> tuple[int, int, int, bool]:
+    return shown.waiting, shown.running, shown.settled, shown.granting
+
+
+def test_the_counts_of_all_lots_are_one_and_the_job_is_granted_once_all_of_them_are() -> None:
+    together = Together(Authority(MADE.spec))
+    assert told(together.take(ONE, state((1, 2, 3), mandate(1, ONE), mandate(2, TWO)))) == (1, 2, 3, False)
+    assert told(together.take(TWO, state((4, 5, 6), mandate(2, TWO), tasks=12))) == (5, 7, 9, True)
+    shown = together.take(STRANGER_AT, state((7, 7, 7), mandate(1, STRANGER_AT), granting=False))
+    assert told(shown) == (5, 7, 9, True) and shown.tasks == 12, "nobody else counts"
+
+
+def test_a_lot_that_was_taken_over_is_counted_by_its_new_grantor() -> None:
+    authority = Authority(MADE.spec)
+    together = Together(authority)
+    together.take(ONE, state((1, 2, 3), mandate(1, ONE)))
+    together.take(TWO, state((4, 5, 6), mandate(2, TWO)))
+    heard = together.take(STRANGER_AT, state((0, 0, 0), mandate(4, ONE), granting=False))
+    assert told(heard) == (1, 2, 3, False) and authority.tenures[1].epoch == 4, "hearsay: who grants has not said so"
+    assert told(together.take(ONE, state((2, 2, 9), mandate(1, ONE), mandate(4, ONE)))) == (2, 2, 9, True)
+    assert told(together.take(TWO, state((4, 5, 6), mandate(2, TWO)))) == (2, 2, 9, True), "it grants no more"
+
+
+def test_an_epoch_that_cannot_have_come_is_not_believed() -> None:
+    authority = Authority(MADE.spec)
+    together = Together(authority)
+    far = 1 + 4 * 1000
+    assert authority.steward_of(far) is not None
+    assert told(together.take(ONE, state((1, 1, 1), mandate(far, ONE)))) == (0, 0, 0, False)
+    assert authority.tenures[0].epoch == 1
