@@ -1,4 +1,4 @@
-"""Catching up: what nobody told the submitter of a distributed job it reads; what was given up it is not left to await."""
+"""Catching up: what nobody told the submitter of a distributed job it reads; what was given up it does not await."""
 
 from __future__ import annotations
 
