@@ -18,7 +18,7 @@ def mandate(epoch: int, by: Contact) -> Mandate:
 
 def state(counts: tuple[int, int, int], *mandates: Mandate, granting: bool = True, tasks: int = 9) -> JobState:
     return JobState(
-        1, MADE.spec, None, None, None, 1, tasks, [], *counts, granting, mandates=list(mandates)
+        1, MADE.spec, None, None, 1, tasks, [], *counts, granting, mandates=list(mandates)
     )  # fmt: skip
 
 
