@@ -1,7 +1,8 @@
-"""What it costs a job that whoever grants it dies: 8 peers, 400 tasks of 50 to 200 ms, ``replicas=4``, hybrid.
+"""What it costs a job that whoever grants it dies: 8 peers, 400 tasks of 50 to 200 ms, ``replicas=4``.
 
 Undisturbed, and with SIGKILL of the submitting program at a third and of three peers at two thirds, in turn in one run;
-the results are read through another peer each time. ``python benchmarks/takeover.py [ROUNDS]`` prints a line a run.
+the results are read through another peer each time. ``python benchmarks/takeover.py [ROUNDS]
+[MODE]`` prints a line a run.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ async def submit(order: dict[str, Any]) -> None:
     async with Node(config(order), owner=Keypair(bytes.fromhex(order["owner"]))) as node:
         chance = random.Random(1)
         calls = [(index, chance.uniform(0.05, 0.2), order["runs"]) for index in range(TASKS)]
-        job = await node.submit(task, calls, replicas=REPLICAS)
+        job = await node.submit(task, calls, replicas=REPLICAS, orchestration=order["orchestration"])
         print(job.id, flush=True)
         async for result in job.results():
             print(result.unwrap(), flush=True)
@@ -64,14 +65,14 @@ async def read(order: dict[str, Any], job_id: str, swarm: Swarm, kill: bool) -> 
         return found
 
 
-def measured(kill: bool) -> dict[str, Any]:
+def measured(kill: bool, orchestration: str) -> dict[str, Any]:
     """One run, from the job's id to its last result at another peer."""
     with tempfile.TemporaryDirectory() as directory, Swarm(peers=PEERS) as swarm:
         runs = Path(directory, "runs")
         runs.touch()
         order = {
             "bootstrap": swarm.bootstrap[KILLED:], "swarm_key": swarm.key, "owner": os.urandom(32).hex(),
-            "runs": str(runs),
+            "runs": str(runs), "orchestration": orchestration,
         }  # fmt: skip
         command = [sys.executable, __file__, "submit", json.dumps(order)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
@@ -91,11 +92,11 @@ def measured(kill: bool) -> dict[str, Any]:
         return {"took_s": round(took_s, 2), "results": found, "runs": sum(count.values())}
 
 
-def main(rounds: int) -> None:
+def main(rounds: int, orchestration: str) -> None:
     took: dict[bool, list[float]] = {False: [], True: []}
     for _ in range(rounds):
         for kill in (False, True):
-            found = measured(kill)
+            found = measured(kill, orchestration)
             took[kill].append(found["took_s"])
             print("disturbed  " if kill else "undisturbed", json.dumps(found), flush=True)
     print(f"least of each: {min(took[True]) / min(took[False]):.2f} times the undisturbed time")
@@ -105,4 +106,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["submit"]:
         asyncio.run(submit(json.loads(sys.argv[2])))
     else:
-        main(int(sys.argv[1]) if sys.argv[1:] else 2)
+        main(int(sys.argv[1]) if sys.argv[1:] else 2, sys.argv[2] if sys.argv[2:] else "hybrid")

@@ -112,7 +112,7 @@ class Succession:
         return [Tell(other, said) for other in self._others(kept)]
 
     def _mandate(self, kept: Kept, tenure: Tenure) -> Mandate:
-        """What this node says of what it grants, or granted, and has not looked at: as far as it was when last heard."""
+        """What this node says of what it grants, or granted, and has not looked at: as it was when last heard."""
         known = kept.sittings[tenure.lot].mandate
         tasks, left = (kept.tasks, kept.tasks) if known is None else (known.tasks, known.open)
         return Mandate(0, kept.authority.job, tenure.epoch, self._contact(), None, 0, tasks, left)

@@ -24,7 +24,7 @@ from p2pcpn.sim.runtime import Deed
 from p2pcpn.sim.trace import Trace
 from p2pcpn.sim.world import World
 
-MODES = ("centralised", "hybrid")
+MODES = ("centralised", "hybrid", "distributed")
 WELL_KNOWN = 3
 # A peer joins in so much of virtual time each: ten thousand of them in 50 s.
 JOIN_S = 0.005
@@ -78,10 +78,10 @@ class Watch(Checker):
     def after(self, host: Host) -> None:
         """See :class:`Checker`."""
         super().after(host)
-        if self.claimed_at is None and self.job and host.peer is not None:
-            grantor = host.peer.grantors.get(self.job)
-            if grantor is not None and grantor.participants:
-                self.claimed_at = host.clock.now
+        if self.claimed_at is not None or not self.job or host.peer is None:
+            return
+        if any(grantor.participants for grantor in host.peer.jobs.granted.of(self.job)):
+            self.claimed_at = host.clock.now
 
 
 @dataclass(frozen=True, slots=True)

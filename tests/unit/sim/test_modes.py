@@ -29,7 +29,7 @@ def test_every_mode_ends_the_same_load_and_tells_what_it_cost() -> None:
         assert 0 < played.claim_s < played.job_s and 0 < played.messages < 100 and 0 < played.busiest <= 1
     report = play.report("modes", 1, "ok")
     assert report.ok and report.tasks == report.delivered and report.lost_tasks == 0
-    assert report.figures["hybrid: s for the job"] == round(play.played[-1].job_s, 4)
+    assert report.figures[f"{MODES[-1]}: s for the job"] == round(play.played[-1].job_s, 4)
 
 
 def test_what_a_mode_costs_does_not_hang_on_what_came_before() -> None:
