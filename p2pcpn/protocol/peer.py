@@ -108,7 +108,7 @@ class Peer:
         self.reunion = Reunion(self.dht, hood, trips, rng, now)
         self.requests = Requests(self.roundtrips, rng)
         self.directory = Directory(setup.group_of, lambda node: self.pairs.key_of(node) is not None)
-        self.worker = Worker(me=me, rules=setup.rules, slots=setup.slots, running=running)
+        self.worker = Worker(me=me, rules=setup.rules, slots=setup.slots, running=running, boot=setup.boot)
         self.offers = Offers(
             me=me, contact=lambda: self.contact, boot=setup.boot, rules=setup.rules, capacity=self._capacity,
             rtt_s=self.rtt_s, rng=rng, sated=self.worker.sated,

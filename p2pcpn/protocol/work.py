@@ -28,6 +28,15 @@ SKIPPED_MAX = 64
 Rank = tuple[int, float]  # of one owner's jobs the least is next: priority, negated, then deadline
 
 
+def numbers_from(boot: int) -> int:
+    """From which number on this life of a peer counts what it says under one lease.
+
+    The numbers are nonces under the lease's key, and a grantor sends a lease again to a peer that has restarted. Boots
+    are at least a second apart (:meth:`p2pcpn.store.database.Database.next_boot`), and 4,096 things a second is more than is said.
+    """
+    return (boot % (1 << 19)) << 12
+
+
 def run_number(epoch: int, token: int) -> int:
     """Epoch and token as one number, since the grantors of each epoch count their tokens from one."""
     return (epoch << TOKEN_BITS) + token
@@ -45,6 +54,7 @@ class LeaseTaken:
     digest_key: bytes
     code_key: bytes
     renew_at: float
+    # The next number of each kind: no two lives of a peer may use one under the same key (:func:`numbers_from`).
     parts: int = 0
     outputs: int = 0
     checkpoints: int = 0

@@ -32,7 +32,7 @@ from p2pcpn.protocol.recalls import Recalls
 from p2pcpn.protocol.receipts import Receipts, Value
 from p2pcpn.protocol.resuming import Resuming
 from p2pcpn.protocol.turns import STARTED_AFTER_S, Batch, Turns
-from p2pcpn.protocol.work import TOKEN_BITS, LeaseTaken, Piece, Work, Works
+from p2pcpn.protocol.work import TOKEN_BITS, LeaseTaken, Piece, Work, Works, numbers_from
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Extend, Grant, Inputs, Mandate, Recall, Results, Resume, Return, Revoke, Settled
@@ -42,15 +42,19 @@ LEAVES = "is leaving the swarm"
 
 
 class Worker:
-    """See the module. ``running()`` tells, per batch, the position that its worker process is at."""
+    """See the module. ``running()`` tells, per batch, the position that its worker process is at; ``boot`` is the
+    number of this life of the peer."""
 
-    def __init__(self, *, me: Keypair, rules: Rules, slots: int, running: Callable[[], dict[int, int]]) -> None:
+    def __init__(
+        self, *, me: Keypair, rules: Rules, slots: int, running: Callable[[], dict[int, int]], boot: int = 0
+    ) -> None:
         self.me = me
         self.rules = rules
         self.slots = slots
         self.running_positions = running
         self.declines: list[tuple[bytes, str]] = []  # for Offers.decline, drained by peer.py
         self.leaving = False
+        self._numbers = numbers_from(boot)
         self.pages = LeasedPages()
         self.turns = Turns(slots)
         self._sessions: set[NodeId] = {me.id}
@@ -231,8 +235,9 @@ class Worker:
         work.heard(said.epoch, said.token)
         work.seat(sender, said.epoch)
         lease = LeaseTaken(
-            said.token, said.epoch, sender, count, message.result_key, message.digest_key, message.code_key, now
-        )
+            said.token, said.epoch, sender, count, message.result_key, message.digest_key, message.code_key, now,
+            self._numbers, self._numbers, self._numbers,
+        )  # fmt: skip
         found = self.pages.find(work.job, message.slices)
         why_not = self._why_not(work, found, count)
         if why_not is not None or found is None:

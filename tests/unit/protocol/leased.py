@@ -136,13 +136,16 @@ class Bench:
     slots: int = 2
     me: Keypair = ME
     rules: Rules = field(default_factory=rules)
+    boot: int = 0
     now: float = 100.0
     runs: dict[int, fx.Run] = field(default_factory=dict)
     at: dict[int, int] = field(default_factory=dict)
     stops: list[fx.StopRun] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.worker = Worker(me=self.me, rules=self.rules, slots=self.slots, running=lambda: dict(self.at))
+        self.worker = Worker(
+            me=self.me, rules=self.rules, slots=self.slots, running=lambda: dict(self.at), boot=self.boot
+        )
         self.effects: list[fx.Effect] = []
 
     def do(self, effects: list[fx.Effect]) -> list[fx.Effect]:

@@ -19,6 +19,7 @@ from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol.steward import Steward
+from p2pcpn.protocol.work import numbers_from
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.messages import PageSlice
@@ -133,6 +134,20 @@ def test_a_lease_comes_once_however_often_it_is_said() -> None:
     bench.run_all()
     assert bench.worker.granted(GRANTOR_AT, GRANTOR.public, grant, bench.now) == []
     assert bench.runs == {}
+
+
+def test_a_lease_that_is_said_again_after_a_restart_uses_no_number_twice() -> None:
+    made, numbers = Made(), []
+    for boot in (1_700_000_000, 1_700_000_001):
+        bench = Bench(boot=boot)
+        bench.worker.introduced(GRANTOR_AT, GRANTOR.public, made.spec, bench.now)
+        if not made.tasks:
+            extend = made.segment(2)
+        bench.worker.extended(extend, believed=False)
+        effects = bench.take(made, (0, 2), token=1) + bench.ran(1, 1)
+        numbers += [made.open(results).receipt.part for results in told(effects, m.Results)]
+        assert bench.worker.works[made.job].leases[0, 1].checkpoints == numbers_from(boot)
+    assert len(numbers) == len(set(numbers)) == 2 and numbers[1] - numbers[0] == 4096
 
 
 @pytest.mark.parametrize(
