@@ -32,7 +32,8 @@ def numbers_from(boot: int) -> int:
     """From which number on this life of a peer counts what it says under one lease.
 
     The numbers are nonces under the lease's key, and a grantor sends a lease again to a peer that has restarted. Boots
-    are at least a second apart (:meth:`p2pcpn.store.database.Database.next_boot`), and 4,096 things a second is more than is said.
+    are at least a second apart (:meth:`p2pcpn.store.database.Database.next_boot`); 4,096 things a second are said by
+    nobody.
     """
     return (boot % (1 << 19)) << 12
 
