@@ -14,7 +14,7 @@ CANDIDATES := python3.13 python3.12 python3.11 python3
 OLD_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 HAS_VENV := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: demo test bench lint format format-check types ranks clean
+.PHONY: demo test bench faults lint format format-check types ranks clean
 
 demo: $(VENV)/.runs
 	@$(BIN)/p2pcpn demo $(ARGS)
@@ -25,6 +25,10 @@ test: $(VENV)/.develops
 
 bench: $(VENV)/.runs
 	@$(BIN)/p2pcpn bench $(or $(ARGS),--short)
+
+# Fifty peers and all that can go wrong, once for each seed, on all cores: nothing may be lost.
+faults: $(VENV)/.develops
+	@$(BIN)/p2pcpn sim faults $(or $(ARGS),--peers 50 --seeds 1-50)
 
 lint: $(VENV)/.develops
 	@$(BIN)/ruff check .
