@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import NoReturn
 
 import click
@@ -77,6 +78,7 @@ def _many(scenario: str, peers: int, text: str, as_json: bool) -> NoReturn:
     from p2pcpn.sim.report import Report
 
     wanted = seeds.parse(text)
+    began = time.monotonic()
     ended: list[Report] = []
     with Progress(f"sim {scenario}", len(wanted)) as progress:
 
@@ -87,13 +89,14 @@ def _many(scenario: str, peers: int, text: str, as_json: bool) -> NoReturn:
             progress.update(len(ended), len(wanted), failed=sum(not report.ok for report in ended))
 
         bad = seeds.play(scenario, wanted, peers=peers, found=found)
+    took_s = time.monotonic() - began
     lost = sum(report.lost_tasks for report in ended)
     noted, broken = (sum(report.history.get(word, 0) for report in ended) for word in ("events", "violations"))
     if as_json:
         print_json(
             {
                 "scenario": scenario, "peers": peers, "seeds": text, "played": len(ended), "lost_tasks": lost,
-                "violations": broken, "failed": [report.to_json() for report in bad],
+                "violations": broken, "took_s": round(took_s, 1), "failed": [report.to_json() for report in bad],
             }
         )  # fmt: skip
     else:
@@ -103,6 +106,7 @@ def _many(scenario: str, peers: int, text: str, as_json: bool) -> NoReturn:
                 "verdict": f"{number_of(len(bad), 'seed')} failed" if bad else "everything held",
                 "tasks": f"{sum(report.tasks for report in ended)}: {lost} lost",
                 "history": f"{noted} events, {broken} broken promises",
+                "time": f"{took_s:.0f} s",
             }
         )
         for report in bad:

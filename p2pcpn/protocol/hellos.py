@@ -18,7 +18,6 @@ id and boot: a datagram of an earlier boot of either end has another key, and ca
 
 from __future__ import annotations
 
-from array import array
 from hashlib import blake2b
 from hmac import compare_digest
 
@@ -117,10 +116,10 @@ class Cookies:
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
-        self._voided = array("Q", bytes(8 * _VOID_SLOTS))
+        self._voided: dict[int, int] = {}  # by slot, those that were ever raised
 
     def _cookie(self, address: Address, sender: bytes, minute: int) -> bytes:
-        voided = self._voided[int.from_bytes(sender[:2], "big") % _VOID_SLOTS]
+        voided = self._voided.get(_slot(sender), 0)
         words = b"%d %d %d " % (minute, voided, address[1]) + sender + pack_host(address[0])
         return blake2b(words, key=self._secret, digest_size=COOKIE_BYTES, person=b"p2pcpn cookie").digest()
 
@@ -135,4 +134,9 @@ class Cookies:
 
     def void(self, sender: bytes) -> None:
         """No cookie made for ``sender`` so far is good any more."""
-        self._voided[int.from_bytes(sender[:2], "big") % _VOID_SLOTS] += 1
+        slot = _slot(sender)
+        self._voided[slot] = self._voided.get(slot, 0) + 1
+
+
+def _slot(sender: bytes) -> int:
+    return int.from_bytes(sender[:2], "big") % _VOID_SLOTS
