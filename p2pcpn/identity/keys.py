@@ -24,7 +24,7 @@ NODE_ID_BYTES = 20
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 # What virtual peers have in common: so many signatures and secrets; and one in so many signatures is checked.
-COMMON_MAX = 4096
+SHARED_MAX = 4096
 SAMPLED = 16
 
 
@@ -37,7 +37,7 @@ def verify(public: bytes, message: bytes, signature: bytes) -> bool:
     """Whether ``signature`` is ``public``'s over ``message``. Any bytes are answered; nothing is raised."""
     if len(public) != KEY_BYTES or len(signature) != SIGNATURE_BYTES:
         return False
-    if _common is not None and _common.has_signed(public, message, signature):
+    if _shared is not None and _shared.has_signed(public, message, signature):
         return True
     try:
         bindings.crypto_sign_open(signature + message, public)
@@ -66,7 +66,7 @@ def exchange(secret: bytes, public: bytes) -> bytes:
         raise PeerError("that X25519 key has small order") from error
 
 
-class Common:
+class SharedWork:
     """What many virtual peers of one process have in common: one of them signed what another checks, and both ends of
     a pair compute one secret. Each is done once; of signatures one in ``SAMPLED`` is checked all the same.
 
@@ -82,7 +82,7 @@ class Common:
 
     def signed(self, public: bytes, message: bytes, signature: bytes) -> None:
         """This was signed here."""
-        if len(self._signed) >= COMMON_MAX:
+        if len(self._signed) >= SHARED_MAX:
             del self._signed[next(iter(self._signed))]
         self._signed[signature] = public, message
 
@@ -97,23 +97,23 @@ class Common:
         known = self._secrets.pop(ends, None)
         if known is None:
             known = self._secrets[ends] = exchange(keypair.x25519_secret, x25519_public(public))
-            if len(self._secrets) > COMMON_MAX:
+            if len(self._secrets) > SHARED_MAX:
                 del self._secrets[next(iter(self._secrets))]
         return known
 
 
-_common: Common | None = None
+_shared: SharedWork | None = None
 
 
 @contextmanager
-def in_common(common: Common) -> Iterator[None]:
-    """While it lasts all peers of this process have ``common``."""
-    global _common
-    before, _common = _common, common
+def sharing_work(work: SharedWork) -> Iterator[None]:
+    """While it lasts all peers of this process share ``work``."""
+    global _shared
+    before, _shared = _shared, work
     try:
         yield
     finally:
-        _common = before
+        _shared = before
 
 
 def pair_secret(keypair: Keypair, public: bytes) -> bytes:
@@ -121,8 +121,8 @@ def pair_secret(keypair: Keypair, public: bytes) -> bytes:
 
     Raises :class:`PeerError` for keys that are no point of the curve or of small order.
     """
-    if _common is not None:
-        return _common.secret(keypair, public)
+    if _shared is not None:
+        return _shared.secret(keypair, public)
     return exchange(keypair.x25519_secret, x25519_public(public))
 
 
@@ -148,8 +148,8 @@ class Keypair:
     def sign(self, message: bytes) -> bytes:
         """The 64-byte signature over ``message``."""
         signature = bindings.crypto_sign(message, self._secret)[:SIGNATURE_BYTES]
-        if _common is not None:
-            _common.signed(self.public, message, signature)
+        if _shared is not None:
+            _shared.signed(self.public, message, signature)
         return signature
 
     def __repr__(self) -> str:  # the secret never reaches a log

@@ -35,7 +35,7 @@ JOIN_S = 3.0
 JOIN_WAIT_S = 60.0
 # For how long faults come, by chance: most seeds are short, so that many are played; in a long one a pause of a minute
 # has room. (seconds, share of the seeds)
-SPANS: tuple[tuple[float, float], ...] = ((6.0, 0.75), (20.0, 0.2), (60.0, 0.05))
+SPANS: tuple[tuple[float, float], ...] = ((6.0, 0.8), (20.0, 0.17), (60.0, 0.03))
 # This share of the seeds loses the computer of one program for good.
 BEREFT_SHARE = 0.4
 KEPT_WAIT_S = 30.0

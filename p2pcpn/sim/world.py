@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import networkx
 
 from p2pcpn import limits
-from p2pcpn.identity.keys import Common, in_common
+from p2pcpn.identity.keys import SharedWork, sharing_work
 from p2pcpn.protocol import history
 from p2pcpn.protocol.setup import Pulse
 from p2pcpn.sim.checker import Checker, Violation
@@ -54,7 +54,7 @@ class World:
         self.record_copies = record_copies
         self.pulse = pulse
         self._checks = Checks(CHECKS_SHARED)
-        self._common = Common()
+        self._work = SharedWork()
         self.dice = Dice(seed)
         self.clock = Clock()
         self.trace = Trace()
@@ -111,7 +111,7 @@ class World:
         Raises :class:`Violation`, also for whatever a machine raises: nothing may escape from one.
         """
         try:
-            with sharing(self._checks), in_common(self._common):
+            with sharing(self._checks), sharing_work(self._work):
                 return self.clock.run(until, reached)
         except Violation:
             raise

@@ -159,7 +159,7 @@ def test_virtual_peers_compute_the_secret_of_a_pair_once_and_forget_it(monkeypat
     computed: list[bytes] = []
     real = keys.exchange
     monkeypatch.setattr(keys, "exchange", lambda secret, public: computed.append(public) or real(secret, public))
-    with keys.in_common(keys.Common()):
+    with keys.sharing_work(keys.SharedWork()):
         assert pair_secret(ALICE, BOB.public) == pair_secret(BOB, ALICE.public) == alone
         assert len(computed) == 1
         assert pair_secret(ALICE, BOB.public) == alone and len(computed) == 2
@@ -170,7 +170,7 @@ def test_virtual_peers_check_few_signatures_of_each_other_and_all_others(monkeyp
     checked: list[bytes] = []
     real = keys.bindings.crypto_sign_open
     monkeypatch.setattr(keys.bindings, "crypto_sign_open", lambda s, k: checked.append(s) or real(s, k))
-    with keys.in_common(keys.Common()):
+    with keys.sharing_work(keys.SharedWork()):
         signature = ALICE.sign(b"a word")
         assert all(verify(ALICE.public, b"a word", signature) for _ in range(2 * keys.SAMPLED))
         assert len(checked) == 2
@@ -184,9 +184,9 @@ def test_virtual_peers_check_few_signatures_of_each_other_and_all_others(monkeyp
 
 
 def test_what_virtual_peers_have_in_common_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "COMMON_MAX", 2)
-    common = keys.Common()
-    with keys.in_common(common):
+    monkeypatch.setattr(keys, "SHARED_MAX", 2)
+    common = keys.SharedWork()
+    with keys.sharing_work(common):
         said = [ALICE.sign(bytes([number])) for number in range(4)]
         for number in range(4):
             pair_secret(Keypair(bytes([9, number]) * 16), BOB.public)
