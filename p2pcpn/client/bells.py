@@ -52,7 +52,10 @@ class Bell:
             poll.register(self._descriptor, select.POLLIN)
             if not poll.poll(min(max(0.0, end - time.monotonic()), _POLL_S_MAX) * 1000):
                 return time.monotonic() < end
-        os.eventfd_read(self._descriptor)
+        try:
+            os.eventfd_read(self._descriptor)
+        except InterruptedError:  # by a signal: unlike other calls of ``os`` this one is not begun anew (PEP 475)
+            pass
         return True
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:

@@ -308,8 +308,7 @@ class Membership:
         if probe is not None:
             if not urgent or probe.urgent:
                 return []
-            probe.urgent, probe.due_s = True, min(probe.due_s, now + limits.CHECK_S)
-            return self._ask_helpers(probe, CHECK_HELPERS, now)
+            self._stop(probe)  # its questions may be spent, and one helper asked long ago: a check asks its own
         if len(self._probes) >= limits.PROBES_MAX:
             return [Heard(Verdict(peer, False), peer)] if urgent else []
         timeout_s = self._roundtrips.timeout_s(peer.id)

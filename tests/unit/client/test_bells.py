@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 
@@ -30,6 +31,25 @@ def test_a_ring_from_another_thread_wakes() -> None:
     thread.start()
     assert bell.wait(time.monotonic() + WAIT_S)
     thread.join(WAIT_S)
+
+
+def test_a_signal_whose_handler_raises_nothing_is_no_error_of_whoever_sleeps() -> None:
+    rung, bell = threading.Event(), Bell()
+
+    def handle(*_: object) -> None:
+        rung.set()
+
+    before = signal.signal(signal.SIGALRM, handle)
+    late = threading.Timer(WAIT_S, bell.ring)  # a guard: no test sleeps for ever
+    late.start()
+    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+    try:
+        while not rung.is_set():
+            assert bell.wait(None)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+        late.cancel()
 
 
 def test_a_wait_within_a_wait_takes_no_ring_from_it() -> None:

@@ -206,9 +206,28 @@ def test_a_check_takes_over_the_probe_that_runs_already() -> None:
     [send] = me.expire(5.0)
     assert isinstance(send, Send)
     helped = me.check(send.to, 5.1)
-    assert [type(effect.message) for effect in helped if isinstance(effect, Send)] == [PingRequest, Ping] * 2
+    assert [type(effect.message) for effect in helped if isinstance(effect, Send)] == [
+        Ping,
+        *[PingRequest, Ping] * 2,
+    ]
     effects = me.expire(5.1 + limits.CHECK_S)
     assert Heard(Verdict(send.to, False), send.to) in effects
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_check_asks_its_own_questions_where_those_of_a_rumors_probe_are_spent(seed: int) -> None:
+    swarm = Swarm(4, seed=seed, gossips=False)
+    swarm.run(30.0)
+    suspect = signed(MemberState(swarm.contacts[1], 1, 0, SUSPECTED), swarm.keys[2])
+    swarm.cut = lambda sender, to: swarm.contacts[1] in (sender, to)
+    swarm.perform(0, swarm.members[0].rumor(suspect, MemberState(swarm.contacts[1], 1, 0, SUSPECTED), swarm.now))
+    swarm.run(0.9)
+    swarm.cut = lambda sender, to: False  # it was away for a moment, and its session broke meanwhile
+    swarm.perform(0, swarm.members[0].check(swarm.contacts[1], swarm.now))
+    swarm.run(1.0)
+    assert [event for _, who, event in swarm.events if who == 0 and isinstance(event, Verdict | Dead)] == [
+        Verdict(swarm.contacts[1], True)
+    ]
 
 
 def test_a_check_is_not_settled_by_other_talk_but_by_an_answer() -> None:
