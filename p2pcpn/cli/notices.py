@@ -36,6 +36,12 @@ class Notices(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Say the text of ``record``, without a traceback: that is in the log."""
+        try:
+            self._say(record)
+        except Exception:  # nobody reads our output any more: whoever warned goes on, as the thread of the disk must
+            self.handleError(record)
+
+    def _say(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
         if text in self._said or len(self._said) > NOTICES_MAX:
             return

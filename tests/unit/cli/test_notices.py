@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 
 import pytest
@@ -54,3 +55,14 @@ def test_the_line_that_says_how_the_node_is_makes_room(
         log.warning("look here")
     out, err = capsys.readouterr()
     assert (out, err) == ("\r\x1b[2K", "p2pcpn: look here\n")
+
+
+def test_whoever_warns_goes_on_where_nobody_reads_what_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stderr", Closed())
+    with Notices() as notices:
+        log.warning("nobody reads this")
+    assert "nobody reads this" in notices
