@@ -122,7 +122,7 @@ class Grantor:
         self._hardship = Hardship(job, self.book)
         self._supply = Supply(job, spec, self.spec, custody, self.book.stock, self.term, keys.digests)
         self.checkpoints = Checkpoints(job, self.ledger)
-        self.safekeeping = Safekeeping(job, epoch, keys, self.checkpoints, custody.stewards)
+        self.safekeeping = Safekeeping(job, epoch, keys, self.checkpoints, custody.stewards, me.id, rng)
         self._leasing = Leasing(
             job=job, epoch=epoch, me=me, contact=contact, owner=spec.key, spec=self.spec, keys=keys, book=self.book,
             supply=self._supply, checkpoints=self.checkpoints, witness=self._witness,

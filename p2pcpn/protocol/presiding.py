@@ -123,11 +123,26 @@ class Presiding:
         if kept is None:
             return []
         before = {id(grantor): grantor.ledger.total for grantor in self.jobs.granted.of(job)}
-        effects = self.jobs.adopt(kept, segments, settled, now, inherited, states)
+        try:
+            effects = self.jobs.adopt(kept, segments, settled, now, inherited, states)
+        except PeerError:
+            # Reading it all again, as often as anybody introduces it, would open it no better.
+            kept.spent.update(tenure.epoch for tenure in kept.authority.held_by(self.me.public))
+            raise
+        effects += self._let_go(now)
         for grantor in self.jobs.granted.of(job):
             if kept.tasks > grantor.ledger.total > before.get(id(grantor), -1):
                 effects.append(fx.Commit((), (fx.Load(job),)))  # more came while this was read
                 break
+        return effects
+
+    def _let_go(self, now: float) -> list[fx.Effect]:
+        """Who granted jobs that are kept here no more. The last of them stay: should their job come again, no token of
+        theirs is given out twice."""
+        left = [g for g in self.jobs.granted.all() if g.job not in self.steward.jobs and g.job not in self._own]
+        effects: list[fx.Effect] = []
+        for grantor in left[: max(0, len(left) - limits.FORMER_GRANTORS_MAX)]:
+            effects += self.jobs.retire(grantor.job, now, grantor.book.lot, grantor.book.lots)
         return effects
 
     def reviewed(self, job: bytes, stale: Sequence[int], now: float) -> list[fx.Effect]:
@@ -168,7 +183,7 @@ class Presiding:
         known = self._authority(job)
         if known is not None:
             effects += self._superseded(job, known, now)
-        if mine and not self._grants(job, said.epoch):
+        if mine and not self._grants(job, said.epoch) and said.epoch not in self.steward.jobs[job].spent:
             kept = self._load(job, kept, now)
         return effects + kept
 

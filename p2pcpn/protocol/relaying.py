@@ -17,7 +17,7 @@ from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.granted import Granted
 from p2pcpn.protocol.grantor import Grantor
 from p2pcpn.protocol.kept_jobs import Kept
-from p2pcpn.protocol.spans import Span
+from p2pcpn.protocol.spans import Span, clipped
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.pages import cut, spans_of
@@ -108,13 +108,16 @@ class Relaying:
     def gave_up(self, own: Authority | None, key: bytes, message: m.GivenUp, now: float) -> list[fx.Effect]:
         """A grantor gave tasks up. Raises :class:`PeerError` where they are not its to give up."""
         effects: list[fx.Effect] = []
-        if own is None or not own.grants(key, message.epoch):
+        if own is None or not own.is_distributed or not own.grants(key, message.epoch):
             raise PeerError("tasks are given up by a peer that does not grant them")
+        own.require_near(message.epoch)
         _require_own(own, message.epoch, message.spans)
         if own.is_past(message.epoch):
             return []
+        lot = own.lots.of_epoch(message.epoch)
         for grantor in self._granted.of(message.job):
-            effects += _gave_up(grantor, message, now)
+            if not grantor.granting or grantor.book.lot != lot:  # what is granted here is nobody else's to give up
+                effects += _gave_up(grantor, message, now)
         return effects
 
     def started(self, own: Authority | None, key: bytes, message: m.Progress) -> list[fx.Effect]:
@@ -155,7 +158,7 @@ class Relaying:
 
 def _gave_up(grantor: Grantor, message: m.GivenUp, now: float) -> list[fx.Effect]:
     """Tasks that others grant have no results: for the program, and for tasks that would take them."""
-    spans = [(first, count) for first, count in message.spans]
+    spans = clipped(message.spans, grantor.ledger.total)
     failed = cut(grantor.book.failed_elsewhere(spans, "was given up"))
     said = events.GaveUp(message.job, failed, message.text, message.died, message.signal, message.exit_code)
     told: list[fx.Effect] = [fx.Notify(said)] if failed and not grantor.granting else []

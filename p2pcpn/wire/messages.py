@@ -20,6 +20,7 @@ Indices = Annotated[list[U63], Meta(max_length=limits.BATCH_TASKS_MAX)]
 Spans = Annotated[list[tuple[U63, U32]], Meta(max_length=limits.BATCH_TASKS_MAX)]
 Part = Annotated[bytes, Meta(max_length=limits.BLOB_PART_BYTES)]
 State = Annotated[bytes, Meta(max_length=limits.CHECKPOINT_BYTES_MAX + 16)]
+SaltedState = Annotated[bytes, Meta(max_length=limits.CHECKPOINT_BYTES_MAX + 32)]
 # The bytes of a blob are not copied out of the message that brought them.
 BlobPart = Annotated[memoryview, Meta(max_length=limits.BLOB_PART_BYTES)]
 SealedPage = Annotated[bytes, Meta(max_length=limits.MESSAGE_BYTES_MAX)]
@@ -490,7 +491,7 @@ class LeftState(msgspec.Struct, array_like=True, frozen=True):
 
     index: U63
     number: U63  # the epoch and a counter as one: the nonce
-    sealed: State
+    sealed: SaltedState  # 16 bytes that the key is made with, then the seal
 
 
 class States(msgspec.Struct, array_like=True, frozen=True, tag=47):

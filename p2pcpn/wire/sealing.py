@@ -97,9 +97,12 @@ class JobKeys:
         """Closes and opens what was run under one lease; the nonce is the receipt's part."""
         return derive(self.job_key, b"p2pcpn results", epoch.to_bytes(4, "big") + grantor + token.to_bytes(8, "big"))
 
-    def state(self, index: int) -> bytes:
-        """Closes what task ``index`` leaves while it runs, for the stewards; the nonce is the state's number."""
-        return derive(self.job_key, b"p2pcpn left", index.to_bytes(8, "big"))
+    def state(self, index: int, salt: bytes) -> bytes:
+        """Closes what task ``index`` leaves while it runs, for the stewards; the nonce is the state's number.
+
+        ``salt`` is of one life of one grantor: the owner may have made two of them grantors of one epoch.
+        """
+        return derive(self.job_key, b"p2pcpn left", index.to_bytes(8, "big") + salt)
 
     def blob(self, data: bytes) -> bytes:
         """Closes a blob of arguments: equal plaintexts of one job make equal blobs, of two jobs never."""

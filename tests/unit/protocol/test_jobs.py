@@ -122,7 +122,7 @@ def test_a_job_that_is_adopted_goes_on_from_the_states_that_were_kept_here() -> 
     bench, job = Bench(), made()
     found, segments = kept(job, job.segment(4))
     keys = JobKeys(JOB_KEY)
-    states = [m.LeftState(index, 9, seal(keys.state(index), 9, b"half")) for index in (0, 1, 7)]
+    states = [m.LeftState(index, 9, b"s" * 16 + seal(keys.state(index, b"s" * 16), 9, b"half")) for index in (0, 1, 7)]
     bench.jobs.adopt(found, segments, [(0, 1)], 10.0, [], states)
     assert (bench.grantor(job).checkpoints.of(1), len(bench.grantor(job).checkpoints)) == (b"half", 1)
 

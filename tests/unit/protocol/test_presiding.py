@@ -14,10 +14,10 @@ from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.pages import cut
 from p2pcpn.wire.sealing import digest
-from p2pcpn.wire.statements import Cancel, Close, Handover, Offer, Pause, Receipt, Role, read, signed
+from p2pcpn.wire.statements import Cancel, Close, Handover, Offer, Pause, Receipt, Role, Steward, read, signed
 from p2pcpn.wire.statements import LogHeader as Header
 from tests.unit.protocol.granting import at, keypair
-from tests.unit.protocol.leased import OWNER, STRANGER
+from tests.unit.protocol.leased import OWNER, STRANGER, Made
 from tests.unit.protocol.swarm import Job, Member, Swarm
 
 
@@ -404,6 +404,44 @@ def test_a_handover_that_is_said_again_and_again_is_read_from_disk_once() -> Non
     assert loads() == 1
     presiding.adopt(cast.name, list(zip(made.segments, made.sealed, strict=True)), [], [], cast.swarm.now)
     assert cast.grants(cast.one) == 3 and loads() == 0
+
+
+def test_a_job_that_this_steward_cannot_open_is_read_from_disk_once_however_often_it_is_introduced() -> None:
+    cast = Cast(takes_s=None, tasks=2)
+    one = cast.one
+    made = Made(9, grantor=cast.submitter.key, orchestration="distributed",
+                stewards=[Steward(one.key.public, one.contact, bytes(48))])  # fmt: skip
+    said = made.segment(2)
+    loads = 0
+    for request in range(1, 6):
+        done: list[fx.Effect] = []
+        message = m.Introduce(request, made.spec, 0.0)
+        effects = one.peer.presiding.introduced(cast.submitter.contact, message, cast.swarm.now)
+        if request == 1:
+            effects += one.peer.presiding.extended(cast.submitter.contact, said, cast.swarm.now)
+        done += [each for effect in effects if isinstance(effect, fx.Commit) for each in effect.then]
+        loads += sum(isinstance(each, fx.Load) for each in done)
+        if any(isinstance(each, fx.Load) for each in done):
+            with pytest.raises(PeerError, match="sealed bytes do not open"):
+                one.peer.presiding.adopt(made.job, [(said.segment, said.pages)], [], [], cast.swarm.now)
+        cast.swarm.run(2.0)
+    assert loads == 1
+
+
+def test_who_grants_a_job_that_is_kept_no_more_lets_go_of_it_when_another_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("p2pcpn.limits.FORMER_GRANTORS_MAX", 0)
+    cast = Cast(takes_s=None, tasks=2)
+    begin(cast)
+    before = cast.name
+    cast.job = Job(cast.submitter, stewards=(cast.one, cast.two), number=2).extend(1)
+    assert cast.swarm.run(5, lambda: cast.name in cast.one.peer.steward.jobs and cast.kept(cast.one).tasks == 1)
+    cast.one.peer.steward.forget(before)  # its retention is over
+    begin(cast)
+    granted = cast.one.peer.jobs.granted
+    assert (granted.of(before), len(granted)) == ([], 1)
+    assert len(cast.submitter.peer.jobs.granted) == 2, "what this node submitted is its program's to let go of"
 
 
 def test_what_a_log_settles_counts_where_it_is_kept_and_within_the_job_alone() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
+from p2pcpn.protocol.book import Book
 from p2pcpn.protocol.granted import Granted
 from p2pcpn.protocol.ledger import FAILED, SETTLED
 from p2pcpn.protocol.lots import RANGE_TASKS
@@ -131,6 +132,52 @@ def test_a_steward_speaks_for_its_own_lots_alone(wrong: str) -> None:
     with pytest.raises(Exception, match=r"a peer that does not grant|not in its lot"):
         relaying.gave_up(own, key, said, cast.swarm.now)
     assert not cast.submitter.seen(events.GaveUp)
+
+
+def test_who_grants_a_lot_here_does_not_believe_that_another_gave_its_tasks_up() -> None:
+    cast = Cast(takes_s=None, slots=1)
+    assert cast.swarm.run(10, lambda: bool(cast.granted(cast.one) and cast.granted(cast.two)))
+    (lot,) = cast.one.peer.jobs.granted.of(cast.name)
+    assert cast.swarm.run(5, lambda: lot.ledger.total == TASKS)
+    before = lot.ledger.open
+    mine = next(index for index in range(TASKS) if cast.own().lots.of(index) == 0)
+    known = cast.one.peer.steward.jobs[cast.name].authority
+    said = m.GivenUp(cast.name, 3, [(mine, 1)], "so", False, None, None)  # the epoch that is the other's after ours
+    relaying = cast.one.peer.presiding.relaying
+    assert relaying.gave_up(known, cast.two.key.public, said, cast.swarm.now) == []
+    assert lot.ledger.open == before and known.presides(cast.one.key.public, 1)
+    with pytest.raises(Exception, match="cannot have come yet"):
+        far = m.GivenUp(cast.name, 3 + (1 << 18), [(mine, 1)], "so", False, None, None)
+        relaying.gave_up(known, cast.two.key.public, far, cast.swarm.now)
+
+
+def test_nobody_gives_up_tasks_of_a_job_that_is_granted_as_a_whole() -> None:
+    swarm = Swarm()
+    one = swarm.add(slots=0, roles=Role.STORAGE).start()
+    submitter = swarm.add(slots=0, roles=0).start(one)
+    assert swarm.run(10, lambda: one.id in swarm.knows(submitter))
+    job = Job(submitter, stewards=(one,)).extend(1, 1)
+    said = m.GivenUp(job.job, 1, [(0, 2)], "so", False, None, None)
+    submitter.peer.message_received(one.id, said, swarm.now)
+    with pytest.raises(Exception, match="does not grant them"):
+        submitter.peer.presiding.told(one.key.public, said, swarm.now)
+    assert submitter.peer.grantors[job.job].ledger.open == 2 and not submitter.seen(events.GaveUp)
+
+
+def test_more_tasks_than_there_are_cost_nothing_to_hear_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    cast = Cast(takes_s=None, slots=1)
+    heard: list[int] = []
+
+    def noted(book: Book, spans: list[tuple[int, int]], why: str) -> list[tuple[int, int]]:
+        heard.append(sum(count for _, count in spans))
+        return []
+
+    monkeypatch.setattr(Book, "failed_elsewhere", noted)
+    own = cast.own()
+    mine = next(index for index in range(TASKS) if own.lots.of(index) == 0) // RANGE_TASKS * RANGE_TASKS
+    said = m.GivenUp(cast.name, 1, [(mine, RANGE_TASKS)] * 4096, "so", False, None, None)
+    cast.submitter.peer.presiding.relaying.gave_up(own, cast.one.key.public, said, cast.swarm.now)
+    assert sum(heard) <= cast.tasks
 
 
 def test_a_delivery_is_believed_for_its_receipt_alone() -> None:

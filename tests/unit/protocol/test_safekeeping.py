@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from p2pcpn import limits
+from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol.checkpoints import Checkpoints
 from p2pcpn.protocol.effects import Effect, Tell
 from p2pcpn.protocol.ledger import Ledger
@@ -22,12 +25,12 @@ ONE, TWO = at(keypair(1), 4001), at(keypair(2), 4002)
 class Bench:
     """One job's states, and two stewards of it."""
 
-    def __init__(self, epoch: int = 0, tasks: int = 10) -> None:
+    def __init__(self, epoch: int = 0, tasks: int = 10, *, seed: int = 1, me: Keypair = ME) -> None:
         self.ledger = Ledger()
         self.ledger.extend(tasks)
         self.states = Checkpoints(JOB, self.ledger)
         self.stewards = Trustees([ONE, TWO], lambda: 1)
-        self.machine = Safekeeping(JOB, epoch, KEYS, self.states, self.stewards)
+        self.machine = Safekeeping(JOB, epoch, KEYS, self.states, self.stewards, me.id, random.Random(seed))
 
     def left(self, index: int, state: bytes, now: float) -> None:
         self.states.put(index, state)
@@ -43,7 +46,7 @@ def states(effects: list[Effect]) -> list[LeftState]:
 
 
 def opened(state: LeftState, keys: JobKeys = KEYS) -> bytes:
-    return unseal(keys.state(state.index), state.number, state.sealed)
+    return unseal(keys.state(state.index, state.sealed[:16]), state.number, state.sealed[16:])
 
 
 def test_a_state_goes_to_every_living_steward_sealed_with_the_jobs_key() -> None:
@@ -61,6 +64,19 @@ def test_a_state_goes_to_every_living_steward_sealed_with_the_jobs_key() -> None
     assert [effect.to for effect in effects if isinstance(effect, Tell)] == [TWO]
     assert states(effects)[0].number > state.number
     assert bench.machine.told == 2
+
+
+@pytest.mark.parametrize(("seed", "me"), [(1, keypair(7)), (2, ME)])
+def test_two_grantors_of_one_epoch_and_two_lives_of_one_seal_nothing_alike(seed: int, me: Keypair) -> None:
+    one, other = Bench(epoch=6), Bench(epoch=6, seed=seed, me=me)
+    sealed = []
+    for bench, state in ((one, b"half way"), (other, b"half-way")):
+        bench.left(4, state, 100.0)
+        (left,) = states(bench.machine.expire(100.0))
+        assert opened(left) == state
+        sealed.append(left.sealed[16:-16])
+    between = bytes(a ^ b for a, b in zip(*sealed, strict=True))
+    assert between != bytes(a ^ b for a, b in zip(b"half way", b"half-way", strict=True)), "one key stream, used twice"
 
 
 def test_one_message_a_second_tells_each_state_as_it_is_by_then() -> None:
@@ -104,7 +120,7 @@ def test_the_next_grantor_regains_what_it_kept_and_nothing_that_does_not_open() 
         before.left(index, b"of %d" % index, 100.0)
     kept = states(before.machine.expire(100.0))
     after.ledger.settle([(2, 1)])
-    beyond = LeftState(99, 1, seal(KEYS.state(99), 1, b"no such task"))
+    beyond = LeftState(99, 1, b"s" * 16 + seal(KEYS.state(99, b"s" * 16), 1, b"no such task"))
     after.machine.regain([*kept, LeftState(3, 1, b"garbage"), beyond])
     assert (after.states.of(1), after.states.of(3), after.machine.regained, len(after.states)) == (b"of 1", None, 1, 1)
 
