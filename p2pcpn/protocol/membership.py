@@ -226,7 +226,9 @@ class Membership:
         neighbour = self._neighbourhood.get(member.id)
         if statement.state == ALIVE or neighbour is None:
             return []
-        self._note_word(member.id, (statement.boot, statement.incarnation, statement.state), node_id(signed.key))
+        # A version that the member never had it cannot refute: whoever names one is not to keep the others silent.
+        if (statement.boot, statement.incarnation) <= self._versions.get(member.id, (0, 0)):
+            self._note_word(member.id, (statement.boot, statement.incarnation, statement.state), node_id(signed.key))
         doubt = self._doubts.get(member.id)
         if doubt is not None and node_id(signed.key) not in doubt.accusers and len(doubt.accusers) < CONFIRMATIONS:
             doubt.accusers.append(node_id(signed.key))

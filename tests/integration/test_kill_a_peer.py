@@ -73,6 +73,14 @@ def test_three_of_six_peers_are_killed_and_each_of_300_results_comes_once(tmp_pa
         assert found.settled == found.tasks >= TASKS and found.readers == 1 and found.jobs == 1
 
 
+def test_a_program_finds_peers_that_came_in_the_moment_before_all_others_died() -> None:
+    with Swarm(peers=1) as swarm, swarm.executor(replicas=1) as executor:
+        assert executor.submit(slow, 1).result(30) == 3
+        swarm.add(1)
+        swarm.kill(0)
+        assert executor.submit(slow, 2).result(30) == 6
+
+
 def test_when_all_peers_are_killed_new_ones_take_over(tmp_path: Path) -> None:
     key = Keypair(os.urandom(32))
     with Swarm(peers=2, history=tmp_path) as swarm, swarm.executor(replicas=1, key=key) as executor:
