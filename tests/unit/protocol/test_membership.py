@@ -501,3 +501,23 @@ def test_a_death_is_told_by_few_and_costs_few_datagrams() -> None:
     assert {who for who, it in swarm.told(Dead) if it == swarm.contacts[3]} == set(swarm.members)
     assert len(words) <= 12, "a few doubt it, hardly more than one buries it"
     assert len(asked) < 10 * len(swarm.members)
+
+
+def test_a_liar_who_names_a_version_that_never_was_keeps_nobody_silent_about_a_death() -> None:
+    swarm = Swarm(12)
+    swarm.run(20.0)
+    lie = MemberState(swarm.contacts[3], 1 << 40, 5, DEAD)
+    for who in (it for it in range(11) if it != 3):
+        swarm.perform(who, swarm.members[who].rumor(signed(lie, swarm.keys[11]), lie, swarm.now))
+    swarm.run(5.0)
+    tellers: set[int] = set()
+    perform = swarm.perform
+
+    def note(who: int, effects: list[Effect]) -> None:
+        tellers.update(who for effect in effects if isinstance(effect, Spread))
+        perform(who, effects)
+
+    swarm.perform = note  # type: ignore[method-assign]
+    del swarm.members[3]
+    swarm.run(60.0)
+    assert tellers - {11}
