@@ -7,6 +7,7 @@ which the program dropped can be collected while this ends what it had begun.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import threading
@@ -61,7 +62,9 @@ class Engine:
         """An engine that owns ``swarm``, all of whose ``gather`` peers keep jobs: it ends with the engine."""
         try:
             config = client_config(swarm.bootstrap, swarm.key, (), "local", swarm.history)
-            return cls(config, Keypair(os.urandom(32)), swarm, gather)
+            engine = cls(config, Keypair(os.urandom(32)), swarm, gather)
+            swarm.programs.add(engine)
+            return engine
         except BaseException:
             swarm.close()
             raise
@@ -75,6 +78,11 @@ class Engine:
         """Clear away what killed programs left, once our own first results are there."""
         await asyncio.sleep(TIDY_AFTER_S)
         await self.overlay.loop.run_in_executor(None, sweep)
+
+    def meet(self, addresses: Sequence[str]) -> None:
+        """Peers listen here by now: they can be asked when all are gone that we know. Waits for nothing."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self.overlay.loop.call_soon_threadsafe(lambda: self.overlay.spawn(self.overlay.meet(addresses)))
 
     # --- the job ---------------------------------------------------------------------------------------------------
 

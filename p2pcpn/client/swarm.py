@@ -23,6 +23,7 @@ from p2pcpn.protocol.scaling import Bounds
 from p2pcpn.store.exclusive import Exclusive
 
 if TYPE_CHECKING:
+    from p2pcpn.client.engine import Engine
     from p2pcpn.client.executor import Executor
 
 START_S: Final = 30.0
@@ -103,6 +104,7 @@ class Swarm:
         self._data = Path(data_dir).expanduser().absolute() if data_dir is not None else self._temporary
         self._lock = threading.Lock()
         self._peers: list[SwarmPeer] = []
+        self.programs: weakref.WeakSet[Engine] = weakref.WeakSet()  # that run jobs here, and are told of new peers
         self._fleet = Fleet(self._temporary / "launcher.log", self._temporary)
         ended = threading.Event()
         # Also at the interpreter's end, and when the last reference to us is gone.
@@ -146,7 +148,9 @@ class Swarm:
         if not bootstrap:
             raise UsageError("no peer of the swarm is alive; add() starts new ones")
         options.setdefault("history", self.history)
-        return Executor(max_workers, bootstrap=bootstrap, swarm_key=self.key, **options)
+        executor = Executor(max_workers, bootstrap=bootstrap, swarm_key=self.key, **options)
+        self.programs.add(executor._engine)
+        return executor
 
     def add(self, peers: int = 1) -> list[SwarmPeer]:
         """Start more peers, and return them when they listen. They take the next indices."""
@@ -212,7 +216,10 @@ class Swarm:
                     self._fleet.kill(n)
                 raise
             self._peers += started
-            return started
+        # Else whoever knows only peers that die in the next moment is alone.
+        for program in list(self.programs):
+            program.meet([peer.address for peer in started])
+        return started
 
     def _directory(self, n: int) -> Path:
         return self._data / f"peer-{n}"

@@ -328,6 +328,14 @@ class Overlay:
         if contacts:
             self.follow(self.peer.dht.bootstrap(contacts, self.loop.time()))
 
+    async def meet(self, addresses: Sequence[str]) -> None:
+        """These listen, too: when nobody else is left they are asked for the way back into the swarm, the newest first.
+
+        Raises :class:`UsageError` for what is no HOST:PORT.
+        """
+        contacts = await meeting.named_contacts(addresses)
+        self.follow(self.peer.dht.bootstrap([*contacts, *self.peer.dht.bootstraps], self.loop.time()))
+
     async def wait_known(self, wait_s: float) -> None:
         """Wait until some peer's advert is known. Raises :class:`Unreachable` naming the addresses tried."""
         await meeting.known_within(self.known, self.config.bootstrap, wait_s)
