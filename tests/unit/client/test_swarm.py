@@ -225,14 +225,27 @@ def test_a_peer_that_drains_is_gone_when_it_has_left(monkeypatch: pytest.MonkeyP
 
 def test_an_executor_meets_the_living_peers(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
-    fake = SimpleNamespace(Executor=lambda *args, **options: made.append((args, options)))
-    monkeypatch.setitem(sys.modules, "p2pcpn.client.executor", fake)
+    told: list[list[str]] = []
+
+    class Engine:
+        def meet(self, addresses: list[str]) -> None:
+            told.append(addresses)
+
+    engine = Engine()
+
+    def executor(*args: Any, **options: Any) -> SimpleNamespace:
+        made.append((args, options))
+        return SimpleNamespace(_engine=engine)
+
+    monkeypatch.setitem(sys.modules, "p2pcpn.client.executor", SimpleNamespace(Executor=executor))
     with Swarm(2) as swarm:
         swarm.kill(0)
         swarm.executor(3, replicas=1)
         assert made == [
             ((3,), {"bootstrap": ["127.0.0.1:4001"], "swarm_key": swarm.key, "replicas": 1, "history": None})
         ]
+        assert [swarm.add()[0].address] == told[0]  # who computes here hears of it
+        swarm.kill(2)
         swarm.kill(1)
         with pytest.raises(UsageError, match="no peer of the swarm is alive"):
             swarm.executor()
