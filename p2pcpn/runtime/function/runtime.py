@@ -354,6 +354,8 @@ class FunctionRuntime:
             self._groups[assignment.group].idle.append(link)
 
     def _on_fault(self, link: WorkerLink) -> None:
+        if link.assignments:
+            link.assignments[0].killed = True  # it has begun, whatever stands in the page that its code may write to
         self._order(zygote.KILL, link.number)
 
     # --- birth and death --------------------------------------------------------------------------------------------
