@@ -6,9 +6,9 @@ the end every record is looked up from peers that were not there when it was wri
 repair keeps a record in between; what that costs is counted (:mod:`p2pcpn.sim.tally`).
 
 What differs from real peers is their setup: they keep ``REPLICAS`` copies instead of eight, and speak more rarely where
-nothing happens (``PULSE``). They probe and compare rumors once a minute instead of each five and ten seconds, so deaths
-are noticed later, which makes it harder; they say each four hours what they are, instead of each five minutes, which
-has nothing to do with records. Repair runs at its own pace.
+nothing happens (``PULSE``). When calm they probe and compare rumors once a minute, real ones each 20 and 40 seconds, so
+deaths are noticed later, which makes it harder; they say each four hours what they are, instead of each five minutes,
+which has nothing to do with records. Repair runs at its own pace.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ OPERATION_S = 60.0
 TRIES = 3
 WELL_KNOWN = 5
 RETENTION_S = 7 * 86_400.0
-PULSE = Pulse(probe_s=60.0, compare_s=60.0, advert_s=4 * 3600.0)
+# Calm peers speak four times as rarely as that (protocol/membership.py).
+PULSE = Pulse(probe_s=15.0, compare_s=15.0, advert_s=4 * 3600.0)
 
 
 class Play:
