@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from p2pcpn.sim.checker import Violation
-from p2pcpn.sim.regaining import Regaining, right
+from p2pcpn.sim.regaining import LAST_WORDS_S, Regaining, right
 from p2pcpn.sim.scenarios import SCENARIOS, Play
 from p2pcpn.wire.statements import Handover, read
 
@@ -41,6 +42,23 @@ def test_what_was_settled_with_a_wrong_value_is_found(played: Play) -> None:
     right(program, next(d.index for d in program.deeds if d.how != "value"), b"of a blob, or of an exception")
 
 
+def test_where_tasks_take_results_whoever_grants_is_told_to_stop_before_its_log_is_read(
+    played: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, clock = played.program, played.world.clock
+    (before,) = program._handovers
+    assert program._spec is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(program, "deeds", [structs.replace(program.deeds[0], takes=(1,))])
+        regaining = Regaining(program, program._spec, program._handovers, read(before, Handover).epoch)
+    played.world.run(clock.now + LAST_WORDS_S / 2)
+    assert not regaining.over and program._handovers == [before]
+    assert played.world.run(clock.now + 30.0, lambda: regaining.over)
+    first, last = (read(each, Handover).epoch for each in program._handovers)
+    assert last > first and program.host.peer is not None
+    assert program.host.peer.grantors[program.job].epoch == last
+
+
 def test_a_program_that_ends_meanwhile_regains_nothing(played: Play) -> None:
     program = played.program
     assert program._spec is not None
@@ -48,4 +66,4 @@ def test_a_program_that_ends_meanwhile_regains_nothing(played: Play) -> None:
     regaining = Regaining(program, program._spec, [], 1)
     program.host.crash()
     played.world.run(played.world.clock.now + 5.0)
-    assert regaining.over and len(program._handovers) == 1 and len(program.host.hearers) == hearers
+    assert regaining.over and len(program._handovers) == 2 and len(program.host.hearers) == hearers
