@@ -15,16 +15,17 @@ from p2pcpn.errors import StoreError
 from p2pcpn.identity.keys import NODE_ID_BYTES
 from p2pcpn.node.damage import DAMAGED, Damage, DamagedRow
 from p2pcpn.protocol.authority import Authority
-from p2pcpn.protocol.canonical import Line, deciding, stale, without
+from p2pcpn.protocol.canonical import Line, deciding, stale
 from p2pcpn.protocol.journal import JOB_ROW, JOB_ROW_PREFIX, rows_of
 from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.orphans import orphan_bytes
 from p2pcpn.protocol.settlement import check_body
+from p2pcpn.protocol.spans import outside
 from p2pcpn.store.database import Database, Value
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import LeftState, Results
-from p2pcpn.wire.pages import Entry, cut
+from p2pcpn.wire.pages import Entry, cut, spans_of
 from p2pcpn.wire.statements import LogHeader, ProviderRecord, Receipt, Record, Signed, read
 
 log = logging.getLogger("p2pcpn.node")
@@ -120,7 +121,7 @@ def job_state(database: Database, job: bytes) -> tuple[Segments, list[tuple[int,
         spans += said.spans
         found += _lines(said, entries)
     damage.set_aside()
-    return segments, without(spans, stale(lambda: found))
+    return segments, outside(spans, spans_of(stale(lambda: found)))
 
 
 def orphans(database: Database, job: bytes) -> list[Results]:

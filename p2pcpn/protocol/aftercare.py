@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import NodeId
-from p2pcpn.protocol.effects import Commit, Effect, Provide, Tell, Withdraw, Write
+from p2pcpn.protocol.effects import Effect, Provide, Tell, Withdraw
 from p2pcpn.protocol.keepers import Keepers
 from p2pcpn.protocol.passing import Passing, held
 from p2pcpn.protocol.settlement import check_body
@@ -42,8 +42,6 @@ DEATH_S = 1.0
 # Storage peers that are asked where a copy is missing: those that keep one by other ways, and as many that may.
 NEAREST_ASKED = 12
 QUEUE_S = 0.05
-# What goes when a job is dropped; what this peer ran of it and nobody acknowledged stays.
-KEPT_IN = ("jobs", "segments", "logs", "orphans", "states")
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,9 +333,7 @@ class Aftercare:
             return self._prove(job, care, unshown, now)
         self._forget(job)
         self.released += 1
-        self._steward.forget(job)
-        gone = tuple(Write(table, (job,), None) for table in KEPT_IN)
-        return [Commit(gone), Withdraw(job)]
+        return [self._steward.drop(job), Withdraw(job)]
 
     # --- proofs ------------------------------------------------------------------------------------------------------
 

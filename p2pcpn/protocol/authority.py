@@ -20,8 +20,8 @@ from p2pcpn.protocol.lots import Lots
 from p2pcpn.wire.sealing import job_id
 from p2pcpn.wire.statements import Handover, Signed, Spec, Steward, opened
 
-# Of these jobs stewards become grantors by themselves, in their order.
 DISTRIBUTED = "distributed"
+# Of these jobs stewards become grantors by themselves, in their order.
 TAKEN_OVER = ("hybrid", DISTRIBUTED)
 
 

@@ -9,13 +9,12 @@ that nobody settled (yet) contradicts nothing.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Generic, Protocol, TypeVar
 
-from p2pcpn.protocol.spans import Span
 from p2pcpn.wire.pages import cut
 from p2pcpn.wire.sealing import RESULT_DIGEST_BYTES
 from p2pcpn.wire.statements import Receipt
@@ -132,20 +131,6 @@ def stated(epoch: int, receipt: Receipt, spans: Sequence[tuple[int, int]] | None
     for at, index in enumerate(cut(receipt.spans)):
         if kept is None or index in kept:
             yield Stated(index, epoch, receipt.digests[at * size : (at + 1) * size], tuple(taken.get(index, ())))
-
-
-def without(spans: Iterable[Span], tasks: Sequence[int]) -> list[Span]:
-    """Spans, which may overlap, in their order, less ``tasks``, which are sorted."""
-    found: list[Span] = []
-    for first, count in spans:
-        end = first + count
-        for task in tasks[bisect_left(tasks, first) : bisect_left(tasks, end)]:
-            if task > first:
-                found.append((first, task - first))
-            first = task + 1
-        if end > first:
-            found.append((first, end - first))
-    return found
 
 
 Line = tuple[int, Receipt, Sequence[tuple[int, int]] | None]  # the epoch of a log, and one entry of it

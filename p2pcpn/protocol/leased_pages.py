@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.protocol.effects import Effect, Gather
-from p2pcpn.protocol.intervals import Span, joined
+from p2pcpn.protocol.spans import Span, chained
 from p2pcpn.protocol.work import LeaseTaken, Piece, Work
 from p2pcpn.wire import pages
 from p2pcpn.wire.messages import Extend, Input, PageSlice
@@ -118,8 +118,8 @@ def covered(spans: list[Span], slices: list[PageSlice]) -> int:
     """How many tasks a lease holds; :class:`PeerError` unless ``slices`` cover ``spans`` in order, each task once."""
     if any(count == 0 for _, count in spans) or any(part.low >= part.high for part in slices):
         raise PeerError("a lease holds an empty span")
-    runs = joined([(part.first + part.low, part.high - part.low) for part in slices])
-    if runs != joined(list(spans)):
+    runs = chained([(part.first + part.low, part.high - part.low) for part in slices])
+    if runs != chained(spans):
         raise PeerError("a lease's slices do not cover its spans")
     end = 0
     for first, count in sorted(runs):

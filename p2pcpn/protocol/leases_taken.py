@@ -11,7 +11,7 @@ from collections import OrderedDict
 from p2pcpn import limits
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.effects import Effect, Tell
-from p2pcpn.protocol.intervals import Span, total
+from p2pcpn.protocol.spans import Span, total
 from p2pcpn.protocol.work import LeaseTaken, Work
 from p2pcpn.wire.messages import Progress, Return
 

@@ -12,11 +12,11 @@ from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol import receipts
 from p2pcpn.protocol.breakers import Breakers
 from p2pcpn.protocol.effects import Effect, Tell
-from p2pcpn.protocol.intervals import Span
 from p2pcpn.protocol.journal import Journal
 from p2pcpn.protocol.leases_taken import Leases
 from p2pcpn.protocol.receipts import Receipts, Value
 from p2pcpn.protocol.resuming import Resuming
+from p2pcpn.protocol.spans import Span
 from p2pcpn.protocol.turns import Batch, Turns
 from p2pcpn.protocol.work import Piece
 from p2pcpn.wire import pages

@@ -37,14 +37,19 @@ def covers(theirs: JobKept | None, mine: JobKept, *, segments: bool) -> bool:
         return True
     if theirs is None or theirs.words < mine.words or (segments and theirs.segments < mine.segments):
         return False
-    there = {(grantor, epoch): count for grantor, epoch, count in theirs.logs}
+    there = _counts(theirs)
     return all(there.get((grantor, epoch), 0) >= count for grantor, epoch, count in mine.logs)
 
 
 def lacking(theirs: JobKept | None, mine: JobKept) -> int:
     """How many segments of logs somebody would have to be brought."""
-    there = {} if theirs is None else {(grantor, epoch): count for grantor, epoch, count in theirs.logs}
+    there = _counts(theirs)
     return sum(max(0, count - there.get((grantor, epoch), 0)) for grantor, epoch, count in mine.logs)
+
+
+def _counts(theirs: JobKept | None) -> dict[tuple[bytes, int], int]:
+    """How many segments of each log somebody has."""
+    return {} if theirs is None else {(grantor, epoch): count for grantor, epoch, count in theirs.logs}
 
 
 class Passing:
@@ -80,7 +85,7 @@ class Passing:
             yield ()
         if needs_segments(kept):
             yield from range(0 if theirs is None else theirs.segments, len(kept.segments))
-        there = {} if theirs is None else {(grantor, epoch): count for grantor, epoch, count in theirs.logs}
+        there = _counts(theirs)
         for (node, epoch), log in sorted(kept.logs.items(), key=lambda each: (each[0][1], each[0][0])):
             for number in range(there.get((bytes(node), epoch), 0), log.kept[0]):
                 yield bytes(node), epoch, number

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from p2pcpn import limits
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.effects import CutRun, Effect
-from p2pcpn.protocol.intervals import Span
 from p2pcpn.protocol.leases_taken import Leases
+from p2pcpn.protocol.spans import Span
 from p2pcpn.protocol.turns import Batch, Turns
 from p2pcpn.protocol.work import Piece, Work
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from p2pcpn import limits
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol.effects import Effect, KeepBlob
-from p2pcpn.protocol.intervals import Span
+from p2pcpn.protocol.spans import Span
 from p2pcpn.protocol.turns import Batch
 from p2pcpn.protocol.work import LeaseTaken, Work
 from p2pcpn.wire import pages

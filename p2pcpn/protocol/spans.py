@@ -1,13 +1,14 @@
 """Spans: runs of indices as (first, count), and the arithmetic of lists of them.
 
 A list is *joined* when it is sorted, touching runs are one, and none overlap. Work on joined lists costs a binary
-search a span, so that a lease cut into thousands of pieces stays cheap.
+search a span, so that a lease cut into thousands of pieces stays cheap. Nothing is done index by index: a peer may
+state runs of billions.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 Span = tuple[int, int]  # (first index, count)
 
@@ -21,10 +22,28 @@ def total(spans: Sequence[Span]) -> int:
 
 def joined(spans: Sequence[Span]) -> list[Span]:
     """The same indices, sorted, touching runs made one. The spans must not overlap."""
+    return chained(sorted(spans))
+
+
+def chained(spans: Iterable[Span]) -> list[Span]:
+    """Spans, in their order, those that follow on one another as one."""
     found: list[Span] = []
-    for first, count in sorted(spans):
+    for first, count in spans:
         if found and found[-1][0] + found[-1][1] == first:
             found[-1] = (found[-1][0], found[-1][1] + count)
+        else:
+            found.append((first, count))
+    return found
+
+
+def merged(spans: Iterable[Span]) -> list[Span]:
+    """The same indices, joined, of spans that may overlap or be empty."""
+    found: list[Span] = []
+    for first, count in sorted(spans):
+        if count <= 0:
+            continue
+        if found and first <= found[-1][0] + found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], first + count - found[-1][0]))
         else:
             found.append((first, count))
     return found
@@ -60,6 +79,23 @@ def overlap(spans: Sequence[Span], held: Sequence[Span]) -> list[Span]:
             if low < high:
                 found.append((low, high - low))
             at += 1
+    return found
+
+
+def outside(spans: Iterable[Span], held: Sequence[Span]) -> list[Span]:
+    """What of ``spans``, which may overlap, lies outside of the joined list ``held``, in the order of ``spans``."""
+    found: list[Span] = []
+    for first, count in spans:
+        end = first + count
+        for at in range(max(bisect_right(held, (first, _LAST)) - 1, 0), len(held)):
+            low, size = held[at]
+            if low >= end:
+                break
+            if low > first:
+                found.append((first, low - first))
+            first = max(first, low + size)
+        if first < end:
+            found.append((first, end - first))
     return found
 
 

@@ -56,6 +56,9 @@ from p2pcpn.wire.statements import (
     owners_word,
 )  # fmt: skip
 
+# The tables that hold something of a job that is kept here.
+KEPT_IN = ("jobs", "segments", "logs", "orphans", "states")
+
 
 @dataclass(slots=True)
 class Foreign:
@@ -136,6 +139,11 @@ class Steward:
         if kept.guest is not None:
             self.guests.remove(kept.guest, job)
             self.guests.quota.give_back(kept.guest, kept.disk_bytes)
+
+    def drop(self, job: bytes) -> Effect:
+        """Keep a job no more, on disk neither; what this peer ran of it and nobody acknowledged stays."""
+        self.forget(job)
+        return Commit(tuple(Write(table, (job,), None) for table in KEPT_IN))
 
     def _sweep(self) -> None:
         """Forget all that has expired; the store deletes it from the disk by itself."""
@@ -250,9 +258,7 @@ class Steward:
         job = self.guests.leaves(guest, self._spared)
         if job is None:
             return []
-        self.forget(job)
-        tables = ("jobs", "segments", "logs", "orphans", "states")
-        return [Commit(tuple(Write(table, (job,), None) for table in tables))]
+        return [self.drop(job)]
 
     def _commit_job(self, kept: Kept, sender: Contact, request: int) -> Effect:
         """Answer once it is on disk, which it may be already: it is said again where the answer was lost."""

@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from p2pcpn import limits
-from p2pcpn.protocol.intervals import Span, merged, total, without
 from p2pcpn.protocol.shares import Shares
+from p2pcpn.protocol.spans import Span, merged, outside, total
 from p2pcpn.protocol.work import LeaseTaken, Piece, Work
 from p2pcpn.wire.pages import Print
 
@@ -171,7 +171,7 @@ class Turns:
         kept: list[Piece] = []
         for piece in work.queue:
             count = len(piece.arguments)
-            left = without(piece.first, count, gone) if piece.lease.grantor.id == of else [(piece.first, count)]
+            left = outside([(piece.first, count)], gone) if piece.lease.grantor.id == of else [(piece.first, count)]
             if left == [(piece.first, count)]:
                 kept.append(piece)
                 continue
@@ -212,7 +212,7 @@ class Turns:
         """A batch ends before position ``count``: the pieces that were behind it, and how many tasks were revoked."""
         assert batch.done <= count < batch.count, "a batch was cut beyond its end"
         gone = merged([(batch.first + position, 1) for position in batch.revoked if position >= count])
-        left = without(batch.first + count, batch.count - count, gone)
+        left = outside([(batch.first + count, batch.count - count)], gone)
         batch.count = count
         if batch.done == count:
             self.over(batch)

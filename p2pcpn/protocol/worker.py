@@ -23,7 +23,6 @@ from p2pcpn.protocol import journal
 from p2pcpn.protocol.admission import Rules, reason_against, reason_packages
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.effects import Effect, Run, StopRun, Tell
-from p2pcpn.protocol.intervals import Span, merged, without
 from p2pcpn.protocol.journal import Journal
 from p2pcpn.protocol.leased_pages import Lacking, LeasedPages, PageKept, bring, covered, pieces_of
 from p2pcpn.protocol.leases_taken import Leases
@@ -31,6 +30,7 @@ from p2pcpn.protocol.outcomes import Outcomes
 from p2pcpn.protocol.recalls import Recalls
 from p2pcpn.protocol.receipts import Receipts, Value
 from p2pcpn.protocol.resuming import Resuming
+from p2pcpn.protocol.spans import Span, merged, outside
 from p2pcpn.protocol.turns import STARTED_AFTER_S, Batch, Turns
 from p2pcpn.protocol.work import TOKEN_BITS, LeaseTaken, Piece, Work, Works, numbers_from
 from p2pcpn.wire import pages
@@ -326,7 +326,7 @@ class Worker:
             if batch.work is not work or batch.lease.grantor.id != sender.id:
                 continue
             begin = batch.first + batch.done
-            left = set(pages.cut(without(begin, batch.count - batch.done, gone)))
+            left = set(pages.cut(outside([(begin, batch.count - batch.done)], gone)))
             hit = [i for i in range(batch.done, batch.count) if batch.first + i not in left]
             if hit:
                 batch.revoked.update(hit)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from p2pcpn.protocol.authority import Authority
-from p2pcpn.protocol.canonical import Line, stale, without
+from p2pcpn.protocol.canonical import Line, stale
 from p2pcpn.protocol.journal import rows_of
 from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.orphans import orphan_bytes
 from p2pcpn.protocol.peer import Peer
+from p2pcpn.protocol.spans import outside
 from p2pcpn.sim.disk import Disk
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
@@ -53,7 +54,8 @@ def job_state(disk: Disk, job: bytes) -> tuple[list[tuple[Signed, list[bytes]]],
         (_signed(segment), pages.PAGES.decode(data)) for _, (_, _, segment, data) in disk.scan("segments", (job,))
     ]
     log = _logs(disk, job)
-    return segments, without([span for said, _ in log for span in said.spans], stale_tasks(disk, job))
+    spans = [span for said, _ in log for span in said.spans]
+    return segments, outside(spans, pages.spans_of(stale_tasks(disk, job)))
 
 
 def _logs(disk: Disk, job: bytes) -> list[tuple[LogHeader, list[pages.Entry]]]:

@@ -29,14 +29,16 @@ FLUSH_S = 0.04
 
 
 class Deed(msgspec.Struct, array_like=True, frozen=True):
-    """What a task does: it takes ``takes_s`` and gives a value; ``how`` it ends is one of the words below."""
+    """What a task does: it takes ``takes_s`` and ends as ``how`` says.
+
+    It gives a "value", a "large" one or one of those named below, it "raises", or it is "poison" to its process.
+    """
 
     index: int
     takes_s: float
     how: str = "value"
     takes: tuple[int, ...] = ()  # tasks before it whose results it takes
 
-    HOWS = ("value", "large", "raises", "poison")
     VARIES = "varies"  # another value wherever it runs
     MADE = "made"  # a value that follows from the results it takes
 

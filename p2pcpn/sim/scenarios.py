@@ -84,7 +84,6 @@ class Play:
         self.world.seeds = [host.address for host in self.well_known]
         spared = [self.submitter, *self.well_known[:1]]
         self.faults = Faults(self.world, plan.kinds, plan.weather, spared=spared, all_on=plan.all_on)
-        self._fed = 0
 
     def run(self) -> None:
         """Play all acts. Raises :class:`Violation`."""

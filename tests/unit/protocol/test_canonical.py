@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pcpn.protocol.canonical import Canon, Stated, deciding, stale, stated, without
+from p2pcpn.protocol.canonical import Canon, Stated, deciding, stale, stated
 from p2pcpn.wire.statements import Receipt
 
 A, B, C, D = (bytes([number]) * 16 for number in (1, 2, 3, 4))
@@ -99,11 +99,6 @@ def test_what_decides_on_a_result_is_what_was_taken_on_the_way_to_it_and_only_wh
     two = (5, receipt([(2, 1)], D, [(2, 1, B)]), None)
     assert deciding(lambda: [one, two], [2]) == {0, 1, 2} and deciding(lambda: [one, two], [1]) == {1}
     assert deciding(lambda: [one, (5, receipt([(2, 1)], C, []), None)], [2]) == {2}
-
-
-def test_spans_less_tasks_keep_their_order() -> None:
-    assert without([(5, 3), (0, 4), (0, 1)], [0, 2, 6, 9]) == [(5, 1), (7, 1), (1, 1), (3, 1)]
-    assert without([(1, 2)], []) == [(1, 2)]
 
 
 settlements = st.builds(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from p2pcpn.protocol.intervals import merged
+from p2pcpn.protocol.spans import merged
 from tests.unit.protocol.leased import GRANTOR, STRANGER, Bench, Made
 
 
