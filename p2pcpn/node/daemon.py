@@ -26,7 +26,7 @@ from p2pcpn.node.control import ControlServer, control_path
 from p2pcpn.node.draining import Draining
 from p2pcpn.node.loop import new_loop
 from p2pcpn.node.overlay import Faults, Overlay
-from p2pcpn.node.upkeep import HAND_OVER_S
+from p2pcpn.protocol.departure import HAND_OVER_S
 from p2pcpn.runtime.function.launch import ZygoteProcess
 
 log = logging.getLogger("p2pcpn.daemon")

@@ -1,22 +1,15 @@
-"""Draining: a node finishes what it runs, hands on what it keeps, and leaves; until it has left, it may stay after all.
-
-::
-
-    staying ──begin──> finishing ──idle──> handing over ──> leaving
-       ^──────────────── undo ─────────────────┘
-
-``finishing`` waits for tasks and for their results to be on somebody's disk, as long as the owner said.
-"""
+"""Draining: a node performs what ``protocol/departure.py`` decides: it finishes, hands on what it keeps, and leaves."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from p2pcpn.node.bequest import Bequest
-from p2pcpn.node.upkeep import HAND_OVER_S
+from p2pcpn.protocol import departure as d
 
 if TYPE_CHECKING:
     from p2pcpn.node.overlay import Overlay
@@ -24,11 +17,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("p2pcpn.node")
 
 DRAIN_S: Final = 600.0
-LOOK_S: Final = 0.05
-# Results are offered to a grantor that is gone, and to the stewards in turn, every few seconds.
-SETTLE_S: Final = 20.0
-# Whoever watches asks several times a second: the last word is kept for it so long.
-TOLD_S: Final = 1.0
 
 
 class Draining:
@@ -37,18 +25,26 @@ class Draining:
     def __init__(self, overlay: Overlay, stop: asyncio.Event) -> None:
         self._overlay = overlay
         self._stop = stop
-        self._task: asyncio.Task[None] | None = None
         self._bequest = Bequest(overlay)
-        self._told = asyncio.Event()
-        self._watched = self._careful = False
-        self.state = "staying"
-        self.behind: dict[str, int] = {}  # what stays undone: tasks, results, jobs, sections
-        self.until = 0.0
+        self._machine = d.Departure()
+        self._wake = asyncio.Event()
+        self._run_by: asyncio.Task[None] | None = None
+        self._handing: asyncio.Task[None] | None = None
 
     @property
     def possible(self) -> bool:
         """Whether the node runs: before that there is nothing to finish."""
         return hasattr(self._overlay, "udp")
+
+    @property
+    def state(self) -> str:
+        """``staying``, ``finishing``, ``handing over`` or ``leaving``."""
+        return self._machine.stage.word
+
+    @property
+    def behind(self) -> dict[str, int]:
+        """What stays undone: tasks, results, jobs, sections."""
+        return self._machine.behind
 
     def begin(self, timeout_s: float = DRAIN_S, *, careful: bool = False) -> None:
         """Begin to leave, within about ``timeout_s``. Said again, the newer time counts.
@@ -57,29 +53,23 @@ class Draining:
         """
         if self._stop.is_set():
             return
-        self.until, self._careful = self._overlay.loop.time() + timeout_s, careful
-        if self._task is None:
+        steps = self._machine.begin(timeout_s, self._now, careful=careful)
+        if steps:
             log.info("draining, for %g s at most", timeout_s)
-            self.state, self._overlay.depot.leaving = "finishing", True
-            self._overlay.follow(self._overlay.peer.presence.drain(self._overlay.loop.time()))
-            self._task = self._overlay.spawn(self._run())
+        self._perform(steps)
+        if self._run_by is None or self._run_by.done():
+            self._run_by = self._overlay.spawn(self._run())
 
     def undo(self) -> bool:
         """Stay after all; false where nothing was begun, or it is too late."""
-        if self._task is None or self.state == "leaving":
-            return False
-        log.info("not draining any more")
-        self._task.cancel()
-        self._task, self.state, self.behind = None, "staying", {}
-        self._overlay.depot.leaving = False
-        self._overlay.follow(self._overlay.peer.presence.stay(self._overlay.loop.time()))
-        return True
+        steps = self._machine.undo()
+        self._perform(steps)
+        return bool(steps)
 
     def watched(self) -> dict[str, Any]:
         """How far it is, for somebody who asks until we are gone, and must not miss the last word."""
-        self._watched = True
-        if self.state == "leaving":
-            self._told.set()
+        self._machine.watch(self._now)
+        self._wake.set()
         return self.progress()
 
     def progress(self) -> dict[str, Any]:
@@ -88,57 +78,74 @@ class Draining:
         return {
             "state": self.state, "running": worker.running, "unsettled": worker.unsettled,
             "jobs": self._bequest.left, "sections": len(self._overlay.upkeep.missed), "behind": dict(self.behind),
-            "left_s": round(max(0.0, self.until - self._overlay.loop.time()), 1),
+            "left_s": round(max(0.0, self._machine.until_s - self._now), 1),
         }  # fmt: skip
+
+    @property
+    def _now(self) -> float:
+        return self._overlay.loop.time()
+
+    def _undone(self) -> d.Undone:
+        worker, upkeep = self._overlay.peer.worker, self._overlay.upkeep
+        return d.Undone(
+            worker.running, worker.unsettled, self._bequest.short, len(upkeep.missed),
+            self._bequest.alone + len(upkeep.alone),
+        )  # fmt: skip
+
+    # --- what is performed -------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        """All steps; one that raises is left out, for whoever waits for this node to leave waits no less for it."""
-        try:
-            await self._steps()
-        except Exception:
-            log.exception("draining: a step failed, the node leaves without it")
-            self.behind, self.state = self._found(), "leaving"
-            self._stop.set()
-
-    def _found(self) -> dict[str, int]:
-        """What would stay undone."""
-        worker, upkeep = self._overlay.peer.worker, self._overlay.upkeep
-        found = {
-            "tasks": worker.running, "results": worker.unsettled, "jobs": self._bequest.short,
-            "sections": len(upkeep.missed),
-        }  # fmt: skip
-        return {what: count for what, count in found.items() if count}
-
-    async def _steps(self) -> None:
-        overlay, worker = self._overlay, self._overlay.peer.worker
-        await self._over(lambda: not worker.running or overlay.loop.time() >= self.until)
-        self._bequest.acknowledge()
-        settled_by = min(self.until, overlay.loop.time() + SETTLE_S)
-        await self._over(lambda: not worker.unsettled or overlay.loop.time() >= settled_by)
-        self.state = "handing over"
-        rest_s = max(HAND_OVER_S, self.until - overlay.loop.time())
-        try:
-            async with asyncio.timeout(rest_s):
-                await self._bequest.hand_over()
-        except TimeoutError:
-            log.warning("not every job could be handed over within %g s", rest_s)
-        await overlay.upkeep.hand_over(max(HAND_OVER_S, self.until - overlay.loop.time()))
-        alone = worker.running or worker.unsettled or self._bequest.alone or overlay.upkeep.alone
-        if self._careful and alone:
-            overlay.loop.call_soon(self.undo)
-            return
-        self.behind, self.state = self._found(), "leaving"
-        if self._watched:
+        """Ask the machine when it is due, until it stays or has gone."""
+        while (due_s := self._machine.deadline()) is not None:
+            self._wake.clear()
             try:
-                async with asyncio.timeout(TOLD_S):
-                    await self._told.wait()
+                async with asyncio.timeout(max(0.0, due_s - self._now)):
+                    await self._wake.wait()
             except TimeoutError:
-                pass  # whoever watched has gone
-        self._stop.set()
+                self._perform(self._machine.expire(self._undone(), self._now))
 
-    @staticmethod
-    async def _over(true: Callable[[], bool]) -> None:
-        while True:
-            if true():
-                return
-            await asyncio.sleep(LOOK_S)
+    def _perform(self, steps: Sequence[d.Step]) -> None:
+        """Perform steps, and those that follow from one that cannot be performed."""
+        left = deque(steps)
+        while left:
+            try:
+                self._do(left.popleft())
+            except Exception:
+                log.exception("draining: a step failed, the node goes on without it")
+                left += self._machine.failed(self._undone(), self._now)
+        if self._handing is not None and self._machine.stage not in d.HANDING_OVER:
+            self._handing.cancel()
+            self._handing = None
+        self._wake.set()
+
+    def _do(self, step: d.Step) -> None:
+        overlay = self._overlay
+        match step:
+            case d.Drain():
+                overlay.depot.leaving = True
+                overlay.follow(overlay.peer.presence.drain(self._now))
+            case d.Acknowledge():
+                self._bequest.acknowledge()
+            case d.HandOver():
+                if self._handing is not None:
+                    self._handing.cancel()
+                    log.warning("not everything could be handed over in time")
+                self._handing = overlay.spawn(self._hand_over(step))
+            case d.Stay():
+                log.info("not draining any more")
+                overlay.depot.leaving = False
+                overlay.follow(overlay.peer.presence.stay(self._now))
+            case d.Go():
+                self._stop.set()
+
+    async def _hand_over(self, step: d.HandOver) -> None:
+        """Until it is done, or another step comes and this is cancelled."""
+        try:
+            if step.what is d.Stage.JOBS:
+                await self._bequest.hand_over()
+            else:
+                await self._overlay.upkeep.hand_over(None)
+        except Exception:
+            log.exception("draining: the node goes on without handing over %s", step.what.name.lower())
+        self._handing = None
+        self._perform(self._machine.handed_over(step.turn, self._undone(), self._now))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from p2pcpn.errors import P2pcpnError, PeerError, StoreError, Unreachable
 from p2pcpn.net.session import Session
 from p2pcpn.protocol import tending as t
+from p2pcpn.protocol.departure import HAND_OVER_S
 from p2pcpn.protocol.deposits import Kept
 from p2pcpn.protocol.transfer import Placing
 from p2pcpn.wire import messages as m
@@ -33,8 +34,6 @@ SWEEP_S: Final = 60.0
 AT_ONCE: Final = 4
 # What could not be announced is tried again, so many in a minute.
 ANNOUNCED_AGAIN: Final = 64
-# What a peer that leaves may take to hand over what it alone would leave short.
-HAND_OVER_S: Final = 30.0
 
 
 class Upkeep:
@@ -262,8 +261,10 @@ class Upkeep:
                 self._machine.kept_on(effect.name, self._now)
             self._wake.set()
 
-    async def hand_over(self, wait_s: float = HAND_OVER_S) -> None:
-        """We are about to leave: take nothing more, and bring to others what would be short without us."""
+    async def hand_over(self, wait_s: float | None = HAND_OVER_S) -> None:
+        """We are about to leave: take nothing more, and bring to others what would be short without us.
+
+        It ends after ``wait_s`` (``None``: when all is brought), and may be cancelled at any time."""
         self._depot.leaving = True
         kept, mine, wall = self._depot.ledger.kept, self._overlay.keypair.public, time.time()
         short = [

@@ -20,7 +20,7 @@ from p2pcpn.errors import StoreError, Unreachable, UsageError
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.node import daemon
 from p2pcpn.node.daemon import LOG_NAME, end_with, limit_end, obey_signals, report_to, run_peer, serve
-from p2pcpn.node.upkeep import HAND_OVER_S
+from p2pcpn.protocol.departure import HAND_OVER_S
 from p2pcpn.wire.addresses import contact
 
 ME = Keypair(b"\1" * 32)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from p2pcpn.node import draining as module
 from p2pcpn.node.draining import Draining
+from p2pcpn.protocol import departure
 
 
 class Node:
@@ -35,17 +35,17 @@ class Node:
     async def jobs(self) -> None:
         self.done.append("jobs")
 
-    async def sections(self, wait_s: float) -> None:
+    async def sections(self, wait_s: float | None) -> None:
         self.done.append("sections")
 
-    async def turns(self, count: int = 20) -> None:
+    async def turns(self, count: int = 60) -> None:
         for _ in range(count):
             await asyncio.sleep(0)
 
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LOOK_S", 0.0)
+    monkeypatch.setattr(departure, "LOOK_S", 0.0)
 
 
 @pytest.mark.asyncio
@@ -85,7 +85,7 @@ async def test_results_that_nobody_takes_hold_it_for_seconds_only() -> None:
     node.draining.begin()
     await node.turns()
     assert not node.stop.is_set()
-    node.now += module.SETTLE_S
+    node.now += departure.SETTLE_S
     await asyncio.wait_for(node.stop.wait(), 5)
     assert node.draining.behind == {"results": 2}
 
@@ -94,7 +94,6 @@ async def test_results_that_nobody_takes_hold_it_for_seconds_only() -> None:
 async def test_a_careful_one_stays_where_it_is_the_last_to_have_something() -> None:
     for what in ("job", "section", "task", "result", ""):
         node = Node()
-        node.overlay.loop.call_soon = lambda call: call()
         node.worker.running, node.worker.unsettled = int(what == "task"), int(what == "result")
         node.draining._bequest.alone = int(what == "job")
         node.upkeep.alone = {b"section"} if what == "section" else set()
@@ -128,7 +127,7 @@ async def test_whoever_watches_hears_the_last_word_and_is_not_waited_for_long(mo
     assert node.draining.state == "leaving" and not node.stop.is_set()
     assert node.draining.watched()["state"] == "leaving"
     await asyncio.wait_for(node.stop.wait(), 5)
-    monkeypatch.setattr(module, "TOLD_S", 0.0)
+    monkeypatch.setattr(departure, "TOLD_S", 0.0)
     other = Node()
     other.draining.begin()
     other.draining.watched()
@@ -138,7 +137,7 @@ async def test_whoever_watches_hears_the_last_word_and_is_not_waited_for_long(mo
 
 @pytest.mark.asyncio
 async def test_jobs_that_take_too_long_hold_nobody_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "HAND_OVER_S", 0.0)
+    monkeypatch.setattr(departure, "HAND_OVER_S", 0.0)
     node = Node()
     node.worker.running = 0
     node.draining._bequest.hand_over = lambda: asyncio.sleep(60)  # type: ignore[method-assign,assignment,return-value]
@@ -148,14 +147,47 @@ async def test_jobs_that_take_too_long_hold_nobody_for_ever(monkeypatch: pytest.
 
 
 @pytest.mark.asyncio
-async def test_a_step_that_raises_keeps_nobody_from_leaving() -> None:
+async def test_a_step_that_raises_keeps_nobody_from_leaving_and_the_others_are_performed() -> None:
     node = Node()
     node.worker.running = 0
 
     def fails() -> None:
         raise ValueError("bytes of a peer")
 
+    async def fails_late() -> None:
+        await asyncio.sleep(0)
+        raise ValueError("bytes of a peer")
+
     node.draining._bequest.acknowledge = fails  # type: ignore[method-assign]
+    node.draining._bequest.hand_over = fails_late  # type: ignore[method-assign]
     node.draining.begin()
     await asyncio.wait_for(node.stop.wait(), 5)
-    assert node.draining.state == "leaving"
+    assert node.draining.state == "leaving" and node.done == ["drain", "sections"]
+
+
+@pytest.mark.asyncio
+async def test_it_stays_while_it_hands_over_and_may_leave_again_at_once() -> None:
+    node = Node()
+    node.worker.running = 0
+    cancelled: list[str] = []
+
+    async def takes_long() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.append("jobs")
+            raise
+
+    brief, node.draining._bequest.hand_over = node.draining._bequest.hand_over, takes_long  # type: ignore[method-assign]
+    node.draining.begin(60.0)
+    await node.turns()
+    assert node.draining.state == "handing over" and node.draining.undo()
+    await node.turns(3)
+    assert cancelled == ["jobs"] and node.done == ["drain", "stay"] and not node.overlay.depot.leaving
+    node.draining._bequest.hand_over = brief  # type: ignore[method-assign]
+    node.draining.begin(60.0)
+    assert node.draining.undo()
+    node.draining.begin(60.0)  # before anybody noticed
+    await asyncio.wait_for(node.stop.wait(), 5)
+    assert node.done == ["drain", "stay", "drain", "stay", "drain", "jobs", "sections"]
+    assert cancelled == ["jobs"] and not node.draining.undo()
