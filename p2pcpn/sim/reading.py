@@ -1,8 +1,8 @@
 """Reading a job back: what a reader finds that asks through any peer, as ``client/reader.py`` does for real.
 
-The owner's record names the stewards, and where none of them answers those are asked who provide the job or live near
-it; they, and the heads of the logs, say how long each grantor's log is and who holds it; each segment is checked
-against its grantor's signature and the chain. What was read goes into the history of the peer that was asked.
+The owner's record names the stewards; where there is none, or none of them answers, those are asked who provide the job
+or live near it; they, and the heads of the logs, say how long each grantor's log is and who holds it; each segment is
+checked against its grantor's signature and the chain. What was read goes into the history of the peer that was asked.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class Reading:
         self._life = host.boot
         self._key = record_key(owner, job)
         self._stewards: dict[bytes, Contact] = {}
+        self._unnamed = False  # the owner's record was looked for, and there is none
         self._answered: set[bytes] = set()
         self._logs: dict[tuple[bytes, int], Log] = {}
         self._asked: dict[int, tuple[bytes, int]] = {}  # request -> the log it reads
@@ -105,7 +106,7 @@ class Reading:
                 self._own()
             elif contact.id not in self._answered:
                 self._tell(contact, m.Ask(self._request(), self.job))
-        if self._stewards and not self._answered:
+        if (self._stewards or self._unnamed) and not self._answered:
             self._find_successors()
         self._asked.clear()
         for name in self._logs:
@@ -169,6 +170,8 @@ class Reading:
                 self._stewards.setdefault(record.contact.id, record.contact)
         if not isinstance(event, GetDone) or event.ticket != TICKET:
             return
+        if event.key == self._key and event.record is None:
+            self._unnamed = True  # an owner that dies as soon as it has opened a job leaves none
         if event.key == self._key and event.record is not None:
             for packed in pages.JOB_POINTER.decode(event.record.value).stewards:
                 contact = CONTACT.decode(packed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from p2pcpn.protocol import history as h
 from p2pcpn.protocol.effects import Write
+from p2pcpn.protocol.items import record_key
 from p2pcpn.sim.host import Host
 from p2pcpn.sim.program import Program
 from p2pcpn.sim.reading import Reading
@@ -51,6 +52,17 @@ def test_a_holder_that_is_gone_is_passed_over() -> None:
     holders[0].crash()
     program.host.crash()
     reading = read_through(world, program, asker)
+    assert reading.over and len(reading.results) == 12
+
+
+def test_a_job_whose_owner_died_before_its_record_was_kept_is_found_by_who_lies_near_it() -> None:
+    # Seed 55 of `faults` with 50 peers: a computer lost 0.8 s after it had opened its job.
+    world, program = done()
+    program.host.crash(power=True)
+    for host in world.alive:
+        assert host.peer is not None
+        host.peer.dht.records._held.pop(record_key(program.owner.public, program.job), None)
+    reading = read_through(world, program, world.alive[0])
     assert reading.over and len(reading.results) == 12
 
 
