@@ -13,6 +13,7 @@ from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.convergence import job_wrong
 from p2pcpn.sim.host import Host
 from p2pcpn.sim.program import Program
+from p2pcpn.sim.replacing import replace
 from p2pcpn.sim.report import Report
 from p2pcpn.sim.runtime import Deed
 from p2pcpn.sim.tally import Tally
@@ -80,16 +81,10 @@ class Play:
 
     def _turn_over(self, first: list[Host]) -> None:
         """That share of the first peers die at times spread evenly, and each time another joins."""
-        world, chance = self.world, self.world.dice.stream("turnover")
-        victims = chance.sample(first[WELL_KNOWN:], min(self._replaced, len(first) - WELL_KNOWN))
-        for number, host in enumerate(victims):
-            at = world.clock.now + self.seconds * (number + chance.random()) / len(victims)
-            world.clock.at(at, partial(self._swap, host))
+        replace(self.world, first[WELL_KNOWN:], self._replaced, self.seconds, self._join_one)
 
-    def _swap(self, host: Host) -> None:
-        host.crash(power=True)
-        host.disk.blobs.clear()
-        self._start(self.world.host(f"fresh-{len(self.world.hosts)}"))
+    def _join_one(self, name: str) -> None:
+        self._start(self.world.host(name))
 
     def _submit(self, number: int) -> None:
         chance = self.world.dice.stream("lengths", number)

@@ -20,6 +20,7 @@ from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.host import Host
 from p2pcpn.sim.program import Program
 from p2pcpn.sim.reading import Reading
+from p2pcpn.sim.replacing import newcomers, replace
 from p2pcpn.sim.report import Report
 from p2pcpn.sim.runtime import Deed
 from p2pcpn.sim.world import World
@@ -116,14 +117,11 @@ class Play:
 
     def _replace(self, first: list[Host]) -> None:
         """That share of the peers die, one after the other, and each time another joins."""
-        world, chance = self.world, self.world.dice.stream("turnover")
+        world, seconds = self.world, self.hours * 3600.0
         mortal = [host for host in first if host.address not in world.seeds]
-        victims = chance.sample(mortal, min(round(self.peers * self.share), len(mortal)))
-        began, seconds = world.clock.now, self.hours * 3600.0
-        for number, host in enumerate(victims):
-            world.clock.at(began + seconds * (number + chance.random()) / len(victims), partial(self._swap, host))
+        victims = replace(world, mortal, round(self.peers * self.share), seconds, self._join_one)
         before = world.sessions.sent_bytes
-        world.run(began + seconds + SETTLE_S)
+        world.run(world.clock.now + seconds + SETTLE_S)
         self._replaced = len(victims)
         sent = world.sessions.sent_bytes - before
         kept = sum(self._log_bytes(job) for job in self.jobs)
@@ -132,16 +130,14 @@ class Play:
         self.figures["KB said to keep them"] = round(sent / 1e3, 1)
         self.figures["bytes a peer and second"] = round(sent / seconds / self.peers, 2)
 
-    def _swap(self, host: Host) -> None:
-        host.crash(power=True)
-        host.disk.blobs.clear()
-        self.world.start(self.world.host(f"fresh-{len(self.world.hosts)}"))
+    def _join_one(self, name: str) -> None:
+        self.world.start(self.world.host(name))
 
     def _read(self) -> None:
         """Each job, through a peer that came after it had ended."""
         world = self.world
         chance = world.dice.stream("reading")
-        fresh = [host for host in world.alive if host.name.startswith("fresh")] or world.alive
+        fresh = newcomers(world)
         for job in self.jobs:
             reading = Reading(chance.choice(fresh), job.owner.public, job.job)
             end = world.clock.now + READ_WAIT_S

@@ -22,6 +22,7 @@ from p2pcpn.protocol.operations import GetDone, PutDone
 from p2pcpn.protocol.setup import Pulse
 from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.host import Host
+from p2pcpn.sim.replacing import newcomers, replace
 from p2pcpn.sim.report import Report
 from p2pcpn.sim.tally import Counts, Tally
 from p2pcpn.sim.world import World
@@ -128,14 +129,10 @@ class Play:
 
     def _replace(self, first: list[Host]) -> None:
         """That share of the peers die, one after the other, and each time another joins."""
-        world, chance = self.world, self.world.dice.stream("turnover")
-        count = round(self.peers * self.share)
-        victims = chance.sample(first[WELL_KNOWN:], min(count, len(first) - WELL_KNOWN))
-        began, seconds = world.clock.now, self.hours * 3600.0
-        for number, host in enumerate(victims):
-            world.clock.at(began + seconds * (number + chance.random()) / len(victims), partial(self._swap, host))
+        world, seconds = self.world, self.hours * 3600.0
+        victims = replace(world, first[WELL_KNOWN:], round(self.peers * self.share), seconds, self._join_one)
         before, counted = world.network.sent, self.tally.counts
-        world.run(began + seconds)
+        world.run(world.clock.now + seconds)
         self._replaced = len(victims)
         self.figures["peers replaced"] = len(victims)
         self.figures["datagrams a peer and second"] = round((world.network.sent - before) / seconds / self.peers, 3)
@@ -151,15 +148,13 @@ class Play:
         self.figures["bytes for repair, a peer and second"] = round(said.upkeep_bytes / peer_seconds, 1)
         self.figures["share of repair in bytes"] = round(said.upkeep_bytes / max(1, said.bytes), 3)
 
-    def _swap(self, host: Host) -> None:
-        host.crash(power=True)
-        host.disk.blobs.clear()
-        self._start(self.world.host(f"fresh-{len(self.world.hosts)}", slots=1))
+    def _join_one(self, name: str) -> None:
+        self._start(self.world.host(name, slots=1))
 
     def _look_up(self) -> None:
         """Every record, from peers that came after it was put; it is lost where none of some peers finds it."""
         chance = self.world.dice.stream("asking")
-        fresh = [host for host in self.world.alive if host.name.startswith("fresh")] or self.world.alive
+        fresh = newcomers(self.world)
         missing = list(self.keys)
         for _ in range(TRIES):
             pending, missing = missing, []

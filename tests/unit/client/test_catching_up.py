@@ -21,6 +21,14 @@ OWNER = Keypair(b"\3" * 32)
 BOTH = ("compute", "storage")
 
 
+@pytest.fixture
+def untold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody tells the submitter anything, and it soon looks for itself."""
+    monkeypatch.setattr(Relaying, "relayed", lambda self, effects, kept: [])
+    monkeypatch.setattr(catching_up, "SILENT_S", 0.05)
+    monkeypatch.setattr(catching_up, "SILENT_S_MAX", 0.1)
+
+
 async def opened(client: Overlay, **options: Any) -> Submission:
     return await Submission.open(client, OWNER, Options(replicas=1, orchestration="distributed", **options), None)
 
@@ -46,10 +54,8 @@ async def test_the_submitter_of_a_distributed_job_grants_nothing_and_is_told_of_
 
 
 @pytest.mark.asyncio
-async def test_what_it_is_not_told_it_reads(peer: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Relaying, "relayed", lambda self, effects, kept: [])
-    monkeypatch.setattr(catching_up, "SILENT_S", 0.05)
-    monkeypatch.setattr(catching_up, "SILENT_S_MAX", 0.1)
+@pytest.mark.usefixtures("untold")
+async def test_what_it_is_not_told_it_reads(peer: Peers) -> None:
     keeper = await peer(roles=BOTH)
     client = await peer(keeper)
     submission = await opened(client)
@@ -60,10 +66,8 @@ async def test_what_it_is_not_told_it_reads(peer: Peers, monkeypatch: pytest.Mon
 
 
 @pytest.mark.asyncio
-async def test_what_was_given_up_and_not_told_fails(peer: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Relaying, "relayed", lambda self, effects, kept: [])
-    monkeypatch.setattr(catching_up, "SILENT_S", 0.05)
-    monkeypatch.setattr(catching_up, "SILENT_S_MAX", 0.1)
+@pytest.mark.usefixtures("untold")
+async def test_what_was_given_up_and_not_told_fails(peer: Peers) -> None:
     keeper = await peer(roles=("storage",))
     client = await peer(keeper)
     submission = await opened(client, deadline_s=0.3)

@@ -542,6 +542,13 @@ def log_row(grantor: Keypair) -> tuple[m.Append, Write]:
     return m.Append(8, header, b"body"), row
 
 
+def segment_row() -> tuple[bytes, m.Extend, Write]:
+    made = Made()
+    extend = made.segment(2, 1)
+    row = (0, 3, pages.SIGNED.encode(extend.segment), pages.PAGES.encode(extend.pages))
+    return made.job, extend, Write("segments", (made.job, 0), row)
+
+
 @pytest.mark.asyncio
 async def test_a_log_segment_is_shown_to_whoever_asks(bench: Bench) -> None:
     append, row = log_row(OTHER)
@@ -557,12 +564,10 @@ async def test_a_log_segment_is_shown_to_whoever_asks(bench: Bench) -> None:
 
 @pytest.mark.asyncio
 async def test_a_segment_of_tasks_is_shown_with_its_pages(bench: Bench) -> None:
-    made = Made()
-    extend = made.segment(2, 1)
-    row = (0, 3, pages.SIGNED.encode(extend.segment), pages.PAGES.encode(extend.pages))
-    bench.write(Write("segments", (made.job, 0), row))
-    assert bench.take(m.ReadSegment(3, made.job, 0)) == [m.Extend(3, extend.segment, extend.pages, False)]
-    assert bench.take(m.ReadSegment(3, made.job, 1)) == [m.Answer(3, AnswerCode.UNKNOWN, "has no such segment")]
+    job, extend, row = segment_row()
+    bench.write(row)
+    assert bench.take(m.ReadSegment(3, job, 0)) == [m.Extend(3, extend.segment, extend.pages, False)]
+    assert bench.take(m.ReadSegment(3, job, 1)) == [m.Answer(3, AnswerCode.UNKNOWN, "has no such segment")]
 
 
 @pytest.mark.asyncio
@@ -580,14 +585,12 @@ async def test_our_own_log_goes_to_a_new_holder(bench: Bench) -> None:
 
 @pytest.mark.asyncio
 async def test_a_segment_goes_to_a_peer_that_is_to_keep_it(bench: Bench) -> None:
-    made = Made()
-    extend = made.segment(2, 1)
-    row = (0, 3, pages.SIGNED.encode(extend.segment), pages.PAGES.encode(extend.pages))
-    bench.write(Write("segments", (made.job, 0), row))
+    job, extend, row = segment_row()
+    bench.write(row)
     box = bench.sessions.outbox(PEER.id)
     assert box is not None
     for number in (0, 1):
-        bench.library.send_segment(box, TransmitSegment(PEER.id, 8, made.job, number))
+        bench.library.send_segment(box, TransmitSegment(PEER.id, 8, job, number))
     assert bench.session.sent == [m.Extend(8, extend.segment, extend.pages, True)]
     assert bench.counters["segments missing"] == 1
 

@@ -14,10 +14,22 @@ from p2pcpn.protocol.aftercare import _Asked
 from p2pcpn.protocol.keepers import SPARE
 from p2pcpn.protocol.passing import held
 from p2pcpn.wire import messages as m
-from tests.unit.protocol.keepers import PULSE, Job, Table
+from tests.unit.protocol.keepers import PULSE, Job, Keeper, Table
 from tests.unit.protocol.leased import GRANTOR_AT
 
 HOUR = 3600.0
+
+
+def inherited(table: Table) -> tuple[Job, list[Keeper], list[Keeper]]:
+    """A job whose keepers both died, one after the other; who they were, and their heirs."""
+    named = table.keepers[:2]
+    job = Job(table, named)
+    table.run(HOUR)
+    for keeper in named:
+        table.kill(keeper)
+        table.run(HOUR)
+    assert len(job.at) == 2 and not set(map(id, job.at)) & set(map(id, named))
+    return job, named, job.at
 
 
 def test_a_copy_that_dies_is_replaced_by_those_left_and_then_by_the_heirs_alone() -> None:
@@ -60,14 +72,7 @@ def test_one_acts_and_not_all_and_who_comes_next_acts_where_the_first_cannot() -
 
 def test_the_surplus_goes_when_those_who_were_gone_come_back_and_show_what_they_have() -> None:
     table = Table(8)
-    named = table.keepers[:2]
-    job = Job(table, named)
-    table.run(HOUR)
-    for keeper in named:
-        table.kill(keeper)
-        table.run(HOUR)
-    heirs = job.at
-    assert len(heirs) == 2 and not set(map(id, heirs)) & set(map(id, named))
+    job, named, heirs = inherited(table)
     for keeper in named:
         keeper.start()
     table.run(3 * HOUR)
@@ -79,13 +84,7 @@ def test_the_surplus_goes_when_those_who_were_gone_come_back_and_show_what_they_
 
 def test_an_heir_lets_go_of_nothing_on_the_word_of_others_alone() -> None:
     table = Table(8)
-    named = table.keepers[:2]
-    job = Job(table, named)
-    table.run(HOUR)
-    for keeper in named:
-        table.kill(keeper)
-        table.run(HOUR)
-    heirs = job.at
+    job, named, heirs = inherited(table)
     for keeper in named:  # they come back, say that they have all of it, and show nothing
         keeper.start()
         keeper.lies = lambda message: None if isinstance(message, m.LogData) else message
