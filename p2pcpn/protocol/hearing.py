@@ -38,7 +38,7 @@ class Hearing:
         # Of a distributed job we lease what we keep: that waits for its proof, so it is proved at once.
         if known is None or known.authority.spec.grantor != key or (message.keep and known.authority.is_distributed):
             self._worker.extended(message, believed=False)
-            return self._keep(contact, message, now) if message.keep else []
+            return self._keep(contact, message, now) if message.keep or message.request else []
         self._worker.extended(message, believed=True)
         self._proving.put_off(contact, message, now)
         return self.prove(now)

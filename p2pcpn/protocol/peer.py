@@ -134,7 +134,7 @@ class Peer:
         self._bad: Counter[NodeId] = Counter()
         self.presiding = Presiding(
             me=me, contact=lambda: self.contact, jobs=self.jobs, steward=self.steward, worker=self.worker,
-            prove=lambda now: self.hearing.prove(now, early=True), refused=self._refused,
+            prove=lambda now: self.hearing.prove(now, early=True), refused=self._refused, request=self.next_request,
         )  # fmt: skip
         self.hearing = Hearing(self.worker, self.steward, self.presiding.extended, self._refused, self.counters)
         self._request = 0
@@ -207,10 +207,12 @@ class Peer:
                 return self.presiding.under(contact, key, message, now)
             case m.Answer():
                 effects = self.jobs.each(lambda g: g.answered(NodeId(contact.id), message, now))
+                effects += self.presiding.gaps.answered(contact, message, now)
                 return effects + self.aftercare.answered(contact, message, now)
             case m.Recount():
                 return self.aftercare.recounted_to(contact, message)
             case m.Recounted():
+                self.presiding.gaps.recounted(contact, message, now)
                 return self.aftercare.recounted(contact, message, now)
             case m.LogData():
                 return self.aftercare.shown(contact, message, now)

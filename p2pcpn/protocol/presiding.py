@@ -19,6 +19,7 @@ from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
 from p2pcpn.protocol.authority import Authority
+from p2pcpn.protocol.gaps import Gaps
 from p2pcpn.protocol.grantor import Grantor
 from p2pcpn.protocol.jobs import Held, Jobs
 from p2pcpn.protocol.kept_jobs import Kept
@@ -57,6 +58,7 @@ class Presiding:
         worker: Worker,
         prove: Callable[[float], list[fx.Effect]],
         refused: Callable[[NodeId, m.Message, PeerError], list[fx.Effect]],
+        request: Callable[[], int],
     ) -> None:
         self.me = me
         self.jobs = jobs
@@ -66,6 +68,7 @@ class Presiding:
         self.refused = refused
         self.succession = Succession(me, steward, self._grants, contact)
         self.reviewing = Reviewing()
+        self.gaps = Gaps(steward, request, self.extended)
         self.relaying = Relaying(jobs.granted)
         self._own: dict[bytes, Authority] = {}  # of jobs that are this node's owner's
         self.contact = contact
@@ -130,7 +133,10 @@ class Presiding:
             kept.spent.update(tenure.epoch for tenure in kept.authority.held_by(self.me.public))
             raise
         effects += self._let_go(now)
-        for grantor in self.jobs.granted.of(job):
+        here = self.jobs.granted.of(job)
+        if any(id(grantor) not in before and not kept.authority.is_first(grantor.epoch) for grantor in here):
+            effects += self.gaps.ask_all(kept, self.me.id)
+        for grantor in here:
             if kept.tasks > grantor.ledger.total > before.get(id(grantor), -1):
                 effects.append(fx.Commit((), (fx.Load(job),)))  # more came while this was read
                 break
@@ -238,10 +244,19 @@ class Presiding:
                 self.succession.heard(job, contact, now)
             elif grantor is not None and grantor.granting:
                 effects.append(fx.Tell(contact, grantor.mandate()))
+            effects += self._compared(kept, contact, message, now)
         elif own is not None:
             effects += self._own_mandate(own, contact, key, message)
         known = self._authority(job)
         return effects if known is None else effects + self._superseded(job, known, now)
+
+    def _compared(self, kept: Kept, contact: Contact, message: m.Mandate, now: float) -> list[fx.Effect]:
+        """Who grants some of a job says how many tasks it knows of: we may lack some, or it."""
+        self.gaps.knows(message.job, contact, now, tasks=message.tasks)
+        granting = [grantor for grantor in self.jobs.granted.of(message.job) if grantor.granting]
+        if not granting or message.tasks >= granting[0].ledger.total:
+            return []
+        return [fx.Tell(contact, granting[0].mandate())]
 
     def _own_mandate(self, own: Authority, contact: Contact, key: bytes, message: m.Mandate) -> list[fx.Effect]:
         """Somebody grants a job of this node's owner."""
@@ -337,7 +352,9 @@ class Presiding:
         return self._load(job, effects, now) if waiting else effects
 
     def extended(self, contact: Contact, message: m.Extend, now: float) -> list[fx.Effect]:
-        """A segment to keep; where the job is granted here it is leased, too."""
+        """A segment to keep, or one that was asked for; where the job is granted here it is leased, too."""
+        if not message.keep:
+            return self.gaps.extended(contact, message, now)
         effects = self.steward.extended(contact, message)
         said = read(message.segment, st.Segment)
         self.succession.heard(said.job, contact, now)
@@ -506,6 +523,7 @@ class Presiding:
     def session_closed(self, node: NodeId) -> list[fx.Effect]:
         """A session ended."""
         gone = [kept.owner_at for kept in self._lots_here() if kept.owner_at is not None and kept.owner_at.id == node]
+        self.gaps.session_closed(node)
         return [*self.succession.session_closed(node), *(fx.Probe(owner) for owner in gone[:1] if owner is not None)]
 
     def _lots_here(self) -> list[Kept]:
@@ -522,12 +540,12 @@ class Presiding:
 
     def deadline(self) -> float | None:
         """When :meth:`expire` is due."""
-        times = (self.succession.deadline(), self.reviewing.deadline())
+        times = (self.succession.deadline(), self.reviewing.deadline(), self.gaps.deadline())
         return min((time for time in times if time is not None), default=None)
 
     def expire(self, now: float) -> list[fx.Effect]:
         """Take over what is ours to."""
-        return self.reviewing.expire(now) + self._taking(self.succession.expire(now), now)
+        return self.reviewing.expire(now) + self.gaps.expire(now) + self._taking(self.succession.expire(now), now)
 
     def _taking(self, effects: list[fx.Effect], now: float) -> list[fx.Effect]:
         """What was believed is on disk before a job is read from there."""

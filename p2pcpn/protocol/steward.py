@@ -285,7 +285,10 @@ class Steward:
         return Write("jobs", (authority.job,), row)
 
     def extended(self, sender: Contact, message: Extend) -> list[Effect]:
-        """Keep a segment with all its pages: the next in the chain, or one that is held already."""
+        """Keep a segment with all its pages: the next in the chain, or one that is held already.
+
+        Without a request it was asked for here (``gaps``): its blobs have to be, too, and nobody waits for an answer.
+        """
         said = opened(message.segment, Segment)
         kept = self._find(said.job)
         if kept is None:
@@ -310,7 +313,8 @@ class Steward:
             self._spend(kept, added)
         row = (said.first, said.count, pages.SIGNED.encode(message.segment), pages.PAGES.encode(message.pages))
         commit = _commit(sender, message.request, Write("segments", (said.job, said.number), row))
-        if not said.blobs or any(steward.key == self.me.public for steward in kept.authority.spec.stewards):
+        named = any(steward.key == self.me.public for steward in kept.authority.spec.stewards)
+        if not said.blobs or (named and message.request):
             return [commit]  # the owner sends his blobs by himself to as many of those he named as he wants replicas
         left_s = kept.expires_s - self.wall()
         return [Gather(sender, tuple(said.blobs), said.job, left_s, (commit,), (commit,))]
@@ -541,5 +545,7 @@ def _with_blobs(sender: Contact, request: int, said: LogHeader, retention_s: flo
 
 
 def _commit(sender: Contact, request: int, *writes: Write) -> Effect:
-    """The writes, and the answer that follows from them."""
+    """The writes, and the answer that follows from them, where anybody waits for one."""
+    if not request:
+        return Commit(writes)
     return Commit(writes, (_done(sender, request),), (_answer(sender, request, AnswerCode.FAILED, _REFUSED),))

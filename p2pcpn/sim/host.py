@@ -235,6 +235,9 @@ class Host:
         if isinstance(message, m.ReadLog):
             self._read_log(source, message)
             return
+        if isinstance(message, m.ReadSegment):
+            self._read_segment(source, message)
+            return
         if self.shelf.take(source.id, message):
             return
         for hear in self.hearers:
@@ -388,6 +391,11 @@ class Host:
         row = self.disk.get("logs", (message.job, message.grantor, message.epoch, message.number))
         unknown = m.Answer(message.request, m.AnswerCode.UNKNOWN, "has no such log segment")
         self.say(source.id, unknown if row is None else restoring.log_answer(message.request, row))
+
+    def _read_segment(self, source: Host, message: m.ReadSegment) -> None:
+        row = self.disk.get("segments", (message.job, message.number))
+        unknown = m.Answer(message.request, m.AnswerCode.UNKNOWN, "has no such segment")
+        self.say(source.id, unknown if row is None else restoring.segment_message(message.request, row, keep=False))
 
 
 _PERFORM: dict[type[fx.Effect], Callable[[Host, Any], None]] = {

@@ -99,9 +99,9 @@ def log_message(request: int, row: tuple[Any, ...]) -> m.Append:
     return m.Append(request, _signed(row[0]), row[1])
 
 
-def segment_message(request: int, row: tuple[Any, ...]) -> m.Extend:
-    """A stored segment of tasks, for a peer to keep."""
-    return m.Extend(request, _signed(row[2]), pages.PAGES.decode(row[3]), True)
+def segment_message(request: int, row: tuple[Any, ...], *, keep: bool = True) -> m.Extend:
+    """A stored segment of tasks, for a peer to keep, or (not ``keep``) for one that asked for it."""
+    return m.Extend(request, _signed(row[2]), pages.PAGES.decode(row[3]), keep)
 
 
 def log_answer(request: int, row: tuple[Any, ...]) -> m.LogData:

@@ -8,6 +8,7 @@
     centralised  submitter dies            ──> nobody grants
     lots         a steward dies at a third ──> another grants its lot, all is told to the submitter ──> the end
     forsaken     submitter dies at a third, a steward at two thirds ──> the others grant            ──> the end
+    half way     submitter dies when one steward has its last tasks ──> all stewards have them      ──> the end
 """
 
 from __future__ import annotations
@@ -42,11 +43,14 @@ TAKEN_S: Final = 12.0
 SILENT_S: Final = 30.0
 END_S: Final = 400.0
 AGREE_S: Final = 60.0
+# A message in which a steward says how many tasks it knows of, a second's wait, and a segment.
+SPREAD_S: Final = 6.0
 WAIT_S: Final = 60.0
 
 
 class Play:
-    """One run with ``peers`` peers. ``took_s`` is from each loss to the next grantor."""
+    """One run with ``peers`` peers. ``took_s`` is from each loss to the next grantor, ``spread_s`` until all stewards
+    knew of tasks that one had."""
 
     def __init__(self, peers: int, seed: int, tasks: int = TASKS) -> None:
         self.peers = peers
@@ -56,12 +60,15 @@ class Play:
         self.world.seeds = [host.address for host in self.hosts[:WELL_KNOWN]]
         self.programs: list[Program] = []
         self.took_s: dict[str, float] = {}
+        self.spread_s = 0.0
 
     def run(self) -> None:
         """Play all acts. Raises :class:`Violation`."""
         self._join()
-        for act in (self._killed, self._asleep, self._cut_off, self._lots, self._forsaken, self._centralised):
+        for act in (self._killed, self._asleep, self._cut_off, self._lots, self._forsaken):
             act()
+        self._half_way()
+        self._centralised()
         for program in self.programs[:-1]:
             read_back(self.world, program.name, program.owner.public, program.job)
 
@@ -73,8 +80,8 @@ class Play:
 
     # --- acts --------------------------------------------------------------------------------------------------------
 
-    def _begin(self, name: str, orchestration: str = "hybrid") -> Program:
-        """A submitter of its own, and its job."""
+    def _begin(self, name: str, orchestration: str = "hybrid", *, later: int = 0) -> Program:
+        """A submitter of its own, and its job, less ``later`` tasks, with which it is still to come."""
         world = self.world
         there = [host for host in self.hosts if host.peer is not None]  # earlier acts have killed some
         world.seeds = [host.address for host in there[:WELL_KNOWN]]
@@ -86,8 +93,10 @@ class Play:
             raise Violation(f"the submitter knows {program.stewards_known()} storage peers, not {stewards}")
         self.programs.append(program)
         program.open()
-        program.add(self._deeds(name))
-        if orchestration != "centralised":  # what nobody ends is not closed: a closed job has to come to an end
+        program.add(self._deeds(name)[: self.tasks - later])
+        if (
+            orchestration != "centralised" and not later
+        ):  # what nobody ends is not closed: a closed job has to come to an end
             program.close()
         self._demand(JOIN_WAIT_S, lambda: "" if program.kept and program.kept.whole else "no steward has the job", name)
         return program
@@ -156,6 +165,38 @@ class Play:
         self._until_settled(program, 2 * self.tasks // 3)
         self._steward_dies(program, "forsaken, a steward killed")
         self._ends(program)
+
+    def _half_way(self) -> None:
+        """The submitter of a distributed job is cut off from all its stewards but one, brings that one more tasks, and
+        dies: they are granted by all."""
+        name, later = "half way", self.tasks // 2
+        program = self._begin(name, DISTRIBUTED, later=later)
+        stewards = {steward.contact.id for steward in self._spec(program).stewards}
+        keepers = [host for host in self.world.alive if host.id in stewards]
+        self._until_settled(program, self.tasks // 4)
+        self.world.network.cut([[program.host.number, keepers[0].number]])
+        program.add(self._deeds(name)[self.tasks - later :])
+        self.world.run(self.world.clock.now + 0.5)
+        program.host.crash(power=True)
+        had = [self._tasks_at(host, program) for host in keepers]
+        if had != [self.tasks] + [self.tasks - later] * (len(keepers) - 1):
+            raise Violation(f"{name}: the stewards have {had} tasks, and it was to be one that has all")
+        self.world.network.heal()
+        self.world.sessions.heal()
+        began = self.world.clock.now
+
+        def lacking() -> str:
+            fewest = min(self._tasks_at(host, program) for host in keepers)
+            return f"a steward knows of {fewest} tasks" if fewest < self.tasks else ""
+
+        self._demand(SPREAD_S, lacking, name)
+        self.spread_s = self.world.clock.now - began
+        self._ends(program)
+
+    @staticmethod
+    def _tasks_at(host: Host, program: Program) -> int:
+        kept = None if host.peer is None else host.peer.steward.jobs.get(program.job)
+        return 0 if kept is None else kept.tasks
 
     def _steward_dies(self, program: Program, loss: str) -> None:
         """Who grants most of what is open; another grants it soon."""
@@ -285,7 +326,6 @@ class Play:
     def report(self, name: str, seed: int, verdict: str) -> Report:
         """What this run came to."""
         world = self.world
-        return Report.of(
-            world, name, self.peers, seed, verdict, world.checker.checks,
-            figures={f"{loss} to its successor, s": round(took_s, 2) for loss, took_s in self.took_s.items()},
-        )  # fmt: skip
+        figures = {f"{loss} to its successor, s": round(took_s, 2) for loss, took_s in self.took_s.items()}
+        figures["one steward's tasks to all, s"] = round(self.spread_s, 2)
+        return Report.of(world, name, self.peers, seed, verdict, world.checker.checks, figures=figures)

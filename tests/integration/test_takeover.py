@@ -22,6 +22,7 @@ from p2pcpn import Config, Node, Swarm
 from p2pcpn.identity.keys import Keypair
 
 PROGRAM = Path(__file__).with_name("submitter_program.py")
+HALF_WAY = Path(__file__).with_name("half_way_program.py")
 TASKS = 400
 WAIT_S = 90.0
 
@@ -38,7 +39,9 @@ def task(what: tuple[int, float, str]) -> int:
 class Submitter:
     """A program of its own that submits ``takes_s`` sleeping tasks and counts the results."""
 
-    def __init__(self, swarm: Swarm, runs: Path, takes_s: list[float], **options: Any) -> None:
+    def __init__(
+        self, swarm: Swarm, runs: Path, takes_s: list[float], *, program: Path = PROGRAM, **options: Any
+    ) -> None:
         self._seed = os.urandom(32)
         self.owner = Keypair(self._seed)
         self.runs = runs
@@ -48,7 +51,7 @@ class Submitter:
             "takes_s": takes_s, "options": options,
         }  # fmt: skip
         self.process = subprocess.Popen(
-            [sys.executable, str(PROGRAM), json.dumps(order)], stdout=subprocess.PIPE, text=True
+            [sys.executable, str(program), json.dumps(order)], stdout=subprocess.PIPE, text=True
         )
         self.job = self._line()
 
@@ -127,6 +130,18 @@ def test_without_its_submitter_and_three_more_peers_a_job_of_400_tasks_completes
         runs = one.counted()
         assert set(runs) == set(range(TASKS))
         assert sum(runs.values()) <= TASKS * 1.25, "what was run is settled, not run again"
+
+
+def test_what_a_submitter_brought_to_one_steward_before_it_was_killed_all_stewards_grant(tmp_path: Path) -> None:
+    takes_s = [0.02] * 160
+    options = {"replicas": 2, "orchestration": "distributed"}
+    with Swarm(peers=6) as swarm, submitter(swarm, tmp_path / "runs", takes_s, program=HALF_WAY, **options) as one:
+        assert one.process.wait(30) == -signal.SIGKILL, "one steward has the tasks, four have none"
+        results, reader = asyncio.run(fetched_some(swarm, one.owner, one.job, 160))
+        assert results == {index: index * 3 for index in range(160)}
+        lost = [tenure for tenure in reader.authority.tenures if tenure.epoch > len(reader.authority.tenures)]
+        assert len(reader.authority.tenures) == 5 and len(lost) <= 1, "the others had the tasks and granted them"
+        assert set(one.counted()) == set(range(160))
 
 
 def test_a_submitter_that_was_stopped_goes_on_with_what_a_steward_settled_meanwhile(tmp_path: Path) -> None:

@@ -283,6 +283,12 @@ class Swarm:
             if isinstance(message, m.ReadLog):
                 self._show(target, source, message)
                 return
+            if isinstance(message, m.ReadSegment):
+                row = target.disk.get("segments", (message.job, message.number))
+                unknown = m.Answer(message.request, m.AnswerCode.UNKNOWN, "has no such segment")
+                answer = unknown if row is None else segment_message(message.request, row, keep=False)
+                self.say(target, source.id, answer)
+                return
             target.do(target.peer.message_received(source.id, message, self.now))
 
     def _show(self, one: Member, to: Member, message: m.ReadLog) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2pcpn.protocol import authority
+from p2pcpn.protocol.gaps import Gaps
 from p2pcpn.protocol.succession import Succession
 from p2pcpn.protocol.verdict import judge
 from p2pcpn.sim import scenarios, takeover
@@ -22,7 +23,7 @@ def test_a_job_goes_on_whoever_is_lost_and_its_history_is_clean(monkeypatch: pyt
     }  # fmt: skip
     assert play.took_s["its successor killed"] <= 3.0
     report = play.report("takeover", 1, "ok")
-    assert report.ok and len(report.figures) == 6
+    assert report.ok and len(report.figures) == 7
     play.world.end()
     assert play.world.history is not None
     found = judge(play.world.history)
@@ -48,6 +49,7 @@ def test_a_centralised_job_that_is_taken_over_is_a_violation(monkeypatch: pytest
     monkeypatch.setattr(Play, "_cut_off", lambda self: None)
     monkeypatch.setattr(Play, "_lots", lambda self: None)
     monkeypatch.setattr(Play, "_forsaken", lambda self: None)
+    monkeypatch.setattr(Play, "_half_way", lambda self: None)
     monkeypatch.setattr(authority, "TAKEN_OVER", ("hybrid", "distributed", "centralised"))
     with pytest.raises(Violation, match="nobody may take over was taken over"):
         play.run()
@@ -60,3 +62,11 @@ def test_a_lot_that_nobody_takes_over_is_a_violation(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Succession, "_turn", lambda self, watch, kept, tenure, now: [])
     with pytest.raises(Violation, match="nobody takes its lot over"):
         play.run()
+
+
+def test_tasks_that_stay_with_the_one_steward_that_got_them_are_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    play = Play(6, 1, tasks=60)
+    monkeypatch.setattr(Gaps, "knows", lambda self, job, contact, now, **more: None)
+    play._join()
+    with pytest.raises(Violation, match="half way: a steward knows of 30 tasks"):
+        play._half_way()
