@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from p2pcpn import limits
 from p2pcpn.client.together import Together
 from p2pcpn.errors import JobError, PeerError, ResultRefused, Unreachable
 from p2pcpn.identity.keys import Keypair, NodeId, node_id
@@ -32,7 +31,7 @@ from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Ask, JobState, LogData, ReadLog
 from p2pcpn.wire.pages import Entry, LogHead, Print, spans_of
 from p2pcpn.wire.sealing import JobKeys, digest, unseal, unwrap
-from p2pcpn.wire.statements import BlobRef, Cancel, Close, Handover, LogHeader, Pause, opened
+from p2pcpn.wire.statements import BlobRef, Cancel, Close, Handover, Pause, opened
 
 POLL_S = 0.1
 POLL_S_MAX = 1.0
@@ -285,7 +284,7 @@ class Reader:
                 continue
             try:
                 header, entries = check_segment(data.header, data.body, self.job, self.authority.grants)
-                _require_own(self.authority, header)
+                self.authority.require_own(header.epoch, header.spans)
                 if header.number != log.read or header.previous != log.last or header.epoch != log.epoch:
                     raise PeerError("a log segment is not the next of its chain")
             except PeerError as error:
@@ -441,11 +440,3 @@ class Reader:
             holders.append(listed.advert.contact)
         ref = stored.value
         return unseal(ref.key, 0, await self.overlay.library.fetch_blob(ref.digest, holders, ref.size_bytes))
-
-
-def _require_own(authority: Authority, header: LogHeader) -> None:
-    """Raises :class:`PeerError` for a log of a lot that settles tasks of another."""
-    lots = authority.lots
-    for first, count in header.spans if lots.split else ():
-        if count > limits.SEGMENT_TASKS_MAX or lots.others(lots.of_epoch(header.epoch), first, count):
-            raise PeerError("a log settles tasks that are not in the lot of its epoch")

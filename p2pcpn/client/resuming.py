@@ -88,7 +88,7 @@ async def _last_words(reader: Reader, tasks: int) -> Signed:
     await asyncio.gather(*(_tell(reader, contact, handover) for contact in reader.stewards))
     await asyncio.sleep(LAST_WORDS_S)
     await reader.refresh()
-    reader.take(restoring.settlements(overlay.database, reader.job, range(tasks)))
+    reader.take(restoring.settlements(overlay.database, authority, range(tasks)))
     return handover
 
 

@@ -20,6 +20,7 @@ from p2pcpn.protocol.gathering import ProvidersDone
 from p2pcpn.protocol.operations import ContentDone, GetDone, LookupDone, PutDone
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.pages import Entry
 
 if TYPE_CHECKING:
     from p2pcpn.node.overlay import Overlay
@@ -200,8 +201,11 @@ class Performer:
 
     def _load(self, effect: fx.Load) -> None:
         overlay = self._overlay
+        authority = overlay.peer.presiding.authority(effect.job)
+        if authority is None:
+            return  # it is kept no more
         try:
-            segments, settled = restoring.job_state(overlay.database, effect.job)
+            segments, settled = restoring.job_state(overlay.database, authority)
             inherited = restoring.orphans(overlay.database, effect.job)
             states = restoring.states(overlay.database, effect.job)
         except StoreError as error:
@@ -217,8 +221,9 @@ class Performer:
 
     def _review(self, effect: fx.Review) -> None:
         overlay = self._overlay
+        authority = overlay.peer.presiding.authority(effect.job)
         try:
-            stale = restoring.stale_tasks(overlay.database, effect.job)
+            stale = [] if authority is None else restoring.stale_tasks(overlay.database, authority)
         except StoreError as error:
             self._refused(error)
             return
@@ -226,11 +231,13 @@ class Performer:
 
     def _load_inputs(self, effect: fx.LoadInputs) -> None:
         overlay = self._overlay
+        authority = overlay.peer.presiding.authority(effect.job)
+        entries: list[tuple[int, Entry]] = []
         try:
-            entries = restoring.settlements(overlay.database, effect.job, effect.indices)
+            if authority is not None:
+                entries = restoring.settlements(overlay.database, authority, effect.indices)
         except StoreError as error:
             self._refused(error)
-            entries = []
         self.perform(overlay.peer.inputs_loaded(effect.job, effect.indices, entries, overlay.loop.time()))
 
     def _tell_orphans(self, effect: fx.TellOrphans) -> None:

@@ -103,11 +103,13 @@ def pages_of(value: object) -> list[bytes]:
         raise DamagedRow(f"damaged pages: {error}") from error
 
 
-def job_state(database: Database, job: bytes) -> tuple[Segments, list[tuple[int, int]]]:
+def job_state(database: Database, authority: Authority) -> tuple[Segments, list[tuple[int, int]]]:
     """The segments of a job kept here, up to the first that is missing, and the spans that logs kept here settle.
 
-    What was made of results that lost to others is not among these: it has to be run again.
+    What was made of results that lost to others is not among these: it has to be run again. Nor is what somebody
+    settled who may not: that may lie here of the time when nothing was known of the job but its log.
     """
+    job = authority.job
     damage = Damage(database)
     segments: Segments = []
     spans: list[tuple[int, int]] = []
@@ -117,7 +119,7 @@ def job_state(database: Database, job: bytes) -> tuple[Segments, list[tuple[int,
             if key[1] == len(segments):
                 segments.append(segment)
     found: list[Line] = []
-    for said, entries in _logs(database, damage, job):
+    for said, entries in _logs(database, damage, authority):
         spans += said.spans
         found += _lines(said, entries)
     damage.set_aside()
@@ -147,14 +149,14 @@ def states(database: Database, job: bytes) -> list[LeftState]:
     return found
 
 
-def _logs(database: Database, damage: Damage, job: bytes) -> Iterator[tuple[LogHeader, list[Entry]]]:
-    """The logs of a job kept here; what is settled nowhere but in a header is not."""
-    for key, value in database.scan("logs", (job,)):
+def _logs(database: Database, damage: Damage, authority: Authority) -> Iterator[tuple[LogHeader, list[Entry]]]:
+    """The logs of a job kept here, of those who may write them; what is settled nowhere but in a header is not."""
+    for key, value in database.scan("logs", (authority.job,)):
         found: tuple[LogHeader, list[Entry]] | None = None
         with damage.row("logs", key, value):
             said = read(signed_of(value[0]), LogHeader)
             found = said, check_body(said, bytes_of(value[1]))
-        if found is not None:
+        if found is not None and authority.writes(found[0].grantor, found[0].epoch, found[0].spans):
             yield found
 
 
@@ -162,23 +164,23 @@ def _lines(said: LogHeader, entries: Sequence[Entry]) -> Iterator[Line]:
     return ((said.epoch, read(entry.receipt, Receipt), entry.spans) for entry in entries)
 
 
-def stale_tasks(database: Database, job: bytes) -> list[int]:
+def stale_tasks(database: Database, authority: Authority) -> list[int]:
     """The tasks of which no result counts that logs kept here settle."""
     damage = Damage(database)
-    lines = [line for said, entries in _logs(database, damage, job) for line in _lines(said, entries)]
+    lines = [line for said, entries in _logs(database, damage, authority) for line in _lines(said, entries)]
     damage.set_aside()
     return stale(lambda: lines)
 
 
-def settlements(database: Database, job: bytes, indices: Sequence[int]) -> list[tuple[int, Entry]]:
+def settlements(database: Database, authority: Authority, indices: Sequence[int]) -> list[tuple[int, Entry]]:
     """What the logs of a job that lie here say of ``indices``, and what decides which of it counts: their epochs, and
     whole entries, which settle others beside them."""
     damage = Damage(database)
-    lines = [line for said, entries in _logs(database, damage, job) for line in _lines(said, entries)]
+    lines = [line for said, entries in _logs(database, damage, authority) for line in _lines(said, entries)]
     wanted = deciding(lambda: lines, indices)
     found = [
         (said.epoch, entry)
-        for said, entries in _logs(database, damage, job)
+        for said, entries in _logs(database, damage, authority)
         for entry in entries
         if not wanted.isdisjoint(cut(read(entry.receipt, Receipt).spans))
     ]
@@ -237,7 +239,8 @@ def _kept(database: Database, damage: Damage, job: bytes, row: Value) -> Kept:
     for key, value in database.scan("logs", (job,)):
         with damage.row("logs", key, value):
             header, body = signed_of(value[0]), bytes_of(value[1])
-            kept.restore_log(bytes_of(key[1]), int(number_of(key[2])), header, len(body))
+            if authority.writes(bytes_of(key[1]), int(number_of(key[2])), read(header, LogHeader).spans):
+                kept.restore_log(bytes_of(key[1]), int(number_of(key[2])), header, len(body))
     for key, value in database.scan("orphans", (job,)):
         with damage.row("orphans", key, value):
             message = Results(signed_of(value[2]), bytes_of(value[3]), False)

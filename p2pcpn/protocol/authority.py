@@ -11,18 +11,22 @@ there a newer epoch supersedes those of its own lot and no other.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import node_id
 from p2pcpn.protocol.lots import Lots
+from p2pcpn.protocol.spans import Span
 from p2pcpn.wire.sealing import job_id
 from p2pcpn.wire.statements import Handover, Signed, Spec, Steward, opened
 
 DISTRIBUTED = "distributed"
 # Of these jobs stewards become grantors by themselves, in their order.
 TAKEN_OVER = ("hybrid", DISTRIBUTED)
+# A log segment settles fewer tasks than 4 MiB have digests of 16 bytes.
+PIECES_MAX = limits.LOG_SEGMENT_BYTES_MAX // 16 // limits.SEGMENT_TASKS_MAX
 
 
 @dataclass(slots=True)
@@ -215,6 +219,23 @@ class Authority:
         if key == self.spec.grantor or any(steward.key == key for steward in self.spec.stewards):
             return True
         return any(named == key for _, named in self._handovers)
+
+    def require_own(self, epoch: int, spans: Iterable[Span]) -> None:
+        """Raises :class:`PeerError` unless all of ``spans`` may be settled, or given up, in ``epoch``."""
+        lots, piece = self.lots, limits.SEGMENT_TASKS_MAX
+        for first, count in spans if lots.split else ():
+            # A peer may say any number: the first piece of a false span ends it.
+            pieces = range(first, first + count, piece)
+            if len(pieces) > PIECES_MAX or any(lots.astray(epoch, at, min(piece, first + count - at)) for at in pieces):
+                raise PeerError("a grantor speaks of tasks that are not in its lot")
+
+    def writes(self, node: bytes, epoch: int, spans: Iterable[Span]) -> bool:
+        """Whether the node with that id may have settled ``spans`` in ``epoch``."""
+        try:
+            self.require_own(epoch, spans)
+        except PeerError:
+            return False
+        return self.key_of(node, epoch) is not None
 
     def require_owner(self, statement: Signed) -> None:
         """Raises :class:`PeerError` unless ``statement`` is signed by the job's owner."""

@@ -66,6 +66,10 @@ class Lots:
         """Of ``count`` tasks from ``first`` on, those that are not in ``lot``."""
         return [] if self.count == 1 else [span for each, span in self.cut(first, count) if each != lot]
 
+    def astray(self, epoch: int, first: int, count: int) -> list[Span]:
+        """Of ``count`` tasks from ``first`` on, those that nobody may settle in ``epoch``."""
+        return self.others(self.of_epoch(epoch), first, count)
+
     def sizes(self, first: int, count: int) -> list[int]:
         """How many of ``count`` tasks from ``first`` on are in each lot."""
         if self.count == 1:

@@ -79,7 +79,8 @@ class Presiding:
         grantor = self.jobs.granted.in_epoch(job, epoch)
         return grantor is not None and grantor.granting
 
-    def _authority(self, job: bytes) -> Authority | None:
+    def authority(self, job: bytes) -> Authority | None:
+        """What is known of who grants a job that is kept or was submitted here."""
         kept = self.steward.jobs.get(job)
         return self._own.get(job) if kept is None else kept.authority
 
@@ -186,7 +187,7 @@ class Presiding:
             self.succession.superseded(job, 0, now)
         self._place(job, contact, key)
         effects += self._pass_on(job, contact, key, now)
-        known = self._authority(job)
+        known = self.authority(job)
         if known is not None:
             effects += self._superseded(job, known, now)
         if mine and not self._grants(job, said.epoch) and said.epoch not in self.steward.jobs[job].spent:
@@ -247,7 +248,7 @@ class Presiding:
             effects += self._compared(kept, contact, message, now)
         elif own is not None:
             effects += self._own_mandate(own, contact, key, message)
-        known = self._authority(job)
+        known = self.authority(job)
         return effects if known is None else effects + self._superseded(job, known, now)
 
     def _compared(self, kept: Kept, contact: Contact, message: m.Mandate, now: float) -> list[fx.Effect]:
@@ -280,7 +281,7 @@ class Presiding:
         The owner's word proves it. Of a steward's own epoch that steward alone can tell us: it hears from us what we
         believe, and answers over its session where it grants; where it does not, we go on.
         """
-        known, grantor = self._authority(message.job), self.jobs.granted.in_epoch(message.job, message.epoch)
+        known, grantor = self.authority(message.job), self.jobs.granted.in_epoch(message.job, message.epoch)
         if known is None or grantor is None or message.epoch < grantor.epoch:
             return []
         if message.handover is not None:
@@ -301,7 +302,7 @@ class Presiding:
 
     def offered(self, offer: st.Offer, key: bytes, now: float) -> list[fx.Effect]:
         """Somebody offers work of a job: one that we grant, perhaps, in an older epoch."""
-        grantor, known = self.jobs.granted.in_epoch(offer.job, offer.epoch), self._authority(offer.job)
+        grantor, known = self.jobs.granted.in_epoch(offer.job, offer.epoch), self.authority(offer.job)
         if grantor is None or known is None or offer.epoch <= grantor.epoch or not known.grants(key, offer.epoch):
             return []
         if known.far(offer.epoch):
@@ -497,7 +498,7 @@ class Presiding:
             return self.relaying.delivered(own, key, message, now)
         if isinstance(message, m.Standing):
             return self.relaying.stands(own, key, message)
-        known = self._authority(message.job)
+        known = self.authority(message.job)
         return [] if known is None else self.relaying.gave_up(known, key, message, now)
 
     def under(

@@ -17,7 +17,7 @@ from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.granted import Granted
 from p2pcpn.protocol.grantor import Grantor
 from p2pcpn.protocol.kept_jobs import Kept
-from p2pcpn.protocol.spans import Span, clipped
+from p2pcpn.protocol.spans import clipped
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.pages import cut, spans_of
@@ -100,7 +100,7 @@ class Relaying:
         if grantor is None or own is None:
             return []
         said = read(message.receipt, Receipt)
-        _require_own(own, message.epoch, said.spans if message.spans is None else message.spans)
+        own.require_own(message.epoch, said.spans if message.spans is None else message.spans)
         if own.lots.of_epoch(said.epoch) != own.lots.of_epoch(message.epoch) or said.epoch > message.epoch:
             raise PeerError("a grantor settles tasks by a receipt of an epoch that it cannot have inherited")
         return grantor.hear(message, now)
@@ -111,7 +111,7 @@ class Relaying:
         if own is None or not own.is_distributed or not own.grants(key, message.epoch):
             raise PeerError("tasks are given up by a peer that does not grant them")
         own.require_near(message.epoch)
-        _require_own(own, message.epoch, message.spans)
+        own.require_own(message.epoch, message.spans)
         if own.is_past(message.epoch):
             return []
         lot = own.lots.of_epoch(message.epoch)
@@ -170,11 +170,3 @@ def _standing(grantor: Grantor) -> m.Standing:
     custody = grantor.custody
     copies = min(custody.copies.whole, (1 << 32) - 1)
     return m.Standing(grantor.job, grantor.epoch, grantor.log.settled, custody.replicated, copies, custody.done)
-
-
-def _require_own(own: Authority, epoch: int, spans: Iterable[Span]) -> None:
-    """Raises :class:`PeerError` unless all of ``spans`` are in the lot of ``epoch``."""
-    lots = own.lots
-    for first, count in spans:
-        if count > limits.BATCH_TASKS_MAX or lots.others(lots.of_epoch(epoch), first, count):
-            raise PeerError("a grantor speaks of tasks that are not in its lot")

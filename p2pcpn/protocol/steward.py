@@ -394,6 +394,7 @@ class Steward:
             return self._append_foreign(sender, message.request, said, write, size_bytes)
         if not kept.authority.grants(message.header.key, said.epoch):
             raise PeerError("a log segment is signed by a peer that was never made a grantor of the job")
+        kept.authority.require_own(said.epoch, said.spans)
         if kept.authority.far(said.epoch) or kept.has_many_logs_of(NodeId(said.grantor), said.epoch):
             return [_answer(sender, message.request, AnswerCode.REFUSED, "keeps no more logs of that grantor")]
         if sender.id == said.grantor and kept.authority.presides(message.header.key, said.epoch):

@@ -352,18 +352,24 @@ class Host:
 
     def _load(self, effect: fx.Load) -> None:
         assert self.peer is not None
-        segments, settled = restoring.job_state(self.disk, effect.job)
+        authority = self.peer.presiding.authority(effect.job)
+        if authority is None:
+            return
+        segments, settled = restoring.job_state(self.disk, authority)
         inherited = restoring.orphans(self.disk, effect.job)
         states = restoring.states(self.disk, effect.job)
         self.perform(self.peer.adopt(effect.job, segments, settled, self.clock.now, inherited, states))
 
     def _review(self, effect: fx.Review) -> None:
         assert self.peer is not None
-        self.perform(self.peer.reviewed(effect.job, restoring.stale_tasks(self.disk, effect.job), self.clock.now))
+        authority = self.peer.presiding.authority(effect.job)
+        stale = [] if authority is None else restoring.stale_tasks(self.disk, authority)
+        self.perform(self.peer.reviewed(effect.job, stale, self.clock.now))
 
     def _load_inputs(self, effect: fx.LoadInputs) -> None:
         assert self.peer is not None
-        entries = restoring.settlements(self.disk, effect.job)
+        authority = self.peer.presiding.authority(effect.job)
+        entries = [] if authority is None else restoring.settlements(self.disk, authority)
         self.perform(self.peer.inputs_loaded(effect.job, effect.indices, entries, self.clock.now))
 
     def _tell_orphans(self, effect: fx.TellOrphans) -> None:

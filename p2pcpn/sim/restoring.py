@@ -48,14 +48,15 @@ def _kept(disk: Disk, job: bytes, row: tuple[Any, ...]) -> Kept:
     return kept
 
 
-def job_state(disk: Disk, job: bytes) -> tuple[list[tuple[Signed, list[bytes]]], list[tuple[int, int]]]:
+def job_state(disk: Disk, authority: Authority) -> tuple[list[tuple[Signed, list[bytes]]], list[tuple[int, int]]]:
     """The segments of a job on this disk, and the spans that logs on it settle, less what was made of losers."""
+    job = authority.job
     segments = [
         (_signed(segment), pages.PAGES.decode(data)) for _, (_, _, segment, data) in disk.scan("segments", (job,))
     ]
-    log = _logs(disk, job)
+    log = _settled(disk, authority)
     spans = [span for said, _ in log for span in said.spans]
-    return segments, outside(spans, pages.spans_of(stale_tasks(disk, job)))
+    return segments, outside(spans, pages.spans_of(stale_tasks(disk, authority)))
 
 
 def _logs(disk: Disk, job: bytes) -> list[tuple[LogHeader, list[pages.Entry]]]:
@@ -65,16 +66,24 @@ def _logs(disk: Disk, job: bytes) -> list[tuple[LogHeader, list[pages.Entry]]]:
     ]
 
 
+def _settled(disk: Disk, authority: Authority) -> list[tuple[LogHeader, list[pages.Entry]]]:
+    """The logs of those who may write them."""
+    found = _logs(disk, authority.job)
+    return [(said, log) for said, log in found if authority.writes(said.grantor, said.epoch, said.spans)]
+
+
+def _lines(logs: list[tuple[LogHeader, list[pages.Entry]]]) -> list[Line]:
+    return [(said.epoch, read(each.receipt, Receipt), each.spans) for said, entries in logs for each in entries]
+
+
 def lines_of(disk: Disk, job: bytes) -> list[Line]:
     """Every entry of the logs of a job on this disk, and its epoch."""
-    return [
-        (said.epoch, read(each.receipt, Receipt), each.spans) for said, entries in _logs(disk, job) for each in entries
-    ]
+    return _lines(_logs(disk, job))
 
 
-def stale_tasks(disk: Disk, job: bytes) -> list[int]:
+def stale_tasks(disk: Disk, authority: Authority) -> list[int]:
     """The tasks of which no result counts that logs on this disk settle."""
-    lines = lines_of(disk, job)
+    lines = _lines(_settled(disk, authority))
     return stale(lambda: lines)
 
 
@@ -89,9 +98,9 @@ def states(disk: Disk, job: bytes) -> list[m.LeftState]:
     return [m.LeftState(index, number, sealed) for (_, index), (number, sealed) in disk.scan("states", (job,))]
 
 
-def settlements(disk: Disk, job: bytes) -> list[tuple[int, pages.Entry]]:
+def settlements(disk: Disk, authority: Authority) -> list[tuple[int, pages.Entry]]:
     """What the logs of a job on this disk settle, and in which epochs."""
-    return [(said.epoch, entry) for said, entries in _logs(disk, job) for entry in entries]
+    return [(said.epoch, entry) for said, entries in _settled(disk, authority) for entry in entries]
 
 
 def log_message(request: int, row: tuple[Any, ...]) -> m.Append:

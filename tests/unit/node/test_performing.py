@@ -19,6 +19,7 @@ from p2pcpn.node.overlay import Overlay
 from p2pcpn.node.performing import REFUSED, Performer
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
+from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.effects import Write
 from p2pcpn.protocol.peer import ROUTED
 from p2pcpn.store.blobs import BlobStore
@@ -28,7 +29,7 @@ from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact, contact
 from p2pcpn.wire.sealing import digest
 from p2pcpn.wire.statements import LogHeader, signed
-from tests.unit.protocol.leased import Made, settling
+from tests.unit.protocol.leased import GRANTOR, Made, settling
 
 Start = Callable[..., Awaitable[Overlay]]
 JOB = b"\1" * 20
@@ -437,16 +438,16 @@ async def test_blobs_that_the_disk_refuses_are_not_gathered(
 
 
 @pytest.mark.asyncio
-async def test_a_job_is_loaded_from_disk_and_given_to_the_machine(peer: Start) -> None:
+async def test_a_job_is_loaded_from_disk_and_given_to_the_machine(peer: Start, monkeypatch: Any) -> None:
     one = await peer()
     told, made = Told(one), Made()
     extend = made.segment(2, 1)
     body = settling(made.job, [(0, 2)])
-    header = signed(LogHeader(made.job, 0, STRANGER.id, 0, bytes(32), digest(body), 2, [(0, 2)]), STRANGER)
+    header = signed(LogHeader(made.job, 0, GRANTOR.id, 0, bytes(32), digest(body), 2, [(0, 2)]), GRANTOR)
     row = (0, 3, pages.SIGNED.encode(extend.segment), pages.PAGES.encode(extend.pages))
     one.database.commit([
         Write("segments", (made.job, 0), row),
-        Write("logs", (made.job, STRANGER.id, 0, 0), (pages.SIGNED.encode(header), body)),
+        Write("logs", (made.job, GRANTOR.id, 0, 0), (pages.SIGNED.encode(header), body)),
     ])  # fmt: skip
     one.database.drop_expired(0.0)
     adopted: list[Any] = []
@@ -456,6 +457,9 @@ async def test_a_job_is_loaded_from_disk_and_given_to_the_machine(peer: Start) -
         return list(say("adopted"))
 
     one.peer.adopt = adopt  # type: ignore[method-assign]
+    one.performer.perform([fx.Load(made.job)])
+    assert adopted == [], "nothing is known of such a job (any more)"
+    monkeypatch.setattr(one.peer.presiding, "authority", lambda job: Authority(made.spec))
     one.performer.perform([fx.Load(made.job)])
     assert await told.next() == "adopted"
     assert adopted == [(made.job, [(extend.segment, extend.pages)], [(0, 2)])]
@@ -472,6 +476,7 @@ async def test_a_job_that_cannot_be_taken_over_is_counted(peer: Start, monkeypat
         return raising
 
     monkeypatch.setattr(one.peer, "adopt", refuse(PeerError("the job key does not open")))
+    monkeypatch.setattr(one.peer.presiding, "authority", lambda job: Authority(Made().spec))
     one.performer.perform([fx.Load(JOB)])
     assert one.counters["jobs not taken over"] == 1
     monkeypatch.setattr(one.database, "scan", refuse(StoreError("the disk does not answer")))

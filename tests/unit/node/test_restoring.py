@@ -13,8 +13,10 @@ from p2pcpn.identity.keys import Keypair
 from p2pcpn.node import restoring
 from p2pcpn.node.damage import Damage, DamagedRow
 from p2pcpn.node.restoring import bytes_of, job_state, number_of, pages_of, restored, signed_of
+from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.effects import Commit, Effect, OnDisk, Write
 from p2pcpn.protocol.kept_jobs import Kept
+from p2pcpn.protocol.lots import RANGE_TASKS
 from p2pcpn.protocol.spans import joined
 from p2pcpn.protocol.steward import Steward
 from p2pcpn.store.database import Database
@@ -31,6 +33,7 @@ from tests.unit.protocol.leased import (
     OWNER,
     STEWARDS,
     STRANGER,
+    STRANGER_AT,
     Bench,
     Made,
     at,
@@ -138,7 +141,7 @@ def test_a_log_kept_for_its_grantor_alone_is_no_job(database: Database) -> None:
     write(database, steward().appended(GRANTOR_AT, entry))
     assert database.count("logs") == 1
     assert list(restored_jobs(database)) == []
-    assert job_state(database, made.job) == ([], [(0, 1)])
+    assert job_state(database, Authority(made.spec)) == ([], [(0, 1)])
 
 
 def test_the_state_of_a_job_is_its_segments_and_what_is_settled(database: Database) -> None:
@@ -148,10 +151,10 @@ def test_the_state_of_a_job_is_its_segments_and_what_is_settled(database: Databa
     other.segment(7)
     kept(database, made, log(made, [(0, 2), (3, 1)]))
     kept(database, other, log(other, [(0, 7)]))
-    segments, settled = job_state(database, made.job)
+    segments, settled = job_state(database, Authority(made.spec))
     assert segments == list(zip(made.segments, made.sealed, strict=True))
     assert settled == [(0, 2), (3, 1)]
-    assert job_state(database, b"\0" * 20) == ([], [])
+    assert job_state(database, Authority(Made(3).spec)) == ([], [])
 
 
 def test_states_of_running_tasks_come_back_and_a_damaged_one_costs_itself(database: Database) -> None:
@@ -240,7 +243,7 @@ def test_any_row_may_be_damaged_and_the_others_come_back(
             whole = [each for each in found.jobs if each.authority.job != victim[0]]
             assert all(each.tasks == 5 and each.log(GRANTOR.id, 0).count == 2 for each in whole)
             for each in made:
-                job_state(database, each.job)
+                job_state(database, Authority(each.spec))
             again = restored(database)
             write(database, [])
             assert len(again.jobs) == len(found.jobs) and len(again.records) == len(found.records)
@@ -257,7 +260,7 @@ def test_a_damaged_segment_costs_those_behind_it_and_not_the_job(database: Datab
     (after,) = restored(database).jobs
     write(database, [])
     assert (after.tasks, len(after.segments)) == (3, 1)
-    segments, settled = job_state(database, made.job)
+    segments, settled = job_state(database, Authority(made.spec))
     assert segments == [(made.segments[0], made.sealed[0])] and settled == [(0, 1)]
     assert [key[1] for key, _ in database.scan("segments", (made.job,))] == [0, 2]
     assert database.count("damaged") == 1
@@ -265,7 +268,7 @@ def test_a_damaged_segment_costs_those_behind_it_and_not_the_job(database: Datab
     again = steward()
     again.restore(after)
     write(database, again.extended(GRANTOR_AT, m.Extend(9, made.segments[1], made.sealed[1], True)))
-    assert len(job_state(database, made.job)[0]) == 3
+    assert len(job_state(database, Authority(made.spec))[0]) == 3
 
 
 def test_a_damaged_spec_leaves_a_row_that_ends_what_else_is_kept_of_its_job(database: Database) -> None:
@@ -355,7 +358,7 @@ def test_what_is_settled_by_a_header_alone_has_to_be_run(database: Database) -> 
     made = Made()
     kept(database, made, log(made, [(0, 1), (1, 1)]))
     spoil(database, "logs", (made.job, GRANTOR.id, 0, 1), 1, settling(made.job, [(2, 1)]))
-    assert job_state(database, made.job)[1] == [(0, 1)]
+    assert job_state(database, Authority(made.spec))[1] == [(0, 1)]
     database.drop_expired(0.0)
     assert database.count("logs") == 1 and database.count("damaged") == 1
 
@@ -369,8 +372,12 @@ def test_what_logs_settle_is_read_by_index(database: Database) -> None:
     body = pages.LOG_BODY.encode([entry])
     header = signed(LogHeader(made.job, 0, GRANTOR.id, 0, bytes(32), digest(body), 2, [(3, 2)]), GRANTOR)
     write(database, steward().appended(GRANTOR_AT, m.Append(1, header, body)))
-    assert restoring.settlements(database, made.job, [4]) == [(0, entry)]
-    assert restoring.settlements(database, made.job, [5, 0]) == [] == restoring.settlements(database, bytes(20), [4])
+    assert restoring.settlements(database, Authority(made.spec), [4]) == [(0, entry)]
+    assert (
+        restoring.settlements(database, Authority(made.spec), [5, 0])
+        == []
+        == restoring.settlements(database, Authority(Made(3).spec), [4])
+    )
 
 
 Task = tuple[int, bytes, list[tuple[int, bytes]]]  # its digest, and what it took
@@ -401,14 +408,43 @@ def test_what_was_made_of_a_result_that_lost_is_not_settled_and_what_decides_on_
     taking = stating(made, 1, STEWARDS[0], 2, [(0, b, []), (1, c, [(0, b)]), (2, c, [(1, c)]), (3, c, [])])
     write(database, [Commit((Write("logs", (made.job, STEWARDS[0].id, 1, 0), (
         pages.SIGNED.encode(taking.header), taking.body)),))])  # fmt: skip
-    assert restoring.stale_tasks(database, made.job) == [1, 2]
-    settled = job_state(database, made.job)[1]
+    assert restoring.stale_tasks(database, Authority(made.spec)) == [1, 2]
+    settled = job_state(database, Authority(made.spec))[1]
     assert {index for first, count in settled for index in range(first, first + count)} == {0, 3}
-    assert [epoch for epoch, _ in restoring.settlements(database, made.job, [3])] == [1]
-    assert [epoch for epoch, _ in restoring.settlements(database, made.job, [0])] == [0, 1]
+    assert [epoch for epoch, _ in restoring.settlements(database, Authority(made.spec), [3])] == [1]
+    assert [epoch for epoch, _ in restoring.settlements(database, Authority(made.spec), [0])] == [0, 1]
     again = stating(made, 2, STEWARDS[1], 3, [(1, a, [(0, a)])])
     write(database, [Commit((Write("logs", (made.job, STEWARDS[1].id, 2, 0), (
         pages.SIGNED.encode(again.header), again.body)),))])  # fmt: skip
-    assert restoring.stale_tasks(database, made.job) == [2]
-    decide = restoring.settlements(database, made.job, [1])
+    assert restoring.stale_tasks(database, Authority(made.spec)) == [2]
+    decide = restoring.settlements(database, Authority(made.spec), [1])
     assert sorted(epoch for epoch, _ in decide) == [0, 1, 1, 2]  # of task 0 both, for they decide on task 1
+
+
+def test_a_strangers_log_of_a_job_that_was_not_known_then_settles_nothing_of_it(database: Database) -> None:
+    made = Made()
+    made.segment(4)
+    body = settling(made.job, [(0, 4)])
+    header = signed(LogHeader(made.job, 0, STRANGER.id, 0, NOTHING, digest(body), 4, [(0, 4)]), STRANGER)
+    write(database, steward().appended(STRANGER_AT, m.Append(1, header, body)))
+    kept(database, made, log(made, [(1, 1)]))
+    assert database.count("logs") == 2
+    assert job_state(database, Authority(made.spec))[1] == [(1, 1)]
+    (after,) = restored_jobs(database)
+    assert list(after.logs) == [(GRANTOR.id, 0)]
+
+
+def test_what_a_lots_grantor_settles_of_another_lot_is_not_read_from_disk(database: Database) -> None:
+    made = Made(orchestration="distributed")
+    made.segment(*[RANGE_TASKS] * 8)
+    authority = Authority(made.spec)
+    mine, others = (next(n for n in range(8) if authority.lots.of_range(n) == lot) * RANGE_TASKS for lot in (0, 1))
+    kept(database, made, [])
+    for epoch, by in ((1, STEWARDS[0]), (2, STEWARDS[1])):
+        body = settling(made.job, [(mine, 2)])
+        header = signed(LogHeader(made.job, epoch, by.id, 0, NOTHING, digest(body), 2, [(mine, 2)]), by)
+        row = (pages.SIGNED.encode(header), body)
+        write(database, [Commit((Write("logs", (made.job, by.id, epoch, 0), row),))])
+    assert others != mine and job_state(database, authority)[1] == [(mine, 2)]
+    (after,) = restored_jobs(database)
+    assert list(after.logs) == [(STEWARDS[0].id, 1)]

@@ -154,7 +154,9 @@ class Member:
             case fx.KeepBlob():
                 self.blobs[effect.digest] = effect.data
             case fx.Load():
-                self.do(self.peer.adopt(effect.job, *job_state(self.disk, effect.job), swarm.now))
+                authority = self.peer.presiding.authority(effect.job)
+                if authority is not None:
+                    self.do(self.peer.adopt(effect.job, *job_state(self.disk, authority), swarm.now))
             case fx.TellOrphans():
                 found = orphans(self.disk, effect.job)
                 self.follow([fx.Tell(effect.to, m.Orphan(each.receipt, each.page)) for each in found])

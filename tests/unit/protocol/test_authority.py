@@ -8,9 +8,10 @@ import pytest
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.protocol.authority import Authority
+from p2pcpn.protocol.lots import RANGE_TASKS
 from p2pcpn.wire.pages import GRANTS
-from p2pcpn.wire.statements import Handover, Signed, signed
-from tests.unit.protocol.leased import GRANTOR, OWNER, STEWARDS, STRANGER, Made
+from p2pcpn.wire.statements import Handover, Signed, Steward, signed
+from tests.unit.protocol.leased import GRANTOR, OWNER, STEWARDS, STEWARDS_AT, STRANGER, Made
 
 
 def test_epoch_zero_belongs_to_the_grantor_that_the_spec_names() -> None:
@@ -186,3 +187,31 @@ def test_a_distributed_job_is_handed_over_to_nobody() -> None:
 def test_without_stewards_a_job_is_whole_whatever_it_says() -> None:
     authority = Authority(Made(orchestration="distributed", stewards=[]).spec)
     assert not authority.is_distributed and authority.grants(GRANTOR.public, 0) and len(authority.tenures) == 1
+
+
+def test_who_grants_a_lot_may_settle_what_is_in_it_and_nothing_else() -> None:
+    authority = Authority(Made(orchestration="distributed").spec)
+    of = {authority.lots.of_range(number): number * RANGE_TASKS for number in range(20)}
+    authority.require_own(1, [(of[0], RANGE_TASKS), (of[0] + 1, 2)])
+    authority.require_own(4, [(of[1], 3)])
+    for spans in (
+        [(of[1], 1)],
+        [(of[0], 1), (of[1], 1)],
+        [(0, 20 * RANGE_TASKS)],
+        [(0, (1 << 63) - 1)],
+        [(1, 1 << 62)],
+    ):
+        with pytest.raises(PeerError, match="not in its lot"):
+            authority.require_own(1, spans)
+    assert authority.writes(STEWARDS[0].id, 1, [(of[0], 1)])
+    assert not authority.writes(STEWARDS[0].id, 1, [(of[1], 1)])
+    assert not authority.writes(STEWARDS[1].id, 1, [(of[0], 1)]), "its epoch is another's"
+
+
+def test_of_one_lot_a_log_settles_as_much_as_it_can_hold() -> None:
+    made = Made(orchestration="distributed", stewards=[Steward(STEWARDS[0].public, STEWARDS_AT[0], b"")])
+    authority = Authority(made.spec)
+    authority.require_own(1, [(0, 3 * limits.SEGMENT_TASKS_MAX)])
+    with pytest.raises(PeerError):
+        authority.require_own(1, [(0, 1 << 63)])
+    Authority(Made().spec).require_own(0, [(0, 1 << 40)])

@@ -16,6 +16,7 @@ from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.kept_logs import RECENT
+from p2pcpn.protocol.lots import RANGE_TASKS
 from p2pcpn.protocol.quota import Quota
 from p2pcpn.protocol.settlement import NOTHING
 from p2pcpn.protocol.steward import Steward
@@ -795,3 +796,24 @@ def test_the_grantor_is_where_the_newest_log_came_from() -> None:
     shelf.append(entry, STEWARDS_AT[0])
     effects = shelf.steward.finished(STRANGER_AT, m.Finish(7, pause(made, 5)))
     assert [e.to for e in effects if isinstance(e, fx.Tell)] == [STEWARDS_AT[0]]
+
+
+def test_a_lots_grantor_that_settles_tasks_of_another_lot_is_refused() -> None:
+    shelf, made = Shelf(), Made(orchestration="distributed")
+    shelf.introduce(made)
+    shelf.extend(made.segment(*[RANGE_TASKS] * 8))
+    lots = shelf.steward.jobs[made.job].authority.lots
+    first = {lots.of_range(number): number * RANGE_TASKS for number in range(8)}
+
+    def settles(*spans: tuple[int, int], lot: int = 0) -> tuple[Signed, bytes]:
+        by, body = STEWARDS[lot], settling(made.job, list(spans))
+        count = sum(each for _, each in spans)
+        said = LogHeader(made.job, lot + 1, by.id, 0, NOTHING, digest(body), count, list(spans))
+        return signed(said, by), body
+
+    for spans in ([(first[1], 1)], sorted([(first[0], 2), (first[1], 1)]), [(0, 8 * RANGE_TASKS)]):
+        with pytest.raises(PeerError, match="not in its lot"):
+            shelf.append(settles(*spans), STEWARDS_AT[0])
+    assert not shelf.steward.jobs[made.job].logs, "nothing of it is kept"
+    assert shelf.append(settles((first[0], 2)), STEWARDS_AT[0]).code == AnswerCode.DONE
+    assert shelf.append(settles((first[1], 2), lot=1), STEWARDS_AT[1]).code == AnswerCode.DONE

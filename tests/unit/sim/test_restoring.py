@@ -49,7 +49,7 @@ def test_what_settles_a_job_is_read_from_disk() -> None:
     world, program = submitting(deeds=some_deeds())
     finished(world, program)
     steward = next(host for host in world.hosts if list(host.disk.scan("segments")))
-    segments, settled = restoring.job_state(steward.disk, program.job)
+    segments, settled = restoring.job_state(steward.disk, steward.peer.steward.jobs[program.job].authority)
     assert len(segments) == 1 and sum(count for _, count in settled) == 12
     row = next(row for _, row in steward.disk.scan("logs"))
     assert restoring.log_message(3, row).body == restoring.log_answer(4, row).body == row[1]
