@@ -534,10 +534,16 @@ class Presiding:
 
     def dead(self, node: NodeId, now: float) -> list[fx.Effect]:
         """A peer is dead or has left."""
+        effects: list[fx.Effect] = []
         for kept in self._lots_here():
             if kept.owner_at is not None and kept.owner_at.id == node:
                 kept.owner_at = None  # nobody is told any more, until it says something again
-        return self._taking(self.succession.dead(node, now), now)
+                if self._grants(
+                    kept.authority.job, kept.authority.epoch
+                ):  # the newest of all epochs: one of us says it
+                    left_s = max(0.0, kept.expires_s - self.steward.wall())
+                    effects.append(fx.Provide(kept.authority.job, left_s))
+        return [*effects, *self._taking(self.succession.dead(node, now), now)]
 
     def deadline(self) -> float | None:
         """When :meth:`expire` is due."""

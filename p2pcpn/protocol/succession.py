@@ -4,7 +4,7 @@ Of a distributed job it watches the grantor of each lot, and takes over lot by l
 
 Only jobs that stewards may take over (see :mod:`p2pcpn.protocol.authority`), and only while tasks are open. Nobody is
 asked for leave: whose the next epoch is follows from the spec, and two that take over at once, on the two sides of a
-partition, do so in epochs of their own.
+partition, do so in epochs of their own. From then on readers find the job here, too.
 
 ::
 
@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 
 from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.protocol.authority import Tenure
-from p2pcpn.protocol.effects import Commit, Effect, Load, Probe, Tell
+from p2pcpn.protocol.effects import Commit, Effect, Load, Probe, Provide, Tell
 from p2pcpn.protocol.heartbeat import BEAT_S
 from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.steward import Steward
@@ -173,7 +173,11 @@ class Succession:
         if watch.suspected_at is None or now < watch.suspected_at + TURN_S * len(watch.before):
             return []
         del self._watches[kept.authority.job, tenure.lot]
-        return self.renew(kept, tenure.lot)
+        effects = self.renew(kept, tenure.lot)
+        # An owner that was gone as soon as its job was kept left no record that leads readers here.
+        return (
+            [*effects, Provide(kept.authority.job, max(0.0, kept.expires_s - self._steward.wall()))] if effects else []
+        )
 
     def renew(self, kept: Kept, lot: int = 0) -> list[Effect]:
         """Begin the next epoch that is ours, whoever grants now: ourselves, perhaps."""

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.protocol.authority import Authority
-from p2pcpn.protocol.effects import Commit, Effect, Load, Probe, Tell
+from p2pcpn.protocol.effects import Commit, Effect, Load, Probe, Provide, Tell
 from p2pcpn.protocol.heartbeat import BEAT_S
 from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.steward import Steward
@@ -78,8 +78,10 @@ def test_the_first_steward_takes_over_when_the_grantor_is_found_dead() -> None:
     effects = seat.machine.dead(GONE, 1.0)
     assert loads(effects) == [seat.made.job]
     assert (seat.kept.authority.epoch, seat.kept.authority.grantor) == (1, KEYS[0].public)
-    (commit,) = effects
+    commit, provided = effects
     assert isinstance(commit, Commit) and commit.writes[0].table == "jobs"
+    # Seed 113 of `faults` with 50 peers: an owner that died at once had left no record, and no reader found the job.
+    assert isinstance(provided, Provide) and provided.name == seat.made.job and provided.retention_s > 0
     assert seat.machine.taken_over == 1 and len(seat.machine) == 0
 
 
@@ -87,7 +89,7 @@ def test_whoever_takes_over_has_its_epoch_on_disk_before_it_leases() -> None:
     seat = Seat(0)
     seat.kept.mandate = seat.mandate(0, left=3)
     seat.heard()
-    (commit,) = seat.machine.dead(GONE, 1.0)
+    commit, _ = seat.machine.dead(GONE, 1.0)
     assert isinstance(commit, Commit)
     row = commit.writes[0].value
     assert row is not None and isinstance(row[-1], bytes)
