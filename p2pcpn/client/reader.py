@@ -237,13 +237,14 @@ class Reader:
                 continue
             try:
                 head: LogHead = pages.LOG_HEAD.decode(found.record.value)
-                if not self.authority.grants(key, head.epoch):
-                    continue
-                log = self._log(node_id(key), head.epoch)
-                log.known = max(log.known, head.segments)
-                for packed in head.holders:
-                    contact = CONTACT.decode(packed)
-                    log.holders.setdefault(NodeId(contact.id), contact)
+                holders = [CONTACT.decode(packed) for packed in head.holders]
+                for epoch, segments in [(head.epoch, head.segments), *head.others]:
+                    if not self.authority.grants(key, epoch):
+                        continue
+                    log = self._log(node_id(key), epoch)
+                    log.known = max(log.known, segments)
+                    for contact in holders:
+                        log.holders.setdefault(NodeId(contact.id), contact)
             except PeerError:
                 continue
 

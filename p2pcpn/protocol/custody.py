@@ -38,7 +38,10 @@ if TYPE_CHECKING:
 
 
 class Custody:
-    """See the module. ``candidates()`` lists storage peers, best first; ``storing``: this node itself keeps the log."""
+    """See the module. ``candidates()`` lists storage peers, best first; ``storing``: this node itself keeps the log.
+
+    ``logs`` are all of this node's logs of the job, which share a head: by epoch, their segments.
+    """
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class Custody:
         storing: bool,
         candidates: Callable[[], list[Contact]],
         request: Callable[[], int],
+        logs: dict[int, int] | None = None,
     ) -> None:
         self.job = job
         self.signed_spec = spec
@@ -71,7 +75,7 @@ class Custody:
         self._parts: Parts = {}
         self._vigil = Vigil()
         self._now = 0.0
-        self._head = Head(job, epoch, self.spec.retention_s)
+        self._head = Head(job, epoch, self.spec.retention_s, logs)
         self._look_at: float | None = None
         self._told: tuple[int, int, int, bool] | None = None
         self._told_kept: tuple[int, int, int] | None = None
@@ -191,6 +195,11 @@ class Custody:
         self.storing = False
         self.copies.disown()
         return self._replace()
+
+    @property
+    def logs(self) -> dict[int, int]:
+        """This node's logs of the job, by epoch, and how many segments each has."""
+        return self._head.logs
 
     def holders(self) -> list[Contact]:
         """Who is sent the log: all live stewards, and storage peers until there are ``replicas``."""

@@ -135,6 +135,9 @@ class Jobs:
         authority, epoch = kept.authority, tenure.epoch
         effects = self.retire(authority.job, now, tenure.lot, authority.lots)
         grantor = self._grantor(authority.signed_spec, authority.job, job_key, epoch, now, True, lots=authority.lots)
+        for (node, each), log in kept.logs.items():  # of before a restart
+            if node == self._me.id:
+                grantor.custody.logs.setdefault(each, log.kept[0])
         for segment, sealed, blobs in segments:
             grantor.restore(segment, sealed, blobs)
         grantor.ledger.settled_already(settled)
@@ -239,7 +242,7 @@ class Jobs:
         custody = Custody(
             job=job, spec=spec, me=self._me.id, epoch=epoch, storing=self._storing,
             candidates=lambda: [listed.advert.contact for listed in self._near(job, self._now)],
-            request=self._request,
+            request=self._request, logs=self._logs(job),
         )  # fmt: skip
         grantor = Grantor(
             job=job, spec=spec, keys=JobKeys(job_key), epoch=epoch, me=self._me, contact=self._contact(),
@@ -250,6 +253,11 @@ class Jobs:
         )  # fmt: skip
         self.granted.add(grantor)
         return grantor
+
+    def _logs(self, job: bytes) -> dict[int, int]:
+        """What this node writes, or wrote, of a job, by epoch: its grantors of other lots and epochs share it."""
+        others = [*self.granted.of(job), *(grantor for grantor in self.former if grantor.job == job)]
+        return others[0].custody.logs if others else {}
 
     def claimed(self, sender: Contact, message: ClaimRequest, now: float) -> list[Effect]:
         """A claim, and our verdict. Raises :class:`PeerError` for one that another peer signed."""

@@ -183,7 +183,8 @@ class Reading:
             if event.record is not None:
                 head: LogHead = pages.LOG_HEAD.decode(event.record.value)
                 for packed in head.holders:
-                    self._known(CONTACT.decode(packed), [(grantor, head.epoch, head.segments)])
+                    logs = [(head.epoch, head.segments), *head.others]
+                    self._known(CONTACT.decode(packed), [(grantor, epoch, count) for epoch, count in logs])
 
     def _hear(self, source: Host, message: m.Message) -> None:
         if isinstance(message, m.JobState):

@@ -81,7 +81,10 @@ class Entry(msgspec.Struct, array_like=True, frozen=True):
 
 
 class LogHead(msgspec.Struct, array_like=True, frozen=True):
-    """The record a grantor keeps in the DHT for a job: how long its log is, where it lies, and how far the job is."""
+    """The record a grantor keeps in the DHT for a job: how long its log is, where it lies, and how far the job is.
+
+    ``others`` are its logs of other epochs, of other lots among them: one key of the DHT stands for all of them.
+    """
 
     epoch: U63
     segments: U63
@@ -90,6 +93,7 @@ class LogHead(msgspec.Struct, array_like=True, frozen=True):
     total: U63 | None
     done: bool
     holders: Annotated[list[bytes], Meta(max_length=8)]  # packed contacts
+    others: Annotated[list[tuple[U63, U63]], Meta(max_length=16)] = []  # (epoch, segments), the newest first
 
 
 class Grants(msgspec.Struct, array_like=True, frozen=True):

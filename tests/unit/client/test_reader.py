@@ -16,8 +16,9 @@ from p2pcpn.client.reader import Log, Reader, Stored
 from p2pcpn.client.standing import standing
 from p2pcpn.client.submission import Submission
 from p2pcpn.errors import JobError, PeerError, ResultRefused, Unreachable
-from p2pcpn.identity.keys import Keypair, node_id
+from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.node.overlay import Overlay
+from p2pcpn.protocol.custody import CONTACT
 from p2pcpn.protocol.settlement import LogWriter
 from p2pcpn.wire import pages
 from p2pcpn.wire.messages import Answer, JobState, LogData, ShutOut
@@ -275,6 +276,14 @@ async def test_the_heads_in_the_dht_lead_on_where_the_stewards_do_not_suffice(
     monkeypatch.setattr(job.overlay, "request", job.answer(None))
     await reader.refresh()
     assert [(log.epoch, log.known) for log in reader.logs] == [(0, 4)]
+    assert reader.authority is not None
+    reader.authority.hand_over(signed(Handover(job.job, 6, node_key := job.overlay.keypair.public), OWNER))
+    head = pages.LogHead(6, 2, bytes(32), 4, None, False, [CONTACT.encode(job.steward.contact)], [(7, 1), (0, 5)])
+    await job.overlay.put_record(job.overlay.keypair, job.job, pages.LOG_HEAD.encode(head), 60)
+    await reader.refresh()
+    assert sorted((log.epoch, log.known) for log in reader.logs) == [(0, 5), (6, 2)], "epoch 7 is another's"
+    assert {log.grantor for log in reader.logs} == {node_id(node_key)}
+    assert all(NodeId(job.steward.contact.id) in log.holders for log in reader.logs)
     await job.overlay.put_record(job.overlay.keypair, job.job, b"no head", 60)
     await reader.refresh()
     assert await reader.read() == []

@@ -8,12 +8,14 @@ from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
 from p2pcpn.protocol.book import Book
 from p2pcpn.protocol.granted import Granted
+from p2pcpn.protocol.items import record_key
 from p2pcpn.protocol.ledger import FAILED, SETTLED
 from p2pcpn.protocol.lots import RANGE_TASKS
 from p2pcpn.protocol.relaying import Relaying
 from p2pcpn.wire import messages as m
+from p2pcpn.wire import pages
 from p2pcpn.wire.pages import spans_of
-from p2pcpn.wire.statements import Cancel, Close, Role, signed
+from p2pcpn.wire.statements import Cancel, Close, Record, Role, read, signed
 from tests.unit.protocol.leased import OWNER, STRANGER, STRANGER_AT
 from tests.unit.protocol.swarm import Job, Member, Swarm
 
@@ -262,3 +264,29 @@ def test_when_a_steward_dies_the_other_grants_its_lot_and_every_result_arrives()
     assert cast.swarm.run(60, lambda: not _open(cast, cast.one))
     assert len(cast.delivered()) == len(set(cast.delivered()))
     assert lots.lots[cast.name, 1].ledger.ended == TASKS - lots.lots[cast.name, 1].ledger.ceded
+
+
+def test_who_grants_two_lots_names_the_logs_of_both_in_either_head() -> None:
+    cast = Cast()
+    assert cast.swarm.run(30, lambda: len(cast.delivered()) >= TASKS)
+    cast.swarm.kill(cast.two)
+    cast.job.extend(*[1] * TASKS)
+    assert cast.swarm.run(30, lambda: cast.granted(cast.one) == [1, 4])
+    assert cast.swarm.run(30, lambda: len(set(cast.delivered())) == 2 * TASKS)
+
+    def named() -> set[int]:
+        head = _head(cast)
+        return set() if head is None else {head.epoch, *(epoch for epoch, count in head.others if count)}
+
+    assert cast.swarm.run(5, lambda: named() == {1, 4})
+
+
+def _head(cast: Cast) -> pages.LogHead | None:
+    """The head of the first steward's logs, as the newest record of it says."""
+    heads = [
+        (seq, read(pages.SIGNED.decode(packed), Record).value)
+        for member in cast.swarm.members
+        for (key,), (_, seq, _, packed) in member.disk.scan("records")
+        if key == record_key(cast.one.key.public, cast.name)
+    ]
+    return pages.LOG_HEAD.decode(max(heads)[1]) if heads else None

@@ -26,7 +26,7 @@ CODECS = [
     (pages.DEATH, Death(9, None)),
     (pages.RAISED, Raised("ValueError", "text", "traceback", b"pickle")),
     (pages.LOG_BODY, [Entry(SIGNED, b"page", [(1, 2)]), Entry(SIGNED, b"", None)]),
-    (pages.LOG_HEAD, LogHead(1, 2, bytes(32), 3, None, False, [b"contact"])),
+    (pages.LOG_HEAD, LogHead(1, 2, bytes(32), 3, None, False, [b"contact"], [(4, 5)])),
     (pages.JOB_POINTER, JobPointer(bytes(32), [b"contact"])),
     (pages.SIGNED, SIGNED),
     (pages.PRINT, Print(1, 2, b"line")),
