@@ -187,7 +187,7 @@ async def _segment(
                 continue
             said = opened(answer.segment, Segment)
             authority.require_owner(answer.segment)
-        except PeerError:
+        except (PeerError, Unreachable):  # it has gone; another may have come in its place
             continue
         follows = (said.job, said.number, said.previous, said.first) == (reader.job, number, last, first)
         if follows and [digest(page) for page in answer.pages] == [name for _, name in said.pages]:

@@ -75,9 +75,10 @@ class Draining:
     def progress(self) -> dict[str, Any]:
         """How far it is."""
         worker = self._overlay.peer.worker
+        sections = len(self._overlay.upkeep.missed)
         return {
             "state": self.state, "running": worker.running, "unsettled": worker.unsettled,
-            "jobs": self._bequest.left, "sections": len(self._overlay.upkeep.missed), "behind": dict(self.behind),
+            "jobs": self._bequest.machine.left, "sections": sections, "behind": dict(self.behind),
             "left_s": round(max(0.0, self._machine.until_s - self._now), 1),
         }  # fmt: skip
 
@@ -86,10 +87,10 @@ class Draining:
         return self._overlay.loop.time()
 
     def _undone(self) -> d.Undone:
-        worker, upkeep = self._overlay.peer.worker, self._overlay.upkeep
+        worker, upkeep, jobs = self._overlay.peer.worker, self._overlay.upkeep, self._bequest.machine
         return d.Undone(
-            worker.running, worker.unsettled, self._bequest.short, len(upkeep.missed),
-            self._bequest.alone + len(upkeep.alone),
+            worker.running, worker.unsettled, jobs.short, len(upkeep.missed), jobs.alone + len(upkeep.alone),
+            jobs.orphans,
         )  # fmt: skip
 
     # --- what is performed -------------------------------------------------------------------------------------------

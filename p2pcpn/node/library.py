@@ -117,9 +117,9 @@ class Library:
                 self._stream(session, message.request, self._log(message), limits.LOG_SEGMENT_BYTES_MAX)
             case m.ReadSegment():
                 self._stream(session, message.request, self._segment(message), limits.SEGMENT_BYTES_MAX)
-            case m.JobState() | m.Jobs():
+            case m.Jobs():
                 self._questions.answered(session.remote.id, message.request, message)
-            case m.Answer() | m.Extend() | m.LogData():
+            case m.Answer() | m.Extend() | m.LogData() | m.JobState():
                 return self._questions.answered(session.remote.id, message.request, message)
             case m.Goodbye():
                 session.close("goodbye")

@@ -242,11 +242,11 @@ class Performer:
 
     def _tell_orphans(self, effect: fx.TellOrphans) -> None:
         try:
-            found = restoring.orphans(self._overlay.database, effect.job)
+            found = restoring.orphans(self._overlay.database, effect.job, own=not effect.request)
         except StoreError as error:
             self._refused(error)
             return
-        self._overlay.follow([fx.Tell(effect.to, m.Orphan(each.receipt, each.page)) for each in found])
+        self._overlay.follow([fx.Tell(effect.to, m.Orphan(each.receipt, each.page, effect.request)) for each in found])
 
     def _refused(self, error: StoreError) -> None:
         self._overlay.counters["disk refused"] += 1

@@ -126,11 +126,11 @@ def job_state(database: Database, authority: Authority) -> tuple[Segments, list[
     return segments, outside(spans, spans_of(stale(lambda: found)))
 
 
-def orphans(database: Database, job: bytes) -> list[Results]:
-    """Results of a job that workers brought here because they found no grantor."""
+def orphans(database: Database, job: bytes, *, own: bool = True) -> list[Results]:
+    """Results of a job that workers brought here because they found no grantor; ``own``: what our worker ran, too."""
     damage = Damage(database)
     found: list[Results] = []
-    for table in ("journal", "orphans"):  # what our own worker ran beside them
+    for table in ("journal", "orphans") if own else ("orphans",):
         for key, value in database.scan(table, (job,)):
             with damage.row(table, key, value):
                 found.append(Results(signed_of(value[2]), bytes_of(value[3]), False))
@@ -244,7 +244,9 @@ def _kept(database: Database, damage: Damage, job: bytes, row: Value) -> Kept:
     for key, value in database.scan("orphans", (job,)):
         with damage.row("orphans", key, value):
             message = Results(signed_of(value[2]), bytes_of(value[3]), False)
-            kept.restore_orphan(bytes_of(key[1]), read(message.receipt, Receipt), orphan_bytes(message))
+            kept.restore_orphan(
+                bytes_of(key[1]), read(message.receipt, Receipt), orphan_bytes(message.receipt, message.page)
+            )
     for key, value in database.scan("states", (job,)):
         with damage.row("states", key, value):
             kept.restore_state(int(number_of(key[1])), int(number_of(value[0])), len(bytes_of(value[1])))

@@ -23,9 +23,10 @@ from dataclasses import dataclass
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import NodeId
+from p2pcpn.protocol.bequest import Bequest
 from p2pcpn.protocol.effects import Effect, Provide, Tell, Withdraw
 from p2pcpn.protocol.keepers import Keepers
-from p2pcpn.protocol.passing import Passing, held
+from p2pcpn.protocol.passing import Passing, held, parcel
 from p2pcpn.protocol.settlement import check_body
 from p2pcpn.protocol.setup import Pulse
 from p2pcpn.protocol.steward import Steward
@@ -57,7 +58,7 @@ class _Asked:
 
 class Aftercare:
     """See the module. ``near(job, now)`` lists storage peers that live, the nearest first; ``group(contact)`` is the
-    network a peer is in; ``request()`` numbers what is asked."""
+    network a peer is in; ``request()`` numbers what is asked. ``bequest`` is for when this peer leaves."""
 
     def __init__(
         self,
@@ -71,6 +72,7 @@ class Aftercare:
         rng: random.Random,
         now: float,
     ) -> None:
+        self.bequest = Bequest(steward=steward, near=near, request=request)
         self._contact = contact
         self._steward = steward
         self._near = near
@@ -146,7 +148,7 @@ class Aftercare:
 
     def answered(self, sender: Contact, message: Answer, now: float) -> list[Effect]:
         """What we brought is on another's disk, or it refused; or it cannot show what we asked for."""
-        effects: list[Effect] = []
+        effects = self.bequest.answered(sender, message, now)
         if not self._asked and not self._passings:
             return effects
         for request in (message.request, *message.also):
@@ -164,7 +166,7 @@ class Aftercare:
 
     def session_closed(self, node: NodeId, now: float) -> list[Effect]:
         """The session with a peer ended, or could not be made: it answers nothing any more."""
-        effects: list[Effect] = []
+        effects = self.bequest.session_closed(node, now)
         for request in [request for request, asked in self._asked.items() if asked.node == node]:
             effects += self._unanswered(self._asked.pop(request), now)
         for job, passing in list(self._passings.items()):
@@ -184,15 +186,16 @@ class Aftercare:
     def deadline(self) -> float | None:
         """When :meth:`expire` is due."""
         if not self._steward.jobs and not self._cares:
-            return None
-        times = [self._tick_s, self._looks.deadline()]
+            return self.bequest.deadline()
+        times = [self._tick_s, self._looks.deadline(), self.bequest.deadline()]
         times += [asked.until_s for asked in [next(iter(self._asked.values()), None)] if asked is not None]
         times += [passing.until_s for passing in self._passings.values()]
         return min(due_s for due_s in times if due_s is not None)
 
     def expire(self, now: float) -> list[Effect]:
         """Look at what is due, and give up on those that are silent."""
-        effects = self._tick(now) if now >= self._tick_s else []
+        effects = self.bequest.expire(now)
+        effects += self._tick(now) if now >= self._tick_s else []
         while self._asked and (first := next(iter(self._asked.items())))[1].until_s <= now:
             del self._asked[first[0]]
             effects += self._unanswered(first[1], now)
@@ -319,7 +322,7 @@ class Aftercare:
             self._queue[job] = None
             return []
         theirs = None if NodeId(heir.id) in care.failed else care.answers[NodeId(heir.id)][1]
-        passing = self._passings[job] = Passing(heir, care.kept, theirs)
+        passing = self._passings[job] = Passing(heir, parcel(care.kept), theirs)
         return self._pass(job, passing, now)
 
     def _surplus(self, job: bytes, care: Keepers, before: Sequence[Contact], now: float) -> list[Effect]:

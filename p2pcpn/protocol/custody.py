@@ -81,6 +81,7 @@ class Custody:
         self._told_kept: tuple[int, int, int] | None = None
         self._former = False
         self._heir: NodeId | None = None  # who grants in a newer epoch, and is brought the log
+        self._shown: set[NodeId] = set()  # holders beside the stewards that were told by what right we grant
 
     # --- the owner's words, to the stewards ---------------------------------------------------------------------
 
@@ -178,6 +179,7 @@ class Custody:
             if self.copies.owed(holder) and holder.sent == segment.number:
                 request = self.request()
                 self.copies.next(holder, request)
+                effects += self._right(holder)
                 effects.append(Tell(holder.contact, Append(request, segment.header, segment.body)))
             else:
                 effects += self._catch_up(holder)
@@ -241,12 +243,21 @@ class Custody:
 
     def _catch_up(self, holder: Holder) -> list[Effect]:
         """Stored segments, in order, to a holder that lacks them."""
-        effects: list[Effect] = []
+        effects = self._right(holder) if self.copies.owed(holder) else []
         while self.copies.owed(holder):
             request = self.request()
             number = self.copies.next(holder, request)
             effects.append(self._stored(holder, request, number))
         return effects
+
+    def _right(self, holder: Holder) -> list[Effect]:
+        """The owner's handover ahead of a log that follows from it, once: a holder that keeps the job in the place of
+        a steward would refuse the log of somebody who was never made its grantor."""
+        node = NodeId(holder.contact.id)
+        if not isinstance(self.word, Take) or node in self.stewards.all or node in self._shown:
+            return []
+        self._shown.add(node)
+        return [Tell(holder.contact, msgspec.structs.replace(self.word, request=self.request()))]
 
     def _stored(self, holder: Holder, request: int, number: int) -> Effect:
         """A stored segment for a holder, behind all that is being written: it may be on its way to the disk."""
@@ -311,6 +322,8 @@ class Custody:
         trustee, holder = self.stewards.get(peer), self.copies.holders.get(peer)
         effects = list(trustee.unanswered.values()) if trustee is not None else []
         if holder is not None:
+            self._shown.discard(peer)
+            effects += self._right(holder) if holder.awaited else []
             for request, number in holder.awaited.items():
                 effects.append(self._stored(holder, request, number))
         return effects
@@ -323,6 +336,7 @@ class Custody:
     def _lose(self, peer: NodeId, until: float) -> list[Effect]:
         self.stewards.lose(peer)
         self.copies.leave(peer)
+        self._shown.discard(peer)
         self._vigil.give_up(peer, until)
         return self._replace() + self._report_kept()
 

@@ -48,22 +48,25 @@ TOO_LATE = (Stage.TELLING, Stage.GONE)
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """What would stay undone if this peer were gone now; ``alone``: jobs and sections that nobody else has any of."""
+    """What would stay undone if this peer were gone now; ``alone``: jobs and sections that nobody else has any of,
+    ``orphans``: others' results that wait here for a grantor, and that nobody took."""
 
     tasks: int = 0
     results: int = 0
     jobs: int = 0
     sections: int = 0
     alone: int = 0
+    orphans: int = 0
 
     @property
     def last(self) -> bool:
         """Whether something would be lost, or begun anew, for want of another who has it."""
-        return bool(self.tasks or self.results or self.alone)
+        return bool(self.tasks or self.results or self.alone or self.orphans)
 
     def counts(self) -> dict[str, int]:
         """By kind, those of which there are any."""
-        found = {"tasks": self.tasks, "results": self.results, "jobs": self.jobs, "sections": self.sections}
+        results = self.results + self.orphans
+        found = {"tasks": self.tasks, "results": results, "jobs": self.jobs, "sections": self.sections}
         return {what: count for what, count in found.items() if count}
 
 

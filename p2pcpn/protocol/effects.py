@@ -251,10 +251,14 @@ class LoadInputs(Effect):
 
 @dataclass(frozen=True, slots=True)
 class TellOrphans(Effect):
-    """Read the orphans of ``job`` from disk and say each to ``to`` as :class:`Orphan`: it grants the job now."""
+    """Read the orphans of ``job`` from disk and say each to ``to`` as :class:`Orphan`: it grants the job now.
+
+    With a ``request``, which numbers each: it keeps them from now on. What our own worker ran goes to a grantor only.
+    """
 
     to: Contact
     job: bytes
+    request: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,3 +151,8 @@ class Explained:
     peer: Contact
     code: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bequeathed:
+    """What this peer keeps of jobs is with others, as far as anybody takes it."""

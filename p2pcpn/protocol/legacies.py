@@ -1,4 +1,4 @@
-"""Legacies: what a peer that leaves holds of jobs, and to whom it goes, so that each log has as many copies as before.
+"""Legacies: what a peer that leaves holds of jobs, and to whom it goes, so that each has as many copies as before.
 
 Who leaves cannot know whether a grantor lives that would look for another holder, and of a job that is over nobody
 does. So it asks the peers nearest to the job what they have, and brings the rest to as many as are short.
@@ -6,48 +6,80 @@ does. So it asks the peers nearest to the job what they have, and brings the res
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from p2pcpn.protocol.kept_jobs import Kept
+from p2pcpn.protocol.passing import Make, Parcel, covers, lacking, parcel
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Entrust, JobState
+from p2pcpn.wire.messages import Entrust, JobKept, JobState
+from p2pcpn.wire.sealing import job_id
+from p2pcpn.wire.statements import Signed
 
 LogName = tuple[bytes, int]  # grantor, epoch
 
 
 @dataclass(frozen=True, slots=True)
 class Legacy:
-    """One job: how many keep its logs, and what is told of it; nothing, where only a log is kept for its grantor."""
+    """One job: what of it is here, how many others are to have that, and how many results wait here for a grantor.
 
-    job: bytes
+    ``stewards`` are the ids of those whom its owner named: whoever grants next speaks to them first.
+    """
+
+    parcel: Parcel
     replicas: int
-    entrust: Callable[[int, float], Entrust] | None  # by request and wall clock
+    orphans: int = 0
+    stewards: frozenset[bytes] = frozenset()
+
+    @property
+    def job(self) -> bytes:
+        return self.parcel.job
+
+    def with_logs(self, logs: Mapping[LogName, int]) -> Legacy:
+        """The same with the logs that lie on the disk: this peer's own as a grantor, and some of jobs unknown here."""
+        found = tuple(
+            (grantor, epoch, count) for (grantor, epoch), count in sorted(logs.items(), key=lambda e: e[0][::-1])
+        )
+        return replace(self, parcel=replace(self.parcel, logs=found))
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is here but words, which their owner says again."""
+        return not (self.parcel.logs or self.parcel.segments or self.orphans)
 
 
-@dataclass(frozen=True, slots=True)
-class Heir:
-    """A peer that is brought a job: whether it knows of it, and from which segment on it lacks each log."""
+def legacy(kept: Kept) -> Legacy:
+    """What is here of a job that is kept."""
+    spec = kept.authority.spec
+    named = frozenset(steward.contact.id for steward in spec.stewards)
+    return Legacy(parcel(kept), spec.replicas, len(kept.orphans) if kept.is_open else 0, named)
 
-    contact: Contact
-    knows: bool
-    lacks: tuple[tuple[LogName, int], ...]
+
+def shown(job: bytes, state: JobState) -> JobKept | None:
+    """What a peer says that it has of a job; nothing, where it shows another one."""
+    if job_id(state.spec.key, state.spec.body) != job:
+        return None
+    return JobKept(len(_words(state)), state.segments, state.logs)
+
+
+def told_of(state: JobState) -> Make:
+    """What is told of a job by somebody who has its log, and heard of it by another."""
+    return lambda request, wall: Entrust(request, state.spec, _words(state), 0.0)
 
 
 def heirs(
-    logs: Mapping[LogName, int], replicas: int, answers: Sequence[tuple[Contact, JobState | None]]
-) -> tuple[list[Heir], int]:
-    """Who may be brought what, the best first, and how many of them are needed.
+    here: Parcel, replicas: int, answers: Sequence[tuple[Contact, JobKept | None]]
+) -> tuple[list[Contact], list[tuple[Contact, JobKept | None]]]:
+    """Who has all of it, at most as many as are wanted, and who may be brought the rest, the best first.
 
-    ``logs``: how many segments we have of each; ``answers``: what storage peers said, the nearest first.
+    ``answers``: what storage peers said, the nearest first; of those that lack as much the nearest is the best.
     """
-    whole, others = 0, []
-    for contact, state in answers:
-        there = {} if state is None else {(grantor, epoch): count for grantor, epoch, count in state.logs}
-        lacks = tuple((name, there.get(name, 0)) for name, count in logs.items() if there.get(name, 0) < count)
-        if state is not None and not lacks:
-            whole += 1
-        else:
-            others.append(Heir(contact, state is not None, lacks))
-    missing = {heir.contact.id: sum(logs[name] - have for name, have in heir.lacks) for heir in others}
-    others.sort(key=lambda heir: missing[heir.contact.id])  # stable: of equal ones the nearest
-    return others, max(0, replicas - whole)
+    mine = here.kept
+    whole = [contact for contact, theirs in answers if covers(theirs, mine, segments=True)]
+    others = [(contact, theirs) for contact, theirs in answers if not covers(theirs, mine, segments=True)]
+    others.sort(key=lambda each: lacking(each[1], mine, segments=True))
+    return whole[:replicas], others
+
+
+def _words(state: JobState) -> list[Signed]:
+    return [word for word in (*state.handovers, state.close, state.cancel, state.pause) if word is not None]

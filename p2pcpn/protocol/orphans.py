@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from p2pcpn import limits
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.work import run_number
-from p2pcpn.wire.messages import Results
-from p2pcpn.wire.statements import Receipt
+from p2pcpn.wire.statements import Receipt, Signed
 
 Name = tuple[NodeId, int, int]  # worker; epoch and token as one; part
 
@@ -22,9 +21,9 @@ def name_of(worker: bytes, said: Receipt) -> Name:
     return NodeId(worker), run_number(said.epoch, said.token), said.part
 
 
-def orphan_bytes(message: Results) -> int:
+def orphan_bytes(receipt: Signed, page: bytes) -> int:
     """What one costs of the disk."""
-    return len(message.receipt.body) + len(message.page) + limits.STEWARD_ROW_BYTES
+    return len(receipt.body) + len(page) + limits.STEWARD_ROW_BYTES
 
 
 @dataclass(slots=True)

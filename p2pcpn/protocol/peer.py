@@ -216,6 +216,8 @@ class Peer:
                 return self.aftercare.recounted(contact, message, now)
             case m.LogData():
                 return self.aftercare.shown(contact, message, now)
+            case m.JobState():
+                return self.aftercare.bequest.told(contact, message, now)
             case m.Inputs():
                 self.worker.given(key, message)
                 return []

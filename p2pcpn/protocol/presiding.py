@@ -435,13 +435,17 @@ class Presiding:
         said = read(message.receipt, st.Receipt)
         grantor = self.jobs.granted.in_epoch(said.job, said.epoch)
         if grantor is None or not grantor.granting or said.epoch >= grantor.epoch:
-            return []
+            return self.steward.orphan_passed_on(contact, message) if message.request else []
         results = m.Results(message.receipt, message.page, False)
+        taken: list[fx.Effect] = []
+        if message.request:
+            taken.append(fx.Tell(contact, m.Answer(message.request, m.AnswerCode.DONE, "")))
         blobs = grantor.blobs_of(results) if contact.id != self.me.id else []
         if not blobs:
-            return grantor.inherit(None, results, now)
-        again = fx.Tell(self.contact(), message)  # once they are here, who holds the log can have them from us
-        return [fx.Gather(contact, tuple(blobs), said.job, grantor.spec.retention_s, (again,), ())]
+            return grantor.inherit(None, results, now) + taken
+        # Once they are here, who holds the log can have them from us.
+        again = fx.Tell(self.contact(), m.Orphan(message.receipt, message.page))
+        return [fx.Gather(contact, tuple(blobs), said.job, grantor.spec.retention_s, (again, *taken), tuple(taken))]
 
     def _pass_on(self, job: bytes, contact: Contact, key: bytes, now: float) -> list[fx.Effect]:
         """Who grants in the newest epoch and says so is passed on what was brought here while nobody did."""

@@ -21,8 +21,9 @@ from p2pcpn.protocol.effects import Commit, Effect, Gather, OnDisk, Provide, Sav
 from p2pcpn.protocol.guests import Guests
 from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.leased_pages import check_segment_head
-from p2pcpn.protocol.legacies import Legacy
+from p2pcpn.protocol.legacies import Legacy, legacy
 from p2pcpn.protocol.orphans import name_of, orphan_bytes
+from p2pcpn.protocol.passing import Parcel
 from p2pcpn.protocol.quota import Quota
 from p2pcpn.protocol.settlement import check_body
 from p2pcpn.protocol.work import TOKEN_BITS, run_number
@@ -41,6 +42,7 @@ from p2pcpn.wire.messages import (
     JobState,
     ListJobs,
     Mandate,
+    Orphan,
     Results,
     Settled,
     States,
@@ -217,9 +219,9 @@ class Steward:
     def legacies(self) -> list[Legacy]:
         """The jobs of which something is kept here that has to go to others when this peer leaves."""
         self._sweep()
-        found = {job: Legacy(job, kept.authority.spec.replicas, kept.entrust) for job, kept in self.jobs.items()}
+        found = {job: legacy(kept) for job, kept in self.jobs.items()}
         for job, _ in self.foreign:
-            found.setdefault(job, Legacy(job, 1, None))
+            found.setdefault(job, Legacy(Parcel(job, None, 0, 0, ()), 1))
         return list(found.values())
 
     def _guest(self, authority: Authority, sender: Contact) -> bytes | None:
@@ -313,11 +315,13 @@ class Steward:
             self._spend(kept, added)
         row = (said.first, said.count, pages.SIGNED.encode(message.segment), pages.PAGES.encode(message.pages))
         commit = _commit(sender, message.request, Write("segments", (said.job, said.number), row))
-        named = any(steward.key == self.me.public for steward in kept.authority.spec.stewards)
-        if not said.blobs or (named and message.request):
+        spec = kept.authority.spec
+        blobs = [*said.blobs, *([] if spec.code is None or said.number else [spec.code.digest])]
+        named = any(steward.key == self.me.public for steward in spec.stewards)
+        if not blobs or (named and message.request):
             return [commit]  # the owner sends his blobs by himself to as many of those he named as he wants replicas
         left_s = kept.expires_s - self.wall()
-        return [Gather(sender, tuple(said.blobs), said.job, left_s, (commit,), (commit,))]
+        return [Gather(sender, tuple(blobs), said.job, left_s, (commit,), (commit,))]
 
     def finished(self, sender: Contact, message: Finish) -> list[Effect]:
         """Keep the owner's close, cancel or pause; the latter two are passed on to the grantor, wherever it is."""
@@ -455,20 +459,34 @@ class Steward:
         kept = self._find(said.job)
         if kept is None or node_id(message.receipt.key) != sender.id:
             return []
-        if digest(message.page) != said.page or said.token >> TOKEN_BITS:
+        write = self._orphan(kept, said, message.receipt, message.page)
+        kept_here = Settled(said.job, [(run_number(said.epoch, said.token), said.part)])
+        return [] if write is None else [Commit((write,), (Tell(sender, kept_here),))]
+
+    def orphan_passed_on(self, sender: Contact, message: Orphan) -> list[Effect]:
+        """A result that a steward has for whoever grants next, and leaves. It is its worker's all the same."""
+        said = opened(message.receipt, Receipt)
+        kept = self._find(said.job)
+        if kept is None or not any(steward.contact.id == sender.id for steward in kept.authority.spec.stewards):
+            return [_answer(sender, message.request, AnswerCode.REFUSED, "keeps results for stewards alone")]
+        write = self._orphan(kept, said, message.receipt, message.page)
+        if write is None:
+            return [_answer(sender, message.request, AnswerCode.FULL, _NO_DISK)]
+        return [_commit(sender, message.request, write)]
+
+    def _orphan(self, kept: Kept, said: Receipt, receipt: Signed, page: bytes) -> Write | None:
+        """Its row; none where there is no room. Raises :class:`PeerError` for a page that is not the receipt's."""
+        if digest(page) != said.page or said.token >> TOKEN_BITS:
             raise PeerError("a page of results is not the one its receipt names, or its token is none")
-        name = name_of(sender.id, said)
+        name = name_of(node_id(receipt.key), said)
         if name not in kept.orphans:
-            size_bytes = orphan_bytes(message)
+            size_bytes = orphan_bytes(receipt, page)
             full = said.epoch > kept.authority.tenure(said.epoch).epoch or not kept.orphans.room(name, size_bytes)
             if full or not self._fits(kept.authority.owner, size_bytes, kept.guest):
-                return []
+                return None
             kept.orphans.add(name, size_bytes)
             self._spend(kept, size_bytes)
-        row = (said.epoch, said.grantor, pages.SIGNED.encode(message.receipt), message.page)
-        write = Write("orphans", (said.job, *name), row)
-        kept_here = Settled(said.job, [(run_number(said.epoch, said.token), said.part)])
-        return [Commit((write,), (Tell(sender, kept_here),))]
+        return Write("orphans", (said.job, *name), (said.epoch, said.grantor, pages.SIGNED.encode(receipt), page))
 
     def left(self, key: bytes, message: States) -> list[Effect]:
         """States of running tasks: kept where whoever grants in the newest epoch says so."""

@@ -373,8 +373,9 @@ class Host:
         self.perform(self.peer.inputs_loaded(effect.job, effect.indices, entries, self.clock.now))
 
     def _tell_orphans(self, effect: fx.TellOrphans) -> None:
-        found = restoring.orphans(self.disk, effect.job)
-        self._follow(self.boot, [fx.Tell(effect.to, m.Orphan(each.receipt, each.page)) for each in found])
+        found = restoring.orphans(self.disk, effect.job, own=not effect.request)
+        said = [fx.Tell(effect.to, m.Orphan(each.receipt, each.page, effect.request)) for each in found]
+        self._follow(self.boot, list(said))
 
     def _run(self, effect: fx.Run) -> None:
         assert self.runtime is not None

@@ -42,7 +42,7 @@ def _kept(disk: Disk, job: bytes, row: tuple[Any, ...]) -> Kept:
         kept.restore_log(grantor, epoch, _signed(header), len(body))
     for (_, worker, *_), (_, _, receipt, page) in disk.scan("orphans", (job,)):
         message = m.Results(_signed(receipt), page, False)
-        kept.restore_orphan(worker, read(message.receipt, Receipt), orphan_bytes(message))
+        kept.restore_orphan(worker, read(message.receipt, Receipt), orphan_bytes(message.receipt, message.page))
     for state in states(disk, job):
         kept.restore_state(state.index, state.number, len(state.sealed))
     return kept
@@ -87,9 +87,9 @@ def stale_tasks(disk: Disk, authority: Authority) -> list[int]:
     return stale(lambda: lines)
 
 
-def orphans(disk: Disk, job: bytes) -> list[m.Results]:
-    """Results of a job that workers brought here because they found no grantor."""
-    rows = [row for table in ("journal", "orphans") for _, row in disk.scan(table, (job,))]
+def orphans(disk: Disk, job: bytes, *, own: bool = True) -> list[m.Results]:
+    """Results of a job that workers brought here because they found no grantor; ``own``: what our worker ran, too."""
+    rows = [row for table in (("journal",) * own + ("orphans",)) for _, row in disk.scan(table, (job,))]
     return [m.Results(_signed(receipt), page, False) for _, _, receipt, page in rows]
 
 

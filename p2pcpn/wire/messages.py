@@ -526,10 +526,14 @@ class Recounted(msgspec.Struct, array_like=True, frozen=True, tag=49):
 
 
 class Orphan(msgspec.Struct, array_like=True, frozen=True, tag=50):
-    """A result that its worker brought to a steward because nobody granted, passed on to whoever does. No answer."""
+    """A result that its worker brought to a steward because nobody granted, passed on to whoever does.
+
+    With a ``request`` by a steward that leaves, to a peer that is to keep it instead; that is answered.
+    """
 
     receipt: Signed
     page: Annotated[bytes, Meta(max_length=limits.MESSAGE_BYTES_MAX)]
+    request: U63 = 0
 
 
 class Delivery(msgspec.Struct, array_like=True, frozen=True, tag=51):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sqlite3
+import subprocess
+import sys
 import time
 from collections import Counter
 from contextlib import closing
@@ -20,6 +23,7 @@ from p2pcpn.identity.keys import Keypair
 from p2pcpn.node.control import ask
 from p2pcpn.wire.pages import SIGNED
 from p2pcpn.wire.statements import LogHeader, read
+from tests.integration.test_takeover import submitter
 
 WAIT_S = 30.0
 
@@ -102,6 +106,36 @@ async def test_results_outlive_both_their_holders_when_these_drain_one_after_the
             assert await (await later.fetch(small.id)).gather(WAIT_S) == [x * x for x in range(50)]
     with pytest.raises(UsageError):
         swarm.drain(9)
+
+
+def kept_by(swarm: Swarm, index: int, table: str) -> int:
+    """How many rows a peer has on disk in one table."""
+    with closing(sqlite3.connect(f"file:{swarm.peers[index].data_dir}/node.db?mode=ro", uri=True)) as database:
+        count: int = database.execute(f"select count(*) from {table}").fetchone()[0]
+    return count
+
+
+def test_the_tasks_of_an_open_job_outlive_its_stewards_that_drain_and_its_owner_resumes_it(tmp_path: Path) -> None:
+    key, runs = tmp_path / "owner.key", tmp_path / "runs"
+    with Swarm(peers=2) as swarm:
+        options = {"replicas": 2, "orchestration": "centralised"}
+        with submitter(swarm, runs, [0.1] * 60, **options) as one:
+            one.until(10)
+            one.end()
+            swarm.add(2)
+            asyncio.run(until(lambda: all(asked(swarm, index)["known_peers"] >= 3 for index in range(4))))
+            assert [kept_by(swarm, index, "segments") for index in range(4)] == [1, 1, 0, 0]
+            for index in (0, 1):
+                assert swarm.drain(index) == {}
+            assert [kept_by(swarm, index, "segments") for index in (2, 3)] == [1, 1]
+            key.write_text(f"p2pcpn-key-1 {one._seed.hex()}\n")
+            key.chmod(0o600)
+            where = [*(f"--bootstrap={address}" for address in swarm.bootstrap), f"--swarm-key={swarm.key}"]
+            command = [sys.executable, "-m", "p2pcpn", "job", "resume", one.job, "--here", "--json", f"--key={key}"]
+            ended = subprocess.run([*command, *where], capture_output=True, text=True, timeout=2 * WAIT_S)
+            assert ended.returncode == 0, ended.stderr
+            assert json.loads(ended.stdout) == {"job": one.job, "settled": 60, "failed": 0, "cancelled": False}
+            assert set(one.counted()) == set(range(60))
 
 
 @pytest.mark.asyncio

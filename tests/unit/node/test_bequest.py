@@ -1,131 +1,84 @@
-"""The bequest: what a node keeps of jobs reaches as many others as are short of it, and what does not is counted."""
+"""The bequest on a disk: logs are counted there, and whoever waits for it to be over waits no longer than that."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-import msgspec
 import pytest
 
-from p2pcpn.errors import Unreachable
 from p2pcpn.node.bequest import Bequest
-from p2pcpn.protocol.legacies import Legacy
+from p2pcpn.protocol import effects as fx
+from p2pcpn.protocol.events import Advertised, Bequeathed
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
-from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.statements import Receipt, Signed, signed
-from tests.unit.protocol.granting import at, keypair
+from p2pcpn.wire.statements import Receipt, signed
+from tests.unit.protocol.keepers import Job, Table
 from tests.unit.protocol.leased import GRANTOR, ME, Bench, Made, told
-from tests.unit.protocol.test_steward import log
 
 MADE = Made()
 
 
-class Others:
-    """Storage peers, by what they have; ``None`` is silent."""
+class Node:
+    """What a bequest asks of a node: the machine of a keeper at a table, and that keeper's disk."""
 
-    def __init__(self, *held: int | None, full: bool = False, segments: int = 3, known: bool = True) -> None:
-        self.contacts = [at(keypair(number), 5000 + number) for number in range(len(held))]
-        self.held = dict(zip(self.contacts, held, strict=True))
-        self.told: list[tuple[Contact, m.Message]] = []
-        self.full = full
-        self.handovers: list[Signed] = []
-        rows = [
-            ((MADE.job, GRANTOR.id, 0, number), (pages.SIGNED.encode(header), body))
-            for number, (header, body) in enumerate(log(MADE, segments))
-        ]
-        entrust: Any = (lambda number, wall: m.Entrust(number, MADE.spec, [], 0.0)) if known else None
-        near = [SimpleNamespace(advert=SimpleNamespace(contact=contact)) for contact in self.contacts]
+    def __init__(self, peers: int) -> None:
+        self.table = Table(peers)
+        self.keeper = self.table.keepers[0]
         self.counters: Counter[str] = Counter()
+        self.watchers: list[Any] = []
         self.overlay: Any = SimpleNamespace(
-            peer=SimpleNamespace(
-                steward=SimpleNamespace(legacies=lambda: [Legacy(MADE.job, 2, entrust)]),
-                stewards_near=lambda job, now: near,
-            ),
-            loop=SimpleNamespace(time=lambda: 0.0),
-            database=SimpleNamespace(scan=lambda table, prefix: rows, get=lambda table, key: dict(rows).get(key)),
-            request=self.request, counters=self.counters,
+            peer=SimpleNamespace(aftercare=self.keeper.care), loop=SimpleNamespace(time=lambda: 0.0),
+            follow=self.follow, watchers=self.watchers, counters=self.counters,
+            database=SimpleNamespace(scan=lambda table, prefix: sorted(
+                (key, row) for key, row in self.keeper.disk[table].items() if key[:1] == prefix
+            )),
         )  # fmt: skip
+        self.bequest = Bequest(self.overlay)
 
-    async def request(self, to: Contact, make: Callable[[int], m.Message], wait_s: float) -> m.Message:
-        message = make(7)
-        held = self.held[to]
-        if held is None:
-            raise Unreachable("silent")
-        if isinstance(message, m.Ask):
-            logs = [(bytes(GRANTOR.id), 0, held)]
-            if held < 0:
-                return m.Answer(7, m.AnswerCode.UNKNOWN, "keeps no such job")
-            state = m.JobState(7, MADE.spec, None, None, 0, 0, logs, 0, 0, 0, False)
-            return msgspec.structs.replace(state, handovers=self.handovers)
-        self.told.append((to, message))
-        if self.full:
-            return m.Answer(7, m.AnswerCode.FULL, "full")
-        self.held[to] = max(held, 0) + isinstance(message, m.Append)
-        return m.Answer(7, m.AnswerCode.DONE, "")
+    def follow(self, effects: list[fx.Effect]) -> None:
+        self.keeper.do(effects)
+        for event in self.keeper.news:
+            for watch in self.watchers:
+                watch(event)
 
 
 @pytest.mark.asyncio
-async def test_a_job_that_enough_others_have_stays_where_it_is() -> None:
-    others = Others(3, 3, -1)
-    bequest = Bequest(others.overlay)
-    await bequest.hand_over()
-    assert others.told == [] and (bequest.left, bequest.short) == (0, 0)
+async def test_jobs_are_with_others_when_it_is_over() -> None:
+    node = Node(4)
+    job = Job(node.table, [node.keeper], replicas=2, left_open=True)
+    await asyncio.wait_for(node.bequest.hand_over(), 5)
+    assert len(job.at) == 3 and node.counters["jobs handed over"] == 2
+    machine = node.bequest.machine
+    assert (machine.left, machine.short, machine.alone) == (0, 0, 0) and node.watchers == []
+    assert node.keeper.news == [Bequeathed()]
 
 
 @pytest.mark.asyncio
-async def test_who_lacks_some_is_brought_that_and_who_knows_nothing_all_of_it() -> None:
-    others = Others(None, -1, 1)
-    bequest = Bequest(others.overlay)
-    await bequest.hand_over()
-    assert [type(message).__name__ for to, message in others.told if to is others.contacts[2]] == ["Append", "Append"]
-    assert [type(message).__name__ for to, message in others.told if to is others.contacts[1]] == [
-        "Entrust", "Append", "Append", "Append",
-    ]  # fmt: skip
-    assert (bequest.short, others.counters["jobs handed over"]) == (0, 2)
+async def test_a_gap_in_a_log_on_the_disk_ends_what_is_there_of_it() -> None:
+    node = Node(2)
+    job = Job(node.table, [node.keeper])
+    del node.keeper.disk["logs"][job.job, bytes(GRANTOR.id), 0, 1]
+    await asyncio.wait_for(node.bequest.hand_over(), 5)
+    assert node.table.keepers[1].keeps(job.job) == 1
 
 
 @pytest.mark.asyncio
-async def test_what_nobody_takes_is_counted() -> None:
-    for others in (Others(), Others(None), Others(-1, 1, full=True), Others(-1, known=False)):
-        bequest = Bequest(others.overlay)
-        await bequest.hand_over()
-        assert (bequest.left, bequest.short, bequest.alone) == (0, 1, 1)
-
-
-@pytest.mark.asyncio
-async def test_a_copy_less_than_wanted_is_short_and_not_the_last() -> None:
-    bequest = Bequest(Others(3, None).overlay)
-    await bequest.hand_over()
-    assert (bequest.short, bequest.alone) == (1, 0)
-
-
-@pytest.mark.asyncio
-async def test_a_job_of_which_nothing_is_settled_is_its_stewards_to_keep() -> None:
-    others = Others(segments=0)
-    bequest = Bequest(others.overlay)
-    await bequest.hand_over()
-    assert bequest.short == 0
-
-
-@pytest.mark.asyncio
-async def test_a_log_without_its_job_is_told_of_by_who_knows_it() -> None:
-    others = Others(0, -1, known=False)
-    bequest = Bequest(others.overlay)
-    await bequest.hand_over()
-    assert bequest.short == 0 and others.held[others.contacts[1]] == 3
-
-
-@pytest.mark.asyncio
-async def test_every_handover_that_another_knows_of_is_told_along() -> None:
-    others = Others(0, -1, known=False)
-    others.handovers = [MADE.handover(1, 3), MADE.handover(0, 6)]
-    await Bequest(others.overlay).hand_over()
-    (entrust,) = [message for _, message in others.told if isinstance(message, m.Entrust)]
-    assert entrust.words == others.handovers
+async def test_it_may_be_cancelled_at_any_time_and_counts_what_is_left() -> None:
+    node = Node(2)
+    Job(node.table, [node.keeper])
+    node.table.keepers[1].lies = lambda message: None
+    task = asyncio.ensure_future(node.bequest.hand_over())
+    await asyncio.sleep(0)
+    node.watchers[0](Advertised.__new__(Advertised))
+    assert node.bequest.machine.left == 1 and not task.done()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    machine = node.bequest.machine
+    assert (machine.left, machine.short, machine.alone) == (0, 1, 1) and node.watchers == []
 
 
 def test_results_that_a_log_here_settles_need_no_other_word() -> None:

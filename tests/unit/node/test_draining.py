@@ -28,9 +28,8 @@ class Node:
         )  # fmt: skip
         self.stop = asyncio.Event()
         self.draining = Draining(self.overlay, self.stop)
-        self.draining._bequest = SimpleNamespace(
-            hand_over=self.jobs, acknowledge=lambda: None, left=0, short=0, alone=0
-        )  # type: ignore[assignment]
+        machine = SimpleNamespace(left=0, short=0, alone=0, orphans=0)
+        self.draining._bequest = SimpleNamespace(hand_over=self.jobs, acknowledge=lambda: None, machine=machine)  # type: ignore[assignment]
 
     async def jobs(self) -> None:
         self.done.append("jobs")
@@ -71,7 +70,7 @@ async def test_what_is_not_over_in_time_is_left_and_said() -> None:
     node.draining.begin(60.0)
     node.draining.begin(5.0)  # the newer word counts
     node.upkeep.missed = {b"section"}
-    node.draining._bequest.short = 2
+    node.draining._bequest.machine.short = 2
     await node.turns()
     node.now += 6.0
     await asyncio.wait_for(node.stop.wait(), 5)
@@ -95,7 +94,7 @@ async def test_a_careful_one_stays_where_it_is_the_last_to_have_something() -> N
     for what in ("job", "section", "task", "result", ""):
         node = Node()
         node.worker.running, node.worker.unsettled = int(what == "task"), int(what == "result")
-        node.draining._bequest.alone = int(what == "job")
+        node.draining._bequest.machine.alone = int(what == "job")
         node.upkeep.alone = {b"section"} if what == "section" else set()
         node.draining.begin(0.0, careful=True)
         await node.turns()

@@ -6,7 +6,7 @@ Messages arrive at once and in order; who is dead takes none, and whoever speaks
 from __future__ import annotations
 
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +44,7 @@ class Keeper:
         self.lies: Callable[[m.Message], m.Message | None] = lambda message: message
         self.provides: dict[bytes, None] = {}
         self.said: list[m.Message] = []
+        self.news: list[object] = []
         self._request = 0
         self.start()
 
@@ -75,7 +76,9 @@ class Keeper:
         return self._request
 
     def _near(self, job: bytes, now: float) -> list[Contact]:
-        others = [keeper.contact for keeper in self.table.keepers if keeper.alive and keeper is not self]
+        others = [
+            each.contact for each in self.table.keepers if each.alive and each is not self and each.steward.storing
+        ]
         return sorted(others, key=lambda each: distance(each.id, job))
 
     def keeps(self, job: bytes) -> int:
@@ -111,6 +114,13 @@ class Keeper:
                     row = self.disk["segments"][effect.job, effect.number]
                     signed_, sealed = pages.SIGNED.decode(row[2]), pages.PAGES.decode(row[3])
                     self.table.say(self, effect.to, m.Extend(effect.request, signed_, sealed, True))
+                case fx.TellOrphans():
+                    for key, row in sorted(self.disk.get("orphans", {}).items()):
+                        if key[0] == effect.job:
+                            told = m.Orphan(pages.SIGNED.decode(row[2]), row[3], effect.request)
+                            self.table.say(self, effect.to, told)
+                case fx.Notify():
+                    self.news.append(effect.event)
                 case fx.Provide():
                     self.provides[effect.name] = None
                 case fx.Withdraw():
@@ -124,6 +134,15 @@ class Keeper:
         for key in [key for key in rows if key[: len(write.key)] == write.key]:
             del rows[key]
 
+    def leave(self) -> None:
+        """Begin to bring all that is here to others."""
+        self.steward.storing = False
+        self.do(self.care.bequest.begin(self.logs, self.table.now))
+
+    def logs(self, job: bytes) -> dict[tuple[bytes, int], int]:
+        """How many segments lie on the disk of each log of a job."""
+        return dict(Counter((grantor, epoch) for of, grantor, epoch, _ in self.disk["logs"] if of == job))
+
     def hear(self, sender: Keeper, message: m.Message) -> None:
         """A message over a session."""
         at, now = sender.contact, self.table.now
@@ -136,6 +155,12 @@ class Keeper:
                 self.do(self.care.answered(at, message, now))
             case m.LogData():
                 self.do(self.care.shown(at, message, now))
+            case m.Ask():
+                self.do(self.steward.asked(at, message))
+            case m.JobState():
+                self.do(self.care.bequest.told(at, message, now))
+            case m.Orphan():
+                self.do(self.steward.orphan_passed_on(at, message))
             case m.Entrust():
                 self.do(self.steward.entrusted(at, message))
             case m.Extend():

@@ -220,6 +220,29 @@ def test_storage_peers_hold_the_log_where_stewards_are_too_few() -> None:
     assert table.custody.wanted() == 3
 
 
+def test_a_holder_beside_the_stewards_hears_by_what_right_we_grant_ahead_of_the_log() -> None:
+    """It may keep the job in the place of one of them, and would refuse the log of whom it knows no handover to."""
+    table = guarded(stewards=1, candidates=1)
+    holder = keypair(30)
+    word = m.Take(0, signed(Handover(table.job, 2, bytes(32)), OWNER))
+    table.file(table.custody.show(word))
+    settle(table)
+    settle(table)
+
+    def heard() -> list[str]:
+        return [type(message).__name__ for message in table.told[holder.id] if isinstance(message, m.Take | m.Append)]
+
+    assert heard() == ["Take", "Append", "Append"]  # once
+    take = next(message for message in table.told[holder.id] if isinstance(message, m.Take))
+    assert take.handover == word.handover and take.request
+    table.session_closed(holder.id)
+    again = table.peer_alive(holder.id)  # it may be lost as the log was, which comes from the disk
+    assert [type(effect.message) for effect in again if isinstance(effect, Tell)] == [m.Take]
+    assert [effect.number for effect in stored_in(again, holder)] == [0, 1]
+    table.peer_dead(holder.id)
+    assert holder.id not in table.custody._shown
+
+
 def test_when_a_holder_dies_another_is_sent_the_log_from_its_beginning() -> None:
     table = guarded(stewards=0, candidates=3, replicas=2)
     for _ in range(3):

@@ -5,49 +5,79 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pcpn.protocol.legacies import heirs
-from p2pcpn.wire.messages import JobState
+from p2pcpn.protocol.legacies import Legacy, heirs, legacy, shown, told_of
+from p2pcpn.protocol.passing import Parcel
+from p2pcpn.wire.messages import JobKept, JobState
+from p2pcpn.wire.statements import Cancel, Close, signed
 from tests.unit.protocol.granting import at, keypair
-from tests.unit.protocol.leased import Made
+from tests.unit.protocol.keepers import Job, Table
+from tests.unit.protocol.leased import GRANTOR, OWNER, Made
 
 A, B = bytes([1]) * 20, bytes([2]) * 20
-SPEC = Made().spec
+JOB = bytes(20)
 
 
-def state(*logs: tuple[bytes, int, int]) -> JobState:
-    return JobState(1, SPEC, None, None, 0, 0, list(logs), 0, 0, 0, False)
+def here(*logs: tuple[bytes, int, int], segments: int = 0) -> Parcel:
+    return Parcel(JOB, None, 0, segments, logs)
+
+
+def has(*logs: tuple[bytes, int, int], segments: int = 0) -> JobKept:
+    return JobKept(0, segments, list(logs))
 
 
 def test_nobody_is_needed_where_enough_others_have_all_of_it() -> None:
     contacts = [at(keypair(number), 5000 + number) for number in range(3)]
-    found, needed = heirs(
-        {(A, 0): 2, (B, 1): 1}, 2,
-        [(contacts[0], state((A, 0, 2), (B, 1, 1))), (contacts[1], None), (contacts[2], state((A, 0, 5), (B, 1, 1)))],
+    whole, others = heirs(
+        here((A, 0, 2), (B, 1, 1)), 2,
+        [(contacts[0], has((A, 0, 2), (B, 1, 1))), (contacts[1], None), (contacts[2], has((A, 0, 5), (B, 1, 1)))],
     )  # fmt: skip
-    assert needed == 0 and [heir.contact for heir in found] == [contacts[1]]
+    assert whole == [contacts[0], contacts[2]] and others == [(contacts[1], None)]
 
 
 def test_who_lacks_least_comes_first_and_of_equal_ones_the_nearest() -> None:
-    near, far, partly = (at(keypair(number), 5000 + number) for number in range(3))
-    found, needed = heirs({(A, 0): 4}, 3, [(near, None), (far, None), (partly, state((A, 0, 3)))])
-    assert needed == 3 and [heir.contact for heir in found] == [partly, near, far]
-    assert found[0].knows and found[0].lacks == (((A, 0), 3),)
-    assert not found[1].knows and found[1].lacks == (((A, 0), 0),)
+    near, far, partly, tasks = (at(keypair(number), 5000 + number) for number in range(4))
+    answers = [(near, None), (far, None), (partly, has((A, 0, 3))), (tasks, has((A, 0, 3), segments=5))]
+    whole, others = heirs(here((A, 0, 4), segments=5), 3, answers)
+    assert whole == [] and [contact for contact, _ in others] == [tasks, partly, near, far]
+
+
+def test_what_is_kept_is_a_legacy_with_its_tasks_while_they_are_open() -> None:
+    table = Table(2)
+    done, left = Job(table, table.keepers[:1]), Job(table, table.keepers, number=2, left_open=True)
+    jobs = table.keepers[0].steward.jobs
+    log = (bytes(GRANTOR.id), 0, 3)
+    first = legacy(jobs[done.job])
+    assert (first.parcel.segments, first.parcel.logs, first.replicas, first.orphans) == (0, (log,), 1, 0)
+    second = legacy(jobs[left.job])
+    assert (second.parcel.segments, second.stewards) == (1, {keeper.contact.id for keeper in table.keepers})
+    assert not first.empty and first.with_logs({}).empty and not second.with_logs({}).empty
+    disk = first.with_logs({(B, 1): 2, (A, 1): 3, (B, 0): 4})
+    assert disk.parcel.logs == ((B, 0, 4), (A, 1, 3), (B, 1, 2)) and disk.job == done.job
+    assert not Legacy(here(), 1, orphans=1).empty
+
+
+def test_what_a_peer_says_counts_for_the_job_that_it_shows() -> None:
+    made, close = Made(), signed(Close(Made().job, 3, bytes(32)), OWNER)
+    cancel = signed(Cancel(made.job, 1.0), OWNER)
+    state = JobState(1, made.spec, close, cancel, 2, 3, [(A, 0, 1)], 0, 0, 0, False, handovers=[made.handover(0)])
+    assert shown(made.job, state) == JobKept(3, 2, [(A, 0, 1)]) and shown(JOB, state) is None
+    told = told_of(state)(7, 1e9)
+    assert (told.request, told.spec, told.words) == (7, made.spec, [made.handover(0), close, cancel])
 
 
 counts = st.one_of(st.none(), st.integers(0, 5))
 
 
-@given(st.lists(counts, max_size=8), st.integers(1, 5), st.integers(1, 5))
-def test_those_who_have_all_and_those_who_are_brought_the_rest_make_the_replicas(
-    held: list[int | None], ours: int, replicas: int
+@given(
+    st.lists(st.tuples(counts, st.integers(0, 2)), max_size=8), st.integers(1, 5), st.integers(0, 2), st.integers(1, 5)
+)
+def test_everybody_has_all_of_it_or_may_be_brought_the_rest(
+    theirs: list[tuple[int | None, int]], ours: int, segments: int, replicas: int
 ) -> None:
     answers = [
-        (at(keypair(number), 5000 + number), None if count is None else state((A, 0, count)))
-        for number, count in enumerate(held)
+        (at(keypair(number), 5000 + number), None if count is None else has((A, 0, count), segments=tasks))
+        for number, (count, tasks) in enumerate(theirs)
     ]
-    found, needed = heirs({(A, 0): ours}, replicas, answers)
-    whole = sum(count is not None and count >= ours for count in held)
-    assert needed == max(0, replicas - whole) and len(found) == len(held) - whole
-    for heir in found:
-        assert all(0 <= first < ours for _, first in heir.lacks)
+    whole, others = heirs(here((A, 0, ours), segments=segments), replicas, answers)
+    full = sum(count is not None and count >= ours and tasks >= segments for count, tasks in theirs)
+    assert len(whole) == min(full, replicas) and len(others) == len(theirs) - full

@@ -5,7 +5,7 @@ from __future__ import annotations
 from p2pcpn import limits
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol.kept_logs import Log
-from p2pcpn.protocol.passing import TAKE_WAIT_S, Passing, covers, held, lacking, needs_segments
+from p2pcpn.protocol.passing import TAKE_WAIT_S, Passing, covers, held, lacking, needs_segments, parcel
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.messages import JobKept
 from p2pcpn.wire.statements import Cancel, signed
@@ -23,7 +23,7 @@ def job(**options: bool) -> tuple[Table, Job]:
 def steps(table: Table, made: Job, theirs: JobKept | None) -> list[object]:
     """What is told of the job, until nothing is."""
     keeper, heir = table.keepers
-    passing = Passing(heir.contact, keeper.steward.jobs[made.job], theirs)
+    passing = Passing(heir.contact, parcel(keeper.steward.jobs[made.job]), theirs)
     found: list[object] = []
     while effects := passing.next(len(found) + 1, 1e9, 5.0):
         (effect,) = effects
@@ -60,6 +60,7 @@ def test_what_is_held_is_counted_and_compared() -> None:
     assert not covers(JobKept(0, 1, [LOG]), mine, segments=False)
     assert covers(JobKept(1, 0, [LOG]), mine, segments=False) and not covers(JobKept(1, 0, [LOG]), mine, segments=True)
     assert not covers(JobKept(1, 1, [(*LOG[:2], 2)]), mine, segments=False)
+    assert lacking(None, mine, segments=True) == 4 and lacking(JobKept(1, 1, [LOG]), mine, segments=True) == 0
     assert (lacking(None, mine), lacking(JobKept(1, 1, [(*LOG[:2], 2)]), mine), lacking(mine, mine)) == (3, 1, 0)
 
 

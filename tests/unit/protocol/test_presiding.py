@@ -207,6 +207,12 @@ def test_an_orphan_counts_once_the_blobs_that_it_names_are_here() -> None:
     assert gather.then == (fx.Tell(cast.one.contact, orphan),) and said == []
     cast.one.follow(list(gather.then))
     assert said == [(None, m.Results(orphan.receipt, b"page", False))]
+    asked = m.Orphan(orphan.receipt, b"page", 7)  # by a steward that leaves: told that it is here
+    done = fx.Tell(cast.two.contact, m.Answer(7, m.AnswerCode.DONE, ""))
+    (gather,) = presiding.inherited(cast.two.contact, asked, cast.swarm.now)
+    assert isinstance(gather, fx.Gather) and gather.then == (fx.Tell(cast.one.contact, orphan), done)
+    grantor.blobs_of = lambda results: []
+    assert presiding.inherited(cast.two.contact, asked, cast.swarm.now) == [done]
     later = m.Orphan(signed(msgspec.structs.replace(word, epoch=1), cast.worker.key), b"page")
     assert presiding.inherited(cast.two.contact, later, cast.swarm.now) == []  # its own worker brings that
 

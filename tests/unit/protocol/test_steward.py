@@ -25,7 +25,7 @@ from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import AnswerCode
 from p2pcpn.wire.sealing import digest
-from p2pcpn.wire.statements import Cancel, Close, LogHeader, Pause, Receipt, Segment, Signed, read, signed
+from p2pcpn.wire.statements import BlobRef, Cancel, Close, LogHeader, Pause, Receipt, Segment, Signed, read, signed
 from tests.unit.protocol.leased import (
     GRANTOR,
     GRANTOR_AT,
@@ -176,8 +176,8 @@ def test_a_job_whose_keeper_leaves_is_kept_by_who_was_never_named_and_is_found_t
         assert shelf.append(entry, STEWARDS_AT[0]).code == AnswerCode.DONE
     assert shelf.state(made).logs == [(GRANTOR.id, 0, 2)]
     (legacy,) = shelf.steward.legacies()
-    assert (legacy.job, legacy.replicas) == (made.job, 2) and legacy.entrust is not None
-    assert legacy.entrust(9, 1e9 + 60.0) == m.Entrust(9, made.spec, [made.handover(0), close], 660.0)
+    assert (legacy.job, legacy.replicas) == (made.job, 2) and legacy.parcel.entrust is not None
+    assert legacy.parcel.entrust(9, 1e9 + 60.0) == m.Entrust(9, made.spec, [made.handover(0), close], 660.0)
     cancel = signed(Cancel(made.job, 1), OWNER)
     again = shelf.steward.entrusted(STEWARDS_AT[0], m.Entrust(8, made.spec, [cancel], 0.0))
     assert [type(effect) for effect in again] == [fx.Commit] and shelf.state(made).cancel == cancel
@@ -189,8 +189,8 @@ def test_all_that_the_owner_handed_over_goes_along_so_that_the_logs_of_each_of_t
     for steward, epoch in ((1, 3), (0, 6)):  # epochs 3 and 6 are the owner's to give
         shelf.say(shelf.steward.taken(GRANTOR_AT, m.Take(9, made.handover(steward, epoch)), made.job)[1])
     (legacy,) = shelf.steward.legacies()
-    assert legacy.entrust is not None
-    told = legacy.entrust(9, 1e9)
+    assert legacy.parcel.entrust is not None
+    told = legacy.parcel.entrust(9, 1e9)
     assert told.words == [made.handover(1, 3), made.handover(0, 6)]
     heir.say(heir.steward.entrusted(STEWARDS_AT[0], m.CODEC.decode(m.CODEC.encode(told))))  # type: ignore[arg-type]
     for steward, epoch in ((1, 3), (0, 6)):
@@ -228,7 +228,7 @@ def test_the_log_of_a_job_that_is_unknown_here_is_a_legacy_too() -> None:
     shelf, made = Shelf(), Made()
     assert shelf.append(log(made, 1)[0]).code == AnswerCode.DONE
     (legacy,) = shelf.steward.legacies()
-    assert (legacy.job, legacy.entrust) == (made.job, None)
+    assert (legacy.job, legacy.parcel.entrust, legacy.replicas) == (made.job, None, 1)
 
 
 def test_the_log_of_a_job_that_is_entrusted_counts_as_its_owners_from_then_on() -> None:
@@ -256,6 +256,15 @@ def test_an_heir_has_the_blobs_that_a_segment_names_from_whoever_brings_it_and_a
         else:
             assert isinstance(effect, fx.Gather) and effect.then == effect.otherwise
             assert (effect.sender, effect.blobs, effect.retention_s) == (STEWARDS_AT[1], (bytes(32),), 3000.0)
+
+
+def test_an_heir_has_the_project_of_the_tasks_with_their_first_segment() -> None:
+    code = BlobRef(bytes([8]) * 32, 100, bytes(32))
+    made, shelf = Made(code=code), Shelf(me=STRANGER)
+    shelf.say(shelf.steward.entrusted(STEWARDS_AT[0], m.Entrust(7, made.spec, [], 600.0)))
+    found = [shelf.steward.extended(STEWARDS_AT[1], made.segment(2))[0] for _ in range(2)]
+    assert [type(effect) for effect in found] == [fx.Gather, fx.Commit]
+    assert isinstance(found[0], fx.Gather) and found[0].blobs == (code.digest,)
 
 
 def test_what_a_disk_refused_is_written_again_when_it_is_said_again() -> None:
@@ -711,6 +720,39 @@ def test_nobody_overwrites_anothers_orphan_or_brings_what_he_did_not_sign() -> N
     assert len(shelf.steward.jobs[made.job].orphans) == 2
     with pytest.raises(PeerError):
         shelf.steward.orphan(ME_AT, m.Results(message.receipt, b"another page", False))
+
+
+def test_a_steward_that_leaves_passes_on_the_results_that_wait_with_it() -> None:
+    shelf, made = Shelf(), Made()
+    message = result(made)
+    passed_on = m.Orphan(message.receipt, message.page, 7)
+
+    def answer(sender: Contact, **options: bool) -> int:
+        (said,) = shelf.say(shelf.steward.orphan_passed_on(sender, passed_on), **options)
+        assert said.request == 7
+        return said.code
+
+    assert answer(STEWARDS_AT[1]) == AnswerCode.REFUSED  # keeps no such job
+    shelf.introduce(made)
+    assert answer(STRANGER_AT) == AnswerCode.REFUSED and not len(shelf.steward.jobs[made.job].orphans)
+    assert answer(STEWARDS_AT[1], disk=False) == AnswerCode.FAILED
+    assert answer(STEWARDS_AT[1]) == AnswerCode.DONE  # again, for the disk refused
+    assert shelf.written[-1].key == (made.job, ME.id, 1, 0)  # its worker's, whoever brings it
+    assert len(shelf.steward.jobs[made.job].orphans) == 1
+    with pytest.raises(PeerError):
+        shelf.steward.orphan_passed_on(STEWARDS_AT[1], m.Orphan(message.receipt, b"another page", 7))
+    forged = Signed(message.receipt.kind, message.receipt.key, message.receipt.body, bytes(64))
+    with pytest.raises(PeerError):
+        shelf.steward.orphan_passed_on(STEWARDS_AT[1], m.Orphan(forged, message.page, 7))
+
+
+def test_orphans_that_are_passed_on_find_no_more_room_than_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf, made = Shelf(), Made()
+    shelf.introduce(made)
+    message = result(made)
+    monkeypatch.setattr(limits, "ORPHANS_PER_JOB_MAX", 0)
+    (answer,) = shelf.say(shelf.steward.orphan_passed_on(STEWARDS_AT[1], m.Orphan(message.receipt, message.page, 7)))
+    assert answer.code == AnswerCode.FULL
 
 
 def test_orphans_are_bounded_by_job(monkeypatch: pytest.MonkeyPatch) -> None:
