@@ -105,14 +105,14 @@ class Announcement:
             return None
         setup = self._setup
         self._version += 1
-        again_s = self._again_s
+        wait_s = again_s(setup.pulse.advert_s, self._known())
         advert = msgspec.structs.replace(
             self._sample, version=self._version, contact=self._contact, boot=setup.boot, roles=self._roles,
-            ttl_s=ADVERT_LIVES * again_s, slots=self._slots, slots_free=self._slots_free(),
+            ttl_s=ADVERT_LIVES * wait_s, slots=self._slots, slots_free=self._slots_free(),
             rtt_ms=(self._rtt_s() or 0.0) * 1e3,
         )  # fmt: skip
         self.signed = signed(advert, setup.keypair)
-        self._at = now + again_s
+        self._at = now + wait_s
         return Said(advert, self.signed, now, self._publish(advert, now))
 
     def _publish(self, advert: Advert, now: float) -> float:
@@ -120,11 +120,11 @@ class Announcement:
         lasting = msgspec.structs.replace(advert, **dict.fromkeys(FLEETING, 0))
         if lasting == self._published and now < self._publish_at:
             return 0.0
-        again_s = max(self._setup.pulse.advert_s, PUBLISH_S)
-        self._published, self._publish_at = lasting, now + again_s
-        return PUBLISHED_LIVES * again_s
+        wait_s = max(self._setup.pulse.advert_s, PUBLISH_S)
+        self._published, self._publish_at = lasting, now + wait_s
+        return PUBLISHED_LIVES * wait_s
 
-    @property
-    def _again_s(self) -> float:
-        usual_s = self._setup.pulse.advert_s
-        return min(ADVERT_RARER_MAX * usual_s, max(usual_s, ADVERT_WAIT_S_PER_PEER * self._known()))
+
+def again_s(usual_s: float, known: int) -> float:
+    """How long after a version the next is said where nothing changes and ``known`` peers are known."""
+    return min(ADVERT_RARER_MAX * usual_s, max(usual_s, ADVERT_WAIT_S_PER_PEER * known))

@@ -70,10 +70,10 @@ class Pairs:
         self._counts: Counter[str] = Counter()
         # Keyed by our seed: whoever has seen enough nonces to know the generator's state still cannot bake cookies.
         cookies = Cookies(blake2b(rng.randbytes(32), key=keypair.seed, digest_size=32).digest())
-        self._table = PairTable(keypair, boot, key, cookies, self._counts)
-        self._pairs = self._table.pairs
+        self.table = PairTable(keypair, boot, key, cookies, self._counts)
+        self._pairs = self.table.pairs
         profile = Profile(keypair, boot, key, puzzle, difficulty, versions)
-        self._greeter = Greeter(profile, rng, self._table, cookies, network_group, self._counts)
+        self._greeter = Greeter(profile, rng, self.table, cookies, network_group, self._counts)
         self._resets = Bucket(limits.RESETS_PER_S, limits.RESETS_PER_S)
         self.said: Callable[[Datagram, int], None] | None = None  # told of whatever is said to pairs, and its bytes
         self.present(roles, port)
@@ -135,7 +135,7 @@ class Pairs:
 
     def forget(self, peer: bytes) -> None:
         """End the pair with ``peer``: the next word to it or from it takes a greeting."""
-        self._table.forget(peer)
+        self.table.forget(peer)
 
     def statistics(self) -> dict[str, int]:
         """What is held now, and counts since the start: sent, heard, and each drop by its reason.
@@ -202,14 +202,14 @@ class Pairs:
 
     def deadline(self) -> float | None:
         """When :meth:`expire` is due next."""
-        greeted, forgotten = self._greeter.deadline(), self._table.deadline()
+        greeted, forgotten = self._greeter.deadline(), self.table.deadline()
         if greeted is None or forgotten is None:
             return forgotten if greeted is None else greeted
         return min(greeted, forgotten)
 
     def expire(self, now: float) -> list[Effect]:
         """Send unanswered hellos again, give up the last ones, forget silent pairs."""
-        self._table.expire(now)
+        self.table.expire(now)
         return self._perform(self._greeter.expire(now))
 
     def _perform(self, found: Iterable[Greeted]) -> list[Effect]:
@@ -255,7 +255,7 @@ class Pairs:
         message = CODEC.decode(body)
         if isinstance(message, GREETINGS):
             raise Refused("misplaced")
-        self._table.heard(pair, address, now)
+        self.table.heard(pair, address, now)
         self._counts["heard"] += 1
         effects: list[Effect] = [Heard(message, pair.contact)]
         if newest and address != pair.address:

@@ -79,8 +79,18 @@ class Host:
 
     def start(self, bootstrap: list[Address]) -> None:
         """Start the process: the next boot, with what the disk holds."""
-        assert self.peer is None, "a host runs one process"
         now = self.clock.now
+        peer = self.begin(now)
+        restoring.restore(peer, self.disk, now, self.wall())
+        effects = peer.restored(now) + peer.advertise(self.advert(), now, changed=True)
+        others = [contact(ANYBODY, address) for address in bootstrap if address != self.address]
+        if others:
+            effects += peer.perform(peer.dht.bootstrap(others, now), now)
+        self._done(effects)
+
+    def begin(self, since: float) -> Peer:
+        """The process alone, as of ``since``: its peer has read nothing yet, said nothing, and is due for nothing."""
+        assert self.peer is None, "a host runs one process"
         self.unplugged = False
         self.boot = self.disk.next_boot()
         self.chronicle = self._chronicle()
@@ -90,7 +100,7 @@ class Host:
             roles=self.roles, network_group=lambda address: address, record_copies=self.world.record_copies,
             pulse=self.world.pulse, note=None if self.chronicle is None else self.chronicle.note,
         )  # fmt: skip
-        peer = Peer(setup, rng=self.world.dice.stream("peer", self.name, self.boot), now=now, wall=self.wall)
+        peer = Peer(setup, rng=self.world.dice.stream("peer", self.name, self.boot), now=since, wall=self.wall)
         self.peer = peer
         self.shelf = Shelf(self)
         self.runtime = Runtime(
@@ -105,13 +115,8 @@ class Host:
         )
         peer.worker.running_positions = self.runtime.running
         self.port.receive = self._datagram
-        self.world.trace.note(trace.OPENED, now, self.number, self.number, self.boot.to_bytes(4, "big"))
-        restoring.restore(peer, self.disk, now, self.wall())
-        effects = peer.restored(now) + peer.advertise(self._advert(), now, changed=True)
-        others = [contact(ANYBODY, address) for address in bootstrap if address != self.address]
-        if others:
-            effects += peer.perform(peer.dht.bootstrap(others, now), now)
-        self._done(effects)
+        self.world.trace.note(trace.OPENED, since, self.number, self.number, self.boot.to_bytes(4, "big"))
+        return peer
 
     def _chronicle(self) -> Chronicle | None:
         noted = self.world.history
@@ -175,7 +180,8 @@ class Host:
         """This computer's wall clock."""
         return self.clock.wall() + self.skew_s
 
-    def _advert(self) -> Advert:
+    def advert(self) -> Advert:
+        """What this computer has to give."""
         return Advert(
             contact=self.contact, boot=self.boot, version=0, ttl_s=0.0, roles=self.roles, cores=self.slots,
             slots=self.slots, slots_free=self.slots, memory_bytes=MEMORY_BYTES, memory_free_bytes=MEMORY_BYTES // 2,
