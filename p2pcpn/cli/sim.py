@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 import time
 from typing import NoReturn
 
@@ -55,6 +57,7 @@ def sim(scenario: str, peers: int, seed: int, seeds: str | None, as_json: bool) 
                 "network": f"{report.datagrams_sent} datagrams sent, {report.datagrams_lost} lost",
                 "time": f"{report.virtual_s:.1f} virtual s, {report.events} events, {report.checks} checks",
                 **({"history": _history(report.history)} if report.history else {}),
+                "cost": f"{time.process_time():.1f} s of processor time, {_memory_mb():.0f} MB at most",
                 "trace": report.trace_hash,
                 **{name: f"{figure:g}" for name, figure in report.figures.items()},
             }
@@ -63,6 +66,12 @@ def sim(scenario: str, peers: int, seed: int, seeds: str | None, as_json: bool) 
         say(f"seed {report.seed} breaks a promise: {report.verdict}")
         say(f"again with: {report.command}")
     raise Ended(DONE if report.ok else FAILED)
+
+
+def _memory_mb() -> float:
+    """The most memory this process has had, as the system counts it: KiB, and bytes on macOS."""
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used / (1e6 if sys.platform == "darwin" else 1e6 / 1024)
 
 
 def _history(said: dict[str, int]) -> str:

@@ -65,14 +65,22 @@ class Ids:
 class Circles:
     """``asked`` and ``met`` of each peer: whom it asked, and all with whom it spoke; and who ``hears`` its adverts.
 
-    ``way_s(one, other)`` is how far apart two are; ``chance`` has a stream for each peer.
+    ``way_s(one, other)`` is how far apart two are; ``chance`` has a stream for each peer. Everybody asked who is
+    ``well_known``.
     """
 
     def __init__(
-        self, ids: Sequence[bytes], way_s: Callable[[int, int], float], chance: Sequence[random.Random]
+        self,
+        ids: Sequence[bytes],
+        way_s: Callable[[int, int], float],
+        chance: Sequence[random.Random],
+        well_known: Sequence[int] = (),
     ) -> None:
         self.by_id = Ids(ids)
-        self.asked = [self.by_id.asked(node, dice) for node, dice in zip(ids, chance, strict=True)]
+        self.asked: list[list[int]] = []
+        for number, (node, dice) in enumerate(zip(ids, chance, strict=True)):
+            first = [other for other in well_known if other != number]
+            self.asked.append(list(dict.fromkeys(first + self.by_id.asked(node, dice))))
         met: list[dict[int, None]] = [dict.fromkeys(asked) for asked in self.asked]
         for number, asked in enumerate(self.asked):
             for other in asked:

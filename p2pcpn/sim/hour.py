@@ -1,8 +1,10 @@
 """An hour of a swarm: peers at their real pace, a job each minute, and one peer in ten replaced while it lasts.
 
-Nothing is left out or slowed down that a real peer sends. The peers come together first; then the hour begins. Each
-minute one of the submitters opens a job. Meanwhile peers die without a word, evenly, and others with fresh identities
-take their places. What must hold: every task of every job ends well, and its result lies on enough holders.
+Nothing is left out or slowed down that a real peer sends. Where there are ``WARM_PEERS`` or more, the first
+peers stand there at its beginning as if they had come together long ago (:mod:`p2pcpn.sim.warm`); fewer join first, one
+by one. The submitters, and whoever comes later, join by the way of all. Each minute one of the submitters opens a job.
+Meanwhile peers die without a word, evenly, and others with fresh identities take their places. What must hold: every
+task of every job ends well, and its result lies on enough holders.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from p2pcpn.sim.replacing import replace
 from p2pcpn.sim.report import Report
 from p2pcpn.sim.runtime import Deed
 from p2pcpn.sim.tally import Tally
+from p2pcpn.sim.warm import together
 from p2pcpn.sim.world import World
 
 WELL_KNOWN = 3
@@ -24,6 +27,10 @@ SUBMITTERS = 4
 # A peer joins in so much of virtual time each: ten thousand of them in 50 s.
 JOIN_S = 0.005
 SETTLE_S = 20.0
+# So many are not simulated coming together, which costs as much as an hour of them.
+WARM_PEERS = 100
+# A history of ten thousand peers would be a gigabyte.
+HISTORY_PEERS_MAX = 1000
 HOUR_S = 3600.0
 REPLACED = 0.1
 JOB_EACH_S = 60.0
@@ -41,7 +48,7 @@ class Play:
     def __init__(self, peers: int, seed: int, *, seconds: float = HOUR_S, replaced: float = REPLACED) -> None:
         self.peers = peers
         self.seconds = seconds
-        self.world = World(seed, peers)
+        self.world = World(seed, peers, noted=peers <= HISTORY_PEERS_MAX)
         self.tally = Tally()
         self.programs: list[Program] = []
         self.took_s: list[float] = []
@@ -69,13 +76,23 @@ class Play:
         hosts = [world.host(f"peer-{number}") for number in range(self.peers)]
         world.seeds = [host.address for host in hosts[:WELL_KNOWN]]
         self._submitters = [world.host(f"submitter-{number}", slots=0, roles=0) for number in range(SUBMITTERS)]
-        for number, host in enumerate([*hosts, *self._submitters]):
-            world.clock.at(JOIN_S * number, partial(self._start, host))
-        world.run(JOIN_S * len(world.hosts) + SETTLE_S)
+        warm = hosts if self.peers >= WARM_PEERS else []
+        if warm:
+            together(world, warm)
+            for host in warm:
+                self._watch(host)
+        began, joining = world.clock.now, [host for host in world.hosts if host.peer is None]
+        for number, host in enumerate(joining):
+            world.clock.at(began + JOIN_S * number, partial(self._start, host))
+        world.run(began + JOIN_S * len(joining) + SETTLE_S)
+        self.figures["peers there from the first"] = len(warm)
         return hosts
 
     def _start(self, host: Host) -> None:
         self.world.start(host)
+        self._watch(host)
+
+    def _watch(self, host: Host) -> None:
         assert host.peer is not None
         self.tally.watch(host.peer)
 

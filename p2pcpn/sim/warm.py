@@ -64,7 +64,10 @@ class _Swarm:
         self._chance = [world.dice.stream("warm", host.name) for host in hosts]
         ports, delay_s = [host.port for host in hosts], world.network.delay_s
         self._circles = Circles(
-            [host.id for host in hosts], lambda one, other: delay_s(ports[one], ports[other]), self._chance
+            [host.id for host in hosts],
+            lambda one, other: delay_s(ports[one], ports[other]),
+            self._chance,
+            [number for number, host in enumerate(hosts) if host.address in world.seeds],
         )
         self._peers: list[Peer] = []
 
@@ -150,6 +153,7 @@ class _Swarm:
                     effects += peer.dht.receive(friend, _answer(question), at_s, wall + wait_s)
         met = list(self._circles.met[number])
         dice.shuffle(met)
+        met.sort(key=lambda other: self._hosts[other].address not in self._world.seeds)  # met first, they stay
         for place, other in enumerate(met):
             at_s = self._now - JOINED_S / 2 * (1.0 - place / len(met))
             peer.dht.table.heard(self._hosts[other].contact, at_s)

@@ -25,6 +25,7 @@ def test_a_quiet_run_keeps_every_promise_and_says_what_happened(p2pcpn: Command)
     assert said["tasks"] == "200: 200 delivered, 0 lost"
     assert said["faults"] == "none"
     assert len(said["trace"]) == 64
+    assert "s of processor time" in said["cost"]
 
 
 def test_one_seed_gives_one_document_and_another_seed_another(p2pcpn: Command) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2pcpn import limits
-from p2pcpn.sim import scenarios
+from p2pcpn.sim import hour, scenarios
 from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.hour import JOB_EACH_S, SUBMITTERS, TASKS_MIN, Play
 
@@ -50,6 +50,15 @@ def test_a_task_that_nobody_runs_is_found(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(play, "_submit", alone)
     with pytest.raises(Violation, match="tasks have not ended well"):
         play.run()
+
+
+def test_many_peers_are_there_from_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hour, "WARM_PEERS", 12)
+    play = Play(12, 6, seconds=60.0, replaced=0.1)
+    play.run()
+    report = play.report("hour", 6, "ok")
+    assert report.ok and report.figures["peers there from the first"] == 12
+    assert len(play.world.alive) == 12 + SUBMITTERS
 
 
 def test_it_is_one_of_the_scenarios() -> None:

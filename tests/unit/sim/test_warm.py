@@ -1,0 +1,135 @@
+"""A warm start is like a swarm that joined: what its peers know, what they say, and what is found in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from statistics import mean
+
+from p2pcpn import limits
+from p2pcpn.protocol.announcement import ADVERT_SALT
+from p2pcpn.protocol.items import record_key
+from p2pcpn.sim.convergence import Search, neighbours_wrong
+from p2pcpn.sim.host import Host
+from p2pcpn.sim.warm import AGED_S, together
+from p2pcpn.sim.world import World
+
+PEERS = 150
+# What joining stirs up is over by then.
+CALM_S = 600.0
+
+
+def made(peers: int = PEERS, seed: int = 3) -> World:
+    world = World(seed, peers, noted=False)
+    hosts = [world.host(f"peer-{number}") for number in range(peers)]
+    world.seeds = [host.address for host in hosts[:3]]
+    together(world, hosts)
+    return world
+
+
+@cache
+def warm() -> World:
+    """One for all tests that do not hurt it."""
+    return made()
+
+
+@cache
+def joined() -> World:
+    world = World(3, PEERS, noted=False)
+    hosts = [world.host(f"peer-{number}") for number in range(PEERS)]
+    world.seeds = [host.address for host in hosts[:3]]
+    for number, host in enumerate(hosts):
+        world.clock.at(0.01 * number, lambda host=host: world.start(host))
+    world.run(CALM_S)
+    return world
+
+
+def of_all(world: World, look: Callable[[Host], float]) -> float:
+    return mean(look(host) for host in world.alive)
+
+
+def peer_of(host: Host):  # type: ignore[no-untyped-def]
+    assert host.peer is not None
+    return host.peer
+
+
+LOOKS: dict[str, Callable[[Host], float]] = {
+    "pairs": lambda host: peer_of(host).pairs.statistics()["pairs"],
+    "table": lambda host: peer_of(host).dht.statistics()["peers"],
+    "buckets": lambda host: peer_of(host).dht.statistics()["buckets"],
+    "neighbours": lambda host: len(peer_of(host).neighbourhood),
+    "adverts": lambda host: len(peer_of(host).directory),
+    "round trips": lambda host: len(peer_of(host).roundtrips),
+}
+
+
+def test_peers_know_as_much_as_those_that_joined() -> None:
+    for word, look in LOOKS.items():
+        found, expected = of_all(warm(), look), of_all(joined(), look)
+        assert 0.75 * expected <= found <= 1.33 * expected, f"{word}: {found}, and {expected} after joining"
+    assert of_all(warm(), LOOKS["neighbours"]) == limits.NEIGHBOURHOOD_MAX
+
+
+def test_the_round_trips_to_neighbours_are_as_short_as_those_of_peers_that_joined() -> None:
+    def trips_s(host: Host) -> float:
+        peer = peer_of(host)
+        known = [peer.roundtrips.srtt_s(contact.id) for contact in peer.neighbourhood.contacts()]
+        return mean(trip_s for trip_s in known if trip_s is not None)
+
+    assert 0.7 <= of_all(warm(), trips_s) / of_all(joined(), trips_s) <= 1.4
+
+
+def test_afterwards_they_say_as_much_and_suspect_nobody() -> None:
+    rates = []
+    for world in (made(seed=4), joined()):
+        world.run(world.clock.now + 30.0)
+        before, began = world.network.sent, world.clock.now
+        world.run(began + 120.0)
+        rates.append((world.network.sent - before) / 120.0 / PEERS)
+        assert not neighbours_wrong(world)
+        assert all(not peer_of(host).membership.statistics()["dead"] for host in world.alive)
+    assert rates[0] <= 2.5 * rates[1] and rates[1] <= 2.5 * rates[0], rates
+
+
+def test_every_advert_lies_at_its_holders_and_is_found() -> None:
+    world = made(seed=5)
+    world.run(world.clock.now + 1.0)
+    keys = [record_key(host.keypair.public, ADVERT_SALT) for host in world.alive]
+    for key in keys:
+        assert sum(key in peer_of(host).dht.records for host in world.alive) == limits.RECORD_COPIES
+        assert sum(host.disk.get("records", (key,)) is not None for host in world.alive) == limits.RECORD_COPIES
+    search = Search(world.alive[10:14], keys[50:80])
+    assert world.run(world.clock.now + 30.0, lambda: search.over)
+    assert not search.wrong()
+
+
+def test_what_repeats_stands_anywhere_in_its_period() -> None:
+    world = made(60, seed=6)
+    now = world.clock.now
+    assert now == AGED_S
+    for due_s, most_s in (
+        ([peer_of(host).membership.deadline() - now for host in world.alive], 4 * limits.PROBE_IDLE_S),
+        ([peer_of(host).announcement.deadline() - now for host in world.alive], limits.ADVERT_AGAIN_S),
+    ):
+        assert all(0.0 <= one <= most_s for one in due_s)
+        assert max(due_s) - min(due_s) > most_s / 3
+
+
+def test_a_newcomer_joins_it_and_a_death_is_found() -> None:
+    world = made(60, seed=7)
+    world.run(world.clock.now + 1.0)
+    newcomer = world.host("newcomer")
+    world.start(newcomer)
+    world.run(world.clock.now + 10.0)
+    assert len(peer_of(newcomer).dht.table) >= 20 and len(peer_of(newcomer).neighbourhood) >= 20
+    world.hosts[20].crash(power=True)
+    assert world.run(world.clock.now + 240.0, lambda: not neighbours_wrong(world))
+
+
+def test_one_seed_makes_one_swarm() -> None:
+    hashes = set()
+    for _ in range(2):
+        world = made(20, seed=8)
+        world.run(world.clock.now + 60.0)
+        hashes.add(world.trace.hash)
+    assert len(hashes) == 1
