@@ -17,7 +17,7 @@ from p2pcpn.cli.progress import BytesProgress
 from p2pcpn.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
-    from p2pcpn.client.blobs import Placed
+    from p2pcpn.client.blobs import Listing, Placed
     from p2pcpn.client.connection import Meeting
 
 
@@ -35,7 +35,12 @@ def blob() -> None:
 @click.option(
     "--replicas", type=int, default=2, show_default=True, metavar="R", help="On how many peers each part is kept."
 )
-@click.option("--retention", type=Duration(), metavar="TIME", help="How long it is kept (7d).")
+@click.option(
+    "--retention",
+    type=Duration(),
+    metavar="TIME",
+    help="How long it is kept (7d). Of several puts the one that ends last counts.",
+)
 @swarm_options
 @json_option
 def put(
@@ -168,10 +173,14 @@ def ls(bootstrap: tuple[str, ...], swarm_key: str | None, key: str | None, as_js
     from p2pcpn.client.owner import owner_key
     from p2pcpn.client.pinning import pinned_here
 
-    rows = run(_list(where(bootstrap, swarm_key), owner_key(key)))
+    found = run(_list(where(bootstrap, swarm_key), owner_key(key)))
+    rows = [asdict(each) for each in found.blobs]
     pinned = pinned_here(os.environ)
     for row in rows:
         row["pinned"] = bool(row["name"] and pinned and parse_name(row["name"]).digest in pinned)
+    if found.silent or found.unasked:
+        all_ = found.asked + found.unasked
+        say(f"{found.asked - found.silent} of {all_} peers that keep blobs said what they have; others may have more")
     if as_json:
         print_json(rows)
         return
@@ -194,11 +203,11 @@ def ls(bootstrap: tuple[str, ...], swarm_key: str | None, key: str | None, as_js
         raise Ended(FAILED)
 
 
-async def _list(meeting: Meeting, owner: Any) -> list[dict[str, Any]]:
-    from p2pcpn.client.blobs import own_blobs
+async def _list(meeting: Meeting, owner: Any) -> Listing:
+    from p2pcpn.client.blobs import listing
     from p2pcpn.client.capacity import heard
     from p2pcpn.client.connection import joined
 
     async with joined(meeting, os.environ) as overlay:
         await heard(overlay, 1.0)
-        return [asdict(each) for each in await own_blobs(overlay, owner)]
+        return await listing(overlay, owner)

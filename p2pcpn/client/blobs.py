@@ -17,6 +17,7 @@ from p2pcpn.client.putting import NOTES, REPLICAS, Note, OnProgress, Placed, not
 from p2pcpn.errors import PeerError, Unreachable
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.node.overlay import Overlay
+from p2pcpn.protocol.deposits import precedence
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.chunks import note_key
@@ -25,13 +26,14 @@ from p2pcpn.wire.sealing import unseal
 from p2pcpn.wire.statements import Deposit, Signed, opened
 
 __all__ = [
-    "REPLICAS", "OnProgress", "Owned", "Placed", "get_blob", "own_blobs", "parse_name", "put_blob", "read_blob",
-    "stream_blob",
+    "REPLICAS", "Listing", "OnProgress", "Owned", "Placed", "get_blob", "listing", "own_blobs", "parse_name",
+    "put_blob", "read_blob", "stream_blob",
 ]  # fmt: skip
 
 LIST_WAIT_S: Final = 3.0
-# Peers that are asked for what they keep of an owner.
-LISTED_PEERS_MAX: Final = 64
+# Peers that are asked for what they keep of an owner, so many at a time: each is a session.
+LISTED_PEERS_MAX: Final = limits.SESSIONS_MAX // 2
+LISTED_AT_ONCE: Final = 64
 PAGES_MAX: Final = limits.DEPOSITS_PER_OWNER_MAX // limits.COMPARED_MAX
 
 
@@ -50,10 +52,38 @@ class Owned:
     expires_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """An owner's blobs, newest first, as far as is known: ``silent`` peers that keep blobs did not answer, ``unasked``
+    ones are known beside those that were asked."""
+
+    blobs: list[Owned]
+    asked: int
+    silent: int
+    unasked: int
+
+
 async def own_blobs(overlay: Overlay, owner: Keypair) -> list[Owned]:
     """The owner's blobs that peers of the swarm keep, newest first."""
-    peers = overlay.hauler.storage_near(owner.public)[:LISTED_PEERS_MAX]
-    answers = await asyncio.gather(*(_of_peer(overlay, owner, peer) for peer in peers))
+    return (await listing(overlay, owner)).blobs
+
+
+async def listing(overlay: Overlay, owner: Keypair) -> Listing:
+    """The owner's blobs, and how many of the peers that keep blobs have said what they have."""
+    peers = overlay.hauler.storage_near(owner.public)
+    asked, gate = peers[:LISTED_PEERS_MAX], asyncio.Semaphore(LISTED_AT_ONCE)
+
+    async def ask(peer: Contact) -> dict[bytes, Signed] | None:
+        async with gate:
+            return await _of_peer(overlay, owner, peer)
+
+    answers = await asyncio.gather(*map(ask, asked))
+    found = _owned(owner, [kept for kept in answers if kept is not None])
+    return Listing(found, len(asked), answers.count(None), len(peers) - len(asked))
+
+
+def _owned(owner: Keypair, answers: list[dict[bytes, Signed]]) -> list[Owned]:
+    """What peers said that they keep, put together."""
     newest: dict[bytes, Deposit] = {}
     roots: dict[bytes, Signed] = {}
     counts: dict[bytes, int] = {}
@@ -62,7 +92,7 @@ async def own_blobs(overlay: Overlay, owner: Keypair) -> list[Owned]:
             deposit = opened(envelope, Deposit)
             counts[name] = counts.get(name, 0) + 1
             known = newest.get(name)
-            if known is None or (deposit.created_s, deposit.retention_s) > (known.created_s, known.retention_s):
+            if known is None or precedence(deposit) > precedence(known):
                 newest[name] = deposit
                 if deposit.is_root:
                     roots[name] = envelope
@@ -82,8 +112,8 @@ async def own_blobs(overlay: Overlay, owner: Keypair) -> list[Owned]:
     return sorted(found, key=lambda each: (-each.created_s, each.name))
 
 
-async def _of_peer(overlay: Overlay, owner: Keypair, peer: Contact) -> dict[bytes, Signed]:
-    """What one peer keeps of the owner; nothing where it does not answer."""
+async def _of_peer(overlay: Overlay, owner: Keypair, peer: Contact) -> dict[bytes, Signed] | None:
+    """What one peer keeps of the owner, as far as it says so; none where it does not answer at all."""
     found: dict[bytes, Signed] = {}
     after = b""
     try:
@@ -97,8 +127,10 @@ async def _of_peer(overlay: Overlay, owner: Keypair, peer: Contact) -> dict[byte
                     found[after] = envelope
             if not answer.more or not answer.deposits:
                 break
-    except (Unreachable, PeerError):
-        pass  # who does not answer, or says what cannot be, counts for nothing
+    except PeerError:
+        pass  # who says what cannot be is asked no more
+    except Unreachable:
+        return found or None
     return found
 
 

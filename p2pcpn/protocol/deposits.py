@@ -31,6 +31,14 @@ class Refused(Exception):
         self.text = text
 
 
+def precedence(deposit: Deposit) -> tuple[float, float]:
+    """Of an owner's deposits of one section that with the greatest counts: the one that ends last, then the newest.
+
+    Whoever puts a file again for a week did not ask for what he put for a year to be gone.
+    """
+    return deposit.created_s + deposit.retention_s, deposit.created_s
+
+
 @dataclass(slots=True)
 class Kept:
     """One section that is kept, or on its way. ``here`` are its chunks while some are missing."""
@@ -150,10 +158,10 @@ class Ledger:
         return kept, room
 
     def _again(self, known: Kept, signed: Signed, deposit: Deposit, source: bytes, now: float) -> Kept:
-        """The same section under another deposit: its owner's newest counts, of two owners the first."""
+        """The same section under another deposit: its owner's that is kept longest counts, of two owners the first."""
         if signed.key != known.owner:
             raise Refused(AnswerCode.REFUSED, "keeps that for another owner already")
-        if (deposit.created_s, deposit.retention_s) > (known.deposit.created_s, known.deposit.retention_s):
+        if precedence(deposit) > precedence(known.deposit):
             known.signed, known.deposit = signed, deposit
         self._sources(known, source)
         known.touched_s = now

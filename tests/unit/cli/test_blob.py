@@ -140,3 +140,15 @@ def test_a_node_that_runs_here_pins(p2pcpn: Command, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("p2pcpn.client.pinning.pin_blob", lambda name, env, pinned=True: asked.append((name, pinned)))
     assert p2pcpn("blob", "pin", "x").code == p2pcpn("blob", "unpin", "x").code == 0
     assert asked == [("x", True), ("x", False)]
+
+
+def test_peers_that_were_not_asked_are_counted_beside_the_list(
+    p2pcpn: Command, named: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from p2pcpn.client import blobs
+
+    assert "peers that keep blobs" not in p2pcpn("blob", "ls", *named).err
+    monkeypatch.setattr(blobs, "LISTED_PEERS_MAX", 0)
+    found = p2pcpn("blob", "ls", "--json", *named)
+    assert json.loads(found.out) == []
+    assert "0 of 2 peers that keep blobs said what they have; others may have more" in found.err

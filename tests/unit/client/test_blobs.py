@@ -33,3 +33,36 @@ async def test_blobs_are_listed_with_what_is_alive_of_them(peer: Start, monkeypa
     await peers[0].close()
     await peers[1].close()
     assert await blobs.own_blobs(client, OWNER) == []
+
+
+@pytest.mark.asyncio
+async def test_a_blob_that_is_put_again_for_a_shorter_time_is_kept_for_the_longer(peer: Start) -> None:
+    _, client = await world(peer)
+    first = await blobs.put_blob(client, OWNER, b"twice", retention_s=5000.0)
+    (before,) = await blobs.own_blobs(client, OWNER)
+    again = await blobs.put_blob(client, OWNER, b"twice", retention_s=60.0)
+    (row,) = await blobs.own_blobs(client, OWNER)
+    assert again.name == first.name == row.name and row.replicas == 2
+    assert row.expires_s == before.expires_s
+    longer = await blobs.put_blob(client, OWNER, b"twice", retention_s=9000.0)
+    (row,) = await blobs.own_blobs(client, OWNER)
+    assert longer.complete and row.expires_s >= before.expires_s + 3000.0
+
+
+@pytest.mark.asyncio
+async def test_all_peers_that_keep_blobs_are_asked_and_who_was_not_is_said(
+    peer: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peers, client = await world(peer)
+    monkeypatch.setattr(blobs, "LISTED_AT_ONCE", 1)
+    await blobs.put_blob(client, OWNER, b"somewhere", replicas=1)
+    found = await blobs.listing(client, OWNER)
+    assert (found.asked, found.silent, found.unasked) == (len(peers), 0, 0)
+    assert [row.replicas for row in found.blobs] == [1]
+    monkeypatch.setattr(blobs, "LIST_WAIT_S", 0.2)
+    await peers[0].close()
+    found = await blobs.listing(client, OWNER)
+    assert found.asked + found.unasked <= len(peers) and found.asked - found.silent == len(peers) - 1
+    monkeypatch.setattr(blobs, "LISTED_PEERS_MAX", 1)
+    found = await blobs.listing(client, OWNER)
+    assert found.asked == 1 and found.unasked >= len(peers) - 2

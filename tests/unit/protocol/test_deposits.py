@@ -77,13 +77,20 @@ def test_who_comes_back_finds_what_was_there() -> None:
     assert not kept.sources and offer(kept_by, 1) is kept and kept.here == {0} and kept.sources == {SOURCE}
 
 
-def test_the_owners_newest_deposit_counts_and_another_owners_does_not() -> None:
+def test_the_owners_deposit_that_ends_last_counts_and_another_owners_does_not() -> None:
     kept_by = ledger()
     kept = offer(kept_by, 1)
-    for created_s, counts in ((WALL + 5, True), (WALL + 1, False)):
-        again = deposit(1, created_s=created_s)
+    for other, counts in (
+        ({"created_s": WALL + 5}, True),
+        ({"created_s": WALL + 1}, False),
+        ({"created_s": WALL + 6, "retention_s": 50.0}, False),  # put again, for a shorter time
+        ({"created_s": WALL + 6, "retention_s": 100.0}, True),  # it ends with the other, and is newer
+        ({"created_s": WALL, "retention_s": 500.0, "replicas": 1}, True),
+    ):
+        again = deposit(1, **other)
         assert kept_by.offered(again, section(1), SOURCE, 0.0, WALL) == (kept, [])
         assert (kept.signed == again) is counts
+    assert kept.expires_s == WALL + 500.0
     with pytest.raises(Refused, match="another owner"):
         kept_by.offered(deposit(1, BOB), section(1), SOURCE, 0.0, WALL)
 
