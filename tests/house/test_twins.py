@@ -8,20 +8,16 @@ what other tests run of it counts for nothing.
 from __future__ import annotations
 
 import ast
-import os
 import re
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from coverage import Coverage
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.house.unit_tests import ROOT, UNIT_TESTS_S, Ended, awaited, beside, run, unit_tests
+
 COVERED_MIN = 0.85
-# Half of what all tests may take.
-UNIT_TESTS_S = 660.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +43,6 @@ def twin_of(module: str) -> str:
     path = Path(module)
     stem = "init" if path.stem == "__init__" else path.stem
     return Path("tests/unit", *path.parent.parts[1:], f"test_{stem}.py").as_posix()
-
-
-def run_under_coverage(root: Path, source: str, tests: str, data_file: Path) -> subprocess.CompletedProcess[str]:
-    """Run ``tests`` of the tree at ``root``, each file's lines booked to that file."""
-    command = [
-        *(sys.executable, "-m", "coverage", "run", f"--source={source}", f"--data-file={data_file}"),
-        *("-m", "pytest", tests, "-q", "--no-header", "--tb=short", "--continue-on-collection-errors"),
-        *("-p", "no:cacheprovider"),
-    ]
-    # The C tracer is the one core that books lines to contexts on every Python we support.
-    environment = {**os.environ, "COVERAGE_CORE": "ctrace"}
-    return subprocess.run(
-        command, cwd=root, env=environment, capture_output=True, text=True, timeout=UNIT_TESTS_S, check=False
-    )
 
 
 def measure(root: Path, data_file: Path, module: str, twin: str) -> Measure:
@@ -97,19 +79,17 @@ def test_every_module_is_covered_by_its_twin_alone(tmp_path: Path) -> None:
         for path in sorted((ROOT / "p2pcpn").rglob("*.py"))
         if needs_twin(path, path.read_text("utf-8"))
     ]
-    written = {module: (ROOT / module).stat().st_mtime_ns for module in modules}
-    data_file = tmp_path / "coverage"
-    run = run_under_coverage(ROOT, "p2pcpn", "tests/unit", data_file)
-    assert data_file.exists(), f"the unit tests did not run:\n{run.stdout[-4000:]}{run.stderr[-4000:]}"
-    found = violations(ROOT, data_file, modules)
+    ended = unit_tests(tmp_path)
+    assert ended.data_file.exists(), f"the unit tests did not run:\n{ended.output[-4000:]}"
+    found = violations(ROOT, ended.data_file, modules)
     # Lines are counted by number: those of the text that ran say nothing about the text that is there now.
-    changed = [module for module, at in written.items() if (ROOT / module).stat().st_mtime_ns != at]
+    changed = [module for module in modules if (ROOT / module).stat().st_mtime_ns > ended.began_ns]
     found += [f"{module}: changed while the tests ran; measure again" for module in changed]
     # They run nowhere else in a full run: what fails among them fails here.
-    closing = run.stdout.splitlines()[-80:] if run.returncode else []
+    closing = ended.output.splitlines()[-80:] if ended.code else []
     found += [line for line in closing if line.startswith(("FAILED", "ERROR"))]
     told = "\n".join([*found, *(["", "the unit tests themselves:", *closing] if closing else [])])
-    assert not found and run.returncode == 0, f"\n{told}"
+    assert not found and ended.code == 0, f"\n{told}"
 
 
 ORPHAN = '"""No twin."""\n'
@@ -142,8 +122,10 @@ def test_an_import_is_not_enough():
 """
 
 
-def test_a_module_that_only_another_twin_runs_is_found(tmp_path: Path) -> None:
-    tree = {
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A package of three modules, and tests for two of them."""
+    texts = {
         "pkg/__init__.py": '"""A package."""\n',
         "pkg/orphan.py": ORPHAN,
         "pkg/worked.py": WORKED,
@@ -153,17 +135,52 @@ def test_a_module_that_only_another_twin_runs_is_found(tmp_path: Path) -> None:
         "tests/unit/test_idle.py": TEST_IDLE,
         "setup.cfg": "[tool:pytest]\naddopts = --import-mode=importlib\npythonpath = .\n",
     }
-    for name, text in tree.items():
+    for name, text in texts.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
-    data_file = tmp_path / "coverage"
-    run = run_under_coverage(tmp_path, "pkg", "tests/unit", data_file)
-    assert run.returncode == 0, run.stdout + run.stderr
-    found = violations(tmp_path, data_file, ["pkg/idle.py", "pkg/orphan.py", "pkg/worked.py"])
+    return tmp_path
+
+
+def test_a_module_that_only_another_twin_runs_is_found(tree: Path) -> None:
+    ended = run(tree, "pkg", "tests/unit", tree)
+    assert ended.code == 0, ended.output
+    found = violations(tree, ended.data_file, ["pkg/idle.py", "pkg/orphan.py", "pkg/worked.py"])
     assert [line.partition(":")[0] for line in found] == ["pkg/idle.py", "pkg/orphan.py"], found
     assert "no twin" in found[1]
     assert "lines 5-7" in found[0]
+
+
+AWAITS = """
+import os
+from pathlib import Path
+from tests.house.unit_tests import awaited
+
+def test_the_unit_tests_have_run():
+    ended = awaited(Path(os.environ["P2PCPN_UNIT_TESTS"]))
+    Path("seen").write_text(f"{ended.code} {ended.data_file.exists()} {ended.output.splitlines()[-1]}")
+    assert ended.began_ns < ended.data_file.stat().st_mtime_ns
+"""
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["tests/house"], 0), (["tests/nowhere"], 4)])
+def test_unit_tests_that_are_begun_beside_others_are_awaited_by_them(
+    tree: Path, arguments: list[str], code: int
+) -> None:
+    house = tree / "tests" / "house"
+    house.mkdir()
+    (house / "unit_tests.py").write_text((ROOT / "tests" / "house" / "unit_tests.py").read_text("utf-8"))
+    (house / "test_awaits.py").write_text(AWAITS)
+    assert beside(tree, "pkg", "tests/unit", arguments) == code
+    if code == 0:
+        assert re.match("0 True 2 passed", (tree / "seen").read_text())
+
+
+def test_unit_tests_that_do_not_end_are_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.house.unit_tests.UNIT_TESTS_S", 0.0)
+    (tmp_path / "began").write_text("7")
+    (tmp_path / "output").write_text("so far")
+    assert awaited(tmp_path) == Ended(7, tmp_path / "coverage", -1, "so far")
 
 
 def test_a_twin_mirrors_the_path_of_its_module() -> None:
