@@ -9,10 +9,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-# A process that starts compiles no module that another has compiled: half of what it takes to start, and the tests start
-# hundreds. Not in the tree, for whoever wants no byte code there.
+# Without byte code each process compiles all modules again, which is half of what it takes to start; tests start hundreds.
 unexport PYTHONDONTWRITEBYTECODE
-export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/byte-code
 
 # A pyenv shim may stand on the path and still not run, so each candidate is asked, not looked up.
 CANDIDATES := python3.13 python3.12 python3.11 python3
