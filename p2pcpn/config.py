@@ -125,7 +125,7 @@ def parse_size(text: str) -> int:
 def parse_cpus(text: str) -> tuple[int | None, int]:
     """``"4"``, or ``"1-8"``: (least while little is to be done, most) runs at a time. Raises :class:`UsageError`."""
     match = re.fullmatch(r"(?:(\d{1,5})-)?(\d{1,5})", text.strip())
-    if match is None:
+    if match is None or (match[1] and int(match[1]) > int(match[2])):
         raise UsageError(f"{text!r} is no number of tasks at a time; write for example 4, or 1-8")
     return (int(match[1]) if match[1] else None), int(match[2])
 

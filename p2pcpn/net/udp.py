@@ -8,6 +8,7 @@ a flood), so with each one that it delivers we take everything else that lies in
 from __future__ import annotations
 
 import asyncio
+import errno
 import random
 import socket
 import struct
@@ -26,6 +27,8 @@ from p2pcpn.wire.addresses import Address
 _READS_PER_TURN = 2 * limits.INBOX_BATCH_MAX
 _TRIES_FOR_A_PORT = 64
 _LISTEN_BACKLOG = 256
+_OURS = "an address of this machine"
+_INSTEAD = {errno.EADDRINUSE: "another port, or 0 for one that is free", errno.EACCES: "a port from 1024 on"}
 # Linux: nine u32 of a socket's memory, the last the datagrams it dropped (sock_diag.h, SK_MEMINFO_DROPS).
 _SO_MEMINFO = 55
 _MEMINFO = struct.Struct("=9I")
@@ -54,7 +57,9 @@ def bind_pair(host: str, port: int) -> tuple[socket.socket, socket.socket]:
                 if tries_left == 1:
                     raise
     except OSError as error:
-        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+        raise UsageError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}; name {_INSTEAD.get(error.errno or 0, _OURS)}"
+        ) from error
     raise AssertionError("the last try returns or raises")
 
 

@@ -210,9 +210,21 @@ class _LogFile(RotatingFileHandler):
     _lost = False
 
     def handleError(self, record: logging.LogRecord) -> None:
-        if not self._lost:
+        if not self._lost and not _is_shown():
             self._lost = True
             sys.stderr.write(f"{self.format(record)}\n")
+
+    def close(self) -> None:
+        """What is still to be written is lost, too; why the peer ends must not be hidden by that."""
+        try:
+            super().close()
+        except OSError:
+            pass
+
+
+def _is_shown() -> bool:
+    """Whether what a peer in the foreground warns of is said on its terminal in any case."""
+    return bool(logging.getLogger("p2pcpn").handlers)
 
 
 def _logging(config: Config, level: int) -> logging.Handler:
@@ -225,7 +237,7 @@ def _logging(config: Config, level: int) -> logging.Handler:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
             handler = _LogFile(path / LOG_NAME, maxBytes=limits.LOG_BYTES_MAX, backupCount=1, delay=True)
         except OSError:  # the store will say so, in clear words
-            handler = logging.StreamHandler()
+            handler = logging.NullHandler() if _is_shown() else logging.StreamHandler()
     handler.setFormatter(logging.Formatter(FORMAT))
     logging.getLogger("p2pcpn").setLevel(level)
     # At the root: what asyncio and the libraries say would go to stderr otherwise, where nothing bounds it.

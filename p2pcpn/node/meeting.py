@@ -34,7 +34,7 @@ async def named_contacts(addresses: Sequence[str]) -> list[Contact]:
         try:
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
         except OSError as error:
-            log.warning("bootstrap %s cannot be resolved: %s", text, error)
+            log.warning("bootstrap %s cannot be resolved: %s", text, error.strerror or error)
             return []
         return [contact(ANYBODY, (str(info[4][0]), port)) for info in found[:ADDRESSES_PER_NAME_MAX]]
 

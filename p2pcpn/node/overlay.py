@@ -114,7 +114,10 @@ class Overlay:
             except OSError as error:
                 why = error.strerror or str(error)
                 raise StoreError(f"{self.data_dir} cannot be made: {why}; name another folder with --data") from error
-            self.keypair = keypair or load_or_create_key(self.data_dir / "node.key")
+            try:
+                self.keypair = keypair or load_or_create_key(self.data_dir / "node.key")
+            except StoreError as error:
+                raise StoreError(f"{error}; name another folder with --data") from error
         self.id = self.keypair.id
         self.roles = roles_of(config)
         most = slots_of(config)

@@ -34,7 +34,10 @@ class Exclusive:
             except OSError as error:
                 holder = os.pread(self._file, 20, 0).decode("ascii", "replace").strip()
                 os.close(self._file)
-                raise StoreError(f"{path.parent}: in use by another peer (process {holder or 'unknown'})") from error
+                raise StoreError(
+                    f"{path.parent}: in use by another peer (process {holder or 'unknown'}); name another folder with "
+                    "--data"
+                ) from error
         try:
             os.ftruncate(self._file, 0)
             os.write(self._file, b"%d\n" % os.getpid())

@@ -153,6 +153,6 @@ def test_directories_follow_the_environment_and_the_platform():
 
 def test_a_number_of_tasks_or_a_range_of_it() -> None:
     assert parse_cpus("4") == (None, 4) and parse_cpus(" 1-8 ") == (1, 8)
-    for wrong in ("", "-3", "1-", "1-2-3", "x", "123456"):
+    for wrong in ("", "-3", "1-", "1-2-3", "x", "123456", "8-1"):
         with pytest.raises(UsageError):
             parse_cpus(wrong)

@@ -59,7 +59,7 @@ def test_a_port_that_only_udp_may_have_is_tried_again(monkeypatch: pytest.Monkey
 
 def test_a_port_that_is_taken_is_the_callers_mistake() -> None:
     udp, tcp = bind_pair("127.0.0.1", 0)
-    with udp, tcp, pytest.raises(UsageError, match=r"cannot listen on 127\.0\.0\.1"):
+    with udp, tcp, pytest.raises(UsageError, match=r"cannot listen on 127\.0\.0\.1.*name another port"):
         bind_pair("127.0.0.1", udp.getsockname()[1])
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -70,7 +70,7 @@ def test_a_port_that_is_taken_is_the_callers_mistake() -> None:
 
 @pytest.mark.parametrize(("host", "port"), [("192.0.2.1", 0), ("127.0.0.1", 1 << 20), ("no such host", 0)])
 def test_a_host_that_is_not_ours_is_the_callers_mistake(host: str, port: int) -> None:
-    with pytest.raises(UsageError, match="cannot listen"):
+    with pytest.raises(UsageError, match=r"cannot listen.*(name an address of this machine|ports end at 65535)"):
         bind_pair(host, port)
 
 

@@ -161,6 +161,36 @@ def test_a_peer_that_has_nowhere_to_log_says_it_to_stderr(tmp_path: Path, limite
         logging.getLogger().removeHandler(handler)
 
 
+@pytest.fixture
+def terminal() -> Iterator[None]:
+    """Somebody shows all that is warned of."""
+    shows = logging.NullHandler()
+    logging.getLogger("p2pcpn").addHandler(shows)
+    yield
+    logging.getLogger("p2pcpn").removeHandler(shows)
+
+
+@pytest.mark.usefixtures("terminal")
+def test_what_is_shown_on_the_terminal_is_not_said_on_stderr_a_second_time(
+    tmp_path: Path, limited: list[float], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Overlay, "error", StoreError("no room"))
+    (tmp_path / "file").write_text("")
+    assert run_peer(Config(data_dir=tmp_path / "file")) == 1
+    assert run_peer(Config(data_dir="/dev/full")) == 1
+    assert capsys.readouterr().err == ""
+
+
+def test_a_log_that_the_disk_refuses_does_not_hide_why_the_peer_ends(
+    tmp_path: Path, limited: list[float], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Overlay, "error", StoreError("no room"))
+    (tmp_path / LOG_NAME).symlink_to("/dev/full")
+    assert run_peer(Config(data_dir=tmp_path)) == 1
+    told = capsys.readouterr().err
+    assert "no room" in told and told.count("\n") == 1
+
+
 @pytest.mark.asyncio
 async def test_the_first_signal_is_polite_and_the_second_is_not() -> None:
     stop, exits = asyncio.Event(), asyncio.Queue[int]()

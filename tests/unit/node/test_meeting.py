@@ -54,7 +54,7 @@ async def test_a_name_that_cannot_be_resolved_is_logged_and_left_out(
 ) -> None:
     async def resolve(host: str, port: int, **_: Any) -> list[Any]:
         if host == "nowhere.invalid":
-            raise OSError("no such name")
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
         return [(0, 0, 0, "", (f"192.0.2.{number}", port)) for number in range(1, 6)]
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve, raising=False)

@@ -12,7 +12,7 @@ from p2pcpn.store.exclusive import Exclusive
 
 def test_the_second_holder_is_refused_and_told_who_the_first_is(tmp_path):
     held = Exclusive(tmp_path / "lock")
-    with pytest.raises(StoreError, match=f"in use by another peer \\(process {os.getpid()}\\)"):
+    with pytest.raises(StoreError, match=f"in use by another peer \\(process {os.getpid()}\\); name another folder"):
         Exclusive(tmp_path / "lock")
     held.release()
     held.release()
