@@ -68,4 +68,6 @@ def restore(peer: Peer, database: Database, now: float) -> None:
     peer.dht.restore(held.records, now, time.time())
     for kept in held.jobs:
         peer.steward.restore(kept)
+    for log in held.foreign:
+        peer.steward.restore_foreign(log.job, log.grantor, log.expires_s, log.disk_bytes)
     peer.worker.restore(held.journal, now)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -35,11 +36,23 @@ Row = tuple[bytes, bytes, int, float, bytes]  # of a record: key, owner, seq, ex
 
 
 @dataclass(frozen=True, slots=True)
+class ForeignLog:
+    """What lies here of the log of a job that is not known, as its ``grantor`` (a node's key) signed it."""
+
+    job: bytes
+    grantor: bytes
+    expires_s: float
+    disk_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Restored:
-    """What a node gives back to its machines at start: records, a steward's jobs, results nobody acknowledged."""
+    """What a node gives back to its machines at start: records, a steward's jobs, logs of unknown ones, results nobody
+    acknowledged."""
 
     records: list[Row] = field(default_factory=list)
     jobs: list[Kept] = field(default_factory=list)
+    foreign: list[ForeignLog] = field(default_factory=list)
     journal: list[tuple[Signed, Contact, list[Results]]] = field(default_factory=list)
 
 
@@ -59,8 +72,9 @@ def restored(database: Database) -> Restored:
 def _restored(database: Database) -> Restored:
     damage = Damage(database)
     found = Restored(
-        restored_records(database, damage), restored_jobs(database, damage), restored_journal(database, damage)
-    )
+        restored_records(database, damage), restored_jobs(database, damage), restored_foreign(database, damage),
+        restored_journal(database, damage),
+    )  # fmt: skip
     damage.set_aside()
     return found
 
@@ -208,11 +222,14 @@ def restored_jobs(database: Database, damage: Damage) -> list[Kept]:
     for key, value in database.scan("jobs"):
         if value[1] is None:
             continue
-        # Without a row of its job nothing would ever delete what else is kept of it: this one has no spec.
-        alone: Value = (None, None, time.time() + limits.RETENTION_S, None, None, None)
-        with damage.row("jobs", key, value, alone):
+        with damage.row("jobs", key, value, _alone()):
             jobs.append(_kept(database, damage, bytes_of(key[0]), value))
     return jobs
+
+
+def _alone() -> Value:
+    """The row of a job without a spec: without any nothing would ever delete what else is kept of it."""
+    return (None, None, time.time() + limits.RETENTION_S, None, None, None)
 
 
 def _kept(database: Database, damage: Damage, job: bytes, row: Value) -> Kept:
@@ -251,6 +268,23 @@ def _kept(database: Database, damage: Damage, job: bytes, row: Value) -> Kept:
         with damage.row("states", key, value):
             kept.restore_state(int(number_of(key[1])), int(number_of(value[0])), len(bytes_of(value[1])))
     return kept
+
+
+def restored_foreign(database: Database, damage: Damage) -> list[ForeignLog]:
+    """The logs that are kept for their grantors alone: of jobs without a spec."""
+    found: list[ForeignLog] = []
+    for (job,), value in database.scan("jobs"):
+        if value[1] is not None:
+            continue
+        sizes: Counter[bytes] = Counter()
+        for key, row in database.scan("logs", (bytes_of(job),)):
+            with damage.row("logs", key, row):
+                header = signed_of(row[0])
+                sizes[header.key] += len(header.body) + len(bytes_of(row[1])) + limits.STEWARD_ROW_BYTES
+        with damage.row("jobs", (job,), value, _alone()):
+            expires_s = number_of(value[2])
+            found += [ForeignLog(bytes_of(job), grantor, expires_s, size) for grantor, size in sizes.items()]
+    return found
 
 
 def restored_journal(database: Database, damage: Damage) -> list[tuple[Signed, Contact, list[Results]]]:

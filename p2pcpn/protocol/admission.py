@@ -71,6 +71,11 @@ def trusts(rules: Rules, key: bytes, proof: bytes) -> bool:
     return rules.swarm_key != OPEN_SWARM and compare_digest(proof, swarm_proof(rules.swarm_key, key))
 
 
+def belongs(rules: Rules, key: bytes) -> bool:
+    """Whether a node that we have a session with is no stranger: in a keyed swarm nobody else has one."""
+    return rules.swarm_key != OPEN_SWARM or key in rules.trusted
+
+
 def _short(text: str) -> str:
     """A longer text than the wire allows would cost whoever says it its session."""
     return text if len(text) <= limits.REASON_CHARS_MAX else f"{text[: limits.REASON_CHARS_MAX - 1]}…"

@@ -11,7 +11,7 @@ import msgspec
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair, NodeId, node_id
-from p2pcpn.protocol.admission import OPEN_SWARM, Rules, trusts
+from p2pcpn.protocol.admission import Rules, belongs, trusts
 from p2pcpn.protocol.authority import Authority, Tenure
 from p2pcpn.protocol.book import Book
 from p2pcpn.protocol.breakers import Breakers
@@ -278,7 +278,7 @@ class Jobs:
     def _admits(self, key: bytes) -> bool:
         """Whether that node may be leased tasks. In a keyed swarm all are members; in an open one a stranger would see
         the tasks, and its results would be refused."""
-        return self._rules.swarm_key != OPEN_SWARM or key in self._rules.trusted or key == self._me.public
+        return belongs(self._rules, key) or key == self._me.public
 
     def each(self, act: Callable[[Grantor], list[Effect]]) -> list[Effect]:
         """What every grantor makes of something, those of older epochs included."""

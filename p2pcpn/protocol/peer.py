@@ -16,7 +16,6 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import cast
 
 from p2pcpn import limits
@@ -25,7 +24,7 @@ from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol import deadlines as due
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
-from p2pcpn.protocol.admission import OPEN_SWARM, trusts
+from p2pcpn.protocol.admission import OPEN_SWARM
 from p2pcpn.protocol.aftercare import Aftercare
 from p2pcpn.protocol.announcement import ADVERT_SALT, Announcement, Said
 from p2pcpn.protocol.deadlines import ALL, Deadlines, anyway, machines
@@ -113,7 +112,7 @@ class Peer:
             me=me, contact=lambda: self.contact, boot=setup.boot, rules=setup.rules, capacity=self._capacity,
             rtt_s=self.rtt_s, rng=rng, sated=self.worker.sated,
         )  # fmt: skip
-        self.steward = Steward(me, self.storing, wall, self.counts, partial(trusts, setup.rules), setup.group_of)
+        self.steward = Steward(me, self.storing, wall, self.counts, setup.trusts, setup.group_of, setup.belongs)
         self.jobs = Jobs(
             me=me, contact=lambda: self.contact, rules=setup.rules, storing=self.storing, request=self.next_request,
             rank=self._rank, near=self.stewards_near, rng=rng, now=now, age_s=self.steward.age_s, note=setup.note,

@@ -338,7 +338,13 @@ class Presiding:
         effects = self.steward.introduced(contact, message)
         job = Authority(message.spec).job
         self.succession.heard(job, contact, now)
-        return self._begun(job, effects, now)
+        return self._displaced(now) + self._begun(job, effects, now)
+
+    def _displaced(self, now: float) -> list[fx.Effect]:
+        """Guests' jobs that made room for another are granted here no more; what their logs are short of is written
+        before they are deleted. Other stewards take their lots over."""
+        gone = [g for g in self.jobs.granted.lots.values() if g.granting and g.job not in self.steward.jobs]
+        return [effect for grantor in gone for effect in grantor.step_down(now)]
 
     def _begun(self, job: bytes, effects: list[fx.Effect], now: float) -> list[fx.Effect]:
         """Of a distributed job this node grants its lot from the beginning: as soon as it is on its disk."""
@@ -400,6 +406,7 @@ class Presiding:
         job = job_id(message.spec.key, message.spec.body)
         if job not in self.steward.jobs:  # which has looked at the words
             return effects
+        effects = self._displaced(now) + effects
         for grantor in self.jobs.granted.of(job):
             for statement in [] if grantor.superseded else message.words:
                 if statement.kind == st.Handover.kind or (

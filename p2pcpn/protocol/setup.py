@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from p2pcpn import limits
 from p2pcpn.identity.keys import Keypair
-from p2pcpn.protocol.admission import Rules
+from p2pcpn.protocol.admission import Rules, belongs, trusts
 from p2pcpn.protocol.witness import Note
 from p2pcpn.wire.addresses import Address, Contact
 
@@ -59,3 +59,11 @@ class Setup:
     def group_of(self, peer: Contact) -> Hashable:
         """The network group of a peer."""
         return self.network_group(peer.address)
+
+    def trusts(self, owner: bytes, proof: bytes) -> bool:
+        """Whether an owner is one of ours, or proves to be a member."""
+        return trusts(self.rules, owner, proof)
+
+    def belongs(self, key: bytes) -> bool:
+        """Whether a node that we have a session with is no stranger."""
+        return belongs(self.rules, key)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 
 import msgspec
 
@@ -18,6 +17,7 @@ from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.effects import Commit, Effect, Gather, OnDisk, Provide, Saved, Tell, Write
+from p2pcpn.protocol.foreign import ForeignLogs
 from p2pcpn.protocol.guests import Guests
 from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.leased_pages import check_segment_head
@@ -62,19 +62,12 @@ from p2pcpn.wire.statements import (
 KEPT_IN = ("jobs", "segments", "logs", "orphans", "states")
 
 
-@dataclass(slots=True)
-class Foreign:
-    """What is held of the log of a job that is not kept here."""
-
-    expires_s: float
-    disk_bytes: int = 0
-
-
 class Steward:
     """See the module.
 
     ``wall()`` is the wall clock, for expiry alone; ``granting(job)`` gives the counts of a live grantor;
-    ``trusted(key, proof)`` is the rule for owners, ``group(contact)`` the network group of a peer.
+    ``trusted(key, proof)`` is the rule for owners, ``group(contact)`` the network group of a peer, ``belongs(key)``
+    whether a node that we have a session with is no stranger.
     """
 
     def __init__(
@@ -85,6 +78,7 @@ class Steward:
         granting: Callable[[bytes], tuple[int, int, int] | None],
         trusted: Callable[[bytes, bytes], bool] = lambda key, proof: True,
         group: Callable[[Contact], Hashable] = lambda contact: contact.host,
+        belongs: Callable[[bytes], bool] = lambda key: True,
     ) -> None:
         self.me = me
         self.storing = storing
@@ -94,16 +88,21 @@ class Steward:
         self.group = group
         self.guests = Guests()
         self.jobs: OrderedDict[bytes, Kept] = OrderedDict()
-        self.foreign: OrderedDict[tuple[bytes, NodeId], Foreign] = OrderedDict()
+        self.belongs = belongs
         self.quota = Quota(limits.STEWARD_BYTES_MAX, limits.STEWARD_BYTES_PER_OWNER_MAX)
+        self.foreign = ForeignLogs(self.quota, self.guests)
         self._by_owner: Counter[bytes] = Counter()
-        self._by_grantor: Counter[NodeId] = Counter()  # logs of jobs that are not kept here
 
     def restore(self, kept: Kept) -> None:
         """A job read from disk at start. Who brought it is forgotten: guests share by owner then."""
         if not self._is_trusted(kept.authority):
             kept.guest = kept.authority.owner
         self._keep(kept)
+
+    def restore_foreign(self, job: bytes, grantor: bytes, expires_s: float, disk_bytes: int) -> None:
+        """So much lies on disk of the log of an unknown job; ``grantor`` is the key that signed it."""
+        guest = None if self.belongs(grantor) else grantor
+        self.foreign.take(job, node_id(grantor), disk_bytes, expires_s, guest)
 
     def _keep(self, kept: Kept) -> None:
         self.jobs[kept.authority.job] = kept
@@ -152,14 +151,7 @@ class Steward:
         now = self.wall()
         for job in [job for job, kept in self.jobs.items() if kept.expires_s < now]:
             self.forget(job)
-        for key in [key for key, foreign in self.foreign.items() if foreign.expires_s < now]:
-            self._drop_foreign(key)
-
-    def _drop_foreign(self, key: tuple[bytes, NodeId]) -> None:
-        self.quota.give_back(key[1], self.foreign.pop(key).disk_bytes)
-        self._by_grantor[key[1]] -= 1
-        if not self._by_grantor[key[1]]:
-            del self._by_grantor[key[1]]
+        self.foreign.sweep(now)
 
     def _fits(self, owner: bytes, size_bytes: int, guest: bytes | None = None) -> bool:
         if not self.quota.fits(owner, size_bytes) or not self.guests.fits(guest, size_bytes):
@@ -212,21 +204,23 @@ class Steward:
             return [commit, *(tell for order in orders for tell in self._pass_on(kept, sender, order))]
         room = self._make_room(guest)
         self._keep(kept)
-        for key in [key for key in self.foreign if key[0] == authority.job]:
-            self._drop_foreign(key)  # it comes again, and counts as its owner's then
+        self.foreign.drop(authority.job)  # it comes again, and counts as its owner's then
         return [*room, commit, Provide(authority.job, left_s)]
 
     def legacies(self) -> list[Legacy]:
         """The jobs of which something is kept here that has to go to others when this peer leaves."""
         self._sweep()
         found = {job: legacy(kept) for job, kept in self.jobs.items()}
-        for job, _ in self.foreign:
+        for job in self.foreign.jobs():
             found.setdefault(job, Legacy(Parcel(job, None, 0, 0, ()), 1))
         return list(found.values())
 
     def _guest(self, authority: Authority, sender: Contact) -> bytes | None:
         """As whose guest a job comes, where its owner is not trusted."""
-        return None if self._is_trusted(authority) else repr(self.group(sender)).encode()
+        return None if self._is_trusted(authority) else self._group(sender)
+
+    def _group(self, sender: Contact) -> bytes:
+        return repr(self.group(sender)).encode()
 
     def _why_not(self, authority: Authority, guest: bytes | None, *, named: bool = True) -> tuple[int, str] | None:
         if not self.storing:
@@ -235,7 +229,7 @@ class Steward:
             return AnswerCode.REFUSED, "is no steward of that job"
         if not self._has_room(authority.owner, guest):
             self._sweep()
-        leaves = None if self._has_room(authority.owner, guest) else self.guests.leaves(guest, self._spared)
+        leaves = None if self._has_room(authority.owner, guest) else self._leaves(guest)
         if self._by_owner[authority.owner] >= limits.JOBS_PER_OWNER_MAX or not (
             leaves is not None or self._has_room(authority.owner, guest)
         ):
@@ -249,15 +243,19 @@ class Steward:
             return False
         return guest is None or self.guests.count < limits.JOBS_PER_PEER_MAX // limits.GUESTS_PART
 
-    def _spared(self, job: bytes) -> bool:
-        """Whether a guest's job can go: what is granted here is not dropped under its grantor."""
-        return self.granting(job) is None
+    def _leaves(self, guest: bytes | None) -> bytes | None:
+        """Which guest's job can go: what is granted here is not dropped under its grantor, if any other can. But a
+        distributed one is granted from the first moment on, here and elsewhere, and else no such job ever went."""
+        found = self.guests.leaves(guest, lambda job: self.granting(job) is None)
+        if found is not None:
+            return found
+        return self.guests.leaves(guest, lambda job: self.jobs[job].authority.is_distributed)
 
     def _make_room(self, guest: bytes | None) -> list[Effect]:
         """Let a guest's job go, where the table is full."""
         if self._has_room(b"", guest):
             return []
-        job = self.guests.leaves(guest, self._spared)
+        job = self._leaves(guest)
         if job is None:
             return []
         return [self.drop(job)]
@@ -395,7 +393,7 @@ class Steward:
         write = Write("logs", (said.job, said.grantor, said.epoch, said.number), row)
         kept = self._find(said.job)
         if kept is None:
-            return self._append_foreign(sender, message.request, said, write, size_bytes)
+            return self._append_foreign(sender, message.header.key, message.request, said, write, size_bytes)
         if not kept.authority.grants(message.header.key, said.epoch):
             raise PeerError("a log segment is signed by a peer that was never made a grantor of the job")
         kept.authority.require_own(said.epoch, said.spans)
@@ -425,33 +423,22 @@ class Steward:
             log.written(said.number)
 
     def _append_foreign(
-        self, sender: Contact, request: int, said: LogHeader, write: Write, size_bytes: int
+        self, sender: Contact, key: bytes, request: int, said: LogHeader, write: Write, size_bytes: int
     ) -> list[Effect]:
         """Keep a segment of a log for its grantor, whose disk it counts as; as long as any job is kept by default."""
         grantor = NodeId(said.grantor)
         if sender.id != grantor:
             raise PeerError("a log segment of an unknown job comes from another peer than its grantor")
-        key = (said.job, grantor)
-        if not self._fits(grantor, size_bytes) or (key not in self.foreign and self._crowded(grantor)):
+        guest = None if self.belongs(key) else self._group(sender)
+        if not self.foreign.fits(said.job, grantor, size_bytes, guest):
+            self._sweep()
+        if not self.foreign.fits(said.job, grantor, size_bytes, guest):
             return [_answer(sender, request, AnswerCode.FULL, _NO_DISK)]
-        self.quota.take(grantor, size_bytes)
-        foreign = self.foreign.get(key)
-        writes = [write]
-        until = self.wall() + limits.RETENTION_S
-        if foreign is None:
-            foreign = self.foreign[key] = Foreign(until)
-            self._by_grantor[grantor] += 1
+        writes, until = [write], self.wall() + limits.RETENTION_S
+        if self.foreign.take(said.job, grantor, size_bytes, until, guest):
             # Without a row of its job nothing would ever delete a log; this one has no spec.
             writes.insert(0, Write("jobs", (said.job,), (None, None, until, None, None, None)))
-        foreign.disk_bytes += size_bytes
         return _with_blobs(sender, request, said, limits.RETENTION_S, *writes)
-
-    def _crowded(self, grantor: NodeId) -> bool:
-        """Whether as many logs of jobs unknown here are kept as of jobs that are known."""
-        each, most = limits.JOBS_PER_OWNER_MAX, limits.JOBS_PER_PEER_MAX
-        if self._by_grantor[grantor] >= each or len(self.foreign) >= most:
-            self._sweep()
-        return self._by_grantor[grantor] >= each or len(self.foreign) >= most
 
     def orphan(self, sender: Contact, message: Results) -> list[Effect]:
         """Results that a worker cannot bring to their grantor: kept for whoever grants next."""

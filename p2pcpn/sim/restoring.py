@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from p2pcpn import limits
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.canonical import Line, stale
 from p2pcpn.protocol.journal import rows_of
@@ -21,8 +22,12 @@ def restore(peer: Peer, disk: Disk, now: float, wall: float) -> None:
     """Give a peer that starts the records, jobs and unsettled results of its earlier lives."""
     peer.dht.restore([(key[0], *value) for key, value in disk.scan("records")], now, wall)
     for (job,), value in disk.scan("jobs"):
-        if value[1] is not None:  # else it is the log of a job that this peer keeps for its grantor alone
+        if value[1] is not None:
             peer.steward.restore(_kept(disk, job, value))
+            continue
+        for _, (header, body) in disk.scan("logs", (job,)):  # that this peer keeps for its grantor alone
+            signed, row = _signed(header), limits.STEWARD_ROW_BYTES
+            peer.steward.restore_foreign(job, signed.key, value[2], len(signed.body) + len(body) + row)
     jobs = [(name, value) for (name,), (value,) in disk.scan("meta")]
     journal = [(job, receipt, page) for (job, *_), (_, _, receipt, page) in disk.scan("journal")]
     peer.worker.restore(rows_of(jobs, journal), now)

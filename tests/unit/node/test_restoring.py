@@ -448,3 +448,20 @@ def test_what_a_lots_grantor_settles_of_another_lot_is_not_read_from_disk(databa
     assert others != mine and job_state(database, authority)[1] == [(mine, 2)]
     (after,) = restored_jobs(database)
     assert list(after.logs) == [(STEWARDS[0].id, 1)]
+
+
+def test_what_is_kept_of_unknown_jobs_counts_after_a_restart_as_it_did_before(database: Database) -> None:
+    made, other = Made(1), Made(2)
+    keeper = steward()
+    for each in [*log(made, [(0, 1), (1, 2)]), *log(other, [(0, 3)])]:
+        write(database, keeper.appended(GRANTOR_AT, each))
+    before = keeper.quota.of(GRANTOR.id)
+    again = steward()
+    for each in restored(database).foreign:
+        again.restore_foreign(each.job, each.grantor, each.expires_s, each.disk_bytes)
+    assert again.quota.of(GRANTOR.id) == before > 0
+    assert sorted(again.foreign.jobs()) == sorted(keeper.foreign.jobs()) == sorted([made.job, other.job])
+    kept(database, made, [])
+    assert [each.job for each in restored(database).foreign] == [other.job]
+    spoil(database, "logs", (other.job, GRANTOR.id, 0, 0), 0, b"garbage")
+    assert restored(database).foreign == []

@@ -506,3 +506,23 @@ def test_who_steps_down_brings_its_log_to_the_newest_grantor_where_tasks_take_re
     told = cast.one.peer.grantors[cast.name].mandate()
     cast.submitter.peer.presiding.mandate(cast.one.contact, cast.one.key.public, told, cast.swarm.now)
     assert grantor.superseded and brought == [cast.one.contact]
+
+
+def test_a_guests_job_that_made_room_is_granted_here_no_more_and_not_in_the_same_epoch_again() -> None:
+    cast = Cast(takes_s=None, tasks=64, orchestration="distributed", granting=False)
+    one, name = cast.one, cast.name
+    assert cast.swarm.run(5, lambda: bool(one.peer.jobs.granted.of(name)) and bool(cast.worker.batches))
+    (lot,) = one.peer.jobs.granted.of(name)
+    one.do([one.peer.steward.drop(name)])
+    other = Job(cast.submitter, stewards=(one, cast.two), number=9)
+    assert cast.swarm.run(5, lambda: other.job in one.peer.steward.jobs)
+    assert lot.superseded and not lot.granting and not lot.leases
+    assert cast.swarm.run(
+        40, lambda: any(g.book.lot == lot.book.lot and g.granting for g in cast.two.peer.jobs.granted.of(name))
+    )
+    one.do(
+        one.peer.presiding.introduced(cast.submitter.contact, m.Introduce(77, cast.job.made.spec, True), cast.swarm.now)
+    )
+    cast.swarm.run(2.0)
+    assert name in one.peer.steward.jobs
+    assert not [g for g in one.peer.jobs.granted.of(name) if g.granting and g.epoch == lot.epoch]

@@ -14,6 +14,7 @@ from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol.authority import Authority
+from p2pcpn.protocol.guests import BYTES_MAX
 from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.kept_logs import RECENT
 from p2pcpn.protocol.lots import RANGE_TASKS
@@ -571,7 +572,7 @@ def test_disk_is_given_by_owner_and_given_again_when_jobs_expire(monkeypatch: py
     assert shelf.extend(made.segment(1)).code == AnswerCode.UNKNOWN
     (effect,) = shelf.steward.listed(GRANTOR_AT, m.ListJobs(1, OWNER.public))
     assert isinstance(effect, fx.Tell) and effect.message == m.Jobs(1, [Made(5).job])
-    assert shelf.steward.foreign == {} and shelf.steward.quota.of(STRANGER.public) == 0
+    assert len(shelf.steward.foreign) == 0 and shelf.steward.quota.of(STRANGER.public) == 0
 
 
 def test_one_owner_cannot_fill_a_steward_with_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -859,3 +860,44 @@ def test_a_lots_grantor_that_settles_tasks_of_another_lot_is_refused() -> None:
     assert not shelf.steward.jobs[made.job].logs, "nothing of it is kept"
     assert shelf.append(settles((first[0], 2)), STEWARDS_AT[0]).code == AnswerCode.DONE
     assert shelf.append(settles((first[1], 2), lot=1), STEWARDS_AT[1]).code == AnswerCode.DONE
+
+
+def test_a_strangers_log_of_an_unknown_job_counts_as_a_guests_also_after_a_restart() -> None:
+    shelf, made = Shelf(me=STRANGER), Made()
+    shelf.steward.belongs = lambda key: key != GRANTOR.public
+    assert shelf.append(log(made, 1)[0]).code == AnswerCode.DONE
+    taken = shelf.steward.quota.of(GRANTOR.id)
+    group = repr(GRANTOR_AT.host).encode()
+    assert taken > 0 and shelf.steward.guests.quota.of(group) == taken
+    shelf.steward.guests.quota.take(group, BYTES_MAX // limits.GUESTS_PART - taken)
+    assert shelf.append(log(made, 2)[1]).code == AnswerCode.FULL
+    other = Shelf(me=STRANGER)
+    other.steward.belongs = lambda key: key != GRANTOR.public
+    other.steward.restore_foreign(made.job, GRANTOR.public, other.wall + 60.0, taken)
+    assert other.steward.quota.of(GRANTOR.id) == taken == other.steward.guests.quota.of(GRANTOR.public)
+    assert other.steward.legacies()[0].job == made.job
+    other.wall += 61.0
+    other.steward.legacies()
+    assert other.steward.quota.taken_bytes == 0 == other.steward.guests.quota.taken_bytes
+
+
+def test_a_guests_distributed_job_makes_room_though_it_is_granted_here_where_no_other_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "JOBS_PER_PEER_MAX", 8)  # two of them guests'
+    shelf = Shelf()
+    shelf.steward.trusted = lambda key, proof: key == OWNER.public
+
+    def introduce(number: int, orchestration: str, host: bytes, **options: Any) -> m.Answer:
+        made = Made(number, orchestration=orchestration, **options)
+        sender = msgspec.structs.replace(GRANTOR_AT, host=host)
+        (answer,) = shelf.say(shelf.steward.introduced(sender, m.Introduce(5, made.spec, True)))
+        return answer
+
+    assert introduce(1, "distributed", b"many", owner=STRANGER).code == AnswerCode.DONE
+    assert introduce(2, "hybrid", b"many", owner=STRANGER).code == AnswerCode.DONE
+    shelf.counts = (1, 0, 0)  # both are granted here
+    assert introduce(3, "distributed", b"other", owner=ME).code == AnswerCode.DONE
+    jobs = [Made(1, orchestration="distributed", owner=STRANGER).job, Made(2, owner=STRANGER).job]
+    assert jobs[0] not in shelf.steward.jobs and jobs[1] in shelf.steward.jobs
+    assert introduce(4, "hybrid", b"third", owner=ME).text == "keeps as many jobs as it can", "none has more than it"
