@@ -31,6 +31,9 @@ FRAME_BYTES_MAX: Final = 1 << 20
 # A segment of at most 4 MiB of tasks plus its digests, or a log segment of at most 4 MiB, fits one message.
 MESSAGE_BYTES_MAX: Final = 16 << 20
 SESSIONS_MAX: Final = 512
+# Peers that the submitter of a hybrid job leases to before its stewards lease, too: each holds a session, and a quarter
+# of those a node has is left for stewards, storage peers and whoever claims until they do.
+GRANTOR_PEERS: Final = 384
 
 # --- Jobs ---------------------------------------------------------------------------------------------------------
 SEGMENT_TASKS_MAX: Final = 4096

@@ -194,7 +194,7 @@ class Acceptance:
         return effects
 
     def told(self, message: Delivery) -> list[Effect]:
-        """The grantor of a lot settled what it says, of a job that this node submitted and grants not itself.
+        """The grantor of a lot settled what it says, of a job that this node submitted.
 
         What was told before is told no more: a future resolves once. Raises :class:`PeerError` as :meth:`admit` does.
         """
@@ -207,7 +207,7 @@ class Acceptance:
         spans = stated if message.spans is None else joined([(first, count) for first, count in message.spans])
         if not covers(stated, spans):
             raise PeerError("a peer says that a receipt settles what it does not state")
-        settled = self._book.settle_waiting(spans)
+        settled = self._book.settled_there(spans)
         if not settled:
             return []
         delivered = self._delivery(opened, settled, total(settled) == len(opened.indices), node_id(opened.worker))

@@ -6,7 +6,9 @@ tell whose an epoch is. The owner's signed handover makes whomever it names the 
 epoch stays authorised after a newer one began: what it settled counts.
 
 A ``distributed`` job is granted by its stewards alone, each its lots, and each lot has epochs of its own (``lots``):
-there a newer epoch supersedes those of its own lot and no other.
+there a newer epoch supersedes those of its own lot and no other. So it is with the lots of a ``hybrid`` job, which
+begin behind all epochs of its head: they are the stewards' by the spec, as any epoch that a steward may begin; from
+which task on they are granted is the owner's word, a handover that divides the job.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from dataclasses import dataclass
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import node_id
-from p2pcpn.protocol.lots import Lots
+from p2pcpn.protocol.lots import DIVIDED_EPOCH, RANGE_TASKS, Lots
 from p2pcpn.protocol.spans import Span
 from p2pcpn.wire.sealing import job_id
 from p2pcpn.wire.statements import Handover, Signed, Spec, Steward, opened
@@ -41,11 +43,12 @@ class Tenure:
 class Authority:
     """The signed spec of a job, checked; who grants it now, as far as is known; and the owner's handovers.
 
-    ``tenures`` holds one for each lot; a job that is not distributed has one lot.
+    ``tenures`` holds one for each lot, of a job that is not divided (yet), too; ``division`` is the owner's word on it.
     """
 
     __slots__ = (
-        "_handovers", "handover", "job", "lots", "owner", "signed_handover", "signed_spec", "spec", "tenures",
+        "_handovers", "division", "handover", "job", "lots", "owner", "signed_handover", "signed_spec", "spec",
+        "tenures",
     )  # fmt: skip
 
     def __init__(self, spec: Signed) -> None:
@@ -59,29 +62,32 @@ class Authority:
         self.signed_handover: Signed | None = None
         self.handover: Handover | None = None
         self._handovers: dict[tuple[int, bytes], Signed] = {}
-        stewards = self.spec.stewards
-        if self.is_distributed:
-            self.lots = Lots(self.job, len(stewards), split=True)
-            self.tenures = [Tenure(lot, lot + 1, steward.key) for lot, steward in enumerate(stewards)]
-        else:
-            self.lots = Lots(self.job)
-            self.tenures = [Tenure(0, 0, self.spec.grantor)]
+        self.division: Signed | None = None
+        stewards = self.spec.stewards if self.is_taken_over else []
+        self.lots = Lots(self.job, len(stewards), head=not self.is_distributed)
+        keys = [*([] if self.is_distributed else [self.spec.grantor]), *(steward.key for steward in stewards)]
+        self.tenures = [Tenure(lot, self.lots.first_epoch(lot), key) for lot, key in enumerate(keys)]
 
     # --- who grants now ----------------------------------------------------------------------------------------------
 
     @property
     def _newest(self) -> Tenure:
-        return self.tenures[0] if len(self.tenures) == 1 else max(self.tenures, key=lambda tenure: tenure.epoch)
+        return max(self.tenures, key=lambda tenure: tenure.epoch) if self.is_distributed else self.tenures[0]
 
     @property
     def epoch(self) -> int:
-        """The newest epoch of all."""
+        """The newest epoch of all; of a job with a head that of the head."""
         return self._newest.epoch
 
     @property
     def grantor(self) -> bytes:
-        """The node key of who grants in the newest epoch of all."""
+        """The node key of who grants in that epoch."""
         return self._newest.grantor
+
+    @property
+    def granted(self) -> list[Tenure]:
+        """The lots that somebody grants: of a job that is not divided its head alone."""
+        return self.tenures if self.lots.split else self.tenures[:1]
 
     def tenure(self, epoch: int) -> Tenure:
         """Who grants now what was granted in ``epoch``."""
@@ -98,14 +104,15 @@ class Authority:
 
     def held_by(self, key: bytes) -> list[Tenure]:
         """What the node with ``key`` grants, as far as is known."""
-        return [tenure for tenure in self.tenures if tenure.grantor == key]
+        return [tenure for tenure in self.granted if tenure.grantor == key]
 
     def hand_over(self, statement: Signed) -> None:
         """Take note of a handover; an older one changes nothing but whom we believe about its own epoch.
 
         Of two that name the same epoch, that of the smaller node key counts wherever both are known.
 
-        Raises :class:`PeerError` unless the owner signed it.
+        One that divides the job says from which task on its lots are granted. Raises :class:`PeerError` unless the
+        owner signed it.
         """
         if len(statement.body) > limits.HANDOVER_BYTES_MAX:
             raise PeerError("a handover is too long")
@@ -114,6 +121,11 @@ class Authority:
             raise PeerError("a handover is not the owner's, or of another job")
         if self.is_distributed:
             raise PeerError("a distributed job is its stewards', and is handed over to nobody")
+        if said.first is not None:
+            self._divide(statement, said.epoch, said.first)
+            return
+        if said.epoch > limits.TAKEOVER_EPOCH_MAX:
+            raise PeerError("a handover is of an epoch that is a steward's lot's")
         key, newest = (said.epoch, said.grantor), (self.epoch, self.grantor)
         handed = newest in self._handovers
         if key not in self._handovers and len(self._handovers) >= limits.EPOCHS_MAX:
@@ -124,6 +136,14 @@ class Authority:
             self.handover, self.signed_handover = said, statement
         if said.epoch > self.epoch or (said.epoch == self.epoch and (said.grantor <= self.grantor or not handed)):
             self.tenures[0].epoch, self.tenures[0].grantor = said.epoch, said.grantor
+
+    def _divide(self, statement: Signed, epoch: int, first: int) -> None:
+        if not self.is_taken_over or epoch != DIVIDED_EPOCH or first % RANGE_TASKS:
+            raise PeerError("a job is divided that cannot be, or not so")
+        if self.lots.first not in (None, first):
+            raise PeerError("an owner divides a job twice")
+        self.lots.divide(first)
+        self.division = self.division or statement
 
     def take_over(self, key: bytes, epoch: int) -> bool:
         """Take note that the node with ``key`` grants in ``epoch``; whether that is news.
@@ -140,8 +160,8 @@ class Authority:
 
     @property
     def handovers(self) -> list[Signed]:
-        """The owner's handovers that are remembered, as they came."""
-        return list(self._handovers.values())
+        """The owner's handovers that are remembered, as they came; last the one that divides the job."""
+        return [*self._handovers.values(), *([] if self.division is None else [self.division])]
 
     # --- whose an epoch is -------------------------------------------------------------------------------------------
 
@@ -156,26 +176,36 @@ class Authority:
         return bool(self.spec.stewards) and self.spec.orchestration == DISTRIBUTED
 
     @property
+    def is_split(self) -> bool:
+        """Whether stewards grant lots of it now, as far as is known: it is distributed, or was divided."""
+        return self.lots.split
+
+    @property
     def _round(self) -> int:
-        """How many epochs there are before the same node's turn comes again: the stewards', and the owner's."""
+        """How many epochs of the head there are before the same node's turn comes again: stewards', and the owner's."""
+        return len(self.spec.stewards) + 1
+
+    def _step(self, lot: int) -> tuple[int, int]:
+        """From one epoch of a lot to its next, and to the next of the same node."""
         stewards = len(self.spec.stewards)
-        return stewards * stewards if self.is_distributed else stewards + 1
+        return (1, self._round) if self.lots.is_head(lot) else (stewards, stewards * stewards)
 
     def steward_of(self, epoch: int) -> Steward | None:
         """The steward whose ``epoch`` is; none where it is nobody's but the owner's to give."""
-        if not self.is_taken_over or not 0 < epoch <= limits.TAKEOVER_EPOCH_MAX:
+        base = 0 if self.is_distributed or epoch < DIVIDED_EPOCH else limits.TAKEOVER_EPOCH_MAX
+        if not self.is_taken_over or not 0 < epoch - base <= limits.TAKEOVER_EPOCH_MAX:
             return None
         stewards = self.spec.stewards
-        if self.is_distributed:
-            turn, lot = divmod(epoch - 1, len(stewards))
+        if self.is_distributed or base:
+            turn, lot = divmod(epoch - base - 1, len(stewards))
             return stewards[(lot + turn) % len(stewards)]
         return None if epoch % self._round == 0 else stewards[epoch % self._round - 1]
 
     def successors(self, lot: int = 0) -> list[tuple[int, Steward]]:
         """The stewards with their next epochs, in the order in which their turns come after the newest epoch of a
         lot."""
-        newest, step = self.tenures[lot].epoch, self.lots.count
-        following = ((epoch, self.steward_of(epoch)) for epoch in range(newest + step, newest + self._round + 1, step))
+        newest, (step, turn) = self.tenures[lot].epoch, self._step(lot)
+        following = ((epoch, self.steward_of(epoch)) for epoch in range(newest + step, newest + turn + 1, step))
         return [(epoch, steward) for epoch, steward in following if steward is not None]
 
     @property
@@ -196,11 +226,12 @@ class Authority:
 
     def is_first(self, epoch: int) -> bool:
         """Whether ``epoch`` is that in which a lot is granted from the beginning, by whom the spec says."""
-        return self.is_distributed and epoch <= self.lots.count
+        return epoch > 0 and self.lots.is_first(epoch)
 
     def far(self, epoch: int) -> bool:
         """Whether ``epoch`` is further from the newest than can have gone by unheard."""
-        return epoch > self.tenure(epoch).epoch + limits.ROUNDS_AHEAD_MAX * self._round
+        tenure = self.tenure(epoch)
+        return epoch > tenure.epoch + limits.ROUNDS_AHEAD_MAX * self._step(tenure.lot)[1]
 
     def require_near(self, epoch: int) -> None:
         """Raises :class:`PeerError` for an epoch that is :meth:`far`: it would use up all those before it."""
@@ -223,7 +254,7 @@ class Authority:
     def require_own(self, epoch: int, spans: Iterable[Span]) -> None:
         """Raises :class:`PeerError` unless all of ``spans`` may be settled, or given up, in ``epoch``."""
         lots, piece = self.lots, limits.SEGMENT_TASKS_MAX
-        for first, count in spans if lots.split else ():
+        for first, count in () if lots.is_head(lots.of_epoch(epoch)) else spans:
             # A peer may say any number: the first piece of a false span ends it.
             pieces = range(first, first + count, piece)
             if len(pieces) > PIECES_MAX or any(lots.astray(epoch, at, min(piece, first + count - at)) for at in pieces):

@@ -40,8 +40,8 @@ class Outrun:
 
 
 class Book:
-    """See the module. ``retries``: how often a task may lose its peer and wait again. Of a distributed job it is the
-    book of one ``lot`` of ``lots``: tasks of the others stand in it, and are leased to nobody.
+    """See the module. ``retries``: how often a task may lose its peer and wait again. It is the book of one ``lot`` of
+    ``lots``: tasks of the others stand in it, and are leased to nobody.
 
     The ``witness``, where there is one, notes every lease and its end.
     """
@@ -68,7 +68,7 @@ class Book:
         self.lot = lot
         self.ledger = Ledger()
         self.leases = Leases(lot, self.lots.count)
-        self.participants = Participants(slots_max, ranked=not self.lots.split)
+        self.participants = Participants(slots_max, ranked=self.lots.is_head(lot))
         self.blame = Blame(runtime, breakers, self.ledger, self.participants)
         self.stock = Stock()
         self.speeds = Speeds()
@@ -206,6 +206,16 @@ class Book:
         self.ledger.cede(others)
         self.stock.ended(others)
 
+    def divide(self) -> None:
+        """The job was divided: what lies behind its head and is not leased others grant."""
+        behind = self.lots.first
+        if behind is None or not self.lots.is_head(self.lot):
+            return
+        ceded = self.ledger.unbegun_of([(behind, self.ledger.total - behind)])
+        self.ledger.cede(ceded)
+        self.stock.ended(ceded)
+        self.dependencies.ended(ceded)
+
     def reconcile(self) -> None:
         """The ledger learned what an earlier epoch settled: the stock forgets its pages."""
         self.stock.keep_only(self.ledger.states, SETTLED)
@@ -277,18 +287,21 @@ class Book:
 
     def settled_elsewhere(self, spans: Sequence[Span]) -> list[tuple[Participant, list[Span]]]:
         """Another grantor of the job settled ``spans``; returns who held what of them here."""
-        if self.ledger.ceded:
-            self.ledger.note_elsewhere(spans)
+        self.ledger.note_elsewhere(spans)
         return self._withdrawn(self.ledger.settle(spans))
 
     def failed_elsewhere(self, spans: Sequence[Span], why: str) -> list[Span]:
-        """Whoever grants ``spans`` gave them up; returns what was open of them here, where nothing of it is leased."""
+        """Whoever grants ``spans`` gave them up; returns those that are news, where nothing of it is leased."""
         failed = self.ledger.fail(spans)
         self.stock.ended(failed)
         self.dependencies.ended(failed)
-        self.ledger.note_elsewhere(spans, FAILED)
+        noted = self.ledger.note_elsewhere(spans, FAILED)
         self.ledger.release(self.dependencies.failed(spans, why))
-        return failed
+        return failed + noted
+
+    def settled_there(self, spans: Sequence[Span]) -> list[Span]:
+        """Whoever grants ``spans`` settled them, which are leased to nobody here; returns those that are news."""
+        return self.settle_waiting(spans) + self.ledger.note_elsewhere(spans)
 
     def settle_waiting(self, spans: Sequence[Span]) -> list[Span]:
         """Settle what waits of ``spans``, under no lease of ours; returns what was settled by it."""

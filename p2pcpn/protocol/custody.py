@@ -30,7 +30,18 @@ from p2pcpn.protocol.trustees import Trustees
 from p2pcpn.protocol.vigil import DEAD_S, LOOK_S, PROBE_LOOKS, REFUSED_S, SILENT_LOOKS, Vigil
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Answer, AnswerCode, Append, Extend, Finish, Introduce, Mandate, Settled, Take
+from p2pcpn.wire.messages import (
+    Answer,
+    AnswerCode,
+    Append,
+    Extend,
+    Finish,
+    Introduce,
+    Mandate,
+    Settled,
+    Standing,
+    Take,
+)  # fmt: skip
 from p2pcpn.wire.statements import LogHeader, Segment, Signed, Spec, read
 
 if TYPE_CHECKING:
@@ -80,6 +91,7 @@ class Custody:
         self._told: tuple[int, int, int, bool] | None = None
         self._told_kept: tuple[int, int, int] | None = None
         self._former = False
+        self.together: Contact | None = None  # who sums up how safe the job is, where it is granted in lots
         self._heir: NodeId | None = None  # who grants in a newer epoch, and is brought the log
         self._shown: set[NodeId] = set()  # holders beside the stewards that were told by what right we grant
 
@@ -112,8 +124,25 @@ class Custody:
         said = read(segment, Segment)
         self.tasks = said.first + said.count
         effects = self._blobs(list(said.blobs))
-        leased = self.spec.orchestration == DISTRIBUTED  # by those who are told: no lease of ours takes it along
+        leased = self._by_all  # by those who are told: no lease of ours takes it along
         return effects + self.stewards.tell(lambda request: Extend(request, segment, sealed, True), awaited=leased)
+
+    def divide(self, division: Signed, together: Contact, blobs: list[bytes]) -> list[Effect]:
+        """The owner divides the job, which all stewards grant from now on: each has to have what its tasks name.
+
+        They hear so behind all there is of it until now. How safe our log is, is told to ``together``.
+        """
+        self.together, self._told = together, None
+        names = ([] if self.spec.code is None else [self.spec.code.digest]) + blobs
+        effects = self._blobs(names)
+        for trustee in self.stewards.live.values():
+            trustee.lacks = False
+        return effects + self.stewards.tell(lambda request: Take(request, division), awaited=True) + self._report()
+
+    @property
+    def _by_all(self) -> bool:
+        """Whether each steward grants some of the job."""
+        return self.together is not None or self.spec.orchestration == DISTRIBUTED
 
     def finish(self, statement: Signed) -> list[Effect]:
         """A close or a cancel."""
@@ -126,8 +155,8 @@ class Custody:
         return [Tell(trustee.contact, mandate) for trustee in told.values()]
 
     def _blobs(self, digests: list[bytes]) -> list[Effect]:
-        # Of a distributed job each steward leases, and has to have what its tasks name.
-        copies = len(self.spec.stewards) if self.spec.orchestration == DISTRIBUTED else self.spec.replicas
+        # Who leases has to have what its tasks name.
+        copies = len(self.spec.stewards) if self._by_all else self.spec.replicas
         return self.stewards.send_blobs(digests, copies, self.job, self.spec.retention_s)
 
     def keeps(self, peer: NodeId) -> bool:
@@ -418,7 +447,12 @@ class Custody:
         if self._told is None or (self.replicated, done) != (self._told[1], self._told[3]):
             self._head.changed(self._now)
         self._told, self.done = told, done
-        return [] if self._former else [Notify(events.Replicated(self.job, *told[:3], self.spec.replicas, done))]
+        if self._former:
+            return []
+        if self.together is not None:
+            copies = min(self.copies.whole, (1 << 32) - 1)
+            return [Tell(self.together, Standing(self.job, self.epoch, self._settled, self.replicated, copies, done))]
+        return [Notify(events.Replicated(self.job, *told[:3], self.spec.replicas, done))]
 
     def _report_kept(self) -> list[Effect]:
         told = (self.tasks, self.whole(), len(self.stewards.live))

@@ -110,6 +110,13 @@ class Replicated:
 
 
 @dataclass(frozen=True, slots=True)
+class Outgrown:
+    """This node has enough of granting the job alone: its owner may divide it."""
+
+    job: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Superseded:
     """A newer epoch of the job has begun elsewhere: nothing is granted here any more."""
 

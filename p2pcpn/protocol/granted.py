@@ -1,4 +1,4 @@
-"""What this node grants: one grantor for a job that is granted as a whole, one for each lot of a distributed one."""
+"""What this node grants: one grantor for a job that is granted as a whole, or for its head, one for each lot."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
 
 class Granted:
-    """See the module. ``whole`` holds also what this node only submitted, by job; ``lots`` is by job and lot."""
+    """See the module. ``whole``, by job, holds heads, too, and what this node only submitted; ``lots`` is by job and
+    lot."""
 
     __slots__ = ("lots", "whole")
 
@@ -33,21 +34,19 @@ class Granted:
 
     def at(self, job: bytes, lot: int, lots: Lots) -> Grantor | None:
         """Who grants that lot of a job."""
-        return self.lots.get((job, lot)) if lots.split else self.whole.get(job)
+        return self.whole.get(job) if lots.is_head(lot) else self.lots.get((job, lot))
 
     def in_epoch(self, job: bytes, epoch: int) -> Grantor | None:
         """Who grants what is granted in ``epoch``, be it in that one or in another."""
         for grantor in self.of(job):
-            lots = grantor.book.lots
-            if not lots.split or lots.of_epoch(epoch) == grantor.book.lot:
+            if grantor.book.lots.of_epoch(epoch) == grantor.book.lot:
                 return grantor
         return None
 
     def under(self, job: bytes, token: int) -> Grantor | None:
         """Who gave out that token."""
         for grantor in self.of(job):
-            lots = grantor.book.lots
-            if not lots.split or lots.of_token(token) == grantor.book.lot:
+            if grantor.book.lots.of_token(token) == grantor.book.lot:
                 return grantor
         return None
 
@@ -62,11 +61,11 @@ class Granted:
     def add(self, grantor: Grantor) -> None:
         """A grantor begins."""
         book = grantor.book
-        if book.lots.split:
-            self.lots[grantor.job, book.lot] = grantor
-        else:
+        if book.lots.is_head(book.lot):
             self.whole[grantor.job] = grantor
+        else:
+            self.lots[grantor.job, book.lot] = grantor
 
     def drop(self, job: bytes, lot: int, lots: Lots) -> Grantor | None:
         """Who granted that lot ends."""
-        return self.lots.pop((job, lot), None) if lots.split else self.whole.pop(job, None)
+        return self.whole.pop(job, None) if lots.is_head(lot) else self.lots.pop((job, lot), None)

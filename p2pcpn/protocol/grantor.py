@@ -30,17 +30,18 @@ from p2pcpn.protocol.breakers import Breakers
 from p2pcpn.protocol.checkpoints import Checkpoints
 from p2pcpn.protocol.custody import Custody
 from p2pcpn.protocol.dependencies import Needs, found_in
+from p2pcpn.protocol.dividing import Dividing
 from p2pcpn.protocol.effects import Commit, Effect, LoadInputs, Notify, Tell
 from p2pcpn.protocol.hardship import Hardship
 from p2pcpn.protocol.heartbeat import Heartbeat
 from p2pcpn.protocol.hedging import Hedging
 from p2pcpn.protocol.leases import LeaseHeld
 from p2pcpn.protocol.leasing import Leasing
-from p2pcpn.protocol.ledger import LEASED
-from p2pcpn.protocol.lots import Lots
+from p2pcpn.protocol.lots import RANGE_TASKS, Lots
 from p2pcpn.protocol.opened_pages import blobs_named, needs_named
 from p2pcpn.protocol.participants import Participant
 from p2pcpn.protocol.returns import Returns
+from p2pcpn.protocol.running import Running
 from p2pcpn.protocol.safekeeping import Safekeeping
 from p2pcpn.protocol.settlement import LogWriter
 from p2pcpn.protocol.spans import Span, covers, joined
@@ -52,8 +53,8 @@ from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.pages import Entry
-from p2pcpn.wire.sealing import JobKeys, output_key, unseal
-from p2pcpn.wire.statements import Cancel, Claim, Close, LogHeader, Pause, Segment, Signed, Spec, read
+from p2pcpn.wire.sealing import JobKeys
+from p2pcpn.wire.statements import Cancel, Claim, Close, Handover, LogHeader, Pause, Segment, Signed, Spec, read
 
 # A lease whose last receipt came before others of its parts (they overtake each other when a session is lost).
 LEFTOVER_S = 1.0
@@ -64,7 +65,8 @@ class Grantor:
     """See the module. Times are the caller's ``now``; ``trusted(key, proof)`` is the job's trust rule for workers.
 
     ``book`` is that of an earlier epoch of ours, in which nothing is leased and nobody takes part. Of a job with
-    several ``lots`` that one is granted whose epoch it is, and whoever claims first is taken first.
+    several ``lots`` that one is granted whose epoch it is, and whoever claims first is taken first. With more than
+    ``peers_max`` peers the program is told to divide the job (zero: never).
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Grantor:
         note: Note | None = None,
         book: Book | None = None,
         lots: Lots | None = None,
+        peers_max: int = 0,
     ) -> None:
         self.job = job
         self.spec = read(spec, Spec)
@@ -107,10 +110,11 @@ class Grantor:
         self.superseded = False
         self.term = Term(self.spec, age_s, now, owners=epoch == 0)
         lots = lots or Lots(job)
-        self._witness = None if note is None else Witness(note, job, epoch, lots.count)
+        lot = lots.of_epoch(epoch)
+        self._witness = None if note is None else Witness(note, job, epoch, 1 if lots.is_head(lot) else lots.stewards)
         self.book = book or Book(
             self.spec.retries, lots.of_slots(self.spec.max_workers, epoch), runtime=self.spec.runtime,
-            breakers=breakers, rng=rng, now=now, witness=self._witness, lots=lots, lot=lots.of_epoch(epoch),
+            breakers=breakers, rng=rng, now=now, witness=self._witness, lots=lots, lot=lot,
         )  # fmt: skip
         self.book.reopen(self._witness)
         self.ledger = self.book.ledger
@@ -131,7 +135,13 @@ class Grantor:
             job=job, epoch=epoch, me=me.id, retries=self.spec.retries, rank=rank, book=self.book,
             leasing=self._leasing, hardship=self._hardship,
         )  # fmt: skip
+        self.running = Running(
+            job=job, epoch=epoch, me=me, keys=keys, book=self.book, checkpoints=self.checkpoints,
+            safekeeping=self.safekeeping,
+        )  # fmt: skip
         self._returns = Returns(self.book, self._supply, self._hardship, self._attendance)
+        self.dividing = Dividing(peers_max)
+        self.division: Signed | None = None  # the owner's word on it
         # Whoever submitted a distributed job grants nothing of it: it hears what its stewards make of it.
         self._hears = self.spec.orchestration == DISTRIBUTED and not granting
         self._heartbeat = Heartbeat(now, beating=self.spec.orchestration in TAKEN_OVER and not self._hears)
@@ -295,7 +305,7 @@ class Grantor:
         effects: list[Effect] = [
             Tell(peer.contact, m.Revoke(self.job, held, stop)) for peer, held in self.book.cancel(spans)
         ]
-        if self._hears:
+        if self._hears or self.custody.together:
             effects += self.custody.stewards.mention(m.Revoke(self.job, spans, stop))
         return effects + self._log_due(now) + self._work(now)
 
@@ -304,7 +314,7 @@ class Grantor:
     def mandate(self, request: int = 0) -> m.Mandate:
         """That we grant, and how far it is."""
         handover = self.custody.word.handover if isinstance(self.custody.word, m.Take) else None
-        ledger = self.ledger
+        handover, ledger = self.division or handover, self.ledger
         return m.Mandate(
             request, self.job, self.epoch, self.contact, handover, self.log.number, ledger.total, self.left
         )  # fmt: skip
@@ -312,6 +322,34 @@ class Grantor:
     def hand_over(self, take: Signed, now: float) -> list[Effect]:
         """The owner's handover to a steward that has said yes: the others are told, and we step down."""
         return self.safekeeping.say(now) + self.custody.show(m.Take(0, take)) + self.step_down(now)
+
+    def divide(self, division: Signed, *, submitted: bool = False) -> list[Effect]:
+        """The owner divides the job: what lies behind its head and is not leased is the stewards' to grant.
+
+        Whoever ``submitted`` it tells them, and hears from them what becomes of their lots.
+        """
+        first = read(division, Handover).first
+        if self.division is not None or first is None:
+            return []
+        blobs = self.book.stock.named()
+        self.division = division
+        self.book.lots.divide(first)
+        self.book.divide()
+        return self.custody.divide(division, self.contact, blobs) if submitted else []
+
+    @property
+    def border(self) -> int:
+        """The first range of which nothing was ever leased, or has ended: from there on others may grant the job."""
+        return -(-self.ledger.untouched // RANGE_TASKS) * RANGE_TASKS
+
+    def _outgrown(self, now: float) -> list[Effect]:
+        """Too many peers, or too much to do: the program may divide the job."""
+        peers = self.book.participants
+        due = self.division is None and self.granting and self.dividing.due(
+            peers=len(peers.peers), slots=peers.slots, waiting=self.ledger.waiting, more=self.total is None,
+            stewards=len(self.custody.stewards.live), now=now,
+        )  # fmt: skip
+        return [Notify(events.Outgrown(self.job))] if due else []
 
     def depose(self, before: Contact) -> list[Effect]:
         """``before`` granted until now, and may not know that it does so no more."""
@@ -367,7 +405,7 @@ class Grantor:
         verdict = TAKEN if found.taken else STANDBY
         if self._witness is not None:
             self._witness.claimed(found.node, verdict)
-        return verdict, effects
+        return verdict, effects + self._outgrown(now)
 
     # --- leases ------------------------------------------------------------------------------------------------
 
@@ -411,61 +449,14 @@ class Grantor:
         effects = self._acceptance.adopt(worker, message, now)
         return effects + self._log_due(now) + self._work(now)
 
-    def progress(self, sender: Contact, message: m.Progress, now: float) -> list[Effect]:
-        """A lease is alive; these of its tasks run."""
-        lease = self._live(sender, message.token, now)
-        if lease is None:
-            return []
-        started = [index for index in message.started if covers(lease.open, [(index, 1)])]
-        known = self.participants[lease.peer].started
-        for index in [index for index in known if self.ledger.states[index] != LEASED]:
-            del known[index]
-        for index in started:
-            known.setdefault(index, now)
-        return [Notify(events.Started(self.job, started))] if started else []
-
     def returned(self, sender: Contact, message: m.Return, now: float) -> list[Effect]:
         """A peer gives tasks back unrun. Declined ones never go to it again."""
-        lease = self._live(sender, message.token, now)
+        lease = self.running.live(sender, message.token, now)
         if lease is None:
             return []
         if not covers(lease.spans, [(first, count) for first, count in message.spans]):
             raise PeerError("a peer returns tasks that were not leased to it")
         return self._returns.back(lease, message, now) + self._work(now, recalled=message.code == "recalled")
-
-    def output(self, sender: Contact, message: m.Output, now: float) -> list[Effect]:
-        """Lines of a running task, for the program that submitted it."""
-        lease = self._live(sender, message.token, now)
-        if lease is None or lease.hedge:  # of two runs of a task one is heard
-            return []
-        key = output_key(self.keys.results(self.epoch, self.me.id, message.token))
-        line = pages.PRINT.decode(unseal(key, message.number, message.sealed))
-        if not covers(lease.spans, [(line.index, 1)]):
-            raise PeerError("output of a task that was not leased to this peer")
-        return [Notify(events.Printed(self.job, line.index, line.stream, line.data, sender.id))]
-
-    def checkpoint(self, sender: Contact, message: m.Checkpoint, now: float) -> list[Effect]:
-        """The state of a task that runs, for the next run of it."""
-        lease = self._live(sender, message.token, now)
-        # Of two runs of a task the older, which is ahead, is heard; the other once it is the only one.
-        if lease is not None and not (lease.hedge and message.index in self.book.doubled):
-            key = self.keys.results(self.epoch, self.me.id, message.token)
-            self.checkpoints.take(message, key, lease.spans)
-            self.safekeeping.left(message.index, now)
-        return []
-
-    def _live(self, sender: Contact, token: int, now: float) -> LeaseHeld | None:
-        """The live lease that ``sender`` speaks of, renewed; none where it has ended, or is another's."""
-        peer = self.participants.get(NodeId(sender.id))
-        if peer is not None:
-            peer.spoke()
-            if peer.crowded_until == math.inf:
-                self.book.participants.crowd(peer)
-        lease = self.leases.get(token)
-        if lease is None or lease.peer != sender.id:
-            return None
-        self.book.renew(token, now + limits.LEASE_S)
-        return lease
 
     # --- peers come and go -------------------------------------------------------------------------------------
 
@@ -549,11 +540,13 @@ class Grantor:
         """Act on every deadline that has passed."""
         if self.superseded:
             return self._log_due(now) + self.custody.expire(now, self.log)
+        if self.dividing.peers_max and (due := self.deadline()) is not None and due <= now:
+            self.dividing.looked(now - due, now)
         effects = self._ended_by_itself(now) + self._attendance.expire(now) + self._hardship.expire(now)
         effects += self.safekeeping.expire(now) + self._log_due(now)
         if not self.finished and not self.paused and self.granting:
             effects += self._leasing.expire(now)
-        return effects + self.custody.expire(now, self.log) + self._work(now)
+        return effects + self.custody.expire(now, self.log) + self._work(now) + self._outgrown(now)
 
     def _ended_by_itself(self, now: float) -> list[Effect]:
         """The deadline has passed, or nobody closed the job and nobody added to it for so long as its owner said.

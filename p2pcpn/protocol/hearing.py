@@ -35,13 +35,17 @@ class Hearing:
         """A segment. Raises :class:`PeerError` for one that is not the owner's, unless the owner's own node says it."""
         job = read(message.segment, Segment).job
         known = self._worker.works.get(job) or self._steward.jobs.get(job)
-        # Of a distributed job we lease what we keep: that waits for its proof, so it is proved at once.
-        if known is None or known.authority.spec.grantor != key or (message.keep and known.authority.is_distributed):
+        # Of a job that is granted in lots we lease what we keep: that waits for its proof, so it is proved at once.
+        if known is None or known.authority.spec.grantor != key or (message.keep and self._leases(job)):
             self._worker.extended(message, believed=False)
             return self._keep(contact, message, now) if message.keep or message.request else []
         self._worker.extended(message, believed=True)
         self._proving.put_off(contact, message, now)
         return self.prove(now)
+
+    def _leases(self, job: bytes) -> bool:
+        kept = self._steward.jobs.get(job)
+        return kept is not None and kept.authority.is_split
 
     def prove(self, now: float, *, early: bool = False) -> list[Effect]:
         """Prove what was believed long enough (``early``: at all), and keep it where this peer is to keep it."""

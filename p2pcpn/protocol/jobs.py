@@ -78,9 +78,16 @@ class Jobs:
         self.grantors = self.granted.whole
         self.former: list[Grantor] = []  # of older epochs: their logs are still being brought to the holders
 
-    def open(self, spec: Signed, job: bytes, job_key: bytes, now: float, granting: bool) -> list[Effect]:
-        """Begin a job and introduce it to its stewards."""
-        return self._grantor(spec, job, job_key, 0, now, granting).custody.open()
+    def open(
+        self, authority: Authority, job_key: bytes, now: float, granting: bool, peers_max: int = 0
+    ) -> list[Effect]:
+        """Begin a job and introduce it to its stewards. See :class:`Grantor` for ``peers_max``."""
+        # Whoever submits a distributed job only hears of it, and of all its lots.
+        lots = None if authority.is_distributed else authority.lots
+        grantor = self._grantor(
+            authority.signed_spec, authority.job, job_key, 0, now, granting, lots=lots, peers_max=peers_max
+        )
+        return grantor.custody.open()
 
     def adopt(
         self,
@@ -138,6 +145,7 @@ class Jobs:
         for (node, each), log in kept.logs.items():  # of before a restart
             if node == self._me.id:
                 grantor.custody.logs.setdefault(each, log.kept[0])
+        grantor.division = authority.division
         for segment, sealed, blobs in segments:
             grantor.restore(segment, sealed, blobs)
         grantor.ledger.settled_already(settled)
@@ -195,10 +203,13 @@ class Jobs:
         assert authority.signed_handover is not None and authority.grantor == self._me.public
         before = self.grantors.get(job)
         effects = self.retire(job, now)
-        segments, book, age_s = held.segments, None, held.age_s
+        segments, book, age_s, peers_max = held.segments, None, held.age_s, 0
         if before is not None:
             segments, book, age_s = before.book.stock.whole(), before.book, before.term.age_s
-        grantor = self._grantor(authority.signed_spec, job, job_key, authority.epoch, now, True, book, age_s)
+            peers_max = before.dividing.peers_max
+        grantor = self._grantor(
+            authority.signed_spec, job, job_key, authority.epoch, now, True, book, age_s, authority.lots, peers_max
+        )
         effects += grantor.custody.open()
         effects += grantor.custody.show(Take(0, authority.signed_handover))
         for segment, sealed in segments:
@@ -237,6 +248,7 @@ class Jobs:
         book: Book | None = None,
         age_s: float | None = None,
         lots: Lots | None = None,
+        peers_max: int = 0,
     ) -> Grantor:
         self._now = now
         custody = Custody(
@@ -250,6 +262,7 @@ class Jobs:
             rank=self._rank, custody=custody, breakers=self.breakers, rng=self._rng, now=now, granting=granting,
             book=book,
             age_s=(self._age_s(job) if epoch else 0.0) if age_s is None else age_s, note=self._note, lots=lots,
+            peers_max=peers_max,
         )  # fmt: skip
         self.granted.add(grantor)
         return grantor

@@ -62,14 +62,16 @@ class Kept:
     spent: set[int] = field(default_factory=set)
     saved: bytes = b""  # the digest of the row of the owner's words as it is on disk
     guest: bytes | None = None  # the network group of who brought it, where its owner is not trusted
+    counted: int | None = None  # from which task on the job was divided when the tasks of its lots were counted
     states: KeptStates = field(init=False)  # what running tasks left
 
     def __post_init__(self) -> None:
         self.states = KeptStates(self.authority.job)
-        if self.authority.is_distributed:  # who grants first, and where, is in the spec
-            self.sittings = [Sitting(steward.contact) for steward in self.authority.spec.stewards]
-        else:
-            self.sittings = [Sitting()]
+        lots, stewards = self.authority.lots, self.authority.spec.stewards
+        self.counted = lots.first
+        # Who grants a lot first, and where, is in the spec.
+        self.sittings = [] if self.authority.is_distributed else [Sitting()]
+        self.sittings += [Sitting(steward.contact) for steward in stewards[: lots.stewards]]
 
     @property
     def grantor(self) -> Contact | None:
@@ -97,11 +99,12 @@ class Kept:
     @property
     def is_open(self) -> bool:
         """Whether somebody has to grant it."""
-        return any(self.open_in(tenure.lot) for tenure in self.authority.tenures)
+        return any(self.open_in(tenure.lot) for tenure in self.authority.granted)
 
     def open_in(self, lot: int) -> bool:
         """Whether somebody has to grant that lot: there are tasks of which neither logs nor their grantor say that
         they have ended."""
+        self._recount()
         sitting, lots = self.sittings[lot], self.authority.lots
         logs = (log.kept for (_, epoch), log in self.logs.items() if lots.of_epoch(epoch) == lot)
         settled = [kept for _, kept in logs if kept]
@@ -219,8 +222,16 @@ class Kept:
 
     def add_segment(self, segment: Signed, tasks: int, pages_bytes: int) -> None:
         """The next segment is held."""
+        self._recount()
         self.segments.append(digest(segment.body))
         for sitting, count in zip(self.sittings, self.authority.lots.sizes(self.tasks, tasks), strict=True):
             sitting.tasks += count
         self.tasks += tasks
         self.disk_bytes += len(segment.body) + pages_bytes + limits.STEWARD_ROW_BYTES
+
+    def _recount(self) -> None:
+        """The job was divided since the tasks of its lots were counted."""
+        if self.counted != self.authority.lots.first:
+            self.counted = self.authority.lots.first
+            for sitting, count in zip(self.sittings, self.authority.lots.sizes(0, self.tasks), strict=True):
+                sitting.tasks = count

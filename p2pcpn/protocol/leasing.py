@@ -64,8 +64,7 @@ class Leasing:
     ) -> None:
         self._job = job
         self._epoch = epoch
-        # Whether there was another grantor before; the first epochs of a split job are those of its lots.
-        self._inherits = epoch > (book.lots.count if book.lots.split else 0)
+        self._inherits = not book.lots.is_first(epoch)  # there was another grantor before
         self._me = me
         self._contact = contact
         self._owner = owner

@@ -30,6 +30,7 @@ EVERYBODY: frozenset[NodeId] = frozenset()  # nobody is barred
 # A run of one state in the column of states, found at the speed of C however the states alternate.
 _RUN = {state: re.compile(bytes((state,)) + b"+") for state in (WAITING, LEASED, HELD, RESTING, ELSEWHERE)}
 _UNLEASED = re.compile(rb"[\x00\x03]+")
+_UNBEGUN = re.compile(rb"[\x00\x02\x03]+")
 
 
 @dataclass(slots=True)
@@ -94,17 +95,29 @@ class Ledger:
         """Waiting indices that others grant: here they are leased to nobody."""
         self.ceded += total(self._end(spans, ELSEWHERE))
 
-    def note_elsewhere(self, spans: Sequence[Span], state: int = SETTLED) -> None:
-        """What others grant has ended so: its results are there for those that take them, or will never be."""
-        for first, count in spans:
+    def note_elsewhere(self, spans: Sequence[Span], state: int = SETTLED) -> list[Span]:
+        """What others grant has ended so: its results are there for those that take them, or will never be. Returns
+        that of which it was not known yet."""
+        noted: list[Span] = []
+        for first, count in spans if self.ceded else ():
             for run_first, run_count in self._runs(first, count, ELSEWHERE):
                 self.states[run_first : run_first + run_count] = bytes((state,)) * run_count
+                noted.append((run_first, run_count))
+        return noted
+
+    @property
+    def untouched(self) -> int:
+        """From this index on nothing was ever leased and has not come back, or ended."""
+        return len(self.states.rstrip(bytes((WAITING, HELD))))
+
+    def unbegun_of(self, spans: Sequence[Span]) -> list[Span]:
+        """What of ``spans`` is open and leased to nobody now."""
+        return [run for first, count in spans for run in self._runs_of(_UNBEGUN, first, count)]
 
     def settled_already(self, spans: Sequence[Span]) -> None:
         """Take over what an earlier epoch settled, or the grantor of another lot."""
         self.settle(spans)
-        if self.ceded:
-            self.note_elsewhere(spans)
+        self.note_elsewhere(spans)
 
     # --- holding back ------------------------------------------------------------------------------------------------
 

@@ -1,9 +1,15 @@
-"""Lots: the parts in which a distributed job is granted, one for each steward to begin with. Anybody can tell whose.
+"""Lots: the parts in which a job is granted that one grantor does not grant as a whole. Anybody can tell whose.
 
-A *range* is a run of consecutive tasks; the hash of job id and range number puts it into a *lot*. With n stewards there
-are n lots. The epochs of lot l are l + 1, l + 1 + n, l + 1 + 2n and so on; the k-th of them, from zero, is the epoch of
-steward (l + k) mod n. So spec, index and epoch alone say who may grant what, and no two stewards ever grant one
-range in one epoch. A lot whose steward died goes on in its next epoch, at the next steward; the others are not touched.
+A *range* is a run of consecutive tasks; the hash of job id and range number puts it into a *lot*, one for each of the n
+stewards. Lots have epochs of their own, beginning at one number: those of the first lot are base, base + n, base + 2n
+and so on, those of the next base + 1, base + 1 + n. The k-th epoch of a lot, from zero, is that of the steward k places
+after the one whose number is the lot's. So spec, index and epoch alone say who may grant what, and no two stewards ever
+grant one range in one epoch. A lot whose steward died goes on in its next epoch, at the next steward; the others are
+not touched.
+
+A ``distributed`` job is granted so from its first task on, and its lots begin with epoch 1. A ``hybrid`` one has a
+*head*, which is lot 0 and granted as a whole; its other lots are empty until the owner *divides* the job: from one task
+on it is theirs. Their epochs begin behind all that the head can ever have.
 
 The tokens of a lot's leases are those that leave its number when divided by the count of lots: a peer that grants two
 lots of a job tells them apart by the token alone.
@@ -14,29 +20,59 @@ from __future__ import annotations
 from collections.abc import Iterator
 from hashlib import blake2b
 
+from p2pcpn import limits
 from p2pcpn.protocol.spans import Span
 
 # Long enough that a lease of a thousand tasks names 64 runs and that a range costs a hash for 16 tasks; short enough
 # that 400 tasks make 25 ranges, of which each of five stewards has some.
 RANGE_TASKS = 16
+# The first epoch of the lots of a divided job.
+DIVIDED_EPOCH = limits.TAKEOVER_EPOCH_MAX + 1
 
 
 class Lots:
-    """The lots of ``job``: ``count`` of them. One that is not ``split`` is granted as a whole."""
+    """The lots of ``job``: one for each of its ``stewards``, who grant it; without any it is granted as a whole.
 
-    __slots__ = ("count", "split", "_job")
+    With a ``head`` it is one, and theirs is what lies behind it: from the task ``first`` on.
+    """
 
-    def __init__(self, job: bytes, count: int = 1, *, split: bool = False) -> None:
+    __slots__ = ("count", "first", "stewards", "_base", "_head", "_job")
+
+    def __init__(self, job: bytes, stewards: int = 0, *, head: bool = False) -> None:
         self._job = job
-        self.count = count
-        self.split = split
+        self.stewards = stewards
+        self._head = int(head or not stewards)
+        self._base = DIVIDED_EPOCH if self._head else 1
+        self.count = self._head + stewards
+        self.first: int | None = None if self._head else 0
+
+    def divide(self, first: int) -> None:
+        """From the task ``first`` on, where a range begins, the job is its stewards'."""
+        assert self._head and self.stewards and first % RANGE_TASKS == 0 and self.first in (None, first)
+        self.first = first
+
+    @property
+    def split(self) -> bool:
+        """Whether stewards grant any of it in lots."""
+        return self.first is not None
+
+    def is_head(self, lot: int) -> bool:
+        """Whether that lot is not told by hash: it is the head, or all there is."""
+        return lot < self._head
+
+    # --- which lot -----------------------------------------------------------------------------------------------
 
     def of_range(self, number: int) -> int:
         """The lot of the ``number``-th range."""
-        if self.count == 1:
+        if self.first is None or number * RANGE_TASKS < self.first:
             return 0
+        return self._hashed(number)
+
+    def _hashed(self, number: int) -> int:
+        if self.stewards == 1:
+            return self._head
         hashed = blake2b(number.to_bytes(8, "big"), digest_size=8, key=self._job, person=b"p2pcpn lot")
-        return int.from_bytes(hashed.digest(), "big") % self.count
+        return self._head + int.from_bytes(hashed.digest(), "big") % self.stewards
 
     def of(self, index: int) -> int:
         """The lot of the task ``index``."""
@@ -44,7 +80,9 @@ class Lots:
 
     def of_epoch(self, epoch: int) -> int:
         """The lot that is granted in ``epoch``."""
-        return (epoch - 1) % self.count
+        if not self.stewards or (self._head and epoch < self._base):
+            return 0
+        return self._head + (epoch - self._base) % self.stewards
 
     def of_token(self, token: int) -> int:
         """The lot under a lease of which a worker has that token."""
@@ -52,7 +90,22 @@ class Lots:
 
     def of_slots(self, slots_max: int, epoch: int) -> int:
         """How many of a job's ``slots_max`` slots are those of the lot of ``epoch``; zero stands for no bound."""
-        return max(1, (slots_max + self.of_epoch(epoch)) // self.count) if slots_max else 0
+        lot = self.of_epoch(epoch)
+        if self.is_head(lot) or not slots_max:
+            return slots_max
+        return max(1, (slots_max + lot - self._head) // self.stewards)
+
+    # --- which epochs --------------------------------------------------------------------------------------------
+
+    def first_epoch(self, lot: int) -> int:
+        """The epoch in which a lot is granted from the beginning."""
+        return 0 if self.is_head(lot) else self._base + lot - self._head
+
+    def is_first(self, epoch: int) -> bool:
+        """Whether ``epoch`` is the first of its lot: nobody granted it before."""
+        return epoch == self.first_epoch(self.of_epoch(epoch))
+
+    # --- which tasks ---------------------------------------------------------------------------------------------
 
     def cut(self, first: int, count: int) -> Iterator[tuple[int, Span]]:
         """``count`` tasks from ``first`` on, by range: (lot, span)."""
@@ -64,17 +117,30 @@ class Lots:
 
     def others(self, lot: int, first: int, count: int) -> list[Span]:
         """Of ``count`` tasks from ``first`` on, those that are not in ``lot``."""
-        return [] if self.count == 1 else [span for each, span in self.cut(first, count) if each != lot]
+        if self.first is None or self.count == 1:
+            return [] if lot == 0 else [(first, count)]
+        return [span for each, span in self.cut(first, count) if each != lot]
 
     def astray(self, epoch: int, first: int, count: int) -> list[Span]:
-        """Of ``count`` tasks from ``first`` on, those that nobody may settle in ``epoch``."""
-        return self.others(self.of_epoch(epoch), first, count)
+        """Of ``count`` tasks from ``first`` on, those that nobody may settle in ``epoch``, whether or not it is known
+        that the job was divided: who grants the head may not have heard so, and what it settled counts."""
+        lot = self.of_epoch(epoch)
+        if self.is_head(lot):
+            return []
+        end, found = first + count, list[Span]()
+        while first < end:
+            stop = min(end, (first // RANGE_TASKS + 1) * RANGE_TASKS)
+            if self._hashed(first // RANGE_TASKS) != lot:
+                found.append((first, stop - first))
+            first = stop
+        return found
 
     def sizes(self, first: int, count: int) -> list[int]:
         """How many of ``count`` tasks from ``first`` on are in each lot."""
-        if self.count == 1:
-            return [count]
         found = [0] * self.count
+        if self.first is None or self.count == 1:
+            found[0] = count
+            return found
         for lot, (_, number) in self.cut(first, count):
             found[lot] += number
         return found

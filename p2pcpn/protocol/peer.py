@@ -291,9 +291,11 @@ class Peer:
 
     # --- what the program asks --------------------------------------------------------------------------------------
 
-    def open_job(self, spec: st.Signed, job: bytes, job_key: bytes, now: float, *, granting: bool) -> list[fx.Effect]:
+    def open_job(
+        self, spec: st.Signed, job: bytes, job_key: bytes, now: float, *, granting: bool, peers_max: int = 0
+    ) -> list[fx.Effect]:
         """Begin a job of which this node is the first grantor (or, not ``granting``, only the submitter)."""
-        return self.perform(self.presiding.open(spec, job, job_key, now, granting), now)
+        return self.perform(self.presiding.open(spec, job, job_key, now, granting, peers_max), now)
 
     def adopt(
         self,
@@ -397,7 +399,7 @@ class Peer:
                 pending += self._follow(effect, now)[::-1]
             else:
                 done.append(effect)
-        if self.jobs.granted.lots:
+        if self.jobs.granted.lots or self.presiding.divides:
             done += [said for tell in self.presiding.relayed(done) for said in self._follow(tell, now)]
         return done
 

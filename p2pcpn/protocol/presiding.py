@@ -66,6 +66,7 @@ class Presiding:
         self.worker = worker
         self.prove = prove
         self.refused = refused
+        self.divides = False  # whether a job of this node's owner ever was divided
         self.succession = Succession(me, steward, self._grants, contact)
         self.reviewing = Reviewing()
         self.gaps = Gaps(steward, request, self.extended)
@@ -86,10 +87,22 @@ class Presiding:
 
     # --- what the program asks ---------------------------------------------------------------------------------------
 
-    def open(self, spec: Signed, job: bytes, job_key: bytes, now: float, granting: bool) -> list[fx.Effect]:
-        """Begin a job of this node's owner."""
-        self._own[job] = Authority(spec)
-        return self.jobs.open(spec, job, job_key, now, granting)
+    def open(
+        self, spec: Signed, job: bytes, job_key: bytes, now: float, granting: bool, peers_max: int = 0
+    ) -> list[fx.Effect]:
+        """Begin a job of this node's owner. See :class:`Grantor` for ``peers_max``."""
+        own = self._own[job] = Authority(spec)
+        return self.jobs.open(own, job_key, now, granting, peers_max)
+
+    def divide(self, division: Signed) -> list[fx.Effect]:
+        """The owner divides a job that was submitted here. Raises :class:`PeerError` for what does not divide it."""
+        job = read(division, st.Handover).job
+        own, grantor = self._own.get(job), self.jobs.grantors.get(job)
+        if own is None or grantor is None:
+            return []
+        own.hand_over(division)
+        self.divides = True
+        return grantor.divide(division, submitted=True)
 
     def forget(self, job: bytes) -> list[fx.Effect]:
         """The program needs the job no more. Where nothing of it is open the stewards hear so."""
@@ -111,6 +124,8 @@ class Presiding:
             authority.hand_over(handover)
         if authority.grantor != self.me.public:
             raise PeerError("the newest handover names another node")
+        if authority.is_split:
+            raise PeerError("the job was divided: its stewards grant it, and go on by themselves")
         self._own[authority.job] = authority
         return self.jobs.resume(authority, job_key, held or Held([], []), now)
 
@@ -185,6 +200,8 @@ class Presiding:
             return effects + self.refused(NodeId(contact.id), message, error)
         if self._newest(job) != before:
             self.succession.superseded(job, 0, now)
+        if said.first is not None:
+            return effects + self._divided(job, kept, now)
         self._place(job, contact, key)
         effects += self._pass_on(job, contact, key, now)
         known = self.authority(job)
@@ -234,8 +251,10 @@ class Presiding:
         kept, own = self.steward.jobs.get(job), self._own.get(job)
         if kept is not None:
             newest = kept.authority.tenure(message.epoch)
-            before = newest.epoch
+            before, split = newest.epoch, kept.authority.is_split
             effects += self.steward.mandated(contact, key, message)
+            if kept.authority.is_split and not split:  # whoever was to tell us so may be gone
+                effects = self._divided(job, [*effects, fx.Commit((self.steward.row(kept),))], now)
             if newest.epoch > before:
                 self.succession.superseded(job, newest.lot, now)
             if message.request:
@@ -346,10 +365,23 @@ class Presiding:
         gone = [g for g in self.jobs.granted.lots.values() if g.granting and g.job not in self.steward.jobs]
         return [effect for grantor in gone for effect in grantor.step_down(now)]
 
-    def _begun(self, job: bytes, effects: list[fx.Effect], now: float) -> list[fx.Effect]:
-        """Of a distributed job this node grants its lot from the beginning: as soon as it is on its disk."""
+    def _divided(self, job: bytes, effects: list[fx.Effect], now: float) -> list[fx.Effect]:
+        """The owner divided a job that is kept here: whoever grants its head here gives away what lies behind it, and
+        of its lots this node grants its own."""
         kept = self.steward.jobs.get(job)
-        if kept is None or not kept.authority.is_distributed:
+        division = None if kept is None else kept.authority.division
+        if kept is None or division is None:
+            return effects
+        for grantor in self.jobs.granted.of(job):
+            effects += grantor.divide(division)
+        for tenure in kept.authority.granted:
+            self.succession.superseded(job, tenure.lot, now)
+        return self._begun(job, effects, now)
+
+    def _begun(self, job: bytes, effects: list[fx.Effect], now: float) -> list[fx.Effect]:
+        """What stewards grant of a job from the beginning this one does for its lot: as soon as it is on its disk."""
+        kept = self.steward.jobs.get(job)
+        if kept is None or not kept.authority.is_split:
             return effects
         waiting = [
             tenure
@@ -481,26 +513,26 @@ class Presiding:
         state = msgspec.structs.replace(
             effect.message, logs=logs, overdue=grantor.overdue, shut_out=_shut_out(grantor, now)
         )
-        if not grantor.book.lots.split:
+        if not grantor.book.lots.split:  # granted as a whole
             return fx.Tell(effect.to, msgspec.structs.replace(state, mandate=grantor.mandate()))
         others = [said for said in state.mandates if grantor.book.lots.of_epoch(said.epoch) != grantor.book.lot]
         return fx.Tell(effect.to, msgspec.structs.replace(state, mandates=[*others, grantor.mandate()]))
 
     def revoked(self, key: bytes, message: m.Revoke, now: float) -> list[fx.Effect]:
-        """Whoever submitted a distributed job takes tasks of it back, which are granted here."""
+        """Whoever submitted a job takes tasks of it back, which are granted here in a lot."""
         kept = self.steward.jobs.get(message.job)
-        if kept is None or not kept.authority.is_distributed or key != kept.authority.spec.grantor:
+        if kept is None or not kept.authority.is_split or key != kept.authority.spec.grantor:
             return []
         effects: list[fx.Effect] = []
         for grantor in self.jobs.granted.of(message.job):
             effects += grantor.cancel(clipped(message.spans, grantor.ledger.total), stop=message.stop, now=now)
         return effects
 
-    # --- a distributed job, told to whoever submitted it -------------------------------------------------------------
+    # --- a job that is granted in lots, told to whoever submitted it -------------------------------------------------
 
     def relayed(self, effects: list[fx.Effect]) -> list[fx.Effect]:
-        """What follows from what grantors of lots report here."""
-        return self.relaying.relayed(effects, self.steward.jobs)
+        """What follows from what grantors report here."""
+        return self.relaying.relayed(effects, self.steward.jobs, self._own)
 
     def told(self, key: bytes, message: m.Delivery | m.GivenUp | m.Standing, now: float) -> list[fx.Effect]:
         """What became of tasks that are granted elsewhere."""
@@ -523,12 +555,12 @@ class Presiding:
             case m.Progress():
                 # A steward tells so what runs of its lots.
                 started = self.relaying.started(self._own.get(message.job), key, message)
-                return started + grantor.progress(contact, message, now)
+                return started + grantor.running.progress(contact, message, now)
             case m.Return():
                 return grantor.returned(contact, message, now)
             case m.Output():
-                return grantor.output(contact, message, now)
-        return grantor.checkpoint(contact, message, now)
+                return grantor.running.output(contact, message, now)
+        return grantor.running.checkpoint(contact, message, now)
 
     # --- peers come and go -------------------------------------------------------------------------------------------
 

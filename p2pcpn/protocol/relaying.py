@@ -1,6 +1,6 @@
-"""Relaying: what becomes of a distributed job is told, at once, to the node that submitted it and grants nothing.
+"""Relaying: what becomes of a job that stewards grant in lots is told, at once, to the node that submitted it.
 
-Its stewards tell it what they settle, with the receipts that prove it, what they give up, what runs, and how much lies
+They tell it what they settle, with the receipts that prove it, what they give up, what runs, and how much lies
 on enough holders. Of the words of a steward that no receipt proves only those count that are about its own lots. What
 is lost on the way stands in the logs, where the program looks when it hears nothing.
 """
@@ -30,25 +30,31 @@ class Relaying:
     def __init__(self, granted: Granted) -> None:
         self._granted = granted
         self._said: dict[tuple[bytes, int], m.Standing] = {}  # of lots granted here, by job and epoch
-        self._standings: dict[bytes, dict[int, m.Standing]] = {}  # of jobs submitted here, by lot
+        self._standings: dict[bytes, dict[int, m.Standing]] = {}  # of jobs submitted here, by lot, heads among them
 
     # --- a grantor says ----------------------------------------------------------------------------------------------
 
-    def relayed(self, effects: Iterable[fx.Effect], kept: dict[bytes, Kept]) -> list[fx.Effect]:
-        """What follows from what grantors of lots report: it is told to whoever submitted the job."""
+    def relayed(
+        self, effects: Iterable[fx.Effect], kept: dict[bytes, Kept], own: dict[bytes, Authority]
+    ) -> list[fx.Effect]:
+        """What follows from what grantors report: of lots it is told to whoever submitted the job, and what was given
+        up of a head that is granted where the job was submitted, to the grantors of its lots."""
         found: list[fx.Effect] = []
         for effect in effects:
             if isinstance(effect, fx.Notify):
                 job = getattr(effect.event, "job", None)
                 of = kept.get(job) if isinstance(job, bytes) else None
-                if of is not None and of.authority.is_distributed:
+                if of is not None and of.authority.is_split:
                     found += self._told(effect.event, of)
+                elif isinstance(effect.event, events.GaveUp) and (mine := own.get(effect.event.job)) is not None:
+                    head = mine.lots.split and mine.lots.is_head(mine.lots.of(effect.event.indices[0]))
+                    found += _gave_up(effect.event, mine, None) if head else []
         return found
 
     def _told(self, event: object, kept: Kept) -> list[fx.Effect]:
         to, job = kept.owner_at, kept.authority.job
         if isinstance(event, events.GaveUp):
-            return self._gave_up(event, kept)
+            return _gave_up(event, kept.authority, to)
         if to is None:
             return []
         if isinstance(event, events.Delivered) and event.entry is not None:
@@ -78,19 +84,6 @@ class Relaying:
             effects.append(fx.Tell(to, said))
         return effects
 
-    def _gave_up(self, event: events.GaveUp, kept: Kept) -> list[fx.Effect]:
-        """Also to those who grant tasks that take these results."""
-        job, lots = kept.authority.job, kept.authority.lots
-        tenure = kept.authority.tenures[lots.of(event.indices[0])]
-        others = [s.contact for s in kept.authority.spec.stewards if s.key != tenure.grantor]
-        effects: list[fx.Effect] = []
-        for at in range(0, len(event.indices), limits.BATCH_TASKS_MAX):
-            spans = spans_of(event.indices[at : at + limits.BATCH_TASKS_MAX])
-            text = event.text[: limits.REASON_CHARS_MAX]
-            said = m.GivenUp(job, tenure.epoch, spans, text, event.died, event.signal, event.exit_code)
-            effects += [fx.Tell(to, said) for to in [kept.owner_at, *others] if to is not None]
-        return effects
-
     # --- whoever submitted hears -------------------------------------------------------------------------------------
 
     def delivered(self, own: Authority | None, key: bytes, message: m.Delivery, now: float) -> list[fx.Effect]:
@@ -108,7 +101,7 @@ class Relaying:
     def gave_up(self, own: Authority | None, key: bytes, message: m.GivenUp, now: float) -> list[fx.Effect]:
         """A grantor gave tasks up. Raises :class:`PeerError` where they are not its to give up."""
         effects: list[fx.Effect] = []
-        if own is None or not own.is_distributed or not own.grants(key, message.epoch):
+        if own is None or not own.is_split or not own.grants(key, message.epoch):
             raise PeerError("tasks are given up by a peer that does not grant them")
         own.require_near(message.epoch)
         own.require_own(message.epoch, message.spans)
@@ -117,12 +110,12 @@ class Relaying:
         lot = own.lots.of_epoch(message.epoch)
         for grantor in self._granted.of(message.job):
             if not grantor.granting or grantor.book.lot != lot:  # what is granted here is nobody else's to give up
-                effects += _gave_up(grantor, message, now)
+                effects += _not_to_be(grantor, message, now)
         return effects
 
     def started(self, own: Authority | None, key: bytes, message: m.Progress) -> list[fx.Effect]:
         """Tasks of a job that was submitted here run now."""
-        if own is None or not own.is_distributed or not own.held_by(key):
+        if own is None or not own.is_split or not own.held_by(key):
             return []
         return [fx.Notify(events.Started(message.job, message.started))] if message.started else []
 
@@ -149,19 +142,33 @@ class Relaying:
 
     def _submitted(self, own: Authority | None, key: bytes, job: bytes, epoch: int) -> Grantor | None:
         """Who stands here for a job that others grant. Raises :class:`PeerError` unless ``key`` grants in ``epoch``."""
-        if own is None or not own.is_distributed:
+        if own is None or not own.is_split:
             return None
         own.require_near(epoch)
         own.take_over(key, epoch)
         return self._granted.whole.get(job)
 
 
-def _gave_up(grantor: Grantor, message: m.GivenUp, now: float) -> list[fx.Effect]:
+def _gave_up(event: events.GaveUp, authority: Authority, owner: Contact | None) -> list[fx.Effect]:
+    """Also to those who grant tasks that take these results."""
+    tenure = authority.tenures[authority.lots.of(event.indices[0])]
+    others = [s.contact for s in authority.spec.stewards if s.key != tenure.grantor]
+    effects: list[fx.Effect] = []
+    for at in range(0, len(event.indices), limits.BATCH_TASKS_MAX):
+        spans = spans_of(event.indices[at : at + limits.BATCH_TASKS_MAX])
+        text = event.text[: limits.REASON_CHARS_MAX]
+        said = m.GivenUp(authority.job, tenure.epoch, spans, text, event.died, event.signal, event.exit_code)
+        effects += [fx.Tell(to, said) for to in [owner, *others] if to is not None]
+    return effects
+
+
+def _not_to_be(grantor: Grantor, message: m.GivenUp, now: float) -> list[fx.Effect]:
     """Tasks that others grant have no results: for the program, and for tasks that would take them."""
     spans = clipped(message.spans, grantor.ledger.total)
     failed = cut(grantor.book.failed_elsewhere(spans, "was given up"))
     said = events.GaveUp(message.job, failed, message.text, message.died, message.signal, message.exit_code)
-    told: list[fx.Effect] = [fx.Notify(said)] if failed and not grantor.granting else []
+    submitted = not grantor.granting or grantor.custody.together is not None
+    told: list[fx.Effect] = [fx.Notify(said)] if failed and submitted else []
     return told + grantor.settled_elsewhere([], now)  # who waited for them may run
 
 

@@ -334,7 +334,7 @@ class Steward:
 
     def _pass_on(self, kept: Kept, sender: Contact, order: Signed) -> list[Effect]:
         """To whoever grants, wherever it is."""
-        grantors = dict.fromkeys(sitting.grantor for sitting in kept.sittings)
+        grantors = dict.fromkeys(kept.sittings[tenure.lot].grantor for tenure in kept.authority.granted)
         return [Tell(to, Finish(0, order)) for to in grantors if to and to.id not in (sender.id, self.me.id)]
 
     def taken(self, sender: Contact, message: Take, job: bytes) -> tuple[bool, list[Effect]]:
@@ -508,8 +508,8 @@ class Steward:
         state = JobState(
             message.request, kept.authority.signed_spec, kept.close, kept.cancel,
             len(kept.segments), kept.tasks, logs, waiting, running, done, counts is not None,
-            kept.pause, kept.authority.handovers, None if kept.authority.lots.split else kept.mandate,
-            mandates=kept.mandates if kept.authority.lots.split else [],
+            kept.pause, kept.authority.handovers, None if kept.authority.is_split else kept.mandate,
+            mandates=kept.mandates if kept.authority.is_split else [],
         )  # fmt: skip
         return [Tell(sender, state)]
 

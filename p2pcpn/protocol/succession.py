@@ -1,6 +1,6 @@
 """Succession: a steward that keeps a job watches its grantor, and takes the job over when its turn has come.
 
-Of a distributed job it watches the grantor of each lot, and takes over lot by lot.
+Of a job that is granted in lots it watches the grantor of each, and takes over lot by lot.
 
 Only jobs that stewards may take over (see :mod:`p2pcpn.protocol.authority`), and only while tasks are open. Nobody is
 asked for leave: whose the next epoch is follows from the spec, and two that take over at once, on the two sides of a
@@ -80,7 +80,7 @@ class Succession:
             return
         for lot in kept.heard(sender):
             self._watches.pop((job, lot), None)
-        for tenure in kept.authority.tenures:
+        for tenure in kept.authority.granted:
             self._watch(job, tenure.lot, now)
 
     def superseded(self, job: bytes, lot: int, now: float) -> None:
@@ -95,7 +95,7 @@ class Succession:
             if not kept.authority.is_taken_over:
                 continue
             kept.spent.update(tenure.epoch for tenure in kept.authority.held_by(self._me.public))
-            for tenure in kept.authority.tenures:
+            for tenure in kept.authority.granted:
                 if kept.open_in(tenure.lot):
                     self._watch(job, tenure.lot, now)
                     if tenure.grantor == self._me.public:

@@ -4,7 +4,7 @@ What is checked, after DESIGN's "at least once, settled once, no consensus":
 
 - *settled once*: a grantor settles an index once, its log states what it settled, and no log says two things in one
   place; nothing is leased again that was settled.
-- *lots*: of a distributed job one peer alone grants in an epoch, and nothing but the lot that the epoch is of.
+- *lots*: of a distributed or divided job one peer alone grants in an epoch of a lot, and nothing but that lot.
 - *leases*: a token is given out once, and no index is owed under two leases, but where one is a declared copy.
 - *fenced*: no result is accepted under a token that never leased it, or while a newer lease owes the index. A copy
   fences nobody beside whom it was granted.
@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from p2pcpn.protocol import history as h
 from p2pcpn.protocol.canonical import Canon, Stated
 from p2pcpn.protocol.history import Line, columns, indices
-from p2pcpn.protocol.lots import Lots
+from p2pcpn.protocol.lots import DIVIDED_EPOCH, Lots
 from p2pcpn.protocol.spans import Span
 
 # A verdict that names a thousand violations of one kind helps nobody.
@@ -192,7 +192,7 @@ class Judge:
     def _opened(self, line: Line, event: h.Opened) -> None:
         if event.lots < 2:
             return
-        lots = Lots(bytes.fromhex(event.job), event.lots, split=True)
+        lots = Lots(bytes.fromhex(event.job), event.lots, head=event.epoch >= DIVIDED_EPOCH)
         known, _ = self._lots.setdefault((event.job, event.epoch), (line, lots))
         if known.node != line.node:
             self._broken("lots", f"two peers grant the same lot in epoch {event.epoch}", known, line)
@@ -203,7 +203,7 @@ class Judge:
             return
         opened, lots = self._lots[job, epoch]
         for first, count in spans:
-            others = lots.others(lots.of_epoch(epoch), first, count)
+            others = lots.astray(epoch, first, count)
             if others:
                 text = f"task {others[0][0]} is granted in epoch {epoch}, which is of another lot"
                 self._broken("lots", text, opened, line)

@@ -111,8 +111,8 @@ class Unsettled:
 
 @dataclass(slots=True, eq=False)
 class Work:
-    """One job at this peer. ``refused`` says why it is not run here; ``grantor`` grants it in the newest epoch, or was
-    the first to say of a distributed one, whose grantors are ``seats``."""
+    """One job at this peer. ``refused`` says why it is not run here; ``grantor`` grants it, or its head, in the newest
+    epoch, or was the first to say of a distributed one; who grants its lots are ``seats``."""
 
     authority: Authority
     grantor: Contact
@@ -148,17 +148,18 @@ class Work:
 
     def seat(self, contact: Contact, epoch: int) -> None:
         """Whoever grants what is granted in ``epoch`` is there."""
-        if self.authority.lots.split:
-            self.seats[self.authority.lots.of_epoch(epoch)] = contact
-        else:
+        lot = self.authority.lots.of_epoch(epoch)
+        if self.authority.lots.is_head(lot):
             self.grantor = contact
+        else:
+            self.seats[lot] = contact
 
     def grantor_in(self, epoch: int) -> Contact:
         """Who grants now what was granted in ``epoch``."""
         authority = self.authority
-        if not authority.lots.split:
-            return self.grantor
         newest = authority.tenure(epoch)
+        if authority.lots.is_head(newest.lot):
+            return self.grantor
         named = (steward.contact for steward in authority.spec.stewards if steward.key == newest.grantor)
         return self.seats.get(newest.lot) or next(named, self.grantor)
 

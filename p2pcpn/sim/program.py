@@ -17,6 +17,7 @@ from p2pcpn.protocol import events
 from p2pcpn.protocol.authority import DISTRIBUTED
 from p2pcpn.protocol.custody import CONTACT
 from p2pcpn.protocol.effects import Effect, Gather, Notify
+from p2pcpn.protocol.lots import DIVIDED_EPOCH
 from p2pcpn.protocol.settlement import NOTHING
 from p2pcpn.sim.catching_up import CatchingUp
 from p2pcpn.sim.host import PYTHON, Host
@@ -25,7 +26,7 @@ from p2pcpn.sim.runtime import Deed, argument_of
 from p2pcpn.wire import pages
 from p2pcpn.wire.pages import JobPointer, TaskPage
 from p2pcpn.wire.sealing import JobKeys, digest, job_id, seal, swarm_proof, wrap
-from p2pcpn.wire.statements import BlobRef, Close, Segment, Signed, Spec, Steward, signed
+from p2pcpn.wire.statements import BlobRef, Close, Handover, Segment, Signed, Spec, Steward, signed
 
 if TYPE_CHECKING:
     from p2pcpn.protocol.grantor import Grantor
@@ -64,6 +65,7 @@ class Program:
         orchestration: str = "hybrid",
         hedge: bool = True,
         replicas: int = REPLICAS,
+        peers_max: int = limits.GRANTOR_PEERS,
     ) -> None:
         self.host = host
         self.orchestration = orchestration
@@ -71,6 +73,7 @@ class Program:
         self._page_tasks = page_tasks
         self._hedge = hedge
         self._replicas = replicas
+        self._peers_max = peers_max
         world = host.world
         self.owner = Keypair(world.dice.bytes("owner", name))
         self.keys = JobKeys(world.dice.bytes("job key", name))
@@ -89,6 +92,7 @@ class Program:
         self._handovers: list[Signed] = []
         self._regaining: Regaining | None = None
         self._catching_up: CatchingUp | None = None
+        self.divided_at: int | None = None  # from which task on its stewards grant it in lots
 
     @property
     def ended(self) -> int:
@@ -151,7 +155,8 @@ class Program:
         host.listeners.append(self._event)
         host.world.checker.opened(self)
         grants = self.orchestration != DISTRIBUTED
-        host.follow(host.peer.open_job(spec, self.job, self.keys.job_key, now, granting=grants))
+        peers_max = self._peers_max if self.orchestration == "hybrid" else 0
+        host.follow(host.peer.open_job(spec, self.job, self.keys.job_key, now, granting=grants, peers_max=peers_max))
         if grants:
             host.world.checker.grants(host, self.job)
         else:
@@ -213,13 +218,33 @@ class Program:
         elif isinstance(event, events.Superseded):
             # Not at once: what is heard here is still being dealt with there.
             self.host.clock.after(0.0, partial(self._regain, event.epoch))
+        elif isinstance(event, events.Outgrown):
+            self.host.clock.after(0.0, self._divide)
         elif isinstance(event, events.Kept):
             self.kept = event
         elif isinstance(event, events.Replicated):
             self.replicated = event
 
+    def _divide(self) -> None:
+        """The stewards grant what was not leased here."""
+        peer = self.host.peer
+        grantor = None if peer is None else peer.grantors.get(self.job)
+        if peer is None or grantor is None or not grantor.granting or self.is_divided:
+            return
+        said = Handover(self.job, DIVIDED_EPOCH, bytes(32), grantor.border)
+        self.divided_at = grantor.border
+        self.host.follow(peer.perform(peer.presiding.divide(signed(said, self.owner)), self.host.clock.now))
+        self._catching_up = CatchingUp(self)
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether its owner divided it."""
+        return self.divided_at is not None
+
     def _regain(self, epoch: int) -> None:
         assert self._spec is not None
+        if self.is_divided:  # its stewards go on, and tell it
+            return
         if self.host.peer is not None and (self._regaining is None or self._regaining.over):
             self._regaining = Regaining(self, self._spec, self._handovers, epoch)
 

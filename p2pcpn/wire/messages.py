@@ -223,7 +223,7 @@ class JobState(msgspec.Struct, array_like=True, frozen=True, tag=15):
     granting: bool  # the answering peer is the grantor now
     pause: Signed | None = None  # the owner's newest word on whether it pauses
     # All handovers that are known, and who took the job over last by its own word.
-    handovers: Annotated[list[Signed], Meta(max_length=limits.EPOCHS_MAX)] = []
+    handovers: Annotated[list[Signed], Meta(max_length=limits.EPOCHS_MAX + 1)] = []
     mandate: Mandate | None = None
     overdue: bool = False  # the answering grantor ended what was open because the job's deadline had passed
     shut_out: Annotated[list[ShutOut], Meta(max_length=limits.SHUT_OUT_SHOWN_MAX)] = []
@@ -416,7 +416,7 @@ class Entrust(msgspec.Struct, array_like=True, frozen=True, tag=37):
 
     request: U63
     spec: Signed
-    words: Annotated[list[Signed], Meta(max_length=limits.EPOCHS_MAX + 3)]
+    words: Annotated[list[Signed], Meta(max_length=limits.EPOCHS_MAX + 4)]
     age_s: Seconds  # of the job, by the sender's clock
 
 

@@ -100,7 +100,7 @@ class Grants(msgspec.Struct, array_like=True, frozen=True):
     """What a steward keeps on disk of who grants a job: the owner's handovers, and the newest mandate it heard of each
     lot; ``mandate`` is that of a job without lots, as it was kept once."""
 
-    handovers: Annotated[list[Signed], Meta(max_length=limits.EPOCHS_MAX)]
+    handovers: Annotated[list[Signed], Meta(max_length=limits.EPOCHS_MAX + 1)]
     mandate: Mandate | None
     mandates: Annotated[list[Mandate], Meta(max_length=limits.STEWARDS_MAX)] = []
 
@@ -118,7 +118,7 @@ DEATH: Codec[Death] = Codec(Death, 64, "death")
 RAISED: Codec[Raised] = Codec(Raised, limits.BLOB_BYTES_MAX, "exception")
 LOG_BODY: Codec[list[Entry]] = Codec(list[Entry], limits.MESSAGE_BYTES_MAX, "settlements")
 LOG_HEAD: Codec[LogHead] = Codec(LogHead, limits.RECORD_VALUE_BYTES_MAX, "log head")
-GRANTS: Codec[Grants] = Codec(Grants, limits.EPOCHS_MAX * limits.SPEC_BYTES_MAX, "grantors of a job")
+GRANTS: Codec[Grants] = Codec(Grants, (limits.EPOCHS_MAX + 1) * limits.SPEC_BYTES_MAX, "grantors of a job")
 JOB_POINTER: Codec[JobPointer] = Codec(JobPointer, limits.RECORD_VALUE_BYTES_MAX, "job pointer")
 SIGNED: Codec[Signed] = Codec(Signed, limits.MESSAGE_BYTES_MAX, "signed statement")
 PRINT: Codec[Print] = Codec(Print, limits.BLOB_PART_BYTES, "output")

@@ -288,12 +288,17 @@ class Cancel(Statement, frozen=True):
 
 
 class Handover(Statement, frozen=True):
-    """The owner makes ``grantor`` (a steward of the job) the grantor of ``epoch``."""
+    """The owner makes ``grantor`` (a steward of the job, or any node) the grantor of ``epoch``.
+
+    With ``first`` it divides a job: from that task on its stewards grant it, in lots, whose epochs begin at ``epoch``;
+    ``grantor`` is nobody then.
+    """
 
     kind: ClassVar[int] = 12
     job: Id
     epoch: U32
     grantor: Key
+    first: U32 | None = None
 
 
 class Reason(Statement, frozen=True):

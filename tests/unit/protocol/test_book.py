@@ -241,7 +241,7 @@ class Granting(RuleBasedStateMachine):
         worker = self.workers[number]
         if worker.grants:
             told = m.Progress(self.table.job, worker.last.token, cut(worker.last.spans))
-            self.table.act(lambda grantor, now: grantor.progress(worker.contact, told, now))
+            self.table.act(lambda grantor, now: grantor.running.progress(worker.contact, told, now))
 
     @rule(first=st.integers(0, 40), count=st.integers(1, 6))
     def cancel(self, first: int, count: int) -> None:

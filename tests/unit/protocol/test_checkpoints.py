@@ -85,7 +85,7 @@ def test_of_two_runs_of_a_task_the_one_that_began_later_is_not_heard() -> None:
     def leaves(worker: Worker, token: int, state: bytes) -> None:
         sealed = seal(checkpoint_key(KEYS.results(0, ME.id, token)), 1, state)
         message = Checkpoint(table.job, token, 0, 1, sealed)
-        table.act(lambda grantor, now: grantor.checkpoint(worker.contact, message, now))
+        table.act(lambda grantor, now: grantor.running.checkpoint(worker.contact, message, now))
 
     leaves(one, one.last.token, b"ahead")
     leaves(two, second, b"behind")
@@ -103,9 +103,9 @@ def test_a_lost_peers_task_goes_to_another_with_its_state() -> None:
     token = one.last.token
     sealed = seal(checkpoint_key(KEYS.results(0, ME.id, token)), 1, b"half way")
     message = Checkpoint(table.job, token, 0, 1, sealed)
-    table.act(lambda grantor, now: grantor.checkpoint(one.contact, message, now))
+    table.act(lambda grantor, now: grantor.running.checkpoint(one.contact, message, now))
     two = table.worker(11, slots=1)
-    table.act(lambda grantor, now: grantor.checkpoint(two.contact, message, now))  # not its lease: nothing
+    table.act(lambda grantor, now: grantor.running.checkpoint(two.contact, message, now))  # not its lease: nothing
     table.session_closed(one.node)
     table.peer_dead(one.node)
     kinds = [type(said) for said in two.said if isinstance(said, (Grant, Resume))]

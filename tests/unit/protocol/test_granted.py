@@ -12,7 +12,7 @@ ONE, TWO = b"1" * 20, b"2" * 20
 
 
 def grantor(job: bytes, lot: int = 0, lots: int = 0) -> Any:
-    found = Lots(job, lots, split=True) if lots else Lots(job)
+    found = Lots(job, lots) if lots else Lots(job)
     return SimpleNamespace(job=job, book=SimpleNamespace(lots=found, lot=lot))
 
 
@@ -27,7 +27,7 @@ def test_a_whole_job_has_one_grantor_whatever_the_epoch_or_the_token() -> None:
 
 
 def test_lots_of_one_job_are_told_apart() -> None:
-    granted, lots = Granted(), Lots(ONE, 3, split=True)
+    granted, lots = Granted(), Lots(ONE, 3)
     second, first, other = grantor(ONE, 2, 3), grantor(ONE, 0, 3), grantor(TWO, 1, 3)
     for each in (second, first, other):
         granted.add(each)

@@ -214,7 +214,7 @@ def test_progress_renews_a_lease_and_tells_what_runs() -> None:
     worker = table.worker(10)
     table.pass_time(20.0)
     told = m.Progress(table.job, worker.last.token, [1, 7])
-    table.act(lambda grantor, now: grantor.progress(worker.contact, told, now))
+    table.act(lambda grantor, now: grantor.running.progress(worker.contact, told, now))
     table.pass_time(20.0)
     assert table.grantor.leases
     assert table.seen(events.Started) == [events.Started(table.job, [1])]
@@ -225,7 +225,7 @@ def test_progress_of_a_lease_that_is_anothers_is_ignored() -> None:
     table.extend(2)
     worker, other = table.worker(10), table.worker(11)
     told = m.Progress(table.job, worker.last.token, [1])
-    assert table.act(lambda grantor, now: grantor.progress(other.contact, told, now)) == []
+    assert table.act(lambda grantor, now: grantor.running.progress(other.contact, told, now)) == []
 
 
 def test_a_lost_session_is_probed_and_leases_nothing_more() -> None:
@@ -337,7 +337,7 @@ def test_a_peer_said_to_be_dead_whose_session_is_open_may_still_speak() -> None:
     table.peer_dead(worker.node)
     assert not table.grantor.leases
     told = m.Progress(table.job, worker.last.token, [])
-    table.act(lambda grantor, now: grantor.progress(worker.contact, told, now))
+    table.act(lambda grantor, now: grantor.running.progress(worker.contact, told, now))
     table.extend(1)
     assert len(worker.grants) == 2
 
@@ -504,11 +504,11 @@ def test_output_is_passed_on_and_must_be_of_a_leased_task() -> None:
     def said(index: int) -> m.Output:
         return m.Output(table.job, worker.last.token, 1, seal(key, 1, pages.PRINT.encode(Print(index, 1, b"hello"))))
 
-    table.act(lambda grantor, now: grantor.output(worker.contact, said(1), now))
+    table.act(lambda grantor, now: grantor.running.output(worker.contact, said(1), now))
     assert table.seen(events.Printed) == [events.Printed(table.job, 1, 1, b"hello", worker.node)]
     with pytest.raises(PeerError):
-        table.grantor.output(worker.contact, said(2), table.now)
-    assert table.grantor.output(table.worker(11).contact, said(1), table.now) == []
+        table.grantor.running.output(worker.contact, said(2), table.now)
+    assert table.grantor.running.output(table.worker(11).contact, said(1), table.now) == []
 
 
 # --- deaths and declines ---

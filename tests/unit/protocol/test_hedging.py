@@ -64,7 +64,9 @@ def test_a_task_that_is_not_late_is_left_alone() -> None:
     holder, other = (one, two) if one.node in [lease.peer for lease in table.grantor.leases.values()] else (two, one)
     before = len(other.grants)
     table.pass_time(0.9)
-    table.act(lambda grantor, now: grantor.progress(holder.contact, Progress(table.job, holder.last.token, [8]), now))
+    table.act(
+        lambda grantor, now: grantor.running.progress(holder.contact, Progress(table.job, holder.last.token, [8]), now)
+    )
     table.pass_time(0.5)
     assert len(other.grants) == before
     table.pass_time(5.0)  # but one that runs three times as long as nearly all did is not
@@ -91,7 +93,7 @@ def test_of_two_runs_one_is_heard_and_what_the_winner_printed_is_told_with_its_r
     table.pass_time(0.5)
     token = fast.last.token
     assert table.act(
-        lambda grantor, now: grantor.output(fast.contact, Output(table.job, token, 0, b"sealed"), now)
+        lambda grantor, now: grantor.running.output(fast.contact, Output(table.job, token, 0, b"sealed"), now)
     ) == []  # fmt: skip
     fast.run(ran_s=1.0, output=[Print(0, 1, b"hello\n")])
     assert [event.data for event in table.seen(events.Printed)] == [b"hello\n"]

@@ -91,7 +91,7 @@ def told(effects: list[Effect], kind: type) -> list[m.Message]:
 
 def test_a_job_that_begins_is_introduced_to_its_other_stewards() -> None:
     bench, job = Bench(), made()
-    effects = bench.jobs.open(job.spec, job.job, JOB_KEY, 5.0, True)
+    effects = bench.jobs.open(Authority(job.spec), JOB_KEY, 5.0, True)
     assert effects == [Tell(STEWARDS_AT[0], m.Introduce(1, job.spec, True))]
     grantor = bench.grantor(job)
     assert (grantor.epoch, grantor.granting, grantor.contact, grantor.owner) == (0, True, ME_AT, OWNER.public)
@@ -99,7 +99,7 @@ def test_a_job_that_begins_is_introduced_to_its_other_stewards() -> None:
 
 def test_who_only_submits_has_a_grantor_that_grants_nothing() -> None:
     bench, job = Bench(), made()
-    bench.jobs.open(job.spec, job.job, JOB_KEY, 0.0, False)
+    bench.jobs.open(Authority(job.spec), JOB_KEY, 0.0, False)
     said = job.segment(2)
     effects = bench.grantor(job).extend(said.segment, said.pages, [[]], 0.0)
     assert told(effects, m.Extend)
@@ -193,7 +193,7 @@ def test_a_job_whose_pages_do_not_open_is_refused_before_anything_begins() -> No
 
 def test_results_of_members_and_of_our_own_slots_are_trusted() -> None:
     bench, job = Bench(), made()
-    bench.jobs.open(job.spec, job.job, JOB_KEY, 0.0, True)
+    bench.jobs.open(Authority(job.spec), JOB_KEY, 0.0, True)
     trusted = bench.grantor(job)._acceptance._trusted
     assert trusted(STRANGER.public, swarm_proof(SWARM_KEY, STRANGER.public))
     assert not trusted(STRANGER.public, bytes(32))
@@ -204,7 +204,7 @@ def test_all_jobs_are_woken_at_the_earliest_of_their_deadlines() -> None:
     bench, one, two = Bench(), made(1), made(2)
     assert bench.jobs.deadline() is None
     for job, now in ((one, 1.0), (two, 2.0)):
-        bench.jobs.open(job.spec, job.job, JOB_KEY, now, True)
+        bench.jobs.open(Authority(job.spec), JOB_KEY, now, True)
         said = job.segment(1)
         bench.grantor(job).extend(said.segment, said.pages, [[]], now)
     due = bench.jobs.deadline()
@@ -221,7 +221,7 @@ def test_all_jobs_are_woken_at_the_earliest_of_their_deadlines() -> None:
 def test_a_dead_peer_is_planned_with_in_no_job() -> None:
     bench, jobs = Bench(), [made(1), made(2)]
     for job in jobs:
-        bench.jobs.open(job.spec, job.job, JOB_KEY, 0.0, True)
+        bench.jobs.open(Authority(job.spec), JOB_KEY, 0.0, True)
         said = job.segment(1)
         bench.grantor(job).extend(said.segment, said.pages, [[]], 0.0)
         bench.grantor(job).claimed(claim(job, epoch=0), STRANGER.public, 0.0)
@@ -233,7 +233,7 @@ def test_a_dead_peer_is_planned_with_in_no_job() -> None:
 
 def test_storage_peers_are_looked_for_near_the_job_as_of_now() -> None:
     bench, job = Bench(), made()
-    bench.jobs.open(job.spec, job.job, JOB_KEY, 3.0, True)
+    bench.jobs.open(Authority(job.spec), JOB_KEY, 3.0, True)
     bench.jobs.expire(9.0)
     assert bench.grantor(job).custody.candidates() == []
     assert bench.asked_near[-1] == (job.job, 9.0)
@@ -244,7 +244,7 @@ def test_any_order_of_deadlines_leaves_none_due() -> None:
     bench = Bench()
     for number in range(1, 6):
         job, now = made(number), rng.random()
-        bench.jobs.open(job.spec, job.job, JOB_KEY, now, True)
+        bench.jobs.open(Authority(job.spec), JOB_KEY, now, True)
         said = job.segment(rng.randint(1, 3))
         bench.grantor(job).extend(said.segment, said.pages, [[]], now)
     now = 1.0
@@ -330,7 +330,7 @@ def resumed(bench: Bench, job: Made, held: Held, epoch: int = 3) -> list[Effect]
 
 def test_the_owners_node_goes_on_with_its_own_book_and_shows_the_stewards_what_is_left() -> None:
     bench, job = Bench(), made()
-    bench.jobs.open(job.spec, job.job, JOB_KEY, 5.0, True)
+    bench.jobs.open(Authority(job.spec), JOB_KEY, 5.0, True)
     before = bench.grantor(job)
     for said in (job.segment(2), job.segment(3)):
         before.extend(said.segment, said.pages, [[] for _ in said.pages], 6.0)
@@ -359,7 +359,7 @@ def test_former_grantors_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "FORMER_GRANTORS_MAX", 1)
     bench, jobs = Bench(), [made(1), made(2)]
     for job in jobs:
-        bench.jobs.open(job.spec, job.job, JOB_KEY, 5.0, True)
+        bench.jobs.open(Authority(job.spec), JOB_KEY, 5.0, True)
         bench.jobs.retire(job.job, 6.0)
     assert [grantor.job for grantor in bench.jobs.former] == [jobs[1].job]
     assert bench.jobs.retire(bytes(20), 6.0) == []

@@ -139,7 +139,7 @@ def test_a_peer_that_runs_what_it_holds_is_asked_for_nothing() -> None:
     table.extend(2)
     one, two = table.worker(10, slots=2), table.worker(11, slots=2)
     progress = Progress(table.job, one.last.token, [0, 1])
-    table.act(lambda grantor, now: grantor.progress(one.contact, progress, now))
+    table.act(lambda grantor, now: grantor.running.progress(one.contact, progress, now))
     table.pass_time(20.0)
     assert not one.of(Recall) and not two.grants
 
@@ -185,7 +185,7 @@ def test_a_peer_that_let_a_lease_end_gets_no_other_before_it_speaks() -> None:
     table.pass_time(20.5)
     assert (len(one.grants), table.grantor.ledger.waiting) == (2, 1)
     progress = Progress(table.job, one.last.token, [])
-    table.act(lambda grantor, now: grantor.progress(one.contact, progress, now))
+    table.act(lambda grantor, now: grantor.running.progress(one.contact, progress, now))
     table.extend(1)
     assert len(one.grants) == 3
 

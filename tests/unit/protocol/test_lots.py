@@ -14,7 +14,7 @@ JOB = bytes(range(20))
 
 @given(st.integers(1, 16), st.integers(0, 10_000), st.integers(1, 2_000))
 def test_the_lots_share_all_tasks_out_and_no_task_is_in_two(count: int, first: int, tasks: int) -> None:
-    lots = Lots(JOB, count, split=True)
+    lots = Lots(JOB, count)
     own = [without([(first, tasks)], lots.others(lot, first, tasks)) for lot in range(count)]
     assert joined(sorted(span for spans in own for span in spans)) == [(first, tasks)]
     assert lots.sizes(first, tasks) == [total(spans) for spans in own]
@@ -23,11 +23,11 @@ def test_the_lots_share_all_tasks_out_and_no_task_is_in_two(count: int, first: i
 
 
 def test_a_range_goes_to_one_lot_and_the_hash_of_the_job_says_to_which() -> None:
-    lots = Lots(JOB, 5, split=True)
+    lots = Lots(JOB, 5)
     assert len({lots.of(index) for index in range(RANGE_TASKS)}) == 1
     ranges = [lots.of_range(number) for number in range(2000)]
-    assert ranges == [Lots(JOB, 5, split=True).of_range(number) for number in range(2000)]
-    assert ranges != [Lots(bytes(20), 5, split=True).of_range(number) for number in range(2000)]
+    assert ranges == [Lots(JOB, 5).of_range(number) for number in range(2000)]
+    assert ranges != [Lots(bytes(20), 5).of_range(number) for number in range(2000)]
     assert all(330 <= ranges.count(lot) <= 470 for lot in range(5)), "a fifth each, and no pattern"
 
 
@@ -38,14 +38,14 @@ def test_a_job_that_is_not_split_is_one_lot() -> None:
 
 
 def test_epochs_and_tokens_name_their_lot() -> None:
-    lots = Lots(JOB, 3, split=True)
+    lots = Lots(JOB, 3)
     assert [lots.of_epoch(epoch) for epoch in (1, 2, 3, 4, 5, 6)] == [0, 1, 2, 0, 1, 2]
     assert [lots.of_token(token) for token in (3, 4, 5, 6)] == [0, 1, 2, 0]
 
 
 @pytest.mark.parametrize("slots_max", [5, 6, 7, 11, 100])
 def test_the_lots_share_the_slots_of_a_bounded_job(slots_max: int) -> None:
-    lots = Lots(JOB, 5, split=True)
+    lots = Lots(JOB, 5)
     assert sum(lots.of_slots(slots_max, epoch) for epoch in range(1, 6)) == slots_max
     assert lots.of_slots(0, 1) == 0, "no bound"
     assert lots.of_slots(2, 1) == 1, "a lot with no slot at all would never end"

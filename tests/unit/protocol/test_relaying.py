@@ -237,7 +237,7 @@ def test_a_submitter_that_is_dead_is_told_nothing_and_one_that_speaks_again_is_t
 
 def test_what_is_no_news_of_a_lot_is_nobodys() -> None:
     relaying = Relaying(Granted())
-    assert relaying.relayed([fx.Dial(STRANGER_AT), fx.Notify(object())], {}) == []
+    assert relaying.relayed([fx.Dial(STRANGER_AT), fx.Notify(object())], {}, {}) == []
     assert relaying.started(None, STRANGER.public, m.Progress(b"j" * 20, 0, [1])) == []
 
 

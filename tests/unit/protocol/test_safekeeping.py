@@ -133,7 +133,7 @@ def test_a_grantor_has_its_stewards_keep_what_a_worker_leaves_and_once_more_befo
     def leaves(number: int, state: bytes) -> None:
         sealed = seal(checkpoint_key(KEYS.results(0, ME.id, worker.last.token)), number, state)
         message = Checkpoint(table.job, worker.last.token, 0, number, sealed)
-        table.act(lambda grantor, now: grantor.checkpoint(worker.contact, message, now))
+        table.act(lambda grantor, now: grantor.running.checkpoint(worker.contact, message, now))
 
     leaves(1, b"one")
     table.pass_time(0.1)

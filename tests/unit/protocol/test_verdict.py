@@ -437,7 +437,7 @@ def lots(*, other: bool = False) -> Story:
 
 def of_lot(lot: int) -> int:
     """The first task of a lot."""
-    return next(index for index in range(1000) if Lots(bytes.fromhex(JOB), 2, split=True).of(index) == lot)
+    return next(index for index in range(1000) if Lots(bytes.fromhex(JOB), 2).of(index) == lot)
 
 
 def test_two_grantors_of_one_lot_in_one_epoch_are_found() -> None:

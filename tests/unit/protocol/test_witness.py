@@ -24,7 +24,7 @@ def test_a_job_is_noted_from_its_opening_to_its_log() -> None:
     table = Table()
     table.extend(4)
     worker = table.worker(10)
-    table.act(lambda g, now: g.progress(worker.contact, m.Progress(table.job, worker.last.token, [0]), now))
+    table.act(lambda g, now: g.running.progress(worker.contact, m.Progress(table.job, worker.last.token, [0]), now))
     worker.run()
     table.close()
     table.pass_time(1.0)
