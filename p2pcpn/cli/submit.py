@@ -17,6 +17,7 @@ from p2pcpn.cli.plain import plain
 from p2pcpn.cli.printing import number_of, print_json
 from p2pcpn.cli.progress import Progress
 from p2pcpn.config import RUNTIMES
+from p2pcpn.limits import GRANTOR_PEERS
 
 if TYPE_CHECKING:
     from p2pcpn.client.attended import Attended, Ending
@@ -54,6 +55,10 @@ UNWANTED_S = 3.0
 @click.option("--deadline", type=Duration(), metavar="TIME", help="What has not ended by then fails.")
 @click.option("--ttl", type=Duration(), metavar="TIME", help="How long the job stays open without a new task.")
 @click.option("--requires", metavar="PACKAGE", multiple=True, help="A package the peer must have, beside those found.")
+@click.option(
+    "--divide-at", type=int, default=GRANTOR_PEERS, metavar="PEERS", show_default=True,
+    help="So many peers take part in a hybrid job: its stewards grant, too.",
+)  # fmt: skip
 @click.option("--hedge/--no-hedge", default=True, help="Whether the slowest tasks may run twice at a time (they may).")
 @click.option("--name", metavar="TEXT", help="What the job is called in listings.")
 @swarm_options
@@ -62,7 +67,8 @@ def submit(
     target: str, arguments: tuple[str, ...], lines: str | None, inputs: tuple[str, ...], wait: bool,
     timeout: float | None, replicas: int, max_workers: int | None, runtime: str, orchestration: str, routing: str,
     retention: float | None, priority: int, deadline: float | None, ttl: float | None, requires: tuple[str, ...],
-    hedge: bool, name: str | None, bootstrap: tuple[str, ...], swarm_key: str | None, key: str | None, as_json: bool,
+    divide_at: int, hedge: bool, name: str | None, bootstrap: tuple[str, ...], swarm_key: str | None,
+    key: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Run a script, or a function of a file, on the swarm.
 
@@ -88,7 +94,7 @@ def submit(
     options = Options(
         name=name or calls.name, runtime=runtime, orchestration=orchestration, routing=routing, replicas=replicas,
         max_workers=max_workers, requires=requires, render=True, priority=priority, deadline_s=deadline, ttl_s=ttl,
-        hedge=hedge, **settings,
+        divide_at=divide_at, hedge=hedge, **settings,
     )  # fmt: skip
     request = Request(calls, options, where(bootstrap, swarm_key), key)
     if wait:

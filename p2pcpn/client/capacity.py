@@ -48,7 +48,7 @@ async def heard(overlay: Overlay, wait_s: float) -> None:
 
 
 def slots_of(overlay: Overlay, grantor: Grantor | None) -> int:
-    """How many slots work for a job that is granted here; of one that others grant, as many as peers say they have."""
-    if grantor is None or grantor.granting:
+    """How many slots work for a job that is granted here; where others grant, too, as many as peers say they have."""
+    if grantor is None or (grantor.granting and grantor.division is None):
         return 0 if grantor is None else grantor.book.participants.slots
     return sum(listed.advert.slots for listed in overlay.peer.directory.listed(overlay.loop.time()))

@@ -76,6 +76,9 @@ class Executor(FuturesExecutor):
     most 64 a call): such a call is held back until their results are there, which travel from peer to peer. Where one
     failed, the call fails with the same exception.
 
+    A ``hybrid`` job in which ``divide_at`` peers take part is divided: what this program has not leased by then its
+    stewards grant. ``None``: it never is; and none is that ``max_workers`` bounds.
+
     ``history`` is a folder: what the executor's own peer does is noted there, for ``p2pcpn history check``.
 
     Left by ``KeyboardInterrupt``, a ``with`` block ends what runs; otherwise it waits, as the standard library does.
@@ -101,6 +104,7 @@ class Executor(FuturesExecutor):
         deadline_s: float | None = None,
         ttl_s: float | None = None,
         hedge: bool = True,
+        divide_at: int | None = limits.GRANTOR_PEERS,
         queue_bytes: int = limits.QUEUE_BYTES,
         name: str = "",
         trust: Iterable[str] = (),
@@ -110,6 +114,7 @@ class Executor(FuturesExecutor):
             name=name, runtime=runtime, orchestration=orchestration, routing=routing, privacy=privacy,
             replicas=replicas, quorum=quorum, max_workers=max_workers, output=output,
             queue_bytes=queue_bytes, priority=priority, deadline_s=deadline_s, ttl_s=ttl_s, hedge=hedge,
+            divide_at=divide_at,
             requires=requires if isinstance(requires, str) else tuple(requires),  # type: ignore[arg-type]
         )  # fmt: skip
         self._lock = threading.Lock()

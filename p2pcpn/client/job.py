@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from p2pcpn.client.pausing import pause_here
 from p2pcpn.client.reader import Reader, Stored
 from p2pcpn.client.submission import Submission, error_of
 from p2pcpn.errors import JobCancelled, JobError, UsageError
@@ -108,7 +109,7 @@ class Submitted:
         await self._submission.cancel_job()
 
     async def pause(self, *, paused: bool) -> None:
-        await self._submission.pause(paused=paused)
+        pause_here(self._submission, paused=paused)
 
 
 class Fetched:

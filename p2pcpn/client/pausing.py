@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from p2pcpn.client.ending import told
 from p2pcpn.client.reader import Reader
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol.grantor import Grantor
 from p2pcpn.wire.statements import Pause, Signed, read, signed
+
+if TYPE_CHECKING:
+    from p2pcpn.client.submission import Submission
 
 
 def pause_statement(job: bytes, owner: Keypair, known: int, *, paused: bool) -> Signed:
@@ -21,6 +25,15 @@ def paused_by(owner: Keypair, grantor: Grantor, *, paused: bool) -> Signed:
     """The owner's newest word to a grantor of its own node."""
     known = 0 if grantor.pause is None else read(grantor.pause, Pause).number
     return pause_statement(grantor.job, owner, known, paused=paused)
+
+
+def pause_here(submission: Submission, *, paused: bool) -> None:
+    """Have a job of this program wait, or go on: what runs may end, and nothing else begins while it waits."""
+    overlay, owner = submission.overlay, submission.owner
+    now = overlay.loop.time()
+    overlay.follow(
+        overlay.peer.with_grantor(submission.job, lambda g: g.pause_job(paused_by(owner, g, paused=paused), now), now)
+    )
 
 
 async def pause_kept(reader: Reader, *, paused: bool) -> int:

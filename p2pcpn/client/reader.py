@@ -88,7 +88,7 @@ class Reader:
         self.owner = owner
         self.job = job
         self.authority: Authority | None = None
-        self._together: Together | None = None  # of a distributed job
+        self._together: Together | None = None  # of a job that is granted in lots
         self.keys: JobKeys | None = None
         self.state: JobState | None = None
         self.total: int | None = None
@@ -184,7 +184,7 @@ class Reader:
                     self._stewards.setdefault(NodeId(steward.contact.id), steward.contact)
             for handover in state.handovers:
                 self.authority.hand_over(handover)
-            if self.authority.is_distributed:
+            if self.authority.is_split:
                 self._together = self._together or Together(self.authority)
                 state = self._together.take(contact, state)
             if state.mandate is not None:  # hearsay; but whose an epoch is the spec tells
@@ -220,7 +220,7 @@ class Reader:
         authority = self.authority
         assert authority is not None
         keys = [authority.spec.grantor, *(opened(handover, Handover).grantor for handover in authority.handovers)]
-        if authority.is_taken_over and authority.epoch:
+        if authority.is_taken_over and (authority.epoch or authority.is_split):
             keys += [steward.key for steward in authority.spec.stewards]
         return list(dict.fromkeys(keys))
 

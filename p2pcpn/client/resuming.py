@@ -44,7 +44,8 @@ LAST_WORDS_S: Final = 0.5
 async def regained(submission: Submission, epoch: int) -> None:
     """A steward granted the job of this program in ``epoch``: what was settled is delivered, and this node goes on.
 
-    Where another machine of the owner took it up, it stays there: what it settles is delivered here.
+    Where another machine of the owner took it up, it stays there: what it settles is delivered here. One that was
+    divided its stewards grant to the end, and tell us.
     """
     overlay, job = submission.overlay, submission.job
     reader = Reader(overlay, submission.owner, job)
@@ -53,7 +54,7 @@ async def regained(submission: Submission, epoch: int) -> None:
             await reader.find(FIND_S)
         except JobError as error:  # who keeps it cannot be reached now; it may come back as we did
             log.info("%s", error)
-    if reader.authority is None:
+    if reader.authority is None or reader.authority.is_split:
         return
     deliver(submission, await values(reader, await reader.read()))
     authority = reader.authority
@@ -132,8 +133,8 @@ async def resume(reader: Reader) -> None:
     Raises :class:`JobError` where the stewards that answer do not show all of it, or it was cancelled.
     """
     assert reader.authority is not None and reader.keys is not None and reader.state is not None, "find() comes first"
-    if reader.authority.is_distributed:
-        raise JobError("the job is distributed: its stewards grant it, and go on by themselves")
+    if reader.authority.is_split:
+        raise JobError("the job's stewards grant it in lots, and go on by themselves")
     await reader.read()
     if reader.cancelled:
         raise JobError("the job was cancelled; there is nothing to resume")

@@ -23,6 +23,7 @@ from p2pcpn.client.bundle import Bundle
 from p2pcpn.client.capacity import slots_of
 from p2pcpn.client.catching_up import caught_up
 from p2pcpn.client.cutting import Blob, Call, Cutter
+from p2pcpn.client.dividing import divide, peers_served
 from p2pcpn.client.echo import Echo
 from p2pcpn.client.exceptions import error_of
 from p2pcpn.client.feeding import Feeding, callees
@@ -136,7 +137,10 @@ class Submission:
             self._keep_blob(opened.code, opened.sealed_code)
         overlay.listeners[self.job] = self._event
         grants, now = granting and not self.progress.everybody, overlay.loop.time()
-        overlay.follow(overlay.peer.open_job(opened.spec, self.job, opened.job_key, now, granting=grants))
+        most = peers_served(self.options)
+        overlay.follow(
+            overlay.peer.open_job(opened.spec, self.job, opened.job_key, now, granting=grants, peers_max=most)
+        )
         put = overlay.put_record(self.owner, self.job, opened.pointer, self.options.retention_s)
         self._pointer = overlay.spawn(put)
         if self.progress.everybody:
@@ -397,6 +401,8 @@ class Submission:
             self._say_stalled(self.stalled)
         elif isinstance(event, events.Superseded):
             self.overlay.spawn(regained(self, event.epoch))
+        elif isinstance(event, events.Outgrown):
+            self.overlay.loop.call_soon(divide, self)
         elif isinstance(event, events.Kept | events.Replicated):
             self.progress.note(event)
             self._let_go()
@@ -573,12 +579,6 @@ class Submission:
         self.refuse_more()
         self._waiting.clear()
         self.abandon(JobCancelled(f"job {self.id[:8]} was cancelled"))
-
-    async def pause(self, *, paused: bool) -> None:
-        """Have the job wait, or go on: what runs may end, and nothing else begins while it waits."""
-        from p2pcpn.client.pausing import paused_by
-
-        self._act(lambda g: g.pause_job(paused_by(self.owner, g, paused=paused), self.overlay.loop.time()))
 
     def abandon(self, error: BaseException) -> None:
         """Fail whatever is left."""

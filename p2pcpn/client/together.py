@@ -1,7 +1,8 @@
-"""Together: what the grantors of a distributed job say of their lots, as one state of the job.
+"""Together: what the grantors of a job that is granted in lots say of them, as one state of the job.
 
 Each steward that answers counts what it grants itself. Only who says of itself that it grants a lot, in the newest
-epoch that is known of it, is counted; until somebody does so for every lot the job is not said to be granted.
+epoch that is known of it, is counted; until somebody does so for every lot the job is not said to be granted. A head
+that its submitter grants, whom nobody asks, counts when the submitter has told the stewards that nothing of it is open.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ class Together:
         self._authority = authority
         self._said: dict[int, bytes] = {}  # lot -> who says that it grants it now
         self._states: dict[bytes, JobState] = {}
+        self._head_over = False
 
     def take(self, contact: Contact, state: JobState) -> JobState:
         """``contact`` shows what it holds of the job: the state as all of them show it."""
@@ -31,16 +33,19 @@ class Together:
             tenure = authority.tenure(said.epoch)
             if authority.take_over(key, said.epoch):
                 self._said.pop(tenure.lot, None)
+            if authority.lots.is_head(tenure.lot) and authority.presides(key, said.epoch):
+                self._head_over = not said.open and said.tasks >= (authority.lots.first or 0)
             if said.grantor.id == contact.id and authority.presides(key, said.epoch) and state.granting:
                 self._said[tenure.lot] = contact.id
         self._states[contact.id] = state
         states = [self._states[node] for node in dict.fromkeys(self._said.values())]
+        over = self._head_over and 0 not in self._said
         return msgspec.structs.replace(
             state,
             tasks=max(each.tasks for each in self._states.values()),
             waiting=sum(each.waiting for each in states),
             running=sum(each.running for each in states),
-            settled=sum(each.settled for each in states),
-            granting=len(self._said) == authority.lots.count,
+            settled=sum(each.settled for each in states) + (authority.lots.first or 0) * over,
+            granting=len(self._said) + over == authority.lots.count,
             overdue=any(each.overdue for each in states),
         )

@@ -233,7 +233,7 @@ class Program:
             return
         said = Handover(self.job, DIVIDED_EPOCH, bytes(32), grantor.border)
         self.divided_at = grantor.border
-        self.host.follow(peer.perform(peer.presiding.divide(signed(said, self.owner)), self.host.clock.now))
+        self.host.follow(peer.presiding.divide(signed(said, self.owner)))
         self._catching_up = CatchingUp(self)
 
     @property

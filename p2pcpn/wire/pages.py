@@ -102,7 +102,7 @@ class Grants(msgspec.Struct, array_like=True, frozen=True):
 
     handovers: Annotated[list[Signed], Meta(max_length=limits.EPOCHS_MAX + 1)]
     mandate: Mandate | None
-    mandates: Annotated[list[Mandate], Meta(max_length=limits.STEWARDS_MAX)] = []
+    mandates: Annotated[list[Mandate], Meta(max_length=limits.STEWARDS_MAX + 1)] = []
 
 
 class JobPointer(msgspec.Struct, array_like=True, frozen=True):
