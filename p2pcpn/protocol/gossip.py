@@ -73,7 +73,7 @@ def _slot(signed: Signed, statement: Gossiped) -> tuple[tuple[bytes | int, ...],
     if isinstance(statement, Advert):
         return (signed.kind, signed.key), (statement.boot, statement.version)
     if isinstance(statement, Offer):
-        return (signed.kind, signed.key, statement.job), (statement.epoch, statement.number)
+        return (signed.kind, signed.key, statement.job, statement.lot), (statement.epoch, statement.number)
     return (signed.kind, signed.key, statement.member.id), (statement.boot, statement.incarnation, statement.state)
 
 

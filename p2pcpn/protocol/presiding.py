@@ -581,9 +581,8 @@ class Presiding:
         for kept in self._lots_here():
             if kept.owner_at is not None and kept.owner_at.id == node:
                 kept.owner_at = None  # nobody is told any more, until it says something again
-                if self._grants(
-                    kept.authority.job, kept.authority.epoch
-                ):  # the newest of all epochs: one of us says it
+                newest = max(tenure.epoch for tenure in kept.authority.granted)
+                if self._grants(kept.authority.job, newest):  # one of us says it
                     left_s = max(0.0, kept.expires_s - self.steward.wall())
                     effects.append(fx.Provide(kept.authority.job, left_s))
         return [*effects, *self._taking(self.succession.dead(node, now), now)]

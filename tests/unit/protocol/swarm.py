@@ -314,7 +314,7 @@ class Job:
 
     def __init__(
         self, member: Member, *, stewards: tuple[Member, ...] = (), granting: bool = True, number: int = 1,
-        **options: Any,
+        peers_max: int = 0, **options: Any,
     ) -> None:  # fmt: skip
         self.member = member
         nonce = number.to_bytes(16, "big")
@@ -326,7 +326,10 @@ class Job:
         self.made = Made(number, grantor=member.key, stewards=kept, **options)
         self.job = self.made.job
         now = member.swarm.now
-        member.do(member.peer.open_job(self.made.spec, self.job, self.job_key, now, granting=granting))
+        opened = member.peer.open_job(
+            self.made.spec, self.job, self.job_key, now, granting=granting, peers_max=peers_max
+        )
+        member.do(opened)
 
     @property
     def grantor(self) -> Any:

@@ -41,10 +41,12 @@ def advert(version: int = 1, keypair: Keypair = KEYS[0], boot: int = 1, ttl_s: f
     )  # fmt: skip
 
 
-def offer(number: int = 1, epoch: int = 0, job: bytes = b"j" * 20, keypair: Keypair = KEYS[0], pad: int = 0) -> Signed:
+def offer(
+    number: int = 1, epoch: int = 0, job: bytes = b"j" * 20, keypair: Keypair = KEYS[0], pad: int = 0, lot: int = 0
+) -> Signed:
+    grantor, pads = at(keypair), ["y" * 24] * pad
     return signed(
-        Offer(job, KEYS[6].public, epoch, at(keypair), number, "function", "3.11", ["y" * 24] * pad, 0, 10, 2, 60.0),
-        keypair,
+        Offer(job, KEYS[6].public, epoch, grantor, number, "function", "3.11", pads, 0, 10, 2, 60.0, lot=lot), keypair
     )
 
 
@@ -210,6 +212,14 @@ def test_one_sender_may_make_us_verify_so_much_a_second_and_no_more(monkeypatch:
     assert heard == [True, True, True, False, False]
     assert tell(it, advert(6), sender=PEERS[1])
     assert tell(it, advert(7), now=1.0)  # what was left out then may come again
+
+
+def test_offers_of_two_lots_of_one_grantor_do_not_replace_each_other() -> None:
+    it = gossip(PEERS)
+    assert tell(it, offer(1, epoch=9, lot=2)) and tell(it, offer(1, epoch=1, lot=0)), (
+        "a lot of few epochs is heard, too"
+    )
+    assert not tell(it, offer(1, epoch=0, lot=0)), "an older one of the same"
 
 
 def test_a_grantor_has_a_budget_of_offers_for_each_owner(monkeypatch: pytest.MonkeyPatch) -> None:
