@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def test_a_job_with_many_peers_is_divided_and_every_result_reaches_its_program_a
 def test_futures_depend_on_each_other_and_are_cancelled_as_ever_where_a_job_was_divided() -> None:
     with Swarm(peers=4) as swarm, swarm.executor(divide_at=1) as ex:
         first = [ex.submit(doubled, number) for number in range(TASKS)]
-        sums = [ex.submit(added, one, other) for one, other in zip(first, first[1:], strict=False)]
+        sums = [ex.submit(added, one, other) for one, other in pairwise(first)]
         last = [ex.submit(doubled, number) for number in range(TASKS)]
         cancelled = [future.cancel() for future in last[-20:]]
         assert [future.result(WAIT_S) for future in sums] == [4 * number + 2 for number in range(TASKS - 1)]

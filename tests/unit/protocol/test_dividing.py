@@ -1,4 +1,4 @@
-"""Dividing: a submitter with too many peers, or too late for what it has to do, says so; the stewards then grant, too."""
+"""Dividing: a submitter with too many peers, or too late for what it has to do, says so; stewards then grant, too."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ TASKS = 16 * RANGE_TASKS
 
 
 class Cast:
-    """A submitter, two stewards that run nothing, two workers; and a hybrid job that grows too large with the second."""
+    """A submitter, two stewards that run nothing, two workers, with whom a hybrid job has grown too large."""
 
     def __init__(self, *, takes_s: float | None = 0.2, tasks: int = TASKS, peers_max: int = 2) -> None:
         self.swarm = Swarm()
