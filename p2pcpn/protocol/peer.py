@@ -399,8 +399,7 @@ class Peer:
                 pending += self._follow(effect, now)[::-1]
             else:
                 done.append(effect)
-        if self.jobs.granted.lots or self.presiding.divides:
-            done += [said for tell in self.presiding.relayed(done) for said in self._follow(tell, now)]
+        done += [said for tell in self.presiding.relayed(done) for said in self._follow(tell, now)]
         return done
 
     def _follow(self, effect: fx.Effect, now: float) -> list[fx.Effect]:

@@ -11,8 +11,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import msgspec
-
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair, NodeId
@@ -20,11 +18,11 @@ from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.gaps import Gaps
-from p2pcpn.protocol.grantor import Grantor
 from p2pcpn.protocol.jobs import Held, Jobs
 from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.relaying import Relaying
 from p2pcpn.protocol.reviewing import Reviewing
+from p2pcpn.protocol.showing import shown
 from p2pcpn.protocol.spans import Span, clipped
 from p2pcpn.protocol.steward import Steward
 from p2pcpn.protocol.succession import Succession
@@ -501,22 +499,8 @@ class Presiding:
         effects = self.steward.asked(contact, message)
         for grantor in self.jobs.granted.of(message.job):
             if grantor.granting and grantor.custody.storing:
-                effects = [self._shown(effect, grantor, now) for effect in effects]
+                effects = [shown(effect, grantor, now) for effect in effects]
         return effects
-
-    def _shown(self, effect: fx.Effect, grantor: Grantor, now: float) -> fx.Effect:
-        """The state of a job, with what its grantor here knows better."""
-        if not isinstance(effect, fx.Tell) or not isinstance(effect.message, m.JobState):
-            return effect
-        log = (bytes(self.me.id), grantor.epoch, grantor.log.number)
-        logs = [log, *effect.message.logs[1 - limits.LOGS_PER_JOB_MAX :]]
-        state = msgspec.structs.replace(
-            effect.message, logs=logs, overdue=grantor.overdue, shut_out=_shut_out(grantor, now)
-        )
-        if not grantor.book.lots.split:  # granted as a whole
-            return fx.Tell(effect.to, msgspec.structs.replace(state, mandate=grantor.mandate()))
-        others = [said for said in state.mandates if grantor.book.lots.of_epoch(said.epoch) != grantor.book.lot]
-        return fx.Tell(effect.to, msgspec.structs.replace(state, mandates=[*others, grantor.mandate()]))
 
     def revoked(self, key: bytes, message: m.Revoke, now: float) -> list[fx.Effect]:
         """Whoever submitted a job takes tasks of it back, which are granted here in a lot."""
@@ -531,7 +515,9 @@ class Presiding:
     # --- a job that is granted in lots, told to whoever submitted it -------------------------------------------------
 
     def relayed(self, effects: list[fx.Effect]) -> list[fx.Effect]:
-        """What follows from what grantors report here."""
+        """What follows from what grantors report here of jobs that are granted in lots."""
+        if not self.jobs.granted.lots and not self.divides:
+            return []
         return self.relaying.relayed(effects, self.steward.jobs, self._own)
 
     def told(self, key: bytes, message: m.Delivery | m.GivenUp | m.Standing, now: float) -> list[fx.Effect]:
@@ -599,12 +585,3 @@ class Presiding:
     def _taking(self, effects: list[fx.Effect], now: float) -> list[fx.Effect]:
         """What was believed is on disk before a job is read from there."""
         return self.prove(now) + effects if any(isinstance(effect, fx.Commit) for effect in effects) else effects
-
-
-def _shut_out(grantor: Grantor, now: float) -> list[m.ShutOut]:
-    """Who gets nothing at present, those first who wait for longest."""
-    found = sorted(grantor.book.blame.shut(), key=lambda each: (-each.until, each.peer))
-    return [
-        m.ShutOut(each.peer, each.failures, max(0.0, each.until - now), each.why)
-        for each in found[: limits.SHUT_OUT_SHOWN_MAX]
-    ]

@@ -1,0 +1,35 @@
+"""Showing: what a steward shows of a job, with what the grantor of it here knows better."""
+
+from __future__ import annotations
+
+import msgspec
+
+from p2pcpn import limits
+from p2pcpn.protocol.effects import Effect, Tell
+from p2pcpn.protocol.grantor import Grantor
+from p2pcpn.wire.messages import JobState, ShutOut
+
+
+def shown(effect: Effect, grantor: Grantor, now: float) -> Effect:
+    """``effect``; the state of a job with the newest of what is granted here of it, be it a lot or all."""
+    if not isinstance(effect, Tell) or not isinstance(effect.message, JobState):
+        return effect
+    log = (bytes(grantor.me.id), grantor.epoch, grantor.log.number)
+    logs = [log, *effect.message.logs[1 - limits.LOGS_PER_JOB_MAX :]]
+    state = msgspec.structs.replace(
+        effect.message, logs=logs, overdue=grantor.overdue, shut_out=_shut_out(grantor, now)
+    )
+    lots = grantor.book.lots
+    if not lots.split:  # granted as a whole
+        return Tell(effect.to, msgspec.structs.replace(state, mandate=grantor.mandate()))
+    others = [said for said in state.mandates if lots.of_epoch(said.epoch) != grantor.book.lot]
+    return Tell(effect.to, msgspec.structs.replace(state, mandates=[*others, grantor.mandate()]))
+
+
+def _shut_out(grantor: Grantor, now: float) -> list[ShutOut]:
+    """Who gets nothing at present, those first who wait for longest."""
+    found = sorted(grantor.book.blame.shut(), key=lambda each: (-each.until, each.peer))
+    return [
+        ShutOut(each.peer, each.failures, max(0.0, each.until - now), each.why)
+        for each in found[: limits.SHUT_OUT_SHOWN_MAX]
+    ]
