@@ -74,7 +74,7 @@ log = logging.getLogger("p2pcpn.node")
 REQUEST_WAIT_S = 5.0
 HIDDEN = "strangers do not reach this peer: it keeps nothing for others; open its port for TCP and UDP"
 # What is never the library's to deal with, and comes most often.
-AT_ONCE = frozenset({m.Grant, m.Results, m.Settled, m.Append})
+AT_ONCE = frozenset({m.Grant, m.Further, m.Results, m.Settled, m.Append})
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,8 +72,8 @@ class Performer:
             if kind is fx.Notify:
                 news.append(effect)  # type: ignore[arg-type]
                 continue
-            if spoken and kind is not fx.Transmit:  # what was said together is complete; a row for the disk takes time
-                self._hasten()
+            if spoken and not (kind is fx.Transmit and effect.urgent):  # type: ignore[attr-defined]
+                self._hasten()  # what was said together is complete; a row for the disk, or a copy, takes time
             try:
                 verbs[kind](effect)
             except Exception as error:  # the effects behind it are others'

@@ -87,6 +87,22 @@ class Book:
         spans = self.ledger.take(count, peer.node)
         return self._granted(peer, spans, until, since) if spans else None
 
+    def foresee(self, token: int, spans: list[Span]) -> None:
+        """A lease gives its peer tasks, too, that do not exist yet."""
+        if self._witness is not None:
+            self._witness.foresaw(token, spans)
+
+    def further(self, token: int, peer: Participant, first: int, until: float, since: float) -> list[Span]:
+        """The one task that waits is owed under ``token``, a lease from ``first`` on that owes nothing else now."""
+        assert self.ledger.waiting == 1
+        fresh = self.ledger.take(1, peer.node)
+        self.leases.further(token, peer.node, [(first, fresh[0][0] + 1 - first)], fresh, until, since)
+        peer.tokens[token] = None
+        self.participants.hold(peer, 1)
+        if self._witness is not None:
+            self._witness.furthered(token, fresh, until)
+        return fresh
+
     def hedge(self, token: int, index: int, peer: Participant, until: float, since: float) -> int:
         """A second lease, to ``peer``, of a task that is owed under the live lease ``token`` alone; its token."""
         assert index not in self.doubled and self.leases.live[token].peer != peer.node

@@ -32,6 +32,7 @@ from p2pcpn.protocol.custody import Custody
 from p2pcpn.protocol.dependencies import Needs, found_in
 from p2pcpn.protocol.dividing import Dividing
 from p2pcpn.protocol.effects import Commit, Effect, LoadInputs, Notify, Tell
+from p2pcpn.protocol.foresight import carried
 from p2pcpn.protocol.hardship import Hardship
 from p2pcpn.protocol.heartbeat import Heartbeat
 from p2pcpn.protocol.hedging import Hedging
@@ -192,7 +193,7 @@ class Grantor:
     ) -> list[Effect]:
         """A new segment of tasks, its sealed pages, the blobs each page names, and which tasks take whose results."""
         self.restore(segment, sealed, blobs, needs)
-        return self.custody.extend(segment, sealed) + self._added(now)
+        return carried(self.custody.extend(segment, sealed), self._added(now))
 
     def follow(self, segment: Signed, sealed: list[bytes], now: float) -> list[Effect]:
         """A segment that its owner brought to every steward, and so to us."""
@@ -436,7 +437,7 @@ class Grantor:
         effects = self._acceptance.accept(admitted, message, sender, now)
         if admitted.deaths:
             self._hardship.watch(now)
-        if message.last and admitted.token in self.leases:
+        if message.last and admitted.token in self.leases and not self.leases[admitted.token].further:
             self.book.leases.hasten(admitted.token, now + LEFTOVER_S)
         return effects + self._log_due(now) + self._work(now, None if admitted.deaths else peer)
 
@@ -454,6 +455,7 @@ class Grantor:
         lease = self.running.live(sender, message.token, now)
         if lease is None:
             return []
+        self._leasing.foresight.withdraw(message.token)
         if not covers(lease.spans, [(first, count) for first, count in message.spans]):
             raise PeerError("a peer returns tasks that were not leased to it")
         return self._returns.back(lease, message, now) + self._work(now, recalled=message.code == "recalled")

@@ -87,6 +87,25 @@ class Leased(Event, frozen=True):
     copy: bool = False
 
 
+class Foresaw(Event, frozen=True):
+    """A lease gives its worker ``spans``, too, which do not exist yet: nothing of them is owed."""
+
+    job: str
+    epoch: int
+    token: int
+    spans: tuple[Span, ...]
+
+
+class Furthered(Event, frozen=True):
+    """``spans``, which a lease gave before they existed, are owed under it until ``until_s``, unless renewed."""
+
+    job: str
+    epoch: int
+    token: int
+    spans: tuple[Span, ...]
+    until_s: float = 0.0
+
+
 class Renewed(Event, frozen=True):
     """A worker spoke of its lease, which ends later now."""
 
@@ -221,9 +240,8 @@ class Fault(Event, frozen=True):
 
 
 Events = (
-    Began | Opened | Said | Closed | Cancelled | Offered | Claimed | Leased | Renewed | Ended | Made | Accepted
-    | Inherited | Late
-    | Signed | Kept | Failed | Dropped | Delivered | Saw | Fault
+    Began | Opened | Said | Closed | Cancelled | Offered | Claimed | Leased | Foresaw | Furthered | Renewed | Ended
+    | Made | Accepted | Inherited | Late | Signed | Kept | Failed | Dropped | Delivered | Saw | Fault
 )  # fmt: skip
 
 

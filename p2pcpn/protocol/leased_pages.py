@@ -7,7 +7,7 @@ segment nothing is kept but its pages that came: a grantor sends the header agai
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from p2pcpn import limits
@@ -114,12 +114,19 @@ class LeasedPages:
         return found
 
 
-def covered(spans: list[Span], slices: list[PageSlice]) -> int:
-    """How many tasks a lease holds; :class:`PeerError` unless ``slices`` cover ``spans`` in order, each task once."""
+def named(slices: Sequence[PageSlice]) -> list[Span]:
+    """The tasks that slices name, in their order, those that follow on one another as one."""
+    return chained([(part.first + part.low, part.high - part.low) for part in slices])
+
+
+def covered(spans: list[Span], slices: list[PageSlice]) -> range:
+    """The tasks of a lease that are still to come; :class:`PeerError` unless ``slices`` cover all others of ``spans``,
+    in order, each task once."""
     if any(count == 0 for _, count in spans) or any(part.low >= part.high for part in slices):
         raise PeerError("a lease holds an empty span")
-    runs = chained([(part.first + part.low, part.high - part.low) for part in slices])
-    if runs != chained(spans):
+    runs, given = named(slices), chained(spans)
+    ahead = range(sum(runs[-1]), sum(given[-1]))
+    if runs != given and (not ahead or runs != [*given[:-1], (given[-1][0], ahead.start - given[-1][0])]):
         raise PeerError("a lease's slices do not cover its spans")
     end = 0
     for first, count in sorted(runs):
@@ -129,7 +136,24 @@ def covered(spans: list[Span], slices: list[PageSlice]) -> int:
     held = sum(count for _, count in runs)
     if held > limits.BATCH_TASKS_MAX:
         raise PeerError("a lease holds too many tasks")
-    return held
+    if ahead.stop > limits.TASKS_PER_JOB_MAX:
+        raise PeerError("a lease gives tasks beyond those that a job may have")
+    return ahead
+
+
+def drawn(ahead: range, slices: list[PageSlice]) -> range:
+    """What is left of the tasks that a lease gives ahead after those of ``slices``: all, where these were named before.
+
+    Raises :class:`PeerError` for slices that name other tasks, or too many.
+    """
+    (first, count), *others = named(slices)
+    if others or count > limits.BATCH_TASKS_MAX or any(part.low >= part.high for part in slices):
+        raise PeerError("tasks come under a lease in a manner that no lease has")
+    if first + count <= ahead.start:
+        return ahead
+    if first < ahead.start or first + count > ahead.stop:
+        raise PeerError("tasks come under a lease that does not give them")
+    return range(first + count, ahead.stop)
 
 
 class Lacking(Exception):

@@ -29,6 +29,7 @@ class LeaseHeld:
     until: float
     since: float
     hedge: bool = False  # its tasks were leased to another peer before
+    further: bool = False  # what it owes came after it had been granted
 
     @property
     def remaining(self) -> int:
@@ -54,6 +55,14 @@ class Leases:
         self.live[self.granted] = LeaseHeld(peer, spans, spans, until, since, hedge)
         heappush(self._ends, (until, self.granted))
         return self.granted
+
+    def further(
+        self, token: int, peer: NodeId, spans: list[Span], fresh: list[Span], until: float, since: float
+    ) -> None:
+        """A lease that was granted ahead, and owes nothing now, owes ``fresh``; it gave ``spans`` by now, in all."""
+        assert token not in self.live and token not in self.unfulfilled
+        self.live[token] = LeaseHeld(peer, spans, fresh, until, since, further=True)
+        heappush(self._ends, (until, token))
 
     def renew(self, lease: LeaseHeld, until: float) -> None:
         """The peer spoke of it. The heap learns of it when the old end comes."""

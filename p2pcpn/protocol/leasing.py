@@ -15,6 +15,7 @@ from p2pcpn.protocol.book import Book
 from p2pcpn.protocol.calling import OFFER_TTL_S, Calling
 from p2pcpn.protocol.checkpoints import Checkpoints
 from p2pcpn.protocol.effects import Effect, Spread, Tell
+from p2pcpn.protocol.foresight import Foresight
 from p2pcpn.protocol.hedging import Hedge, Hedging
 from p2pcpn.protocol.ledger import LEASED
 from p2pcpn.protocol.participants import Participant
@@ -23,7 +24,7 @@ from p2pcpn.protocol.spans import Span
 from p2pcpn.protocol.supply import Supply
 from p2pcpn.protocol.witness import Witness
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Grant, Input, Inputs, Recall
+from p2pcpn.wire.messages import Further, Grant, Input, Inputs, Recall
 from p2pcpn.wire.sealing import JobKeys
 from p2pcpn.wire.statements import Lease, Offer, Spec, signed
 
@@ -76,6 +77,7 @@ class Leasing:
         self._witness = witness
         self._calling = Calling()
         self._placement = Placement(book.ledger, book.participants, book.speeds)
+        self.foresight = Foresight(book, self._placement)
         self.hedging = Hedging(book, self._placement, allowed=spec.hedge)
         self._look_at: float | None = None
         self._look_s = LOOK_S
@@ -100,6 +102,9 @@ class Leasing:
             self._idle = peers.slots_idle
             return []
         self._look_at, self._look_s, self._idle = None, LOOK_S, 0
+        foreseen = self.foresight.take(now)
+        if foreseen is not None:
+            return self._say(*foreseen[:2])
         peers.uncrowd(now)
         stuck = ledger.stuck(peers.taken()) if ledger.barred_waiting else []
         promoted = peers.promote(ledger.waiting, stuck, now)
@@ -120,6 +125,8 @@ class Leasing:
                 continue
             if outlook is None or not self._placement.waits(peer, outlook, now):
                 effects += self._grant(peer, now)
+                if not ledger.waiting:
+                    break
         if peers.wanted(ledger.waiting) <= 0 and not ledger.barred_waiting:
             self._calling.satisfied()
         elif self._calling.wanted(now):
@@ -141,6 +148,7 @@ class Leasing:
             self._fit(token)
         if idle:
             peer.pace.heard_at = now
+        self.foresight.leased(peer, token, now)
         return self._say(peer, token)
 
     def _fit(self, token: int) -> None:
@@ -174,11 +182,16 @@ class Leasing:
 
     def _say(self, peer: Participant, token: int) -> list[Effect]:
         """The lease for what ``token`` still owes, and ahead of it what the peer lacks."""
-        spans = self._book.leases.live[token].open
+        held = self._book.leases.live[token]
+        spans = held.open
         slices, effects = self._supply.ahead_of(peer, spans)
+        if held.further:  # the peer has the lease, or says that it has not
+            return [*effects, Tell(peer.contact, Further(self._job, self._epoch, token, slices))]
         if self._book.dependencies.needs:
             effects += self._inputs(peer, token, spans)
-        lease = signed(Lease(self._job, self._epoch, token, peer.node, limits.LEASE_S, spans), self._me)
+        first, count = spans[-1]
+        given = [*spans[:-1], (first, count + self.foresight.beyond(token))]
+        lease = signed(Lease(self._job, self._epoch, token, peer.node, limits.LEASE_S, given), self._me)
         key = self._keys.results(self._epoch, self._me.id, token)
         grant = Grant(lease, slices, key, self._keys.digests, self._keys.code, peer.slots)
         resumes = self._checkpoints.ahead_of(token, key, spans)
@@ -187,6 +200,7 @@ class Leasing:
     def resume(self, peer: Participant) -> list[Effect]:
         """Introduce a peer again, for it may have restarted, and say its leases again: those it knows it ignores."""
         effects = self._supply.introduce(peer)
+        self.foresight.other()
         for token in peer.tokens:
             effects += self._say(peer, token)
         return effects
@@ -243,6 +257,7 @@ class Leasing:
         """Second leases, said."""
         effects: list[Effect] = []
         for hedge in hedges:
+            self.foresight.other()
             if not hedge.peer.held:
                 hedge.peer.pace.heard_at = now
             effects += self._say(hedge.peer, self.hedging.lease(hedge, now + limits.LEASE_S, now))

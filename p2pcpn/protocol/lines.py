@@ -30,6 +30,7 @@ from p2pcpn.wire.messages import (
     Append,
     Checkpoint,
     Extend,
+    Further,
     Mandate,
     Message,
     Output,
@@ -118,6 +119,8 @@ def message_bytes(message: Message) -> int:
     match message:
         case Extend():
             bulk = len(message.segment.body) + sum(len(page) for page in message.pages)
+        case Further():
+            bulk = 0 if message.extend is None else message_bytes(message.extend)
         case Results():
             bulk = len(message.receipt.body) + len(message.page)
         case Append():

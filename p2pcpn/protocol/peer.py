@@ -202,6 +202,8 @@ class Peer:
                     self.offers.decline(job, why)
                 self.worker.declines.clear()
                 return effects
+            case m.Further() | m.Extend():
+                return self.hearing.heard(contact, key, message, now)
             case m.Progress() | m.Return() | m.Output() | m.Checkpoint():
                 return self.presiding.under(contact, key, message, now)
             case m.Answer():
@@ -220,8 +222,6 @@ class Peer:
             case m.Inputs():
                 self.worker.given(key, message)
                 return []
-            case m.Extend():
-                return self.hearing.extended(contact, key, message, now)
             case m.Introduce():
                 effects = self.worker.introduced(contact, key, message.spec, now, message.age_s, message.handover)
                 return effects + (self.presiding.introduced(contact, message, now) if message.keep else [])

@@ -78,8 +78,9 @@ class _Owed:
 
     line: Line
     lease: h.Leased
-    spans: frozenset[int]
+    spans: set[int]
     open: set[int]
+    ahead: set[int] = field(default_factory=set)  # given, and not there yet
 
 
 @dataclass(slots=True)
@@ -132,6 +133,7 @@ class Judge:
         self._verdicts = {
             h.Opened: self._opened,
             h.Said: self._said, h.Closed: self._closed, h.Cancelled: self._cancelled, h.Leased: self._leased,
+            h.Foresaw: self._foresaw, h.Furthered: self._furthered,
             h.Ended: self._ended, h.Made: self._made_up, h.Accepted: self._accepts, h.Late: self._late,
             h.Inherited: self._inherits,
             h.Signed: self._signs, h.Kept: self._keeps, h.Failed: self._fails, h.Dropped: self._drops,
@@ -216,9 +218,34 @@ class Judge:
             self._broken("leases", f"token {event.token} of epoch {event.epoch} is given out twice", known, line)
         self._in_lot(line, event.job, event.epoch, event.spans)
         granting = self._granting[line.process, event.job, event.epoch]
-        granting.leases[event.token] = _Owed(line, event, frozenset(indices(event.spans)), set(indices(event.spans)))
+        owed = granting.leases[event.token] = _Owed(line, event, set(), set())
         self._verdict.copies += event.copy
+        self._owes(line, granting, owed, event.spans)
+
+    def _foresaw(self, line: Line, event: h.Foresaw) -> None:
+        owed = self._granting[line.process, event.job, event.epoch].leases.get(event.token)
+        if owed is None:
+            self._broken("leases", f"token {event.token}, which nobody was granted, is to give tasks to come", line)
+            return
+        owed.ahead.update(indices(event.spans))
+
+    def _furthered(self, line: Line, event: h.Furthered) -> None:
+        self._in_lot(line, event.job, event.epoch, event.spans)
+        granting = self._granting[line.process, event.job, event.epoch]
+        owed = granting.leases.get(event.token)
         for index in indices(event.spans):
+            if owed is None or index not in owed.ahead:
+                self._broken("leases", f"task {index} is run under token {event.token}, which does not give it", line)
+        if owed is not None:
+            self._owes(line, granting, owed, event.spans)
+
+    def _owes(self, line: Line, granting: _Granting, owed: _Owed, spans: Iterable[Span]) -> None:
+        """``spans`` are owed under a lease from now on."""
+        event = owed.lease
+        owed.spans.update(indices(spans))
+        owed.open.update(indices(spans))
+        owed.ahead.difference_update(indices(spans))
+        for index in indices(spans):
             tokens = granting.owed[index]
             if tokens and not event.copy:
                 other = granting.leases[min(tokens)].line

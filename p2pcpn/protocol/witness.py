@@ -55,6 +55,14 @@ class Witness:
         """A lease is granted; a ``copy`` of what another one owes."""
         self._note(history.Leased(self._job, self._epoch, token, worker.hex(), tuple(spans), until, copy))
 
+    def foresaw(self, token: int, spans: Sequence[Span]) -> None:
+        """A lease gives tasks that do not exist yet."""
+        self._note(history.Foresaw(self._job, self._epoch, token, tuple(spans)))
+
+    def furthered(self, token: int, spans: Sequence[Span], until: float) -> None:
+        """Tasks that a lease gave before they existed are there, and owed under it."""
+        self._note(history.Furthered(self._job, self._epoch, token, tuple(spans), until))
+
     def renewed(self, token: int, until: float) -> None:
         """A lease ends later."""
         self._note(history.Renewed(self._job, self._epoch, token, until))

@@ -60,6 +60,8 @@ class LeaseTaken:
     outputs: int = 0
     checkpoints: int = 0
     states: dict[int, bytes] = field(default_factory=dict)  # what its tasks left, here or in earlier runs
+    ahead: range = range(0)  # tasks that it gives and that are not there yet
+    until: float = 0.0  # of those none is taken any more
 
     @property
     def key(self) -> tuple[int, int]:
@@ -121,6 +123,7 @@ class Work:
     seats: dict[int, Contact] = field(default_factory=dict)  # by lot
     brought: dict[int, int] = field(default_factory=dict)  # lot -> the newest epoch whose grantor was brought results
     leases: dict[tuple[int, int], LeaseTaken] = field(default_factory=dict)  # by epoch and token
+    foreseen: LeaseTaken | None = None  # the newest lease, where it gives tasks that are still to come
     newest: dict[int, int] = field(default_factory=dict)  # epoch -> its highest token heard: none comes twice
     skipped: dict[tuple[int, int], None] = field(default_factory=dict)  # tokens below it that may still come
     queue: deque[Piece] = field(default_factory=deque)

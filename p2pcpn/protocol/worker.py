@@ -20,25 +20,40 @@ from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.protocol import journal
-from p2pcpn.protocol.admission import Rules, reason_against, reason_packages
+from p2pcpn.protocol.admission import Rules
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.effects import Effect, Run, StopRun, Tell
 from p2pcpn.protocol.journal import Journal
-from p2pcpn.protocol.leased_pages import Lacking, LeasedPages, PageKept, bring, covered, pieces_of
+from p2pcpn.protocol.leased_pages import Lacking, LeasedPages, bring, covered, drawn, named, pieces_of
 from p2pcpn.protocol.leases_taken import Leases
+from p2pcpn.protocol.objections import LEAVES, Objections
 from p2pcpn.protocol.outcomes import Outcomes
 from p2pcpn.protocol.recalls import Recalls
 from p2pcpn.protocol.receipts import Receipts, Value
 from p2pcpn.protocol.resuming import Resuming
-from p2pcpn.protocol.spans import Span, merged, outside
+from p2pcpn.protocol.spans import Span, merged, outside, total
 from p2pcpn.protocol.turns import STARTED_AFTER_S, Batch, Turns
 from p2pcpn.protocol.work import TOKEN_BITS, LeaseTaken, Piece, Work, Works, numbers_from
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Extend, Grant, Inputs, Mandate, Recall, Results, Resume, Return, Revoke, Settled
+from p2pcpn.wire.messages import (
+    Extend,
+    Further,
+    Grant,
+    Input,
+    Inputs,
+    Mandate,
+    PageSlice,
+    Recall,
+    Results,
+    Resume,
+    Return,
+    Revoke,
+    Settled,
+)  # fmt: skip
 from p2pcpn.wire.statements import Lease, Segment, Signed, opened, read
 
-LEAVES = "is leaving the swarm"
+NEWER = "a newer epoch of the job has begun"
 
 
 class Worker:
@@ -52,11 +67,11 @@ class Worker:
         self.rules = rules
         self.slots = slots
         self.running_positions = running
-        self.declines: list[tuple[bytes, str]] = []  # for Offers.decline, drained by peer.py
-        self.leaving = False
         self._numbers = numbers_from(boot)
         self.pages = LeasedPages()
         self.turns = Turns(slots)
+        self._objections = Objections(lambda: self.rules, slots, self.turns)
+        self.declines = self._objections.declines  # for Offers.decline, drained by peer.py
         self._sessions: set[NodeId] = {me.id}
         self.journal = Journal(me.id, self._sessions)
         self._works = Works(self._sessions, self._drop)
@@ -69,6 +84,15 @@ class Worker:
         self._recalls = Recalls(self.turns, self._leases, lambda: self.running_positions())
         self._tick_at: float | None = None
         self._now = 0.0
+
+    @property
+    def leaving(self) -> bool:
+        """Whether no more leases are taken."""
+        return self._objections.leaving
+
+    @leaving.setter
+    def leaving(self, leaves: bool) -> None:
+        self._objections.leaving = leaves
 
     @property
     def running(self) -> int:
@@ -98,7 +122,7 @@ class Worker:
         self._sessions.add(NodeId(sender.id))
         known = self.works.get(authority.job)
         if known is not None:
-            known.refused = self._refusal(authority)
+            known.refused = self._objections.to_job(authority)
             if handover is not None:
                 return self.taken(sender, key, handover, authority.job, now)
             for tenure in known.authority.tenures:
@@ -108,17 +132,10 @@ class Worker:
         if authority.takes_part(key):  # whoever else shows it will never grant it
             deadline_s = authority.spec.deadline_s
             due = now + deadline_s - age_s if deadline_s else math.inf
-            self._works.add(Work(authority, sender, self._refusal(authority), NodeId(sender.id), due=due), now)
+            self._works.add(
+                Work(authority, sender, self._objections.to_job(authority), NodeId(sender.id), due=due), now
+            )
         return []
-
-    def _refusal(self, authority: Authority) -> str | None:
-        said = authority.spec
-        if not self.slots:
-            return "runs nothing"
-        return reason_against(
-            self.rules, owner=authority.owner, proof=said.swarm_proof, runtime=said.runtime, python=said.python,
-            requires=tuple(said.requires), memory=said.memory_bytes,
-        )  # fmt: skip
 
     def taken(self, sender: Contact, key: bytes, handover: Signed, job: bytes, now: float) -> list[Effect]:
         """The owner made another peer the grantor. Raises :class:`PeerError` unless it did."""
@@ -184,6 +201,7 @@ class Worker:
                 batch.killed = True
                 effects.append(StopRun(batch.number, tuple(left), True))
         self.pages.forget(work.job)
+        work.foreseen = None
         self._works.changed(work, now)
         return effects
 
@@ -218,7 +236,7 @@ class Worker:
         if work is None:
             known = self._works.takes(NodeId(sender.id))
             back = ("missing", "knows no such job") if known else ("declined", "works for as many jobs as it can")
-            return [Tell(sender, Return(said.job, said.token, said.spans, *back))]
+            return [Tell(sender, Return(said.job, said.token, named(message.slices), *back))]
         if not work.authority.grants(key, said.epoch) or said.worker != self.me.id:
             raise PeerError("a lease is signed by a peer that does not grant this job, or is another's")
         if said.token >> TOKEN_BITS:
@@ -226,38 +244,67 @@ class Worker:
         if not work.is_new(said.epoch, said.token):
             return []
         if work.authority.is_past(said.epoch):
-            unrun = Return(work.job, said.token, said.spans, "leaving", "a newer epoch of the job has begun")
+            unrun = Return(work.job, said.token, named(message.slices), "leaving", NEWER)
             return [Tell(sender, self._newest(work, said.epoch)), Tell(sender, unrun)]
         superseded = self.mandated(sender, key, said.epoch, said.job, now)
-        spans: list[Span] = [(first, count) for first, count in said.spans]
-        count = covered(spans, message.slices)
+        ahead = covered([(first, count) for first, count in said.spans], message.slices)
         self._sessions.add(NodeId(sender.id))
         work.heard(said.epoch, said.token)
         work.seat(sender, said.epoch)
         lease = LeaseTaken(
-            said.token, said.epoch, sender, count, message.result_key, message.digest_key, message.code_key, now,
-            self._numbers, self._numbers, self._numbers,
+            said.token, said.epoch, sender, 0, message.result_key, message.digest_key, message.code_key, now,
+            self._numbers, self._numbers, self._numbers, ahead=ahead, until=now + limits.LEASE_S,
         )  # fmt: skip
-        found = self.pages.find(work.job, message.slices)
-        why_not = self._why_not(work, found, count)
-        if why_not is not None or found is None:
-            unrun = Return(work.job, said.token, said.spans, *(why_not or ("missing", "lacks a page")))
-            return [*superseded, Tell(sender, unrun)]
-        given = work.given.pop((said.epoch, said.token), {})
-        try:
-            pieces = pieces_of(lease, message.slices, found, given)
-        except Lacking as error:
-            return [*superseded, Tell(sender, Return(work.job, said.token, said.spans, "missing", str(error)))]
-        why_not = self._too_much(work, pieces)
-        if why_not is not None:
-            return [*superseded, Tell(sender, Return(work.job, said.token, said.spans, *why_not))]
-        self._leases.take(work, lease, now)
         work.slots = max(1, min(message.slots, self.slots))
+        work.foreseen = lease if ahead else None
+        return superseded + self._leased(work, lease, message.slices, now)
+
+    def furthered(self, sender: Contact, message: Further, now: float) -> list[Effect]:
+        """Tasks that a lease gave before they were there. Where it is not held (any more) they are returned.
+
+        Raises :class:`PeerError` for tasks that it does not give.
+        """
+        self._now = now
+        work = self.works.get(message.job)
+        lease = None if work is None else work.foreseen
+        if work is None or lease is None or lease.key != (message.epoch, message.token) or now >= lease.until:
+            back = Return(message.job, message.token, named(message.slices), "missing", "holds no such lease any more")
+            return [Tell(sender, back)]
+        if lease.grantor.id != sender.id:
+            raise PeerError("tasks come under a lease that another peer granted")
+        if work.authority.is_past(message.epoch):
+            unrun = Return(work.job, message.token, named(message.slices), "leaving", NEWER)
+            return [Tell(sender, self._newest(work, message.epoch)), Tell(sender, unrun)]
+        left = drawn(lease.ahead, message.slices)
+        if left == lease.ahead:
+            return []  # said again, over another session
+        lease.ahead = left
+        return self._leased(work, lease, message.slices, now)
+
+    def _leased(self, work: Work, lease: LeaseTaken, slices: list[PageSlice], now: float) -> list[Effect]:
+        """Tasks under a lease: queued and started, or returned with the reason."""
+        spans = named(slices)
+        count = total(spans)
+        found = self.pages.find(work.job, slices)
+        why_not = self._objections.to_tasks(work, found, count)
+        pieces: list[Piece] = []
+        given: dict[int, Input] = {}
+        if why_not is None and found is not None:
+            given = work.given.pop(lease.key, given)
+            try:
+                pieces = pieces_of(lease, slices, found, given)
+                why_not = self._objections.to_bytes(work, pieces)
+            except Lacking as error:
+                why_not = "missing", str(error)
+        if why_not is not None:
+            return [Tell(lease.grantor, Return(work.job, lease.token, spans, *why_not))]
+        lease.remaining += count
+        self._leases.take(work, lease, now)
         self._recalls.granted(work)
         self._works.changed(work, now)
         self._resuming.granted(work.job, lease, pieces)
         self.turns.add(work, pieces)
-        return superseded + bring(work, given.values(), self.me.id) + self._start(now)
+        return bring(work, given.values(), self.me.id) + self._start(now)
 
     def resumed(self, sender: Contact, key: bytes, message: Resume) -> list[Effect]:
         """What an earlier run of a task left, said ahead of its lease. Raises :class:`PeerError` where the sender
@@ -281,36 +328,6 @@ class Worker:
         handover = authority.handover
         by_owner = authority.signed_handover if handover is not None and handover.epoch == newest.epoch else None
         return Mandate(0, work.job, newest.epoch, work.grantor_in(epoch), by_owner, 0, 0, 0)
-
-    def _why_not(self, work: Work, found: dict[int, PageKept] | None, count: int) -> tuple[str, str] | None:
-        """(code, words) when a lease cannot be run here."""
-        if self.leaving:
-            return "leaving", LEAVES
-        if work.refused is not None:
-            return self._declined(work, work.refused)
-        if work.queued + count > max(work.slots, self.slots) * limits.QUEUED_TASKS_PER_SLOT_MAX:
-            return "late", "has more leased to it than it can queue"
-        if found is None:
-            return None
-        for requires in dict.fromkeys(page.requires for page in found.values()):
-            why = reason_packages(self.rules, requires)
-            if why is not None:
-                return self._declined(work, why)
-        return None
-
-    def _declined(self, work: Work, why: str) -> tuple[str, str]:
-        if len(self.declines) < limits.OFFERS_MAX:
-            self.declines.append((work.job, why))
-        return "declined", why
-
-    def _too_much(self, work: Work, pieces: list[Piece]) -> tuple[str, str] | None:
-        size_bytes = sum(piece.size_bytes for piece in pieces)
-        if (
-            work.queued_bytes + size_bytes > limits.QUEUED_BYTES_PER_JOB_MAX
-            or self.turns.queued_bytes + size_bytes > limits.QUEUED_BYTES_MAX
-        ):
-            return "late", "has more leased to it than its memory holds"
-        return None
 
     def revoked(self, sender: Contact, message: Revoke, now: float) -> list[Effect]:
         """The grantor takes tasks back: unstarted ones are dropped, running ones stopped where it says so."""
@@ -554,7 +571,7 @@ class Worker:
             mine = journal.own(results, self.me.public)
             if not mine or authority.job in self.works:
                 continue
-            work = Work(authority, grantor, self._refusal(authority), NodeId(grantor.id))
+            work = Work(authority, grantor, self._objections.to_job(authority), NodeId(grantor.id))
             for said, _ in mine:  # no lease may bring a token again whose rows are still on disk
                 work.newest[said.epoch] = max(said.token, work.newest.get(said.epoch, -1))
             if self._works.add(work, now):

@@ -73,12 +73,13 @@ class Checker:
 
     def says(self, host: Host, message: m.Message) -> None:
         """``host`` puts a message on a session."""
-        if isinstance(message, m.Grant) and host.number in self._watched:
-            lease = read(message.lease, Lease)
-            watched = self._watched[host.number].get(lease.job)
+        if isinstance(message, m.Grant | m.Further) and host.number in self._watched:
+            said = read(message.lease, Lease) if isinstance(message, m.Grant) else message
+            watched = self._watched[host.number].get(said.job)
             if watched is not None:
-                for index in cut([(first, count) for first, count in lease.spans]):
-                    watched.newest[index] = max(lease.token, watched.newest.get(index, 0))
+                for part in message.slices:
+                    for index in range(part.first + part.low, part.first + part.high):
+                        watched.newest[index] = max(said.token, watched.newest.get(index, 0))
 
     def hears(self, host: Host, message: m.Message) -> None:
         """``host`` is about to hear a message."""

@@ -44,6 +44,8 @@ from p2pcpn.sim.world import World
 PEERS_MIN, PEERS_MAX = 2, 100_000
 WELL_KNOWN = 3
 FEED_S = 0.5
+# How soon a program that waits for a result sees that it is there.
+CALL_S = 0.002
 JOIN_WAIT_S = 30.0
 # After healing: leases of the silent end after 30 s, their tasks run again, holders that were lost are replaced.
 JOB_WAIT_S = 180.0
@@ -68,6 +70,7 @@ class Plan:
     all_on: bool = False
     weather: Weather = field(default_factory=Weather)
     takes_s: float = 1.0  # most tasks take less
+    calls: bool = False  # each task is added when the one before has ended
 
 
 class Play:
@@ -117,11 +120,21 @@ class Play:
         if self.canary:
             assert self.submitter.peer is not None
             plant_canary(self.submitter.peer.grantors[self.program.job])
-        self._feed()
+        self._call() if self.plan.calls else self._feed()
         self.faults.begin()
         world.run(world.clock.now + self.plan.faults_s)
         self.faults.heal()
         self.program.close()
+
+    def _call(self) -> None:
+        """Add a task when the one before has ended, again and again."""
+        index = len(self.program.deeds)
+        if self.program.closed or index == self.plan.tasks:
+            return
+        if self.program.ended == index:
+            chance = self.world.dice.stream("deeds", index)
+            self.program.add([_deed(index, chance.random(), chance.random(), self.plan)])
+        self.world.clock.after(CALL_S, self._call)
 
     def _feed(self) -> None:
         """Add tasks bit by bit, so that the job lasts as long as the faults do."""
@@ -197,6 +210,10 @@ SCENARIOS: dict[str, Plan] = {
     "partition": Plan(kinds=("partition",), all_on=True, weather=Weather(0.01)),
     # Peers come, go and come back, and everything else that the seed turns on.
     "churn": Plan(tasks=400, faults_s=15.0, kinds=KINDS, weather=Weather(0.03, 0.005, 0.005)),
+    # The same, for a program that waits for each result before it adds another task.
+    "calls": Plan(
+        tasks=1000, faults_s=15.0, kinds=KINDS, weather=Weather(0.03, 0.005, 0.005), takes_s=0.02, calls=True
+    ),
 }
 
 

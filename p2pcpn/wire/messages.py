@@ -59,7 +59,11 @@ class PageSlice(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Grant(msgspec.Struct, array_like=True, frozen=True, tag=3):
-    """A signed lease and the keys to work under it. ``slices`` cover the lease's spans in order."""
+    """A signed lease and the keys to work under it. ``slices`` cover the lease's spans in order.
+
+    Where they end within the last of those, the lease was granted ahead of the rest: tasks that :class:`Further` names
+    when they are there.
+    """
 
     lease: Signed
     slices: Annotated[list[PageSlice], Meta(min_length=1, max_length=limits.BATCH_TASKS_MAX)]
@@ -570,11 +574,25 @@ class Standing(msgspec.Struct, array_like=True, frozen=True, tag=53):
     done: bool
 
 
+class Further(msgspec.Struct, array_like=True, frozen=True, tag=54):
+    """More tasks under the lease ``token``, which was granted ahead of them: they are there now, and may be run.
+
+    ``extend`` is their segment, where the peer was not sent it before.
+    """
+
+    job: Id
+    epoch: U32
+    token: U63
+    slices: Annotated[list[PageSlice], Meta(min_length=1, max_length=limits.BATCH_TASKS_MAX)]
+    extend: Extend | None = None
+
+
 Message = Union[
     Introduce, Extend, Grant, Progress, Results, Settled, Return, Revoke, Output, Finish, Take, Append, Answer, Ask,
     JobState, ReadLog, LogData, ReadSegment, PutBlob, GetBlob, BlobData, ListJobs, Jobs, Goodbye, Recall,
     Keep, PutChunk, Complete, Seek, Holding, GetChunk, ChunkData, Compare, Compared, ListDeposits, Deposits,
     Entrust, OfferRing, RingPlace, RingHanded, RingTaken, RingGone, Mandate, Inputs, Checkpoint, Resume,
     States, Recount, Recounted, Orphan, Delivery, GivenUp, Standing,
+    Further,
 ]  # fmt: skip
 CODEC: Codec[Message] = Codec(Message, limits.MESSAGE_BYTES_MAX, "message")

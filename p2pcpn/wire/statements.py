@@ -137,7 +137,10 @@ class Claim(Statement, frozen=True):
 
 
 class Lease(Statement, frozen=True):
-    """The right to run ``spans`` until ``lease_s`` after it was received (renewed by progress)."""
+    """The right to run ``spans`` until ``lease_s`` after it was received (renewed by progress).
+
+    The last of them may go beyond the tasks there are: the right to those that come next, each once it is named.
+    """
 
     kind: ClassVar[int] = 4
     job: Id

@@ -11,12 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import msgspec
+
 from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events, history
 from p2pcpn.protocol.breakers import Breakers
 from p2pcpn.protocol.custody import Custody
 from p2pcpn.protocol.grantor import Grantor
+from p2pcpn.protocol.leased_pages import named
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact, contact
@@ -116,8 +119,18 @@ class Worker:
         return [message for message in self.said if isinstance(message, kind)]
 
     @property
-    def grants(self) -> list[tuple[m.Grant, Lease]]:
-        return [(grant, opened(grant.lease, Lease)) for grant in self.of(m.Grant)]
+    def grants(self) -> list[tuple[m.Grant | m.Further, Lease]]:
+        """What it was leased, with the tasks that were named to it: not those that a lease gives ahead."""
+        found: list[tuple[m.Grant | m.Further, Lease]] = []
+        for message in self.said:
+            if isinstance(message, m.Grant):
+                lease = opened(message.lease, Lease)
+            elif isinstance(message, m.Further):
+                lease = next(lease for _, lease in found if lease.token == message.token)
+            else:
+                continue
+            found.append((message, msgspec.structs.replace(lease, spans=named(message.slices))))
+        return found
 
     @property
     def last(self) -> Lease:

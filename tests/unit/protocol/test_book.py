@@ -171,6 +171,15 @@ class Granting(RuleBasedStateMachine):
     def extend(self, counts: list[int]) -> None:
         self.table.extend(*counts)
 
+    @rule(count=st.integers(4, 9), left=st.booleans())
+    def extend_one_by_one(self, count: int, left: bool) -> None:
+        """A program that waits for each result: those to come are leased ahead. ``left``: the last one still runs."""
+        for number in range(count):
+            self.table.extend(1)
+            for worker in self.workers if number + 1 < count or not left else ():
+                if worker.grants and worker.last.token in self.table.grantor.leases:
+                    worker.run(last=True)
+
     @rule(number=st.integers(0, WORKERS - 1), restarted=st.booleans())
     def claim(self, number: int, restarted: bool) -> None:
         self.workers[number].boot += restarted

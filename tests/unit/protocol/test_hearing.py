@@ -59,3 +59,33 @@ def test_a_segment_from_anybody_else_is_checked_first() -> None:
     three.swarm.connect(three, one.contact)
     assert one.peer.message_received(three.id, false, two.swarm.now) == []
     assert one.peer.counters["refused Extend"] == 1 and one.peer.hearing.deadline() is None
+
+
+def test_a_task_that_is_named_brings_its_segment_and_is_run_and_kept() -> None:
+    swarm = Swarm()
+    one, three = swarm.grown(2)
+    two = swarm.add(slots=0)  # it runs nothing itself
+    two.start(one)
+    assert swarm.run(10, lambda: swarm.knows(two) == {one.id, three.id})
+    one.takes_s = three.takes_s = 0.01
+    job = Job(two, stewards=(one, three))
+    for _ in range(8):
+        job.extend(1)
+        assert swarm.run(5, lambda: not job.grantor.ledger.open)
+    assert swarm.run(5, lambda: job.grantor.custody.whole() == 2)
+    named = [said for member in (one, three) for _, said in member.said if isinstance(said, m.Further)]
+    assert named and all(said.extend is not None for said in named), "a peer that keeps the job is told both at once"
+    assert {len(member.peer.steward.jobs[job.job].segments) for member in (one, three)} == {8}
+
+
+def test_a_task_whose_segment_is_false_is_not_run() -> None:
+    one, two, three = grown()
+    job = Job(two, stewards=(one, three)).extend(1)
+    assert two.swarm.run(5, lambda: job.grantor.custody.whole() == 2)
+    said = job.made.segment(1)
+    false = msgspec.structs.replace(said, segment=msgspec.structs.replace(said.segment, key=bytes(32)))
+    slices = [m.PageSlice(1, 1, 0, 1, bytes(32))]
+    assert one.peer.message_received(two.id, m.Further(job.job, 0, 1, slices, false), two.swarm.now) == []
+    assert one.peer.counters["refused Further"] == 1
+    (back,) = one.peer.message_received(two.id, m.Further(job.job, 0, 9, slices), two.swarm.now)
+    assert isinstance(back, fx.Transmit) and isinstance(back.message, m.Return) and back.message.code == "missing"

@@ -11,7 +11,7 @@ from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.effects import Gather
-from p2pcpn.protocol.leased_pages import Lacking, LeasedPages, bring, check_segment_head, covered, pieces_of
+from p2pcpn.protocol.leased_pages import Lacking, LeasedPages, bring, check_segment_head, covered, drawn, pieces_of
 from p2pcpn.protocol.work import LeaseTaken, Work
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Extend, Input, PageSlice
@@ -176,14 +176,16 @@ def test_all_jobs_together_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("spans", "slices"),
     [
-        ([(0, 4)], [(0, 0, 3)]),
+        ([(0, 4)], [(0, 1, 4)]),
+        ([(0, 2), (4, 2)], [(0, 0, 1)]),
+        ([(0, 2)], [(0, 0, 3)]),
         ([(0, 2), (0, 2)], [(0, 0, 2), (0, 0, 2)]),
         ([(0, 0)], [(0, 0, 1)]),
         ([(0, 1)], [(0, 1, 1)]),
         ([(2, 1), (0, 1)], [(0, 0, 1), (0, 2, 3)]),
         ([(0, 4), (2, 1)], [(0, 0, 4), (0, 2, 3)]),
         ([(0, 4097)], [(0, 0, 4097)]),
-        ([(0, 1 << 31)], [(0, 0, 4)]),
+        ([(0, limits.TASKS_PER_JOB_MAX + 1)], [(0, 0, 4)]),
     ],
 )
 def test_slices_that_do_not_cover_the_spans_once_and_in_order_are_an_error(
@@ -195,7 +197,8 @@ def test_slices_that_do_not_cover_the_spans_once_and_in_order_are_an_error(
 
 def test_spans_and_slices_may_be_divided_differently() -> None:
     slices = [PageSlice(0, 0, 2, 4, KEY), PageSlice(0, 4, 0, 2, KEY), PageSlice(0, 8, 1, 2, KEY)]
-    assert covered([(2, 4), (9, 1)], slices) == 5
+    assert len(covered([(2, 4), (9, 1)], slices)) == 0
+    assert covered([(2, 4), (9, 3)], slices) == range(10, 12)  # given, and still to come
 
 
 def given(index: int, value: bytes | BlobRef, holders: tuple[Contact, ...] = ()) -> Input:
@@ -242,3 +245,17 @@ def test_large_results_are_had_from_the_first_that_gives_them() -> None:
     assert isinstance(effect, Gather) and (effect.sender, effect.blobs) == (STRANGER_AT, (large.digest,))
     (following,) = effect.otherwise
     assert isinstance(following, Gather) and following.sender == GRANTOR_AT and following.otherwise == ()
+
+
+def test_what_a_lease_gives_ahead_is_drawn_in_order_each_once() -> None:
+    def slices(*spans: tuple[int, int]) -> list[PageSlice]:
+        return [PageSlice(0, first, 0, count, KEY) for first, count in spans]
+
+    ahead = range(4, 9)
+    assert drawn(ahead, slices((4, 1))) == range(5, 9)
+    assert drawn(ahead, slices((4, 2), (6, 3))) == range(9, 9)
+    assert drawn(ahead, slices((5, 1))) == range(6, 9), "what was never said is passed over"
+    assert drawn(ahead, slices((2, 2))) == ahead, "it was named before"
+    for bad in ([(3, 2)], [(8, 2)], [(4, 1), (6, 1)], [(4, 2), (6, 0)], [(4, limits.BATCH_TASKS_MAX + 1)]):
+        with pytest.raises(PeerError):
+            drawn(range(4, 1 << 20), slices(*bad)) if bad[0][1] > 9 else drawn(ahead, slices(*bad))

@@ -30,6 +30,18 @@ def test_a_lease_ends_with_the_last_task_it_owes() -> None:
     assert leases.deadline() is None
 
 
+def test_a_lease_that_was_granted_ahead_owes_what_comes_and_ends_with_it_each_time() -> None:
+    leases = Leases()
+    leases.grant(A, [(0, 1)], 30.0)
+    leases.fulfil(1, [(0, 1)])
+    leases.further(1, A, [(0, 2)], [(1, 1)], 40.0, 10.0)
+    held = leases.live[1]
+    assert (held.spans, held.open, held.since, held.further, leases.granted) == ([(0, 2)], [(1, 1)], 10.0, True, 1)
+    assert leases.deadline() == 40.0 and leases.expired(40.0) == [1]
+    leases.fulfil(1, [(1, 1)])
+    assert leases.known(1) is None and leases.deadline() is None
+
+
 def test_a_lease_that_ends_unfulfilled_is_remembered_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "UNFULFILLED_MAX", 2)
     leases = Leases()

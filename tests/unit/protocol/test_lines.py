@@ -18,7 +18,7 @@ from p2pcpn.protocol.effects import (
     TransmitLog,
     TransmitSegment,
 )
-from p2pcpn.protocol.lines import PATIENT, Lines
+from p2pcpn.protocol.lines import PATIENT, Lines, message_bytes
 from p2pcpn.wire import messages as m
 from tests.unit.protocol.leased import GRANTOR, GRANTOR_AT, STRANGER_AT, Made
 
@@ -54,7 +54,10 @@ def test_copies_and_acknowledgements_are_patient_and_all_else_is_urgent() -> Non
         m.Mandate(0, made.job, 1, GRANTOR_AT, None, 0, 0, 0),
         m.Checkpoint(made.job, 1, 0, 1, b""), m.States(made.job, 0, [m.LeftState(0, 1, b"")]),
     ]  # fmt: skip
-    urgent: list[m.Message] = [made.grant((0, 1)), nothing, m.Ask(1, made.job), m.Goodbye("")]
+    urgent: list[m.Message] = [
+        made.grant((0, 1)), nothing, m.Ask(1, made.job), m.Goodbye(""),
+        m.Further(made.job, 0, 1, made.slices([(0, 1)]), extend),
+    ]  # fmt: skip
     assert {type(message) for message in patient} == set(PATIENT)
     lines = Lines()
     for message in [*patient, *urgent]:
@@ -63,6 +66,15 @@ def test_copies_and_acknowledgements_are_patient_and_all_else_is_urgent() -> Non
     said = [effect for message in [*patient, *urgent] for effect in lines.tell(Tell(GRANTOR_AT, message))]
     expected = [Transmit(PEER, message, urgent=False) for message in patient]
     assert waited == said == expected + [Transmit(PEER, message) for message in urgent]
+
+
+def test_a_segment_costs_what_it_holds_however_it_travels() -> None:
+    made = Made()
+    extend = made.segment(3)
+    slices = made.slices([(0, 3)])
+    assert message_bytes(extend) > message_bytes(m.Goodbye("")) + len(extend.pages[0])
+    alone, both = m.Further(made.job, 0, 1, slices), m.Further(made.job, 0, 1, slices, extend)
+    assert message_bytes(both) - message_bytes(alone) == message_bytes(extend)
 
 
 def test_a_session_that_ended_is_dialled_anew() -> None:

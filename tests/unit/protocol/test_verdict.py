@@ -131,6 +131,53 @@ def a_copy_for_the_same_peer() -> Story:
     return begun().note("c1/1", leased(1, "a1", (0, 2)), leased(2, "a1", (1, 1), copy=True))
 
 
+def foreseen() -> Story:
+    """A lease gives two tasks that are still to come; the first of them comes."""
+    story = (
+        begun().note("c1/1", leased(1, "a1", (3, 1)), h.Foresaw(JOB, 0, 1, ((4, 2),))).made("a1", 1, ((3, 1),), d(3))
+    )
+    story.note("c1/1", accepted(1, "a1", (3, 1), d(3)), ended(1, "settled", (3, 1)), h.Said(JOB, 5))
+    return story.note("c1/1", h.Furthered(JOB, 0, 1, ((4, 1),), 30.0))
+
+
+def test_a_task_that_comes_under_a_lease_is_owed_under_it() -> None:
+    story = foreseen()
+    story.note("a1/1", h.Made(JOB, 0, "c1", 1, 1, ((4, 1),), d(4)))
+    story.note("c1/1", h.Accepted(JOB, 0, 1, 1, "a1", ((4, 1),), d(4)), ended(1, "settled", (4, 1)))
+    assert judge(story.lines, over=False).ok
+
+
+@bad("leases", "which does not give it")
+def a_task_comes_under_a_lease_twice() -> Story:
+    return foreseen().note("c1/1", ended(1, "lost", (4, 1)), h.Furthered(JOB, 0, 1, ((4, 1),), 30.0))
+
+
+@bad("leases", "which does not give it")
+def a_task_comes_under_a_lease_of_others() -> Story:
+    return foreseen().note("c1/1", h.Furthered(JOB, 0, 1, ((6, 1),), 30.0))
+
+
+@bad("leases", "which does not give it")
+def a_task_comes_under_a_lease_that_nobody_was_granted() -> Story:
+    return begun().note("c1/1", h.Furthered(JOB, 0, 1, ((0, 1),), 30.0))
+
+
+@bad("leases", "which nobody was granted")
+def a_lease_that_nobody_was_granted_gives_tasks_to_come() -> Story:
+    return begun().note("c1/1", h.Foresaw(JOB, 0, 1, ((4, 2),)))
+
+
+@bad("leases", "while another lease owes it")
+def a_task_that_comes_is_leased_to_another() -> Story:
+    return foreseen().note("c1/1", leased(2, "a2", (4, 1)))
+
+
+@bad("fenced", "was not leased under token 1")
+def a_task_that_has_not_come_is_settled() -> Story:
+    story = foreseen().note("a1/1", h.Made(JOB, 0, "c1", 1, 1, ((5, 1),), d(5)))
+    return story.note("c1/1", h.Accepted(JOB, 0, 1, 1, "a1", ((5, 1),), d(5)))
+
+
 @bad("leases", "does not owe it")
 def a_lease_loses_what_it_never_owed() -> Story:
     return begun().note("c1/1", leased(1, "a1", (0, 2)), ended(1, "lost", (2, 1)))

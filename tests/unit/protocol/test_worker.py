@@ -113,7 +113,7 @@ def test_a_lease_whose_slices_do_not_cover_its_spans_is_an_error() -> None:
     bench = Bench()
     made = bench.know(Made(), 4)
     key = made.keys.page(0)
-    for slices in ([PageSlice(0, 0, 0, 2, key)], [PageSlice(0, 0, 0, 3, key), PageSlice(0, 0, 1, 2, key)]):
+    for slices in ([PageSlice(0, 0, 1, 4, key)], [PageSlice(0, 0, 0, 3, key), PageSlice(0, 0, 1, 2, key)]):
         with pytest.raises(PeerError):
             bench.take(made, (0, 4), slices=slices)
 
@@ -624,6 +624,117 @@ def _bounded(of: Any, meta: msgspec.Meta) -> st.SearchStrategy[Any]:
 SPANS = st.tuples(st.integers(0, 11), st.integers(1, 4))
 
 
+# --- tasks that come under a lease ---
+
+
+def ahead(bench: Bench, there: int = 1, given: int = 4) -> Made:
+    """A job of six tasks, a page each, of which the peer is leased ``given``, and told of the first ones."""
+    made = bench.know(Made(), *[1] * 6)
+    assert bench.take(made, (0, given), slices=made.slices([(0, there)])) == []
+    return made
+
+
+def further(bench: Bench, made: Made, *spans: tuple[int, int], **changes: Any) -> list[fx.Effect]:
+    said = m.Further(made.job, 0, made.token, made.slices(list(spans)))
+    return bench.do(
+        bench.worker.furthered(changes.pop("sender", GRANTOR_AT), msgspec.structs.replace(said, **changes), bench.now)
+    )
+
+
+def test_tasks_that_come_under_a_lease_are_run_and_stated_under_it() -> None:
+    bench = Bench()
+    made = ahead(bench)
+    found: list[tuple[int, int, list[int]]] = []
+    for first in (0, 1, 2):
+        assert first == 0 or further(bench, made, (first, 1)) == []
+        (message,) = told(bench.run_all(), m.Results)
+        opened = made.open(message)
+        found.append((opened.receipt.token, opened.receipt.part, opened.indices))
+        assert message.last
+    assert found == [(1, 0, [0]), (1, 1, [1]), (1, 2, [2])], "no part is used twice: its page would share a nonce"
+    assert bench.worker.works[made.job].leases == {} and bench.worker.queued == 0
+
+
+def test_a_task_that_comes_while_another_runs_is_accounted_for_like_any() -> None:
+    bench = Bench(slots=1)
+    made = ahead(bench)
+    assert further(bench, made, (1, 2)) == []
+    assert bench.worker.works[made.job].leases[0, 1].remaining == 3
+    messages = told(bench.run_all(), m.Results)
+    assert [index for message in messages for index in made.open(message).indices] == [0, 1, 2]
+    assert [message.last for message in messages] == [False] * (len(messages) - 1) + [True]
+
+
+def test_what_is_named_again_is_run_once() -> None:
+    bench = Bench()
+    made = ahead(bench)
+    assert further(bench, made, (1, 1)) == further(bench, made, (1, 1)) == further(bench, made, (0, 1)) == []
+    assert len(told(bench.run_all(), m.Results)) == 2
+
+
+@pytest.mark.parametrize("spans", [[(3, 2)], [(0, 2)], [(1, 1), (3, 1)], [(5, 1)]])
+def test_tasks_that_the_lease_does_not_give_are_an_error(spans: list[tuple[int, int]]) -> None:
+    bench = Bench()
+    made = ahead(bench)
+    with pytest.raises(PeerError):
+        further(bench, made, *spans)
+    with pytest.raises(PeerError):
+        further(bench, made, (1, 1), sender=STRANGER_AT)
+    key = made.keys.page(1)
+    with pytest.raises(PeerError):
+        further(bench, made, slices=[PageSlice(1, 1, 0, 3, key), PageSlice(1, 4, 0, 0, key)])
+    assert len(bench.runs) == 1
+
+
+def test_tasks_under_a_lease_that_is_not_held_are_missing() -> None:
+    bench = Bench()
+    made = ahead(bench)
+    for changes in ({"token": 7}, {"epoch": 1}, {"job": bytes(32)}):
+        (back,) = told(further(bench, made, (1, 1), **changes), m.Return)
+        assert (back.code, back.spans) == ("missing", [(1, 1)])
+    bench.take(made, (4, 1))  # a newer lease, which gives nothing ahead
+    (back,) = told(bench.do(bench.worker.furthered(
+        GRANTOR_AT, m.Further(made.job, 0, 1, made.slices([(1, 1)])), bench.now)), m.Return)  # fmt: skip
+    assert back.code == "missing"
+
+
+def test_a_lease_gives_tasks_to_come_for_no_longer_than_it_lasts() -> None:
+    bench = Bench()
+    made = ahead(bench)
+    bench.run_all()
+    bench.wait(limits.LEASE_S)
+    (back,) = told(further(bench, made, (1, 1)), m.Return)
+    assert back.code == "missing"
+
+
+def test_a_task_that_comes_and_cannot_be_run_goes_back_alone() -> None:
+    bench = Bench(slots=1)
+    made = ahead(bench)
+    bench.worker.pages.forget(made.job)
+    (back,) = told(further(bench, made, (1, 1)), m.Return)
+    assert (back.code, back.text, back.spans) == ("missing", "lacks a page", [(1, 1)])
+    bench.worker.leaving = True
+    (back,) = told(further(bench, made, (2, 1)), m.Return)
+    assert back.code == "leaving"
+    assert bench.worker.works[made.job].leases[0, 1].remaining == 1
+
+
+def test_a_grantor_of_an_older_epoch_names_no_more_tasks() -> None:
+    bench = Bench()
+    made = ahead(bench)
+    bench.worker.taken(STEWARDS_AT[0], STEWARDS[0].public, made.handover(0), made.job, bench.now)
+    effects = further(bench, made, (1, 1))
+    assert [mandate.epoch for mandate in told(effects, m.Mandate)] == [1]
+    assert [back.code for back in told(effects, m.Return)] == ["leaving"]
+
+
+def test_nothing_more_comes_of_a_job_whose_segments_are_not_the_owners() -> None:
+    bench = Bench()
+    made = ahead(bench)
+    bench.do(bench.worker.condemn(made.job, NodeId(GRANTOR.id), bench.now))
+    assert [back.code for back in told(further(bench, made, (1, 1)), m.Return)] == ["missing"]
+
+
 class Accounts(RuleBasedStateMachine):
     """A worker of two jobs under random leases, revokes, reports and sessions: each task is accounted for once."""
 
@@ -632,6 +743,7 @@ class Accounts(RuleBasedStateMachine):
         self.bench = Bench(slots=2)
         self.made = [self.bench.know(Made(number), 6, 6) for number in (1, 2)]
         self.owed: dict[tuple[bytes, int], Counter[int]] = {}
+        self.ahead: dict[int, tuple[int, int, int]] = {}  # of each job: token, next and end of what is still to come
         self.open = True
 
     def take(self, effects: list[fx.Effect]) -> None:
@@ -667,6 +779,34 @@ class Accounts(RuleBasedStateMachine):
         self.owed[made.job, made.token + 1] = Counter(indices)
         self.take(self.bench.take(made, *cut, slots=slots))
         self.open = True
+
+    @rule(which=st.integers(0, 1), first=st.integers(0, 8), there=st.integers(1, 3), ahead=st.integers(1, 6))
+    def grant_ahead(self, which: int, first: int, there: int, ahead: int) -> None:
+        made, end = self.made[which], min(first + there + ahead, 12)
+        if first + there < end:
+            self.owed[made.job, made.token + 1] = Counter(range(first, first + there))
+            slices = made.slices([(first, there)])
+            self.take(self.bench.take(made, (first, end - first), slices=slices))
+            self.ahead[which] = (made.token, first + there, end)
+            self.open = True
+
+    @precondition(lambda self: self.ahead)
+    @rule(data=st.data(), count=st.integers(1, 3), again=st.booleans())
+    def further(self, data: st.DataObject, count: int, again: bool) -> None:
+        which = data.draw(st.sampled_from(sorted(self.ahead)))
+        made, bench, (token, first, end) = self.made[which], self.bench, self.ahead[which]
+        count = min(count, end - first)
+        if not count:
+            return
+        self.owed.setdefault((made.job, token), Counter()).update(range(first, first + count))
+        message = m.Further(made.job, 0, token, made.slices([(first, count)]))
+        work = bench.worker.works.get(made.job)
+        lease = None if work is None else work.foreseen
+        held = lease is not None and lease.token == token and bench.now < lease.until
+        self.take(bench.do(bench.worker.furthered(GRANTOR_AT, message, bench.now)))
+        if again and held:
+            assert bench.worker.furthered(GRANTOR_AT, message, bench.now) == [], "what is said again is run once"
+        self.ahead[which] = (token, first + count, end)
 
     @rule(which=st.integers(0, 1), spans=st.lists(SPANS, min_size=1, max_size=3), stop=st.booleans())
     def revoke(self, which: int, spans: list[tuple[int, int]], stop: bool) -> None:
@@ -806,6 +946,7 @@ def test_whatever_is_decoded_is_answered_or_refused(message: Any, statement: Any
             lambda: steward.extended(GRANTOR_AT, message),
         ],
         m.Grant: [lambda: bench.worker.granted(GRANTOR_AT, GRANTOR.public, message, bench.now)],
+        m.Further: [lambda: bench.worker.furthered(GRANTOR_AT, message, bench.now)],
         m.Revoke: [lambda: bench.worker.revoked(GRANTOR_AT, message, bench.now)],
         m.Settled: [lambda: bench.worker.settled(GRANTOR_AT, message)],
         m.Take: [

@@ -138,6 +138,15 @@ def test_memory_above_its_bound_is_seen_when_the_host_has_its_turn() -> None:
     world.checker.bounded(world.hosts[1])
 
 
+def test_a_task_that_is_named_under_a_lease_was_sent_out_under_its_token() -> None:
+    world, program, grantor = leased()
+    watched = world.checker._watched[program.host.number][program.job]
+    assert sorted(watched.newest) == [0, 1, 2, 3]
+    slices = [m.PageSlice(1, 4, 0, 2, bytes(32))]
+    world.checker.says(program.host, m.Further(program.job, 0, grantor.book.leases.granted + 1, slices))
+    assert watched.newest[4] == watched.newest[5] == grantor.book.leases.granted + 1
+
+
 def test_what_a_host_granted_is_gone_with_it() -> None:
     world, program, _ = leased()
     program.host.crash()

@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 from p2pcpn.errors import UsageError
+from p2pcpn.protocol.history import Furthered
 from p2pcpn.sim import lengths, names, run, scenarios
 from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.scenarios import SCENARIOS, Play
@@ -41,8 +42,22 @@ def test_lengths_are_a_scenario_of_their_own(monkeypatch: pytest.MonkeyPatch) ->
     assert report.ok and report.scenario == "lengths" and report.tasks == report.delivered > 10
 
 
+def test_a_program_that_waits_for_each_result_gets_all_and_most_of_its_tasks_come_under_a_lease(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = replace(SCENARIOS["calls"], faults_s=4.0, tasks=60)
+    monkeypatch.setitem(SCENARIOS, "calls", plan)
+    play = Play(plan, 6, 2, False)
+    play.run()
+    assert play.report("calls", 2, "ok").ok and play.world.history is not None
+    came = [line for line in play.world.history if isinstance(line.event, Furthered)]
+    assert len(came) > len(play.program.deeds) / 2
+    assert run("calls", peers=6, seed=2).ok
+
+
 def test_what_cannot_be_played_is_refused() -> None:
     known = [
+        "calls",
         "churn",
         "durable",
         "faults",
