@@ -43,11 +43,10 @@ class Hearing:
         self._proving.put_off(contact, message, now)
         return self.prove(now)
 
-<<<<<<< HEAD
     def _leases(self, job: bytes) -> bool:
         kept = self._steward.jobs.get(job)
         return kept is not None and kept.authority.is_split
-=======
+
     def heard(self, contact: Contact, key: bytes, message: Extend | Further, now: float) -> list[Effect]:
         """A segment, or tasks that a lease gave before they were there, with theirs. Raises :class:`PeerError` as
         :meth:`extended` does, and for tasks that the lease does not give."""
@@ -55,7 +54,6 @@ class Hearing:
             return self.extended(contact, key, message, now)
         effects = [] if message.extend is None else self.extended(contact, key, message.extend, now)
         return effects + self._worker.furthered(contact, message, now)
->>>>>>> 7cde426 (Tasks that come one by one are leased before they are there: each is named to its peer when it is (Further))
 
     def prove(self, now: float, *, early: bool = False) -> list[Effect]:
         """Prove what was believed long enough (``early``: at all), and keep it where this peer is to keep it."""
