@@ -9,14 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from p2pcpn import limits
 from p2pcpn.client.reader import ASK_WAIT_S, Reader, Stored
 from p2pcpn.errors import JobError, PeerError, StoreError, Unreachable
 from p2pcpn.identity.keys import node_id
 from p2pcpn.node import restoring
-from p2pcpn.protocol import events
+from p2pcpn.node.damage import DamagedRow
+from p2pcpn.protocol import events, regaining
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.jobs import Held
 from p2pcpn.protocol.opened_pages import blobs_named
@@ -25,24 +29,25 @@ from p2pcpn.wire import messages as m
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.pages import spans_of
 from p2pcpn.wire.sealing import digest
-from p2pcpn.wire.statements import BlobRef, Handover, Segment, Signed, opened, signed
+from p2pcpn.wire.statements import BlobRef, Segment, Signed, opened
 
 if TYPE_CHECKING:
     from p2pcpn.client.submission import Submission
+    from p2pcpn.node.overlay import Overlay
 
 log = logging.getLogger("p2pcpn.client")
 
+_IN_LOTS: Final = "the job's stewards grant it in lots, and go on by themselves"
 FIND_S: Final = 5.0
 SEGMENT_WAIT_S: Final = 10.0
-# A grantor that was told to stop closes its log at once; then the log goes to its holders.
-LAST_WORDS_S: Final = 0.5
 
 
 # --- A job of this program --------------------------------------------------------------------------------------------
 
 
 async def regained(submission: Submission, epoch: int) -> None:
-    """A steward granted the job of this program in ``epoch``: what was settled is delivered, and this node goes on.
+    """A steward granted the job of this program in ``epoch``: what was settled is delivered, and this node goes on, as
+    :mod:`p2pcpn.protocol.regaining` says.
 
     Where another machine of the owner took it up, it stays there: what it settles is delivered here. One that was
     divided its stewards grant to the end, and tell us.
@@ -56,41 +61,85 @@ async def regained(submission: Submission, epoch: int) -> None:
             log.info("%s", error)
     if reader.authority is None or reader.authority.is_split:
         return
-    deliver(submission, await values(reader, await reader.read()))
-    authority = reader.authority
-    if authority.handover is not None and authority.handover.epoch == authority.epoch >= epoch:
-        async for fresh in reader.follow(None):
-            deliver(submission, await values(reader, fresh))
-            if job not in overlay.listeners:
-                return
-        return
-    handover = None
     before = overlay.peer.grantors.get(job)
-    if before is not None and before.book.dependencies.used:
-        handover = await _last_words(reader, before.ledger.total)
-        deliver(submission, await values(reader, await reader.read()))
-        if job not in overlay.listeners:
+    takes = before is not None and before.book.dependencies.used
+    machine = _machine(reader, since=epoch, takes=takes)
+    steps = deque(machine.begin())
+    while job in overlay.listeners:
+        if steps:
+            steps += await _performed(submission, reader, machine, steps.popleft())
+        elif (due_s := machine.deadline()) is not None:
+            await asyncio.sleep(max(0.0, due_s - overlay.loop.time()))
+            steps += machine.expire(max(due_s, overlay.loop.time()))
+        else:
             return
-    held = Held([], spans_of(sorted(reader.results)))
-    _resume(reader, submission.keys.job_key, held, handover)
-    submission.wake()
 
 
-async def _last_words(reader: Reader, tasks: int) -> Signed:
-    """Have whoever grants stop, before what it settled is read to its end, our own log among the rest.
+async def _performed(
+    submission: Submission, reader: Reader, machine: regaining.Regaining, step: regaining.Step
+) -> list[regaining.Step]:
+    """What follows on a step that was performed."""
+    overlay, loop = reader.overlay, reader.overlay.loop
+    match step:
+        case regaining.Read():
+            if step.again:
+                await reader.refresh()
+            deliver(submission, await values(reader, await reader.read()))
+            return machine.read()
+        case regaining.Keep():
+            return machine.kept(loop.time(), ok=await _kept(overlay, step))
+        case regaining.Stop():
+            await asyncio.gather(*(_tell(reader, contact, step.handover) for contact in reader.stewards))
+        case regaining.ReadToEnd():
+            await reader.refresh()
+            tasks = submission.overlay.peer.grantors[reader.job].ledger.total
+            reader.take(restoring.settlements(overlay.database, machine.authority, range(tasks)))
+            deliver(submission, await values(reader, await reader.read()))
+            return machine.read()
+        case regaining.Grant():
+            _grant(reader, submission.keys.job_key, Held([], spans_of(sorted(reader.results))), step)
+            submission.wake()
+        case regaining.Follow():
+            async for fresh in reader.follow(None):
+                deliver(submission, await values(reader, fresh))
+                if reader.job not in overlay.listeners:
+                    break
+    return []
 
-    Else what it settles between our reading and its stopping would be made here again, and tasks take that though it
-    does not count. Nobody grants meanwhile; results wait at their workers.
-    """
-    overlay, authority = reader.overlay, reader.authority
-    assert authority is not None
-    handover = signed(Handover(reader.job, authority.owners_epoch, overlay.keypair.public), reader.owner)
-    authority.hand_over(handover)
-    await asyncio.gather(*(_tell(reader, contact, handover) for contact in reader.stewards))
-    await asyncio.sleep(LAST_WORDS_S)
-    await reader.refresh()
-    reader.take(restoring.settlements(overlay.database, authority, range(tasks)))
-    return handover
+
+def _machine(reader: Reader, *, since: int = 0, takes: bool = False, insists: bool = False) -> regaining.Regaining:
+    """What decides by which handover this node grants, with what its disk holds of earlier ones."""
+    assert reader.authority is not None
+    overlay, spec = reader.overlay, reader.authority.spec
+    expires_s = time.time() + min(spec.retention_s, limits.RETENTION_S_MAX)
+    kept: Signed | None = None
+    row = overlay.database.get(regaining.KEPT_IN, (reader.job,))
+    if row is not None:
+        with suppress(DamagedRow):
+            kept = restoring.signed_of(row[1])
+    return regaining.Regaining(
+        reader.authority, reader.owner, overlay.keypair.public, expires_s,
+        kept=kept, since=since, takes=takes, insists=insists,
+    )  # fmt: skip
+
+
+async def _kept(overlay: Overlay, step: regaining.Keep) -> bool:
+    """Whether a handover is on our disk."""
+    written: asyncio.Future[bool] = overlay.loop.create_future()
+
+    def done(error: StoreError | None) -> None:  # in the store's thread
+        if error is not None:
+            log.warning("nothing is granted by a handover that could not be written: %s", error)
+        with suppress(RuntimeError):  # the loop has ended: nobody waits any more
+            overlay.loop.call_soon_threadsafe(_set, written, error is None)
+
+    overlay.database.commit((step.write,), done)
+    return await written
+
+
+def _set(future: asyncio.Future[bool], value: bool) -> None:
+    if not future.done():
+        future.set_result(value)
 
 
 async def _tell(reader: Reader, contact: Contact, handover: Signed) -> None:
@@ -130,11 +179,12 @@ async def values(reader: Reader, fresh: Sequence[Stored]) -> list[tuple[Stored, 
 async def resume(reader: Reader) -> None:
     """Become the grantor of a job that was found. Returns once this node grants it, or there is nothing left to grant.
 
-    Raises :class:`JobError` where the stewards that answer do not show all of it, or it was cancelled.
+    Raises :class:`JobError` where the stewards that answer do not show all of it, or it was cancelled, and
+    :class:`StoreError` where the disk refuses to note it.
     """
     assert reader.authority is not None and reader.keys is not None and reader.state is not None, "find() comes first"
     if reader.authority.is_split:
-        raise JobError("the job's stewards grant it in lots, and go on by themselves")
+        raise JobError(_IN_LOTS)
     await reader.read()
     if reader.cancelled:
         raise JobError("the job was cancelled; there is nothing to resume")
@@ -146,17 +196,22 @@ async def resume(reader: Reader) -> None:
     close = state.close if reader.total is not None else None
     age_s = max(0.0, time.time() - spec.created_s)
     held = Held(segments, spans_of(sorted(reader.results)), close, reader.total, age_s)
-    _resume(reader, reader.keys.job_key, held)
+    machine = _machine(reader, insists=True)
+    steps = machine.read()
+    while steps and isinstance(step := steps[0], regaining.Keep):
+        steps = machine.kept(reader.overlay.loop.time(), ok=await _kept(reader.overlay, step))
+    if reader.authority.is_split:
+        raise JobError(_IN_LOTS)
+    if not (steps and isinstance(step := steps[0], regaining.Grant)):
+        raise StoreError("the disk refuses to note by what right this node would grant the job; make room on it")
+    _grant(reader, reader.keys.job_key, held, step)
 
 
-def _resume(reader: Reader, job_key: bytes, held: Held, handover: Signed | None = None) -> None:
+def _grant(reader: Reader, job_key: bytes, held: Held, step: regaining.Grant) -> None:
     overlay, authority = reader.overlay, reader.authority
     assert authority is not None
-    if handover is None:
-        handover = signed(Handover(reader.job, authority.owners_epoch, overlay.keypair.public), reader.owner)
-    words = [*authority.handovers, handover]
     now = overlay.loop.time()
-    overlay.follow(overlay.peer.presiding.resume(authority.signed_spec, job_key, words, held, now))
+    overlay.follow(overlay.peer.presiding.resume(authority.signed_spec, job_key, list(step.words), held, now))
 
 
 async def _segments(reader: Reader) -> list[tuple[Signed, list[bytes]]]:

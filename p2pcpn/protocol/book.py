@@ -28,6 +28,7 @@ from p2pcpn.protocol.spans import Span, covers, joined, overlap, total, without
 from p2pcpn.protocol.speeds import Speeds
 from p2pcpn.protocol.stock import Stock
 from p2pcpn.protocol.witness import Witness
+from p2pcpn.protocol.work import tokens_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +63,15 @@ class Book:
         now: float,
         witness: Witness | None = None,
         lots: Lots | None = None,
-        lot: int = 0,
+        epoch: int = 0,
     ) -> None:
         self.lots = lots or Lots(b"")
-        self.lot = lot
+        self.lot = self.lots.of_epoch(epoch)
         self.ledger = Ledger()
-        self.leases = Leases(lot, self.lots.count)
-        self.participants = Participants(slots_max, ranked=self.lots.is_head(lot))
+        # Of a lot the tokens of each are those that leave its number over.
+        step = self.lots.count
+        self.leases = Leases(self.lot + (tokens_from(rng) // step * step if epoch else 0), step)
+        self.participants = Participants(slots_max, ranked=self.lots.is_head(self.lot))
         self.blame = Blame(runtime, breakers, self.ledger, self.participants)
         self.stock = Stock()
         self.speeds = Speeds()

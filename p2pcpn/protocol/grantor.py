@@ -115,7 +115,7 @@ class Grantor:
         self._witness = None if note is None else Witness(note, job, epoch, 1 if lots.is_head(lot) else lots.stewards)
         self.book = book or Book(
             self.spec.retries, lots.of_slots(self.spec.max_workers, epoch), runtime=self.spec.runtime,
-            breakers=breakers, rng=rng, now=now, witness=self._witness, lots=lots, lot=lot,
+            breakers=breakers, rng=rng, now=now, witness=self._witness, lots=lots, epoch=epoch,
         )  # fmt: skip
         self.book.reopen(self._witness)
         self.ledger = self.book.ledger

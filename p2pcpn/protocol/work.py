@@ -7,6 +7,7 @@ forgotten after a while, but not while its grantor has a session with us: the gr
 from __future__ import annotations
 
 import math
+import random
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from p2pcpn.wire.messages import Input, Results
 from p2pcpn.wire.statements import BlobRef
 
 IDLE_JOB_S = 600.0
-# A grantor counts its leases from one; two thousand million of them are enough for an epoch.
+# A grantor may count a thousand million leases in an epoch, wherever it begins.
 TOKEN_BITS = 31
 # Tokens that were passed over and may come late: what is said within one turn of a grantor.
 SKIPPED_MAX = 64
@@ -38,8 +39,18 @@ def numbers_from(boot: int) -> int:
     return (boot % (1 << 19)) << 12
 
 
+def tokens_from(rng: random.Random) -> int:
+    """Above which number a grantor counts its leases in an epoch that was taken over: by chance.
+
+    No node takes an epoch twice (:mod:`p2pcpn.protocol.regaining`), as long as its disk does not forget. Keys of leases
+    follow from epoch, node and token: should it forget, two lives of it share none, but by a chance of one in a million
+    for each thousand leases that the other gave.
+    """
+    return int(rng.random() * (1 << TOKEN_BITS - 1))
+
+
 def run_number(epoch: int, token: int) -> int:
-    """Epoch and token as one number, since the grantors of each epoch count their tokens from one."""
+    """Epoch and token as one number, since the grantors of each epoch count their tokens by themselves."""
     return (epoch << TOKEN_BITS) + token
 
 

@@ -1,30 +1,28 @@
 """Regaining: a virtual program whose job a steward took over reads what was settled and goes on, as real ones do.
 
-What ``client/resuming.py`` does: the job is read back, what was settled is taken as delivered, and the owner's handover
-to its own node begins the next epoch that is the owner's to give.
+``protocol/regaining.py`` decides, as for real programs; here what it asks for is read, written and told.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from p2pcpn.protocol import regaining as r
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.effects import Tell
 from p2pcpn.protocol.jobs import Held
 from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.reading import STEP_S, Reading
 from p2pcpn.sim.runtime import value_of
+from p2pcpn.wire import pages
 from p2pcpn.wire.messages import Take
 from p2pcpn.wire.pages import spans_of
 from p2pcpn.wire.sealing import result_digest
-from p2pcpn.wire.statements import Handover, Signed, signed
+from p2pcpn.wire.statements import Signed
 
 if TYPE_CHECKING:
     from p2pcpn.sim.program import Program
-
-
-# As in ``client/resuming.py``.
-LAST_WORDS_S = 0.5
 
 
 class Regaining:
@@ -32,7 +30,6 @@ class Regaining:
     program's process has ended."""
 
     def __init__(self, program: Program, spec: Signed, handovers: list[Signed], epoch: int) -> None:
-        self.over = False
         self._program = program
         self._handovers = handovers
         self._authority = Authority(spec)
@@ -41,64 +38,78 @@ class Regaining:
         steward = self._authority.steward_of(epoch)
         if steward is not None:
             self._authority.take_over(steward.key, epoch)
-        self._life = program.host.boot
-        self._handover: Signed | None = None  # said before the reading, where tasks take results
-        self._words = 0.0  # until when those who stop may say what they settled
-        self._reading = Reading(program.host, program.owner.public, program.job)
-        if any(deed.takes for deed in program.deeds):
-            self._stop()
-        self._look()
+        host, said = program.host, self._authority.spec
+        self._life = host.boot
+        self._granted = False
+        self._settled: set[int] = set()  # as it was read
+        row = host.disk.get(r.KEPT_IN, (program.job,))
+        packed = None if row is None else row[1]
+        kept = pages.SIGNED.decode(packed) if isinstance(packed, bytes) else None
+        takes = any(deed.takes for deed in program.deeds)
+        self._machine = r.Regaining(
+            self._authority, program.owner, host.keypair.public, host.wall() + said.retention_s,
+            kept=kept, since=epoch, takes=takes,
+        )  # fmt: skip
+        self._perform(self._machine.begin())
 
-    def _stop(self) -> None:
-        """Whoever grants is told to stop, before what it settled is read to its end."""
+    @property
+    def over(self) -> bool:
+        return self._granted or self._program.host.peer is None or self._program.host.boot != self._life
+
+    def _perform(self, steps: list[r.Step]) -> None:
+        """Perform what is asked for, unless the process has ended meanwhile."""
+        host = self._program.host
+        for step in steps:
+            if host.peer is None or self.over:
+                return
+            match step:
+                case r.Read() | r.ReadToEnd():
+                    reading = Reading(host, self._program.owner.public, self._program.job)
+                    if isinstance(step, r.ReadToEnd):
+                        reading.own()
+                    self._read(reading)
+                case r.Keep():
+                    host.disk.commit((step.write,), self._kept)
+                case r.Stop():
+                    for steward in self._authority.spec.stewards:
+                        host.follow([Tell(steward.contact, Take(host.peer.next_request(), step.handover))])
+                case r.Grant():
+                    self._grant(step)
+                case r.Follow():
+                    raise Violation("a program's job was handed to another, and it has but one")
+        due_s = self._machine.deadline()
+        if due_s is not None:
+            host.clock.at(due_s, lambda: self._perform(self._machine.expire(host.clock.now)))
+
+    def _kept(self, ok: bool) -> None:
+        self._perform(self._machine.kept(self._program.host.clock.now, ok=ok))
+
+    def _read(self, reading: Reading) -> None:
+        """Read on until all is read."""
+        if not self.over and not reading.over:
+            reading.step()
+        if not self.over and not reading.over:
+            self._program.host.clock.after(STEP_S, partial(self._read, reading))
+            return
+        reading.close()
+        if self.over:
+            return
+        for index, (_, stated) in sorted(reading.results.items()):
+            right(self._program, index, stated)
+        self._settled.update(reading.results)
+        self._program.delivered.update(reading.results)
+        self._perform(self._machine.read())
+
+    def _grant(self, step: r.Grant) -> None:
         program, host = self._program, self._program.host
         assert host.peer is not None
-        self._handover = signed(
-            Handover(program.job, self._authority.owners_epoch, host.keypair.public), program.owner
-        )  # fmt: skip
-        self._authority.hand_over(self._handover)
-        for steward in self._authority.spec.stewards:
-            host.follow([Tell(steward.contact, Take(host.peer.next_request(), self._handover))])
-        self._words = host.clock.now + LAST_WORDS_S
-
-    def _look(self) -> None:
-        host = self._program.host
-        if host.peer is None or host.boot != self._life:
-            self._reading.close()
-            self.over = True
-            return
-        if host.clock.now < self._words:
-            host.clock.after(STEP_S, self._look)
-            return
-        if self._words:
-            self._words = 0.0
-            self._reading.own()
-        if not self._reading.over:
-            self._reading.step()
-        if self._reading.over:
-            self._reading.close()
-            self._go_on()
-            return
-        host.clock.after(STEP_S, self._look)
-
-    def _go_on(self) -> None:
-        program, authority = self._program, self._authority
-        host, results = program.host, self._reading.results
-        assert host.peer is not None
-        for index, (_, stated) in sorted(results.items()):
-            right(program, index, stated)
-        program.delivered.update(results)
-        handover = self._handover
-        if handover is None:
-            handover = signed(Handover(program.job, authority.owners_epoch, host.keypair.public), program.owner)
-        self._handovers.append(handover)
-        self.over = True
+        self._granted = True
+        self._handovers[:] = step.words
         host.world.checker.grants(host, program.job)
-        held = Held([], spans_of(sorted(results)))
-        words = list(self._handovers)
+        held = Held([], spans_of(sorted(self._settled)))
         host.follow(
             host.peer.presiding.resume(
-                authority.signed_spec, program.keys.job_key, words, held, host.clock.now
+                self._authority.signed_spec, program.keys.job_key, list(step.words), held, host.clock.now
             )
         )  # fmt: skip
 

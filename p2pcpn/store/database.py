@@ -62,9 +62,10 @@ class Expired:
     records: tuple[bytes, ...]
     jobs: tuple[bytes, ...]
     blobs: tuple[bytes, ...]
+    handovers: tuple[bytes, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.records or self.jobs or self.blobs)
+        return bool(self.records or self.jobs or self.blobs or self.handovers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ TABLES: Final[dict[str, Table]] = {
     # Results that workers brought here because nobody granted, by who signed them.
     "orphans": Table(("job", "worker", "token", "part"), ("epoch", "grantor", "receipt", "page"), read_rows=4),
     "states": Table(("job", "task"), ("number", "sealed"), read_rows=16),
+    # By which handover of its owner this node granted a job last: it takes no epoch twice.
+    "handovers": Table(("job",), ("expires_s", "signed")),
     "peers": Table(("id",), ("host", "port", "seen_s")),
     "blobs": Table(("digest",), ("size_bytes", "job", "expires_s"), longest=True),
     # Rows that could not be what was written, for the owner to look at: key and value as MessagePack, and why.
@@ -44,7 +46,7 @@ TABLES: Final[dict[str, Table]] = {
 }
 
 # Tables whose rows end at ``expires_s`` (wall clock), and what goes with a job that has ended.
-EXPIRING: Final = ("records", "jobs", "blobs")
+EXPIRING: Final = ("records", "jobs", "blobs", "handovers")
 OF_A_JOB: Final = ("segments", "logs", "journal", "orphans", "states")
 
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
@@ -77,6 +79,10 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
         "CREATE TABLE orphans (job BLOB NOT NULL, worker BLOB NOT NULL, token INTEGER NOT NULL, part INTEGER NOT NULL,"
         " epoch INTEGER, grantor BLOB, receipt BLOB, page BLOB, PRIMARY KEY (job, worker, token, part))",
+    ),
+    (
+        "CREATE TABLE handovers (job BLOB NOT NULL, expires_s REAL, signed BLOB, PRIMARY KEY (job))",
+        "CREATE INDEX handovers_expire ON handovers (expires_s)",
     ),
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,9 +16,10 @@ from p2pcpn.client.options import Options
 from p2pcpn.client.reader import Reader
 from p2pcpn.client.resuming import regained, resume
 from p2pcpn.client.submission import Submission
-from p2pcpn.errors import JobError
+from p2pcpn.errors import DiskFull, JobError, StoreError
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.node.overlay import Overlay
+from p2pcpn.protocol import regaining
 from p2pcpn.wire import messages as m
 
 Peers = Callable[..., Awaitable[Overlay]]
@@ -203,3 +205,65 @@ async def test_nobody_goes_on_for_a_program_that_has_let_the_job_go(
     submission.forget()
     await regained(submission, 1)
     assert submission.job not in client.peer.grantors
+
+
+@pytest.mark.asyncio
+async def test_a_later_life_of_a_node_takes_no_epoch_again_that_the_stewards_left_heard_nothing_of(
+    peer: Peers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Tokens, keys of leases and places in the log follow from epoch and node: each would be given out twice."""
+    keeper = await peer(roles=("storage",))
+    first = await peer(keeper)
+    submission = await opened(keeper, first, orchestration="centralised")
+    submission.submit(pow, (2, 3), {})
+    await submission.close()
+    await submission.kept(10)
+    await first.close()
+    learn = Reader._learn
+
+    def forgetful(self: Reader, contact: Any, state: m.JobState) -> None:
+        learn(self, contact, msgspec.structs.replace(state, handovers=[], mandate=None))
+
+    monkeypatch.setattr(Reader, "_learn", forgetful)
+    lives = []
+    for _ in range(2):
+        node = await peer(keeper, data_dir=str(tmp_path / "node"))
+        reader = Reader(node, OWNER, submission.job)
+        await reader.find()
+        await resume(reader)
+        lives.append((node.id, epoch_here(node, submission.job)))
+        await node.close()
+    assert lives[0][0] == lives[1][0] and [epoch for _, epoch in lives] == [2, 4]
+
+
+@pytest.mark.asyncio
+async def test_where_the_disk_refuses_to_note_it_nothing_is_granted(
+    peer: Peers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(regaining, "AGAIN_S", 0.05)
+    keeper = await peer(roles=("storage",))
+    client = await peer(keeper)
+    submission = await opened(keeper, client)
+    later = submission.submit(pow, (7, 2), {})
+    await submission.kept(10)
+    reader = Reader(client, OWNER, submission.job)
+    await reader.find()
+    commit, refuses = client.database.commit, [True]
+
+    def refusing(writes: Any, done: Any = None, **how: Any) -> None:
+        if refuses[0] and any(write.table == regaining.KEPT_IN for write in writes):
+            done(DiskFull("no room"))
+        else:
+            commit(writes, done, **how)
+
+    monkeypatch.setattr(client.database, "commit", refusing)
+    with pytest.raises(StoreError, match="by what right"):
+        await resume(reader)
+    take_over(keeper, client)
+    await turns(lambda: epoch_here(keeper, submission.job) == 1)
+    await turns(lambda: epoch_here(client, submission.job) is None)
+    refuses[0] = False
+    await turns(lambda: epoch_here(client, submission.job) == 2)
+    await peer(keeper, roles=("compute",))
+    assert await asyncio.wait_for(asyncio.wrap_future(later), 20) == 49
+    submission.forget()

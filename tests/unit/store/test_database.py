@@ -370,7 +370,7 @@ def test_what_can_be_read_of_a_damaged_file_is_in_the_fresh_one(tmp_path):
     put(database, Write("meta", ("boot",), (2_000_000_000,)))
     database.close()
     with open(path, "r+b") as file:
-        for page in (25, 26, 40):
+        for page in (28, 29, 43):
             file.seek(page * 4096)
             file.write(b"\xff" * 4096)
     database = Database(path, durable=False)
