@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from p2pcpn.cli.failures import DONE, FAILED, TIMED_OUT, Ended, say
+from p2pcpn.cli.failures import DONE, FAILED, INTERRUPTED, TIMED_OUT, Ended, say
 from p2pcpn.cli.options import Duration, json_option, swarm_options, timeout_option, where
 from p2pcpn.cli.plain import plain
 from p2pcpn.cli.printing import number_of, print_json
@@ -109,19 +109,29 @@ def submit(
 
 async def _attend(request: Request, timeout: float | None, as_json: bool) -> int:
     total = len(request.calls.arguments)
-    with Progress(request.options.name, total, shown=not as_json) as progress:
-        async with request.attended(os.environ) as job:
-            if as_json:
-                job.on_printed = None
-            else:
-                job.on_printed = lambda _, stream, data: progress.printed(stream, data)
-            job.on_progress = lambda done, failed, running: progress.update(
-                done, total, failed=failed, note=f"{running} running" if running else ""
-            )
-            telling = asyncio.create_task(_tell_why(job, progress))
-            in_time = await job.finished(timeout)
-            telling.cancel()
-            endings = job.endings
+    job, endings = None, []
+    try:
+        with Progress(request.options.name, total, shown=not as_json) as progress:
+            async with request.attended(os.environ) as job:
+                if as_json:
+                    job.on_printed = None
+                else:
+                    job.on_printed = lambda _, stream, data: progress.printed(stream, data)
+                job.on_progress = lambda done, failed, running: progress.update(
+                    done, total, failed=failed, note=f"{running} running" if running else ""
+                )
+                telling = asyncio.create_task(_tell_why(job, progress))
+                try:
+                    in_time = await job.finished(timeout)
+                finally:
+                    telling.cancel()
+                    endings = job.endings  # before what has not ended is cancelled
+    except asyncio.CancelledError:  # Ctrl-C
+        if job is None:
+            raise
+        shown = f"; p2pcpn job result {job.id} shows what ended" if endings else ""
+        say(f"interrupted: {len(endings)} of {number_of(total, 'task')} ended; the job was cancelled{shown}")
+        return INTERRUPTED
     if as_json:
         print_json({"job": job.id, "tasks": total, "results": [asdict(ending) for ending in endings]})
     else:

@@ -27,8 +27,7 @@ def standing(reader: Reader) -> dict[str, Any]:
     assert reader.authority is not None and reader.state is not None, "find() comes first"
     spec, state = reader.authority.spec, reader.state
     total = reader.total
-    # A grantor counts what was cancelled as settled: nothing of it is left to do.
-    settled = len(reader.results) if reader.cancelled else max(state.settled, len(reader.results))
+    settled = settled_of(reader)
     return {
         "id": reader.job.hex(),
         "name": spec.name,
@@ -61,6 +60,13 @@ def standing(reader: Reader) -> dict[str, Any]:
             for each in state.shut_out
         ],
     }
+
+
+def settled_of(reader: Reader) -> int:
+    """How many tasks have a result. A grantor counts what was cancelled, too: it has nothing left to do."""
+    assert reader.state is not None
+    told = 0 if reader.cancelled and reader.state.granting else reader.state.settled
+    return max(told, len(reader.results))
 
 
 def _state(reader: Reader, settled: int) -> str:

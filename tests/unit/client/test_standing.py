@@ -16,7 +16,7 @@ from p2pcpn.client.job import parse_job_id
 from p2pcpn.client.options import Options
 from p2pcpn.client.owner import owner_key
 from p2pcpn.client.reader import Reader
-from p2pcpn.client.standing import _state, kept_jobs, listing, standing
+from p2pcpn.client.standing import _state, kept_jobs, listing, settled_of, standing
 from p2pcpn.client.submitting import Request
 from p2pcpn.identity.files import load_or_create_key
 from p2pcpn.node.overlay import Overlay
@@ -97,6 +97,12 @@ def test_the_state_is_one_word_or_four(granting: bool, running: int, handed_over
         authority=SimpleNamespace(epoch=int(handed_over)),
     )
     assert _state(reader, 0) == state
+
+
+@pytest.mark.parametrize(("cancelled", "granting", "settled"), [(0, 1, 7), (1, 1, 2), (1, 0, 7), (0, 0, 7)])
+def test_who_grants_a_cancelled_job_counts_what_was_cancelled_too(cancelled: int, granting: int, settled: int) -> None:
+    state = SimpleNamespace(settled=7, granting=bool(granting))
+    assert settled_of(SimpleNamespace(cancelled=bool(cancelled), results=[1, 2], state=state)) == settled  # type: ignore[arg-type]
 
 
 def test_the_listing_has_the_newest_first_and_what_nobody_keeps_any_more(
