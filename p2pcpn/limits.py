@@ -304,7 +304,8 @@ STEWARD_BYTES_PER_OWNER_MAX: Final = STEWARD_BYTES_MAX // 2
 # A row costs its key, its place in an index and half a page of the file beside its bytes.
 STEWARD_ROW_BYTES: Final = 512
 JOBS_PER_OWNER_MAX: Final = JOBS_PER_PEER_MAX // 4
-# Owners who are not trusted have a quarter of a steward's jobs and disk, each network group of them a quarter of that.
+# Owners who are not trusted have a quarter of a steward's jobs and disk, each network group of them a quarter of that;
+# of the disk for blobs each owner has a sixteenth, and so has each peer that brings some of a job it has no part in.
 GUESTS_PART: Final = 4
 # Log segments that came before their predecessor: 100 bytes each are remembered. A hundred seconds of a busy grantor.
 LOG_AHEAD_MAX: Final = 1024

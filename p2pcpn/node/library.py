@@ -52,6 +52,7 @@ class _Part:
 
 
 _NOTHING: Final = memoryview(b"")
+_NO_ROOM: Final = "has no room left for blobs of that job from there"
 
 
 class Ask(Protocol):
@@ -71,7 +72,8 @@ class Library:
     """Answers reading requests and receives blobs, for one node.
 
     ``ask`` asks another peer; ``wanted(job)`` tells whether blobs of a job are taken, ``keeps(job)`` whether they are
-    kept for others, and not only used, ``granted(job)`` whether this node grants it, and keeps its results.
+    kept for others, and not only used, ``granted(job)`` whether this node grants it, and keeps its results;
+    ``room(job, source, size_bytes)`` whether ``source`` may bring a blob of a job.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Library:
         wanted: Callable[[bytes], bool],
         keeps: Callable[[bytes], bool],
         granted: Callable[[bytes], bool],
+        room: Callable[[bytes, NodeId, int], bool],
         rush: Rush,
         rings: Rings,
     ) -> None:
@@ -98,6 +101,7 @@ class Library:
         self._wanted = wanted
         self._keeps = keeps
         self._granted = granted
+        self._room = room
         self._rush = rush
         self._rings = rings
 
@@ -160,6 +164,12 @@ class Library:
             self._counters["blobs refused"] += 1
             self._answer(session, message.request, AnswerCode.REFUSED, "keeps nothing for others")
             return
+        source = session.remote.id
+        fresh = message.offset == 0 and not self._shelf.has(message.digest)
+        if fresh and not self._room(message.job, source, message.size_bytes):
+            self._counters["blobs without room"] += 1
+            self._answer(session, message.request, AnswerCode.FULL, _NO_ROOM)
+            return
         held = len(message.data) if self._shelf.straight(message.size_bytes) else 0
         if not keep:
             self._rush.note()  # a lease or a program waits for it
@@ -175,7 +185,7 @@ class Library:
         session.hold(held)  # the disk may be slower than the network
         try:
             self._shelf.arrive(
-                session.remote.id, message.digest, message.size_bytes, message.offset, message.data, message.job,
+                source, message.digest, message.size_bytes, message.offset, message.data, message.job,
                 min(message.retention_s, limits.RETENTION_S_MAX), done, keep=keep or self._granted(message.job),
             )  # fmt: skip
         except (PeerError, StoreError) as error:
@@ -330,6 +340,9 @@ class Library:
                 elif part.offset + len(part.data) >= part.size_bytes:
                     stored.set_result(None)
 
+            if part.offset == 0 and not self._room(job, NodeId(sender.id), part.size_bytes):
+                done(PeerError(_NO_ROOM))
+                return
             try:
                 self._shelf.arrive(source, name, part.size_bytes, part.offset, part.data, job, retention_s, done)
             except (PeerError, StoreError) as error:

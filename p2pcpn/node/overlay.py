@@ -40,6 +40,7 @@ from p2pcpn.node.noting import noted
 from p2pcpn.node.performing import Performer
 from p2pcpn.node.pinning import Pins
 from p2pcpn.node.questions import Questions
+from p2pcpn.node.restoring import restored_blobs
 from p2pcpn.node.rings import Rings
 from p2pcpn.node.runs import Runs
 from p2pcpn.node.rush import Rush
@@ -53,6 +54,7 @@ from p2pcpn.protocol import deadlines as due
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
 from p2pcpn.protocol.admission import OPEN_SWARM
+from p2pcpn.protocol.brought import Brought
 from p2pcpn.protocol.deposits import Ledger
 from p2pcpn.protocol.dht import BootstrapFailed, Joined
 from p2pcpn.protocol.gathering import ProvidersDone
@@ -178,11 +180,12 @@ class Overlay:
         self._undo.append(self.rings.close)
         self.questions = Questions(self.loop)
         self._undo.append(self.questions.close)
+        self.brought = Brought(self.peer, self.config.disk_bytes)
         self.library = Library(
             shelf=self.shelf, database=self.database, sessions=self.sessions, questions=self.questions,
             counters=self.counters, ask=self.request, wanted=self.peer.knows_job,
             keeps=lambda job: self.peer.storing or job in self.peer.steward.jobs or job in self.peer.grantors,
-            granted=self.peer.grantors.__contains__, rush=self.rush, rings=self.rings,
+            granted=self.peer.jobs.granted.__contains__, room=self.brought.take, rush=self.rush, rings=self.rings,
         )  # fmt: skip
         self._open_depot()
         self.runs = Runs(self.peer.worker, self.shelf, self.follow, self.loop.time, self.spawn)
@@ -197,6 +200,8 @@ class Overlay:
         )
         self._undo.append(self.udp.close)
         restore(self.peer, self.database, self.loop.time())
+        for job, size_bytes in restored_blobs(self.database) if self.brought.restores else ():
+            self.brought.restore(job, size_bytes)
         self.capacity = CapacitySampler(
             self.config, contact=self.peer.contact, boot=self.boot, roles=self.roles, slots=self.slots,
             owner_pids=self._owner_pids, say=self._say, busy=lambda: bool(self.peer.worker.running),

@@ -287,6 +287,17 @@ def restored_foreign(database: Database, damage: Damage) -> list[ForeignLog]:
     return found
 
 
+def restored_blobs(database: Database) -> list[tuple[bytes, int]]:
+    """Of the blobs of jobs that lie here: whose each is, and its size."""
+    damage = Damage(database)
+    found: list[tuple[bytes, int]] = []
+    for key, value in database.scan("blobs"):
+        with damage.row("blobs", key, value):
+            found.append((bytes_of(value[1]), int(number_of(value[0]))))
+    damage.set_aside()
+    return found
+
+
 def restored_journal(database: Database, damage: Damage) -> list[tuple[Signed, Contact, list[Results]]]:
     """Results this worker had not brought to anybody before it was restarted, by job."""
     jobs: list[tuple[str, bytes]] = []

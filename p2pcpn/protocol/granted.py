@@ -22,6 +22,10 @@ class Granted:
     def __len__(self) -> int:
         return len(self.whole) + len(self.lots)
 
+    def __contains__(self, job: bytes) -> bool:
+        """Whether anything of a job is granted here, or was submitted."""
+        return job in self.whole or any(each == job for each, _ in self.lots)
+
     def all(self) -> list[Grantor]:
         """All of them."""
         return [*self.whole.values(), *self.lots.values()] if self.lots else list(self.whole.values())

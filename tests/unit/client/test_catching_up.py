@@ -54,6 +54,22 @@ async def test_the_submitter_of_a_distributed_job_grants_nothing_and_is_told_of_
 
 
 @pytest.mark.asyncio
+async def test_large_results_lie_on_the_disk_of_whoever_granted_them(peer: Peers) -> None:
+    keeper = await peer(roles=("storage",))
+    await peer(keeper, roles=("compute",))
+    client = await peer(keeper)
+    submission = await opened(client)
+    assert len(await value(submission.submit(bytes, (300_000,), {}))) == 300_000
+    await submission.close()
+    assert await submission.replicated(10)
+    await keeper.shelf.flush()
+    keeper.database.drop_expired(0.0)  # waits for what was queued
+    sizes = [size for _, (size, *_) in keeper.database.scan("blobs")]
+    assert any(isinstance(size, int) and size > 300_000 for size in sizes), "its own copy was counted"
+    submission.forget()
+
+
+@pytest.mark.asyncio
 @pytest.mark.usefixtures("untold")
 async def test_what_it_is_not_told_it_reads(peer: Peers) -> None:
     keeper = await peer(roles=BOTH)

@@ -62,10 +62,12 @@ class Bench:
         self.asked: list[tuple[bytes, m.Message, float, int]] = []
         self.answers: dict[bytes, Any] = {}
         self.storing = True
+        self.room_bytes = limits.BLOB_BYTES_MAX
         self.library = Library(
             shelf=self.shelf, database=self.database, sessions=self.sessions, questions=self.questions,
             counters=self.counters, ask=self.ask, wanted=lambda job: job == JOB,
             keeps=lambda job: self.storing, granted=lambda job: False, rush=self.rush, rings=self.rings,
+            room=lambda job, source, size_bytes: size_bytes <= self.room_bytes,
         )  # fmt: skip
 
     async def ask(
@@ -180,6 +182,26 @@ async def test_parts_that_cannot_be_right_are_refused_and_the_session_goes_on(be
     assert bench.counters["blobs refused"] == 2
     assert bench.session.held_bytes == 0
     assert not bench.session.ended
+
+
+@pytest.mark.asyncio
+async def test_who_has_brought_enough_of_a_job_is_refused_and_what_is_here_costs_nothing(bench: Bench) -> None:
+    bench.take(put(b"abcdef", 0, b"abcdef"))
+    await answers(bench, 1)
+    bench.room_bytes = 5
+    (answer,) = bench.take(put(b"123456", 0, b"123456"))
+    assert (answer.code, answer.text) == (AnswerCode.FULL, "has no room left for blobs of that job from there")
+    assert bench.take(put(b"ABCDEF", 0, b"ABC", request=0)) == []
+    (answer,) = bench.take(put(b"ABCDEF", 3, b"DEF"))
+    assert (answer.code, bench.shelf.has(digest(b"ABCDEF"))) == (AnswerCode.FAILED, False)
+    assert bench.counters["blobs without room"] == 2
+    bench.take(put(b"abcdef", 0, b"abcdef"))
+    assert (await answers(bench, 1))[-1].code == AnswerCode.DONE
+    bench.answers = {OTHER.id: parts_of(b"123456", 4)}
+    with pytest.raises(PeerError, match="no room left"):
+        await asyncio.wait_for(
+            bench.library.gather([digest(b"123456")], contact(OTHER.id, ("127.0.0.1", 1)), JOB, 60.0), 10
+        )
 
 
 @pytest.mark.asyncio

@@ -32,6 +32,7 @@ def test_lots_of_one_job_are_told_apart() -> None:
     for each in (second, first, other):
         granted.add(each)
     assert granted.of(ONE) == [first, second] and granted.of(TWO) == [other] and len(granted) == 3
+    assert ONE in granted and TWO in granted and bytes(20) not in granted
     assert granted.in_epoch(ONE, 1) is granted.in_epoch(ONE, 4) is granted.under(ONE, 3) is first
     assert granted.in_epoch(ONE, 3) is granted.under(ONE, 5) is granted.at(ONE, 2, lots) is second
     assert granted.in_epoch(ONE, 2) is None and granted.under(ONE, 4) is None
