@@ -1,9 +1,10 @@
 """Gaps: segments of a job that some of its stewards have and others lack go from those who have them to the others.
 
 A submitter brings each segment to every steward. Where it dies on the way, or gave one of them up, only some have it.
-Whoever grants says how many tasks it knows of, and whoever takes over asks the others what they have; who knows of less
-asks for the next segment, one after the other, of those stewards that say they have more. What comes is signed by the
-owner and follows on what is here: a liar can have us ask in vain, and nothing else.
+Whoever grants says how many tasks it knows of, and whoever begins to grant asks the others what they have; who knows of
+less asks for the next segment, one after the other, of those stewards that say they have more. What comes is signed by
+the owner and follows on what is here: a liar can have us ask in vain, and nothing else. A steward that was never told
+of the job is told by whoever finds that out.
 
 ::
 
@@ -25,7 +26,7 @@ from p2pcpn.protocol.effects import Effect, Tell
 from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.steward import Steward
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Answer, Extend, ReadSegment, Recount, Recounted
+from p2pcpn.wire.messages import Answer, Extend, Finish, Introduce, Message, ReadSegment, Recount, Recounted, Take
 from p2pcpn.wire.statements import Segment, read
 
 # A submitter that lives brings a segment to all its stewards within this, or the next one.
@@ -70,6 +71,7 @@ class Gaps:
         self._request = request
         self._keep = keep
         self._gaps: dict[bytes, _Gap] = {}  # of jobs that are kept here
+        self._begun: dict[bytes, float] = {}  # jobs that are granted here from the beginning, and when others are asked
         self._counted: dict[tuple[NodeId, int], bytes] = {}  # who was asked what it has of which job
         self.closed = 0  # segments that came in this way
 
@@ -87,11 +89,15 @@ class Gaps:
         if any(steward.contact.id == contact.id for steward in kept.authority.spec.stewards):
             self._gaps.setdefault(job, _Gap(kept.tasks, now + WAIT_S)).known[NodeId(contact.id)] = known
 
-    def ask_all(self, kept: Kept, me: NodeId) -> list[Effect]:
-        """This node takes the job over: what do the other stewards have of it?"""
+    def begun(self, job: bytes, now: float) -> None:
+        """This node grants some of a job from the beginning: it asks the others when all should know of it."""
+        self._begun.setdefault(job, now + WAIT_S)
+
+    def ask_all(self, kept: Kept) -> list[Effect]:
+        """What do the other stewards have of a job?"""
         job, effects = kept.authority.job, list[Effect]()
         for steward in kept.authority.spec.stewards:
-            if steward.contact.id != me:
+            if steward.key != self._steward.me.public:
                 request = self._request()
                 self._counted[NodeId(steward.contact.id), request] = job
                 effects.append(Tell(steward.contact, Recount(request, [job])))
@@ -99,12 +105,26 @@ class Gaps:
             del self._counted[next(iter(self._counted))]
         return effects
 
-    def recounted(self, sender: Contact, message: Recounted, now: float) -> None:
+    def recounted(self, sender: Contact, message: Recounted, now: float) -> list[Effect]:
         """Another says what it has of the job it was asked about."""
         job = self._counted.pop((NodeId(sender.id), message.request), None)
-        if job is None or len(message.kept) != 1 or message.kept[0] is None:
-            return
+        kept = None if job is None else self._steward.jobs.get(job)
+        if job is None or kept is None or len(message.kept) != 1:
+            return []
+        if message.kept[0] is None:
+            return self._introduce(sender, kept)
         self.knows(job, sender, now, segments=message.kept[0].segments)
+        return []
+
+    def _introduce(self, to: Contact, kept: Kept) -> list[Effect]:
+        """A steward does not know of the job: its owner may be gone."""
+        authority = kept.authority
+        said: list[Message] = [
+            Introduce(self._request(), authority.signed_spec, True, self._steward.age_s(authority.job)),
+            *(Take(0, handover) for handover in authority.handovers),
+            *(Finish(0, word) for word in (kept.close, kept.cancel, kept.pause) if word is not None),
+        ]
+        return [Tell(to, message) for message in said]
 
     def extended(self, sender: Contact, message: Extend, now: float) -> list[Effect]:
         """A segment that was asked for, perhaps. Raises :class:`PeerError` for one that is not the owner's."""
@@ -147,12 +167,18 @@ class Gaps:
 
     def deadline(self) -> float | None:
         """When :meth:`expire` is due."""
-        return min((gap.due_s for gap in self._gaps.values()), default=None)
+        return min((*self._begun.values(), *(gap.due_s for gap in self._gaps.values())), default=None)
 
     def expire(self, now: float) -> list[Effect]:
         """Ask for what is lacking still, and others where somebody was silent."""
+        effects: list[Effect] = []
+        for job in [job for job, due_s in self._begun.items() if due_s <= now]:
+            del self._begun[job]
+            kept = self._steward.jobs.get(job)
+            if kept is not None and kept.is_open:
+                effects += self.ask_all(kept)
         due = [(job, gap) for job, gap in self._gaps.items() if gap.due_s <= now]
-        return [effect for job, gap in due for effect in self._look(job, gap, now)]
+        return effects + [effect for job, gap in due for effect in self._look(job, gap, now)]
 
     def _look(self, job: bytes, gap: _Gap, now: float) -> list[Effect]:
         kept = self._steward.jobs.get(job)

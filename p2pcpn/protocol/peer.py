@@ -213,8 +213,8 @@ class Peer:
             case m.Recount():
                 return self.aftercare.recounted_to(contact, message)
             case m.Recounted():
-                self.presiding.gaps.recounted(contact, message, now)
-                return self.aftercare.recounted(contact, message, now)
+                effects = self.presiding.gaps.recounted(contact, message, now)
+                return effects + self.aftercare.recounted(contact, message, now)
             case m.LogData():
                 return self.aftercare.shown(contact, message, now)
             case m.JobState():

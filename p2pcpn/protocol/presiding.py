@@ -148,8 +148,11 @@ class Presiding:
             raise
         effects += self._let_go(now)
         here = self.jobs.granted.of(job)
-        if any(id(grantor) not in before and not kept.authority.is_first(grantor.epoch) for grantor in here):
-            effects += self.gaps.ask_all(kept, self.me.id)
+        fresh = [grantor for grantor in here if id(grantor) not in before]
+        if any(not kept.authority.is_first(grantor.epoch) for grantor in fresh):
+            effects += self.gaps.ask_all(kept)
+        elif fresh:
+            self.gaps.begun(job, now)
         for grantor in here:
             if kept.tasks > grantor.ledger.total > before.get(id(grantor), -1):
                 effects.append(fx.Commit((), (fx.Load(job),)))  # more came while this was read

@@ -20,7 +20,7 @@ from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.messages import AnswerCode
 from p2pcpn.wire.sealing import digest, seal
-from p2pcpn.wire.statements import Cancel, LogHeader, Role, Segment, read, signed
+from p2pcpn.wire.statements import Cancel, Close, LogHeader, Pause, Role, Segment, read, signed
 from p2pcpn.wire.statements import Steward as Named
 from tests.unit.protocol.leased import GRANTOR_AT, OWNER, STRANGER_AT, Made, at, keypair, told
 from tests.unit.protocol.swarm import Job, Member, Swarm
@@ -183,19 +183,49 @@ def test_blobs_that_a_segment_names_come_with_it() -> None:
 def test_who_takes_over_asks_the_others_how_much_they_have() -> None:
     table = Table()
     table.made.segment(4)
-    effects = table.gaps.ask_all(table.kept, KEYS[0].id)
+    effects = table.gaps.ask_all(table.kept)
     recounts = {effect.to.id: effect.message for effect in effects if isinstance(effect, fx.Tell)}
     assert recounts.keys() == {ONE.id, TWO.id}
     one, two = recounts[ONE.id].request, recounts[TWO.id].request
-    table.gaps.recounted(ONE, m.Recounted(two, [m.JobKept(1, 1, [])]), 10.0)
-    table.gaps.recounted(TWO, m.Recounted(two, [None]), 10.0)
+    assert table.gaps.recounted(ONE, m.Recounted(two, [m.JobKept(1, 1, [])]), 10.0) == []
     assert len(table.gaps) == 0
+    said = table.gaps.recounted(TWO, m.Recounted(two, [None]), 10.0)
+    assert [type(effect.message) for effect in said if isinstance(effect, fx.Tell)] == [m.Introduce]
+    assert table.gaps.recounted(TWO, m.Recounted(two, [None]), 10.0) == [], "it was asked once"
     table.gaps.recounted(ONE, m.Recounted(one, [m.JobKept(1, 1, [])]), 10.0)
     ((node, number, _),) = table.asked(table.gaps.expire(11.0))
     assert (node, number) == (ONE.id, 0)
     for _ in range(limits.RECOUNTED_MAX):
-        table.gaps.ask_all(table.kept, KEYS[0].id)
+        table.gaps.ask_all(table.kept)
     assert len(table.gaps._counted) == limits.RECOUNTED_MAX
+
+
+def test_who_begins_to_grant_asks_when_all_should_know_of_the_job_unless_nothing_is_left_then() -> None:
+    table = Table()
+    table.steward.extended(GRANTOR_AT, table.made.segment(4))
+    table.gaps.begun(table.made.job, 10.0)
+    table.gaps.begun(table.made.job, 10.5)
+    assert table.gaps.deadline() == 10.0 + WAIT_S and table.gaps.expire(10.9) == []
+    assert len(told(table.gaps.expire(11.0), m.Recount)) == 2 and table.gaps.deadline() is None
+    other = table.keep(2)
+    for job in (other.job, bytes(20)):
+        table.gaps.begun(job, 20.0)
+    assert table.gaps.expire(21.0) == [], "it has no tasks; it is kept no more"
+
+
+def test_a_steward_that_does_not_know_of_a_job_is_told_all_that_its_owner_said_of_it() -> None:
+    table = Table()
+    close, pause = (
+        signed(word, OWNER) for word in (Close(table.made.job, 0, bytes(32)), Pause(table.made.job, 1, True))
+    )
+    for word in (close, pause):
+        table.steward.finished(GRANTOR_AT, m.Finish(7, word))
+    (request, *_) = [effect.message.request for effect in table.gaps.ask_all(table.kept)]
+    said = table.gaps.recounted(ONE, m.Recounted(request, [None]), 10.0)
+    messages = [effect.message for effect in said if isinstance(effect, fx.Tell) and effect.to == ONE]
+    assert [type(message) for message in messages] == [m.Introduce, m.Finish, m.Finish]
+    assert messages[0].spec == table.made.spec and messages[0].keep
+    assert [message.statement for message in messages[1:]] == [close, pause]
 
 
 # --- whole peers ------------------------------------------------------------------------------------------------------
@@ -206,7 +236,9 @@ TASKS = 6 * RANGE_TASKS
 class Cast:
     """A submitter, two stewards that run nothing, a worker; what ``lost(source, target, message)`` does not arrive."""
 
-    def __init__(self, orchestration: str, **options: Any) -> None:
+    def __init__(
+        self, orchestration: str, lost: Callable[[Member, Member, m.Message], bool] = lambda *_: False, **options: Any
+    ) -> None:
         self.swarm = Swarm()
         add = self.swarm.add
         self.one = add(slots=0, roles=Role.STORAGE).start()
@@ -217,8 +249,7 @@ class Cast:
         assert self.swarm.run(10, lambda: all(self.worker.id in self.swarm.knows(each) for each in stewards))
         assert self.swarm.run(10, lambda: self.one.id in self.swarm.knows(self.submitter))
         granting = orchestration != "distributed"
-        self.job = Job(self.submitter, stewards=stewards, granting=granting, orchestration=orchestration, **options)
-        self.lost: Callable[[Member, Member, m.Message], bool] = lambda source, target, message: False
+        self.lost = lost
         say = self.swarm.say
 
         def lossy(source: Member, node: bytes, message: m.Message) -> None:
@@ -226,6 +257,7 @@ class Cast:
                 say(source, node, message)
 
         self.swarm.say = lossy  # type: ignore[method-assign]
+        self.job = Job(self.submitter, stewards=stewards, granting=granting, orchestration=orchestration, **options)
 
     def tasks(self, member: Member) -> int:
         kept = member.peer.steward.jobs.get(self.job.job)
@@ -270,7 +302,9 @@ def test_a_steward_that_works_and_missed_who_said_so_is_told_when_it_says_how_fa
     assert cast.swarm.run(10, lambda: cast.tasks(cast.two) == TASKS and bool(cast.granted(cast.two)))
     cast.dies_half_way(cast.two)
     end = cast.swarm.now + 3.0
-    cast.lost = lambda source, target, said: isinstance(said, m.Mandate) and source is cast.one and cast.swarm.now < end
+    cast.lost = lambda source, target, said: (
+        isinstance(said, (m.Mandate, m.Recounted)) and source is cast.one and cast.swarm.now < end
+    )
     assert not cast.swarm.run(3.0, lambda: cast.tasks(cast.two) > TASKS)
     assert cast.swarm.run(4.0, lambda: cast.tasks(cast.two) == 2 * TASKS)
     ledger = cast.two.peer.jobs.granted.of(cast.job.job)[0].ledger
@@ -287,6 +321,17 @@ def test_a_successor_has_what_another_steward_alone_was_brought() -> None:
     assert cast.tasks(cast.one) == RANGE_TASKS
     assert cast.swarm.run(3, lambda: cast.tasks(cast.one) == RANGE_TASKS + TASKS)
     assert cast.one.peer.grantors[cast.job.job].ledger.total == RANGE_TASKS + TASKS
+
+
+def test_a_steward_that_was_never_told_of_a_job_grants_its_lot_all_the_same() -> None:
+    cast = Cast("distributed", lost=lambda source, target, said: isinstance(said, (m.Introduce, m.Extend)) and (
+        source.number, target.number) == (4, 2))  # fmt: skip
+    cast.job.extend(*[1] * TASKS)
+    cast.swarm.run(0.05)
+    cast.swarm.kill(cast.submitter)
+    assert cast.tasks(cast.one) == TASKS and cast.job.job not in cast.two.peer.steward.jobs
+    assert cast.swarm.run(5, lambda: len(cast.settled()) == TASKS)
+    assert (cast.granted(cast.one), cast.granted(cast.two)) == ([1], [2])
 
 
 def test_a_steward_that_says_it_has_tasks_which_nobody_has_is_asked_and_nothing_else() -> None:
