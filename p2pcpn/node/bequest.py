@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from p2pcpn.errors import PeerError, StoreError
+from p2pcpn.errors import PeerError
+from p2pcpn.node.damage import DamagedRow
 from p2pcpn.node.restoring import bytes_of
 from p2pcpn.protocol import events
-from p2pcpn.protocol.legacies import LogName
-from p2pcpn.wire.pages import LOG_BODY
-from p2pcpn.wire.statements import Receipt, read
+from p2pcpn.protocol.legacies import LogName, settled_of
 
 if TYPE_CHECKING:
     from p2pcpn.node.overlay import Overlay
@@ -38,12 +38,8 @@ class Bequest:
         for job in [job for job, work in worker.works.items() if work.unsettled]:
             keys: list[tuple[int, int, int]] = []
             for _, row in self._overlay.database.scan("logs", (job,)):
-                try:
-                    # A log holds receipts under leases of older epochs too, by which they are named.
-                    said = [(entry, read(entry.receipt, Receipt)) for entry in LOG_BODY.decode(bytes_of(row[1]))]
-                except (PeerError, StoreError):
-                    continue  # its grantor's bytes, of which nobody else makes more either
-                keys += [(each.epoch, each.token, each.part) for entry, each in said if entry.receipt.key == mine]
+                with suppress(PeerError, DamagedRow):  # its grantor's bytes, of which nobody else makes more either
+                    keys += settled_of(mine, bytes_of(row[1]))
             self._overlay.follow(worker.logged(job, keys))
 
     async def hand_over(self) -> None:

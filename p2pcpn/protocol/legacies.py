@@ -13,8 +13,9 @@ from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.passing import Make, Parcel, covers, lacking, parcel
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Entrust, JobKept, JobState
+from p2pcpn.wire.pages import LOG_BODY
 from p2pcpn.wire.sealing import job_id
-from p2pcpn.wire.statements import Signed
+from p2pcpn.wire.statements import Receipt, Signed, read
 
 LogName = tuple[bytes, int]  # grantor, epoch
 
@@ -53,6 +54,16 @@ def legacy(kept: Kept) -> Legacy:
     spec = kept.authority.spec
     named = frozenset(steward.contact.id for steward in spec.stewards)
     return Legacy(parcel(kept), spec.replicas, len(kept.orphans) if kept.is_open else 0, named)
+
+
+def settled_of(key: bytes, body: bytes) -> list[tuple[int, int, int]]:
+    """Which receipts of the worker with ``key`` a log segment settles, as (epoch, token, part): it goes on to others,
+    so nobody need be brought them. Raises :class:`PeerError` for a body that is none.
+
+    A log holds receipts under leases of older epochs too, by which they are named.
+    """
+    said = [read(entry.receipt, Receipt) for entry in LOG_BODY.decode(body) if entry.receipt.key == key]
+    return [(each.epoch, each.token, each.part) for each in said]
 
 
 def shown(job: bytes, state: JobState) -> JobKept | None:

@@ -19,6 +19,7 @@ from p2pcpn.protocol.verdict import judge
 from p2pcpn.sim import (
     healing,
     hour,
+    leaving,
     lengths,
     lookups,
     modes,
@@ -227,8 +228,11 @@ TAKEOVER = "takeover"
 HEALING = "healing"
 # Jobs end, their owners go, and then nearly everybody who kept their results.
 OUTLIVING = "outliving"
+# Nearly everybody drains while jobs run, and the rest of them afterwards.
+LEAVING = "leaving"
 _Other = (
     hour.Play
+    | leaving.Play
     | lengths.Play
     | lookups.Play
     | modes.Play
@@ -253,6 +257,7 @@ _OTHERS: dict[str, Callable[[int, int], _Other]] = {
     TAKEOVER: lambda peers, seed: takeover.Play(peers, seed),
     HEALING: lambda peers, seed: healing.Play(peers, seed),
     OUTLIVING: lambda peers, seed: outliving.Play(peers, seed),
+    LEAVING: lambda peers, seed: leaving.Play(peers, seed),
 }
 
 

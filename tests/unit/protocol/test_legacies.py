@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pcpn.protocol.legacies import Legacy, heirs, legacy, shown, told_of
+from p2pcpn.errors import PeerError
+from p2pcpn.protocol.legacies import Legacy, heirs, legacy, settled_of, shown, told_of
 from p2pcpn.protocol.passing import Parcel
 from p2pcpn.wire.messages import JobKept, JobState
 from p2pcpn.wire.statements import Cancel, Close, signed
 from tests.unit.protocol.granting import at, keypair
 from tests.unit.protocol.keepers import Job, Table
-from tests.unit.protocol.leased import GRANTOR, OWNER, Made
+from tests.unit.protocol.leased import GRANTOR, ME, OWNER, Made, settling
 
 A, B = bytes([1]) * 20, bytes([2]) * 20
 JOB = bytes(20)
@@ -63,6 +65,13 @@ def test_what_a_peer_says_counts_for_the_job_that_it_shows() -> None:
     assert shown(made.job, state) == JobKept(3, 2, [(A, 0, 1)]) and shown(JOB, state) is None
     told = told_of(state)(7, 1e9)
     assert (told.request, told.spec, told.words) == (7, made.spec, [made.handover(0), close, cancel])
+
+
+def test_a_log_settles_the_receipts_of_one_worker_among_others() -> None:
+    assert settled_of(ME.public, settling(JOB, [(0, 3)])) == [(0, 1, 0)]
+    assert settled_of(OWNER.public, settling(JOB, [(0, 3)])) == []
+    with pytest.raises(PeerError):
+        settled_of(ME.public, b"garbage")
 
 
 counts = st.one_of(st.none(), st.integers(0, 5))

@@ -65,6 +65,7 @@ def test_what_cannot_be_played_is_refused() -> None:
         "healing",
         "hostile",
         "hour",
+        "leaving",
         "lengths",
         "loss",
         "loss-10",
