@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from functools import partial
 
 from p2pcpn.errors import UsageError
@@ -45,10 +47,12 @@ def play(
     waiting = iter(seeds)
     count = processes or len(os.sched_getaffinity(0))
     # A fresh interpreter for each process: what this program has loaded or locked is none of theirs.
+    others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(count, multiprocessing.get_context("spawn")) as pool:
         begin = partial(_begin, pool, name, peers)
-        running: set[Future[Report]] = {begin(seed) for _, seed in zip(range(2 * count), waiting, strict=False)}
         try:
+            with _deaf():
+                running: set[Future[Report]] = {begin(seed) for _, seed in zip(range(2 * count), waiting, strict=False)}
             while running:
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
@@ -59,8 +63,20 @@ def play(
                     running |= {begin(seed) for _, seed in zip(range(1), waiting, strict=False)}
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for process in set(multiprocessing.active_children()) - others:  # a seed may take a minute
+                process.terminate()
             raise
     return sorted(bad, key=lambda report: report.seed)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes that start meanwhile never hear of Ctrl-C, which is for this one: it ends them without a word."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin(pool: ProcessPoolExecutor, name: str, peers: int, seed: int) -> Future[Report]:

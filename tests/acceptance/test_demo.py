@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import png
+import psutil
 
 if TYPE_CHECKING:
     from conftest import Shell
@@ -42,3 +45,18 @@ def test_a_simulation_is_the_same_under_every_hash_seed(shell: Shell) -> None:
         hashes.add(report["trace_hash"])
     assert len(hashes) == 1
     assert shell.document("sim", "churn", "--peers", "12", "--seed", "8")["trace_hash"] not in hashes
+
+
+def test_an_interrupt_ends_many_seeds_at_once_with_one_line(shell: Shell) -> None:
+    with shell.start("sim", "faults", "--peers", "400", "--seeds", "1-9", start_new_session=True) as process:
+        try:
+            while not any(
+                "spawn_main" in " ".join(child.cmdline()) for child in psutil.Process(process.pid).children()
+            ):
+                assert process.poll() is None
+            time.sleep(1.0)
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert (process.returncode, out, err.strip()) == (130, "", "p2pcpn: interrupted")
