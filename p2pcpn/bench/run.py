@@ -92,7 +92,7 @@ def run(
             present.append(system)
         else:
             report.absent[system] = why
-            say(f"{system} is absent: {why}")
+            say(f"{system} is left out: {why}")
     with stage(say) as place:
         for benchmark in benchmarks:
             outcome = _one(benchmark, place, present, scale, rounds, say, report)

@@ -100,9 +100,9 @@ def up(
         known = last_swarm(env)
         alive = [peer for peer in known.peers if peer.status() is not None] if known is not None else []
         if alive:
+            peers_there = "1 peer" if len(alive) == 1 else f"{len(alive)} peers"
             raise UsageError(
-                f"a local swarm with {len(alive)} peers runs already: p2pcpn swarm add N grows it, "
-                "p2pcpn swarm down ends it"
+                f"a local swarm with {peers_there} runs already: p2pcpn swarm add N grows it, p2pcpn swarm down ends it"
             )
         _remove_data(env)
         swarm = LocalSwarm(new_swarm_key_text(), cpus, [])

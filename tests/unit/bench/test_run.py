@@ -53,7 +53,7 @@ def test_what_is_not_installed_is_named_with_the_command(stage: Stage, monkeypat
     monkeypatch.setattr(run_, "absent", lambda name: "install it" if name == "ray" else None)
     said: list[str] = []
     report = run([measured(50)], ["pool", "ray"], SHORT, say=said.append, found=lambda _: None, stage=lambda say: stage)
-    assert report.absent == {"ray": "install it"} and said == ["ray is absent: install it"]
+    assert report.absent == {"ray": "install it"} and said == ["ray is left out: install it"]
 
 
 def test_a_ratio_that_fell_is_measured_once_more_with_more_rounds(stage: Stage) -> None:
