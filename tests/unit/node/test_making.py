@@ -19,8 +19,9 @@ from p2pcpn.protocol.peer import Peer
 from p2pcpn.store.database import Database
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
-from p2pcpn.wire.statements import Record, Role, signed
-from tests.unit.protocol.leased import GRANTOR_AT, OWNER, STEWARDS, Made
+from p2pcpn.wire.sealing import digest
+from p2pcpn.wire.statements import LogHeader, Record, Role, signed
+from tests.unit.protocol.leased import GRANTOR, GRANTOR_AT, OWNER, STEWARDS, Made, settling
 
 ME = STEWARDS[0]
 SWARM_KEY = b"\7" * 32
@@ -97,6 +98,11 @@ def test_records_jobs_and_results_are_had_again_after_a_restart(tmp_path: Path) 
         key = record_key(OWNER.public, b"salt")
         row = (OWNER.public, 1, time.time() + 3600.0, pages.SIGNED.encode(record))
         database.commit([Write("records", (key,), row)])
+        body, other = settling(Made(2).job, [(0, 1)]), Made(2).job
+        header = signed(LogHeader(other, 0, GRANTOR.id, 0, bytes(32), digest(body), 1, [(0, 1)]), GRANTOR)
+        for effect in before.steward.appended(GRANTOR_AT, m.Append(3, header, body)):
+            assert isinstance(effect, Commit)
+            database.commit(effect.writes)
         database.drop_expired(0.0)  # waits for what was queued before
         after = made()
         restore(after, database, 100.0)
@@ -105,4 +111,5 @@ def test_records_jobs_and_results_are_had_again_after_a_restart(tmp_path: Path) 
     assert list(after.steward.jobs) == [job.job]
     assert after.steward.jobs[job.job].tasks == 2
     assert after.knows_job(job.job)
+    assert after.steward.foreign.jobs() == [other] and after.steward.quota.of(GRANTOR.id) > len(body)
     assert after.dht.records.get(key, time.time()) == record

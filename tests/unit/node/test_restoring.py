@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
 
@@ -306,8 +308,10 @@ def test_a_file_that_turns_out_corrupt_is_read_again_once_it_was_replaced(tmp_pa
         kept(database, made, [])
     database.close()
     data = bytearray(path.read_bytes())
-    pages_of_jobs = [n for n in range(22, len(data) // 4096) if data[n * 4096] == 13]  # leaves of tables
-    for page in pages_of_jobs[1:3]:
+    with closing(sqlite3.connect(path)) as connection:
+        (last_root,) = connection.execute("SELECT max(rootpage) FROM sqlite_master").fetchone()
+    leaves = [n for n in range(last_root, len(data) // 4096) if data[n * 4096] == 13]  # of jobs and segments
+    for page in leaves[1:3]:
         data[page * 4096 : (page + 1) * 4096] = b"\xff" * 4096
     path.write_bytes(data)
     database = Database(path, durable=False)
@@ -465,3 +469,12 @@ def test_what_is_kept_of_unknown_jobs_counts_after_a_restart_as_it_did_before(da
     assert [each.job for each in restored(database).foreign] == [other.job]
     spoil(database, "logs", (other.job, GRANTOR.id, 0, 0), 0, b"garbage")
     assert restored(database).foreign == []
+
+
+def test_whose_the_blobs_are_that_lie_here_and_how_large(database: Database) -> None:
+    job, until = Made().job, WALL + 60.0
+    write(database, [Commit((Write("blobs", (bytes(32),), (500, job, until)),))])
+    write(database, [Commit((Write("blobs", (b"x" * 32,), (500, None, until)),))])
+    assert restoring.restored_blobs(database) == [(job, 500)]
+    database.drop_expired(0.0)
+    assert database.count("damaged") == 1

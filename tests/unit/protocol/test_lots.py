@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pcpn.protocol.lots import RANGE_TASKS, Lots
+from p2pcpn.protocol.lots import DIVIDED_EPOCH, RANGE_TASKS, Lots
 from p2pcpn.protocol.spans import joined, total, without
 
 JOB = bytes(range(20))
@@ -49,3 +49,26 @@ def test_the_lots_share_the_slots_of_a_bounded_job(slots_max: int) -> None:
     assert sum(lots.of_slots(slots_max, epoch) for epoch in range(1, 6)) == slots_max
     assert lots.of_slots(0, 1) == 0, "no bound"
     assert lots.of_slots(2, 1) == 1, "a lot with no slot at all would never end"
+
+
+def test_of_a_divided_job_the_head_has_what_lies_before_and_its_lots_what_lies_behind() -> None:
+    lots = Lots(JOB, 3, head=True)
+    assert (lots.count, lots.split, lots.of(1000), lots.sizes(0, 64)) == (4, False, 0, [64, 0, 0, 0])
+    assert lots.others(0, 0, 64) == [] and lots.others(1, 0, 64) == [(0, 64)], "nobody has anything yet"
+    lots.divide(2 * RANGE_TASKS)
+    assert lots.split and lots.of(2 * RANGE_TASKS - 1) == 0 and lots.of(2 * RANGE_TASKS) in (1, 2, 3)
+    sizes = lots.sizes(0, 100 * RANGE_TASKS)
+    assert sizes[0] == 2 * RANGE_TASKS and sum(sizes) == 100 * RANGE_TASKS and min(sizes) > 0
+    assert [lots.first_epoch(lot) for lot in range(4)] == [0, DIVIDED_EPOCH, DIVIDED_EPOCH + 1, DIVIDED_EPOCH + 2]
+    assert [lots.of_epoch(epoch) for epoch in (0, 7, DIVIDED_EPOCH, DIVIDED_EPOCH + 5)] == [0, 0, 1, 3]
+    assert lots.is_first(0) and lots.is_first(DIVIDED_EPOCH + 1) and not lots.is_first(DIVIDED_EPOCH + 3)
+    assert lots.is_head(0) and not lots.is_head(1)
+
+
+@given(st.integers(1, 6), st.integers(0, 2_000), st.integers(1, 500))
+def test_what_lies_in_no_lot_of_an_epoch_goes_astray_and_nothing_of_a_head(count: int, first: int, tasks: int) -> None:
+    plain, headed = Lots(JOB, count), Lots(JOB, count, head=True)
+    for lot in range(count):
+        assert joined(plain.astray(1 + lot, first, tasks)) == joined(plain.others(lot, first, tasks))
+        assert headed.astray(DIVIDED_EPOCH + lot, first, tasks) == plain.astray(1 + lot, first, tasks), "known or not"
+    assert headed.astray(0, first, tasks) == []
