@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from p2pcpn.errors import PeerError
 from p2pcpn.node.damage import DamagedRow
-from p2pcpn.node.restoring import bytes_of
+from p2pcpn.node.restoring import bytes_of, signed_of
 from p2pcpn.protocol import events
 from p2pcpn.protocol.legacies import LogName, settled_of
+from p2pcpn.wire.statements import LogHeader, read
 
 if TYPE_CHECKING:
     from p2pcpn.node.overlay import Overlay
@@ -23,6 +25,7 @@ class Bequest:
 
     def __init__(self, overlay: Overlay) -> None:
         self._overlay = overlay
+        self._logged: set[bytes] = set()  # blobs that logs name which were looked at
 
     @property
     def machine(self) -> Machine:
@@ -52,7 +55,7 @@ class Bequest:
 
         self._overlay.watchers.append(watch)
         try:
-            self._overlay.follow(machine.begin(self._logs, self._overlay.loop.time()))
+            self._overlay.follow(machine.begin(self._logs, self._overlay.loop.time(), self._blobs()))
             await over.wait()
         finally:
             machine.stop()
@@ -62,8 +65,19 @@ class Bequest:
     def _logs(self, job: bytes) -> dict[LogName, int]:
         """How many segments lie here of each log of the job, without a gap."""
         counts: Counter[LogName] = Counter()
-        for key, _ in self._overlay.database.scan("logs", (job,)):
+        for key, row in self._overlay.database.scan("logs", (job,)):
             name = (bytes_of(key[1]), int(key[2]))
             if key[3] == counts[name]:
                 counts[name] += 1
+            with suppress(PeerError, DamagedRow):
+                self._logged.update(read(signed_of(row[0]), LogHeader).blobs)
         return dict(counts)
+
+    def _blobs(self) -> Callable[[bytes], Sequence[bytes]]:
+        """The blobs here by job, but for those that logs name, which go with these."""
+        self._logged.clear()
+        found: dict[bytes, list[bytes]] = {}
+        for (name,), (_, job, _) in self._overlay.database.scan("blobs"):
+            if isinstance(job, bytes) and isinstance(name, bytes):
+                found.setdefault(job, []).append(name)
+        return lambda job: [name for name in found.get(job, ()) if name not in self._logged]

@@ -2,22 +2,23 @@
 
 Each job by itself, some at a time::
 
-    ask those near it ──> enough have all of it ─────────────────────> results that wait ──> next job
-                   └──> bring it to who lacks least ──> the next best ──┘   go to a steward
+    ask those near it ──> enough have all of it ───────────────────> blobs go ──> results that wait ──> next job
+                   └──> bring it to who lacks least ──> the next best ──┘  to them     go to a steward
 
-Segments of tasks go while somebody may run or add to them, logs always; so do *orphans*, results that wait here for
-whoever grants next. What is taken is on the other's disk.
+Segments of tasks go while somebody may run or add to them, and with them the blobs that they name; logs always; so do
+*orphans*, results that wait here for whoever grants next. What is taken is on the other's disk. Nobody says which blobs
+it has: they are sent to whoever was not brought the job by us, and who has one leaves it.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol import events
-from p2pcpn.protocol.effects import Commit, Effect, Notify, Tell, TellOrphans
+from p2pcpn.protocol.effects import Commit, Effect, Notify, Tell, TellBlob, TellOrphans
 from p2pcpn.protocol.legacies import Legacy, LogName, heirs, shown, told_of
 from p2pcpn.protocol.passing import TAKE_WAIT_S, Passing, covers
 from p2pcpn.protocol.steward import Steward
@@ -34,8 +35,9 @@ AT_ONCE = 4
 class _Handing:
     """One job on its way. ``asked`` owe an answer, by request; ``answers`` are in the order of nearness.
 
-    ``whole`` have all of it, ``logged`` its logs at least. ``orphans`` are to go yet, under ``request`` to the first of
-    ``takers``.
+    ``whole`` have all of it, ``logged`` its logs at least. ``gifts`` are blobs to go yet, to whom; ``untaken`` those
+    that nobody has said that it took. ``orphans`` are to go yet to the first of ``takers``. ``request`` is the question
+    to ``taker`` on one of these.
     """
 
     legacy: Legacy
@@ -46,8 +48,12 @@ class _Handing:
     passing: Passing | None = None
     whole: list[Contact] = field(default_factory=list)
     logged: set[bytes] = field(default_factory=set)
+    brought: set[bytes] = field(default_factory=set)
     takers: deque[Contact] = field(default_factory=deque)
+    gifts: deque[tuple[Contact, bytes]] = field(default_factory=deque)
+    untaken: dict[bytes, None] = field(default_factory=dict)
     request: int = 0
+    taker: Contact | None = None
     orphans: int = 0
 
     @property
@@ -55,7 +61,17 @@ class _Handing:
         """Whether others have fewer copies than are wanted. Tasks count where nobody has them: a job that is granted
         has a grantor that looks after them."""
         logs = self.legacy.parcel.logs
-        return not self.whole or (bool(logs) and len(self.logged) < self.legacy.replicas)
+        return self.alone or (bool(logs) and len(self.logged) < self.legacy.replicas)
+
+    @property
+    def alone(self) -> bool:
+        """Whether nobody else has it, or what its tasks name."""
+        return not self.whole or bool(self.untaken)
+
+    def awaits(self, node: bytes, request: int | None = None) -> bool:
+        """Whether that peer is to say that it took a blob or results."""
+        asked = self.request if request is None else request
+        return bool(self.request) and self.taker is not None and (asked, node) == (self.request, self.taker.id)
 
 
 class Bequest:
@@ -82,11 +98,17 @@ class Bequest:
     def left(self) -> int:
         return len(self._waiting) + len(self._handings)
 
-    def begin(self, logs: Callable[[bytes], Mapping[LogName, int]], now: float) -> list[Effect]:
-        """Bring everything to others. ``logs(job)``: how many segments lie on our disk of each log, without a gap."""
+    def begin(
+        self,
+        logs: Callable[[bytes], Mapping[LogName, int]],
+        now: float,
+        blobs: Callable[[bytes], Sequence[bytes]] = lambda job: (),
+    ) -> list[Effect]:
+        """Bring everything to others. ``logs(job)``: how many segments lie on our disk of each log, without a gap;
+        ``blobs(job)``: the blobs there that no log names."""
         self.stop()
         self.short = self.alone = self.orphans = 0
-        found = [legacy.with_logs(logs(legacy.job)) for legacy in self._steward.legacies()]
+        found = [legacy.with_disk(logs(legacy.job), blobs(legacy.job)) for legacy in self._steward.legacies()]
         self._waiting += [legacy for legacy in found if not legacy.empty]
         self._under_way = True
         return self._go_on(now)
@@ -94,7 +116,7 @@ class Bequest:
     def stop(self) -> None:
         """Whatever is not with others stays here: we stay, or nobody waits for us any longer."""
         self.short += len(self._waiting) + sum(handing.short for handing in self._handings.values())
-        self.alone += len(self._waiting) + sum(not handing.whole for handing in self._handings.values())
+        self.alone += len(self._waiting) + sum(handing.alone for handing in self._handings.values())
         self.orphans += sum(legacy.orphans for legacy in self._waiting)
         self.orphans += sum(handing.orphans for handing in self._handings.values())
         self._waiting.clear()
@@ -138,7 +160,7 @@ class Bequest:
                 passing = handing.passing
                 if passing is not None and (passing.request, passing.heir.id) == (request, sender.id):
                     effects += self._passed(handing, passing, now, right=right)
-                elif handing.request == request and handing.takers[0].id == sender.id:
+                elif handing.awaits(sender.id, request):
                     effects += self._taken(handing, now, right=right)
         return effects + self._go_on(now)
 
@@ -153,7 +175,7 @@ class Bequest:
                 effects += self._heard(handing, contact, None, now)
             elif passing is not None and passing.heir.id == node:
                 effects += self._passed(handing, passing, now, right=False)
-            elif handing.request and handing.takers[0].id == node:
+            elif handing.awaits(node):
                 effects += self._taken(handing, now, right=False)
         return effects + self._go_on(now)
 
@@ -221,11 +243,13 @@ class Bequest:
             heir, theirs = handing.heirs.popleft()
             handing.passing = Passing(heir, handing.legacy.parcel, theirs)
             return self._pass(handing, handing.passing, now)
-        if handing.orphans:
-            handing.takers.extend(contact for contact in handing.whole if contact not in handing.takers)
-            handing.takers = deque(sorted(handing.takers, key=lambda each: each.id not in handing.legacy.stewards))
-            return self._give_orphans(handing, now)
-        return self._over(handing)
+        for contact in handing.whole:
+            handing.gifts.extend((contact, name) for name in handing.legacy.blobs if contact.id not in handing.brought)
+        if handing.gifts:
+            handing.untaken = {name: None for name in handing.legacy.blobs if not handing.brought}
+        handing.takers.extend(contact for contact in handing.whole if contact not in handing.takers)
+        handing.takers = deque(sorted(handing.takers, key=lambda each: each.id not in handing.legacy.stewards))
+        return self._give(handing, now)
 
     def _pass(self, handing: _Handing, passing: Passing, now: float) -> list[Effect]:
         effects = passing.next(self._request(), self._steward.wall(), now)
@@ -234,6 +258,8 @@ class Bequest:
         self.given += 1
         handing.whole.append(passing.heir)
         handing.logged.add(passing.heir.id)
+        if passing.heir.id not in handing.legacy.stewards:
+            handing.brought.add(passing.heir.id)  # it had the blobs of each segment from us
         handing.passing = None
         return self._next(handing, now)
 
@@ -244,29 +270,39 @@ class Bequest:
         handing.passing = None
         return self._next(handing, now)
 
-    def _give_orphans(self, handing: _Handing, now: float) -> list[Effect]:
-        """All of them to one, who may have some already; nothing of them is lost where it takes a part."""
-        if not handing.takers:
+    def _give(self, handing: _Handing, now: float) -> list[Effect]:
+        """The next blob to the next that may lack it; then all orphans to one, who may have some already."""
+        legacy = handing.legacy
+        if not handing.gifts and (not handing.orphans or not handing.takers):
             return self._over(handing)
         handing.request, handing.until_s = self._request(), now + TAKE_WAIT_S
-        handing.orphans = handing.legacy.orphans
-        told = TellOrphans(handing.takers[0], handing.legacy.job, handing.request)
-        return [Commit((), (told,))]
+        if handing.gifts:
+            handing.taker, name = handing.gifts[0]
+            left_s = max(0.0, legacy.expires_s - self._steward.wall())
+            return [TellBlob(handing.taker, handing.request, name, legacy.job, left_s)]
+        handing.taker, handing.orphans = handing.takers[0], legacy.orphans
+        return [Commit((), (TellOrphans(handing.taker, legacy.job, handing.request),))]
 
     def _taken(self, handing: _Handing, now: float, *, right: bool) -> list[Effect]:
-        """One of them is on that steward's disk; or it takes no more."""
-        handing.orphans -= right
-        if right and handing.orphans:
-            return []
-        if not right:
-            handing.takers.popleft()
-            handing.request = 0
-            return self._give_orphans(handing, now)
-        return self._over(handing)
+        """A blob or an orphan is on the other's disk; or it takes no more."""
+        if handing.gifts:
+            taker, name = handing.gifts.popleft()
+            if right:
+                handing.untaken.pop(name, None)
+            else:
+                handing.gifts = deque(each for each in handing.gifts if each[0].id != taker.id)
+        else:
+            handing.orphans -= right
+            if right and handing.orphans:
+                return []
+            if not right:
+                handing.takers.popleft()
+        handing.request = 0
+        return self._give(handing, now)
 
     def _over(self, handing: _Handing) -> list[Effect]:
         del self._handings[handing.legacy.job]
         self.short += handing.short
-        self.alone += not handing.whole
+        self.alone += handing.alone
         self.orphans += handing.orphans
         return []

@@ -24,24 +24,29 @@ LogName = tuple[bytes, int]  # grantor, epoch
 class Legacy:
     """One job: what of it is here, how many others are to have that, and how many results wait here for a grantor.
 
-    ``stewards`` are the ids of those whom its owner named: whoever grants next speaks to them first.
+    ``stewards`` are the ids of those whom its owner named: whoever grants next speaks to them first. ``blobs`` are
+    those on the disk that its tasks may name; ``expires_s`` (wall clock) is when it is kept no longer.
     """
 
     parcel: Parcel
     replicas: int
     orphans: int = 0
     stewards: frozenset[bytes] = frozenset()
+    blobs: tuple[bytes, ...] = ()
+    expires_s: float = 0.0
 
     @property
     def job(self) -> bytes:
         return self.parcel.job
 
-    def with_logs(self, logs: Mapping[LogName, int]) -> Legacy:
-        """The same with the logs that lie on the disk: this peer's own as a grantor, and some of jobs unknown here."""
+    def with_disk(self, logs: Mapping[LogName, int], blobs: Sequence[bytes] = ()) -> Legacy:
+        """The same with what lies on the disk: logs, this peer's own as a grantor, too, and some of jobs unknown here;
+        and blobs, which matter while tasks may be run."""
         found = tuple(
             (grantor, epoch, count) for (grantor, epoch), count in sorted(logs.items(), key=lambda e: e[0][::-1])
         )
-        return replace(self, parcel=replace(self.parcel, logs=found))
+        kept = tuple(blobs) if self.parcel.segments else ()
+        return replace(self, parcel=replace(self.parcel, logs=found), blobs=kept)
 
     @property
     def empty(self) -> bool:
@@ -53,7 +58,8 @@ def legacy(kept: Kept) -> Legacy:
     """What is here of a job that is kept."""
     spec = kept.authority.spec
     named = frozenset(steward.contact.id for steward in spec.stewards)
-    return Legacy(parcel(kept), spec.replicas, len(kept.orphans) if kept.is_open else 0, named)
+    orphans = len(kept.orphans) if kept.is_open else 0
+    return Legacy(parcel(kept), spec.replicas, orphans, named, expires_s=kept.expires_s)
 
 
 def settled_of(key: bytes, body: bytes) -> list[tuple[int, int, int]]:

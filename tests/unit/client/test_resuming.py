@@ -18,6 +18,7 @@ from p2pcpn.client.resuming import regained, resume
 from p2pcpn.client.submission import Submission
 from p2pcpn.errors import DiskFull, JobError, StoreError
 from p2pcpn.identity.keys import Keypair
+from p2pcpn.node.bequest import Bequest
 from p2pcpn.node.overlay import Overlay
 from p2pcpn.protocol import regaining
 from p2pcpn.wire import messages as m
@@ -267,3 +268,35 @@ async def test_where_the_disk_refuses_to_note_it_nothing_is_granted(
     await peer(keeper, roles=("compute",))
     assert await asyncio.wait_for(asyncio.wrap_future(later), 20) == 49
     submission.forget()
+
+
+@pytest.mark.asyncio
+async def test_a_job_whose_stewards_have_left_is_resumed_with_its_tasks_and_what_they_name(peer: Peers) -> None:
+    keepers = [await peer(roles=("storage",))]
+    keepers.append(await peer(keepers[0], roles=("storage",)))
+    first = await peer(*keepers)
+    await turns(lambda: len(first.peer.directory.listed(first.loop.time())) >= 3)
+    submission = await opened(keepers[0], first, orchestration="centralised")
+    futures = [submission.submit(len, (LARGE + str(i),), {}) for i in range(2)]
+    await submission.close()
+    await submission.kept(10)
+    await first.close()
+    heir = await peer(keepers[0], roles=("storage",))
+    for keeper in keepers:
+        near = keeper.peer.stewards_near
+        await turns(lambda near=near, keeper=keeper: heir.id in {  # type: ignore[misc]
+            each.advert.contact.id for each in near(submission.job, keeper.loop.time())
+        })  # fmt: skip
+    for keeper in keepers:
+        await asyncio.wait_for(Bequest(keeper).hand_over(), 20)
+        machine = keeper.peer.aftercare.bequest
+        assert (machine.alone, machine.orphans) == (0, 0)
+        await keeper.close()
+    other = await peer(heir)
+    reader = Reader(other, OWNER, submission.job)
+    await reader.find()
+    await resume(reader)
+    await peer(heir, roles=("compute",))
+    async with asyncio.timeout(20):
+        found = [(each.index, each.outcome) async for batch in reader.follow(20) for each in batch]
+    assert sorted(found) == [(0, 0), (1, 0)] and len(futures) == 2

@@ -7,6 +7,7 @@ from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from p2pcpn.node.bequest import Bequest
@@ -14,7 +15,7 @@ from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol.events import Advertised, Bequeathed
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
-from p2pcpn.wire.statements import Receipt, signed
+from p2pcpn.wire.statements import LogHeader, Receipt, read, signed
 from tests.unit.protocol.keepers import Job, Table
 from tests.unit.protocol.leased import GRANTOR, ME, Bench, Made, told
 
@@ -32,8 +33,8 @@ class Node:
         self.overlay: Any = SimpleNamespace(
             peer=SimpleNamespace(aftercare=self.keeper.care), loop=SimpleNamespace(time=lambda: 0.0),
             follow=self.follow, watchers=self.watchers, counters=self.counters,
-            database=SimpleNamespace(scan=lambda table, prefix: sorted(
-                (key, row) for key, row in self.keeper.disk[table].items() if key[:1] == prefix
+            database=SimpleNamespace(scan=lambda table, prefix=(): sorted(
+                (key, row) for key, row in self.keeper.disk[table].items() if key[: len(prefix)] == prefix
             )),
         )  # fmt: skip
         self.bequest = Bequest(self.overlay)
@@ -54,6 +55,21 @@ async def test_jobs_are_with_others_when_it_is_over() -> None:
     machine = node.bequest.machine
     assert (machine.left, machine.short, machine.alone) == (0, 0, 0) and node.watchers == []
     assert node.keeper.news == [Bequeathed()]
+
+
+@pytest.mark.asyncio
+async def test_blobs_that_tasks_may_name_go_along_and_those_of_logs_go_with_these() -> None:
+    node = Node(2)
+    job = Job(node.table, node.table.keepers, left_open=True)
+    key, (header, body) = next(iter(node.keeper.disk["logs"].items()))
+    large = msgspec.structs.replace(read(pages.SIGNED.decode(header), LogHeader), blobs=[b"r" * 32])
+    node.keeper.disk["logs"][key] = pages.SIGNED.encode(signed(large, GRANTOR)), body
+    for name in (b"a" * 32, b"r" * 32):
+        node.keeper.disk["blobs"][(name,)] = (1, job.job, 9.0)
+    node.keeper.disk["blobs"][(b"o" * 32,)] = (1, b"another job", 9.0)
+    node.keeper.disk["blobs"][(b"d" * 32,)] = (1, None, 9.0)
+    await asyncio.wait_for(node.bequest.hand_over(), 5)
+    assert list(node.table.keepers[1].disk["blobs"]) == [(b"a" * 32,)] and node.bequest.machine.short == 0
 
 
 @pytest.mark.asyncio

@@ -37,7 +37,7 @@ class Keeper:
         self.table = table
         self.key: Keypair = keypair(500 + number)
         self.contact: Contact = contact(self.key.id, (f"10.0.{number}.1", 4000))
-        self.disk: dict[str, dict[tuple[Any, ...], Any]] = {"jobs": {}, "segments": {}, "logs": {}}
+        self.disk: dict[str, dict[tuple[Any, ...], Any]] = {"jobs": {}, "segments": {}, "logs": {}, "blobs": {}}
         self.alive = True
         self.granting: tuple[int, int, int] | None = None
         self.refuses = False
@@ -114,6 +114,12 @@ class Keeper:
                     row = self.disk["segments"][effect.job, effect.number]
                     signed_, sealed = pages.SIGNED.decode(row[2]), pages.PAGES.decode(row[3])
                     self.table.say(self, effect.to, m.Extend(effect.request, signed_, sealed, True))
+                case fx.TellBlob():
+                    size_bytes, *_ = self.disk["blobs"][effect.digest,]
+                    sent = m.PutBlob(
+                        effect.request, effect.digest, effect.job, size_bytes, 0, bytes(size_bytes), effect.retention_s
+                    )
+                    self.table.say(self, effect.to, sent)
                 case fx.TellOrphans():
                     for key, row in sorted(self.disk.get("orphans", {}).items()):
                         if key[0] == effect.job:
@@ -167,6 +173,12 @@ class Keeper:
                 self.do(self.steward.extended(at, message))
             case m.Append():
                 self.do(self.steward.appended(at, message))
+            case m.PutBlob():
+                kept = message.job in self.steward.jobs and not self.refuses
+                if kept:
+                    self.disk["blobs"][message.digest,] = (message.size_bytes, message.job, 0.0)
+                code = m.AnswerCode.DONE if kept else m.AnswerCode.FULL
+                self.do([fx.Tell(at, m.Answer(message.request, code, ""))])
             case m.ReadLog():
                 row = self.disk["logs"].get((message.job, message.grantor, message.epoch, message.number))
                 answer: m.Message = m.Answer(message.request, m.AnswerCode.UNKNOWN, "has no such log segment")

@@ -202,6 +202,55 @@ def test_who_shows_another_job_is_believed_nothing() -> None:
     assert counts(table.keepers[0]) == (0, 0, 0, 0) and len(job.at) == 2
 
 
+def with_blobs(keeper: Keeper, job: Job, *names: bytes) -> None:
+    """Blobs of a job on a disk, and the keeper leaves."""
+    for name in names:
+        keeper.disk["blobs"][name * 32,] = (1, job.job, 0.0)
+    keeper.steward.storing = False
+    keeper.do(keeper.care.bequest.begin(keeper.logs, keeper.table.now, lambda _: [name * 32 for name in names]))
+
+
+def test_blobs_that_open_tasks_name_go_to_those_who_had_the_tasks_before() -> None:
+    table = Table(4)
+    job = Job(table, table.keepers[:3], left_open=True, replicas=2)
+    leaver, *stay = table.keepers[:3]
+    with_blobs(leaver, job, b"a", b"b")
+    assert over(leaver) and counts(leaver) == (0, 0, 0, 0)
+    assert [len(keeper.disk["blobs"]) for keeper in stay] == [2, 2] and table.counts["PutBlob"] == 4
+    closed = Table(2)
+    job = Job(closed, closed.keepers)
+    with_blobs(closed.keepers[0], job, b"a")
+    assert over(closed.keepers[0]) and "PutBlob" not in closed.counts  # nobody runs its tasks again
+
+
+def test_who_was_brought_the_tasks_had_their_blobs_with_them() -> None:
+    table = Table(2)
+    job = Job(table, table.keepers[:1], left_open=True)
+    with_blobs(table.keepers[0], job, b"a")
+    assert over(table.keepers[0]) and counts(table.keepers[0]) == (0, 0, 0, 0) and "PutBlob" not in table.counts
+
+
+def test_a_blob_that_nobody_takes_is_the_last_of_its_job() -> None:
+    table = Table(3)
+    job = Job(table, table.keepers, left_open=True, replicas=2)
+    leaver, takes, refuses = table.keepers
+    refuses.refuses = True
+    with_blobs(leaver, job, b"a", b"b")
+    assert over(leaver) and counts(leaver) == (0, 0, 0, 0) and len(takes.disk["blobs"]) == 2
+    assert table.counts["PutBlob"] == 3  # who refused one is not sent the next
+    takes.refuses = True
+    leaver.news.clear()
+    with_blobs(leaver, job, b"a", b"b")
+    assert over(leaver) and counts(leaver) == (0, 1, 1, 0)
+    takes.lies = refuses.lies = lambda message: None if isinstance(message, m.Answer) else message
+    leaver.news.clear()
+    with_blobs(leaver, job, b"a")
+    table.kill(takes)
+    assert not over(leaver)
+    wait(leaver)
+    assert over(leaver) and counts(leaver) == (0, 1, 1, 0)
+
+
 def test_results_that_wait_for_a_grantor_go_to_a_steward_that_stays() -> None:
     table = Table(4)
     job = Job(table, table.keepers[:2], left_open=True)

@@ -52,8 +52,8 @@ def test_what_is_kept_is_a_legacy_with_its_tasks_while_they_are_open() -> None:
     assert (first.parcel.segments, first.parcel.logs, first.replicas, first.orphans) == (0, (log,), 1, 0)
     second = legacy(jobs[left.job])
     assert (second.parcel.segments, second.stewards) == (1, {keeper.contact.id for keeper in table.keepers})
-    assert not first.empty and first.with_logs({}).empty and not second.with_logs({}).empty
-    disk = first.with_logs({(B, 1): 2, (A, 1): 3, (B, 0): 4})
+    assert not first.empty and first.with_disk({}).empty and not second.with_disk({}).empty
+    disk = first.with_disk({(B, 1): 2, (A, 1): 3, (B, 0): 4})
     assert disk.parcel.logs == ((B, 0, 4), (A, 1, 3), (B, 1, 2)) and disk.job == done.job
     assert not Legacy(here(), 1, orphans=1).empty
 
