@@ -1,9 +1,10 @@
 """Modes: one load under each way to orchestrate, in one swarm: what a task costs, how soon it begins, who bears it.
 
-Each mode has a submitter of its own, so that none finds the sessions of another, and a job that is not counted goes
-before all: the first one in a swarm meets peers that do not know each other. What the swarm says while no job runs
-is measured before, and taken off: the rest is what the job costs. Whoever takes part in most of what is said is the
-busiest peer; its share shows whether one peer bears a job.
+Where there are ``WARM_PEERS`` or more they have come together long ago (:mod:`p2pcpn.sim.warm`); fewer join first.
+Each mode has a submitter of its own, so that none finds the sessions of another, all in one place; and a job that is
+not counted goes before all: the first one in a swarm meets peers that do not know each other. What the swarm says while
+no job runs is measured before, and taken off: the rest is what the job costs. Whoever takes part in most of what is
+said is the busiest peer; its share shows whether one peer bears a job.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from p2pcpn.sim.program import Program
 from p2pcpn.sim.report import Report
 from p2pcpn.sim.runtime import Deed
 from p2pcpn.sim.trace import Trace
+from p2pcpn.sim.warm import together
 from p2pcpn.sim.world import World
 
 MODES = ("centralised", "hybrid", "distributed")
@@ -40,6 +42,10 @@ PAGE_TASKS = 128
 STRETCH_MAX, GRACE_S = 10.0, 120.0
 # After a job its logs are kept and acknowledged, and its sessions close.
 REST_S = 30.0
+# A grantor's book of 125,000 tasks takes longer to look through than an event.
+LOOK_EVENTS = 64
+# So many are not simulated coming together, which costs more than the jobs.
+WARM_PEERS = 100
 # A history of ten thousand peers would be a gigabyte.
 HISTORY_PEERS_MAX = 1000
 
@@ -68,16 +74,22 @@ class Tally(Trace):
 
 
 class Watch(Checker):
-    """A checker that also sees when the first claim of a job is in somebody's hands."""
+    """A checker that also sees when the first claim of a job is in somebody's hands; it looks into each ``every``-th
+    event."""
 
-    def __init__(self) -> None:
+    def __init__(self, every: int = 1) -> None:
         super().__init__()
         self.job = b""
         self.claimed_at: float | None = None
+        self._every = every
+        self._events = 0
 
     def after(self, host: Host) -> None:
         """See :class:`Checker`."""
-        super().after(host)
+        self._events += 1
+        self._hearing = None
+        if not self._events % self._every:
+            super().after(host)
         if self.claimed_at is not None or not self.job or host.peer is None:
             return
         if any(grantor.participants for grantor in host.peer.jobs.granted.of(self.job)):
@@ -105,7 +117,7 @@ class Play:
         self.modes = modes
         self.world = World(seed, peers, noted=peers <= HISTORY_PEERS_MAX)
         self.tally = self.world.trace = Tally()
-        self.watch = self.world.checker = Watch()
+        self.watch = self.world.checker = Watch(1 if peers <= HISTORY_PEERS_MAX else LOOK_EVENTS)
         self.submitters = [self.world.host(f"submitter-{n}", slots=0, roles=0) for n in range(len(modes) + 1)]
         self.programs: list[Program] = []
         self.played: list[Played] = []
@@ -124,9 +136,14 @@ class Play:
         world = self.world
         hosts = [world.host(f"peer-{number}") for number in range(self.peers)]
         world.seeds = [host.address for host in hosts[:WELL_KNOWN]]
-        for number, host in enumerate([*hosts, *self.submitters]):
-            world.clock.at(JOIN_S * number, partial(world.start, host))
-        world.run(JOIN_S * len(world.hosts) + SETTLE_S)
+        for host in self.submitters:
+            host.port.site, host.port.access_s = self.submitters[0].port.site, self.submitters[0].port.access_s
+        if self.peers >= WARM_PEERS:
+            together(world, hosts)
+        began, joining = world.clock.now, [host for host in world.hosts if host.peer is None]
+        for number, host in enumerate(joining):
+            world.clock.at(began + JOIN_S * number, partial(world.start, host))
+        world.run(began + JOIN_S * len(joining) + SETTLE_S)
         before = self._said()
         world.run(world.clock.now + IDLE_S)
         self._idle_rate = (self._said() - before) / IDLE_S

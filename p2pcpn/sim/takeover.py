@@ -8,6 +8,8 @@
     centralised  submitter dies            ──> nobody grants
     lots         a steward dies at a third ──> another grants its lot, all is told to the submitter ──> the end
     forsaken     submitter dies at a third, a steward at two thirds ──> the others grant            ──> the end
+    divided      submitter divides its job, dies at a third, a steward at two thirds ──> the others grant   ──> the end
+    dozing       submitter divides its job, stands still ──> its stewards grant all ──> it wakes, is told   ──> the end
     half way     submitter dies when one steward has its last tasks ──> all stewards have them      ──> the end
 """
 
@@ -46,6 +48,8 @@ AGREE_S: Final = 60.0
 # A message in which a steward says how many tasks it knows of, a second's wait, and a segment.
 SPREAD_S: Final = 6.0
 WAIT_S: Final = 60.0
+# So few peers are too many for the submitter of a job that is to be divided.
+DIVIDED_PEERS: Final = 3
 
 
 class Play:
@@ -65,7 +69,9 @@ class Play:
     def run(self) -> None:
         """Play all acts. Raises :class:`Violation`."""
         self._join()
-        for act in (self._killed, self._asleep, self._cut_off, self._lots, self._forsaken):
+        for act in (
+            self._killed, self._asleep, self._cut_off, self._lots, self._forsaken, self._divided, self._dozing,
+        ):  # fmt: skip
             act()
         self._half_way()
         self._centralised()
@@ -80,14 +86,17 @@ class Play:
 
     # --- acts --------------------------------------------------------------------------------------------------------
 
-    def _begin(self, name: str, orchestration: str = "hybrid", *, later: int = 0) -> Program:
-        """A submitter of its own, and its job, less ``later`` tasks, with which it is still to come."""
+    def _begin(
+        self, name: str, orchestration: str = "hybrid", *, later: int = 0, peers_max: int = limits.GRANTOR_PEERS
+    ) -> Program:
+        """A submitter of its own, and its job, less ``later`` tasks, with which it is still to come. With more than
+        ``peers_max`` peers it divides the job."""
         world = self.world
         there = [host for host in self.hosts if host.peer is not None]  # earlier acts have killed some
         world.seeds = [host.address for host in there[:WELL_KNOWN]]
         host = world.host(f"submitter-{name}", slots=0, roles=0)
         world.start(host)
-        program = Program(host, name, page_tasks=PAGE_TASKS, orchestration=orchestration)
+        program = Program(host, name, page_tasks=PAGE_TASKS, orchestration=orchestration, peers_max=peers_max)
         stewards = min(limits.STEWARDS, len(there))
         if not world.run(world.clock.now + JOIN_WAIT_S, lambda: program.stewards_known() >= stewards):
             raise Violation(f"the submitter knows {program.stewards_known()} storage peers, not {stewards}")
@@ -198,6 +207,40 @@ class Play:
         kept = None if host.peer is None else host.peer.steward.jobs.get(program.job)
         return 0 if kept is None else kept.tasks
 
+    def _divided(self) -> None:
+        """The submitter of a divided job dies, which granted its head, and a steward after it."""
+        program = self._begin_divided("divided")
+        self._until_settled(program, self.tasks // 3)
+        program.host.crash(power=True)
+        self._until_settled(program, 2 * self.tasks // 3)
+        self._steward_dies(program, "divided, a steward killed")
+        self._ends(program)
+
+    def _dozing(self) -> None:
+        """The submitter of a divided job stands still; nobody waits for it, and it takes nothing back."""
+        program = self._begin_divided("dozing")
+        self._until_settled(program, self.tasks // 4)
+        self.world.network.cut([[program.host.number]])
+        program.host.sleep()
+        self._until_settled(program, self.tasks)
+        self.world.network.heal()
+        self.world.sessions.heal()
+        program.host.wake()
+        self._ends(program)
+        self._demand(
+            AGREE_S, lambda: "" if program.ended == self.tasks else "its program was not told all", program.name
+        )
+
+    def _begin_divided(self, name: str) -> Program:
+        program = self._begin(name, peers_max=DIVIDED_PEERS)
+
+        def wrong() -> str:
+            lots = {grantor.book.lot for host in self.world.alive for grantor in self._lots_at(host, program)}
+            return "" if program.is_divided and len(lots) > 1 else "nobody divides it"
+
+        self._demand(JOIN_WAIT_S, wrong, program.name)
+        return program
+
     def _steward_dies(self, program: Program, loss: str) -> None:
         """Who grants most of what is open; another grants it soon."""
         granting = [(host, grantor) for host in self.world.alive for grantor in self._lots_at(host, program)]
@@ -263,7 +306,7 @@ class Play:
 
     def _not_one(self, program: Program) -> str:
         """One host grants the job or each lot of it, and the stewards that live know of its epoch."""
-        if program.orchestration == DISTRIBUTED:
+        if program.orchestration == DISTRIBUTED or program.is_divided:
             return self._not_one_each(program)
         grantors = self._grantors(program)
         if len(grantors) != 1:
