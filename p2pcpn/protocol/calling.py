@@ -1,7 +1,9 @@
 """Calling for peers: when a grantor offers its work, how often, and how far.
 
 An offer goes out at once when more slots are wanted than claimed, then less and less often while nobody answers, each
-a ring wider. However often the need comes and goes, two offers are never closer than ``OFFER_WAIT_S``.
+a ring wider. The first ring is as wide as so many slots are likely to be far: rings that grow from the narrowest keep a
+thousand peers waiting for seconds. However often the need comes and goes, two offers are never closer than
+``OFFER_WAIT_S``.
 """
 
 from __future__ import annotations
@@ -11,6 +13,9 @@ OFFER_WAIT_S_MAX = 5.0
 OFFER_TTL_S = 10.0
 HOPS_MIN = 2
 HOPS_MAX = 8
+# Each hop reaches about 2**3 = 8 times as many peers: a rumor is told to three in each of four rounds, some of whom know
+# it.
+RING_BITS = 3
 
 
 class Calling:
@@ -24,10 +29,10 @@ class Calling:
         self._not_before = float("-inf")
         self._wait_s = OFFER_WAIT_S
 
-    @property
-    def hops(self) -> int:
-        """How far the offer ``number`` goes."""
-        return min(HOPS_MIN + self.number - 1, HOPS_MAX)
+    def hops(self, wanted: int) -> int:
+        """How far the offer ``number`` goes, of ``wanted`` slots."""
+        ring = -(-max(wanted - 1, 1).bit_length() // RING_BITS)
+        return min(max(HOPS_MIN, ring) + self.number - 1, HOPS_MAX)
 
     def wanted(self, now: float) -> bool:
         """Peers are wanted: whether an offer goes out now. If so, ``number`` is its number."""

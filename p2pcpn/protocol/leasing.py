@@ -214,7 +214,7 @@ class Leasing:
             self._job, self._owner, self._epoch, self._contact, self._calling.number, said.runtime, said.python,
             list(said.requires), said.memory_bytes, waiting, wanted, OFFER_TTL_S, said.priority, self._book.lot,
         )  # fmt: skip
-        return Spread(offer, self._calling.hops)
+        return Spread(offer, self._calling.hops(wanted))
 
     # --- taking back -------------------------------------------------------------------------------------------
 

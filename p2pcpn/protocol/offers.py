@@ -1,6 +1,8 @@
 """Offers heard: wait a moment that grows with load and round trip, then claim. The nearest idle peers speak first.
 
 There is one :class:`Interest` for a job (or a lot of it) and a grantor: nobody can push another's offer of a job aside.
+Lots of one job are claimed one after the other: whoever claimed all at once would be sent more than its part by each of
+their grantors, while others come too late for all of them.
 Who does not claim says nothing on the wire, but remembers why, for ``explain``.
 
 ::
@@ -32,6 +34,9 @@ from p2pcpn.wire.statements import Claim, Offer, signed
 LOAD_WAIT_S = 0.4
 BUSY_WAIT_S = 0.25
 REPLY_WAIT_S = 0.3
+# From a verdict to the first lease: a session is dialled, the job introduced, so many round trips and a moment's work.
+# Whoever has one is busy, and whoever still is not claims the next lot.
+LEASED_ROUNDTRIPS, LEASED_S = 5.0, 0.05
 TRIES_MAX = 4
 CREDITS = 4096
 # A decline that the spec or a segment showed stands for so long: further offers of the job would show the same.
@@ -67,6 +72,7 @@ class Interest:
     at: float | None = None
     tries: int = 0
     nonce: int | None = None
+    said_at: float = 0.0  # when its grantor's verdict came
 
 
 class Offers:
@@ -98,6 +104,7 @@ class Offers:
         self.sated = sated
         self.interests: OrderedDict[Key, Interest] = OrderedDict()
         self._nonces: dict[int, Key] = {}
+        self._claimed: dict[bytes, Interest] = {}  # by job, what was claimed last of it
         self._timers: list[tuple[float, int, Interest]] = []
         self._timer = 0
         self._now = 0.0
@@ -142,6 +149,8 @@ class Offers:
     def _forget(self, key: Key) -> None:
         gone = self.interests.pop(key, None)
         if gone is not None:
+            if self._claimed.get(gone.offer.job) is gone:
+                del self._claimed[gone.offer.job]
             gone.at = None
             self._ask_no_more(gone)
 
@@ -178,6 +187,7 @@ class Offers:
         self._ask_no_more(known)
         known.at = None
         known.state, known.text = VERDICTS[reply.verdict]
+        known.said_at = now
         return []
 
     def session_closed(self, peer: NodeId) -> None:
@@ -231,10 +241,27 @@ class Offers:
                 known.text = f"is busy: {capacity.running} tasks run and {capacity.queued} wait here"
                 self._arm(known, now + BUSY_WAIT_S)
             return []
+        again_at = None if known.state != "waiting" else self._after_another(known, now)
+        if again_at is not None:
+            known.text = "has claimed another lot of it"
+            self._arm(known, again_at)
+            return []
         if known.tries >= TRIES_MAX:
             self._end(known, "the grantor does not answer")
             return []
         return self._claim(known, capacity, now)
+
+    def _after_another(self, known: Interest, now: float) -> float | None:
+        """When it is looked again whether another lot of the job, which was claimed before, keeps this peer busy; none
+        where that is known by now."""
+        before = self._claimed.get(known.offer.job)
+        if before is None or before is known or before.state not in ("claiming", "taken"):
+            return None
+        rtt_s = self.rtt_s(before.offer.grantor.id)
+        until = now + rtt_s + LEASED_S
+        if before.state == "taken":
+            until = before.said_at + LEASED_ROUNDTRIPS * rtt_s + LEASED_S
+        return until if until > now else None
 
     def _end(self, known: Interest, text: str) -> None:
         self._ask_no_more(known)
@@ -243,6 +270,7 @@ class Offers:
     def _claim(self, known: Interest, capacity: Capacity, now: float) -> list[Effect]:
         known.tries += 1
         known.state, known.text = "claiming", "has claimed"
+        self._claimed[known.offer.job] = known
         self._arm(known, now + REPLY_WAIT_S * known.tries)
         offer = known.offer
         if known.nonce is None:  # one for all tries: a reply that took long is one still

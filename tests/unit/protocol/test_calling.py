@@ -9,10 +9,10 @@ def test_an_offer_goes_out_at_once_and_then_when_it_is_due() -> None:
     calling = Calling()
     assert calling.deadline() is None
     assert calling.wanted(1.0)
-    assert (calling.number, calling.hops, calling.deadline()) == (1, HOPS_MIN, 1.0 + OFFER_WAIT_S)
+    assert (calling.number, calling.hops(1), calling.deadline()) == (1, HOPS_MIN, 1.0 + OFFER_WAIT_S)
     assert not calling.wanted(1.2)
     assert calling.wanted(1.5)
-    assert (calling.number, calling.hops) == (2, HOPS_MIN + 1)
+    assert (calling.number, calling.hops(1)) == (2, HOPS_MIN + 1)
 
 
 def test_offers_come_less_and_less_often_up_to_a_bound() -> None:
@@ -25,7 +25,7 @@ def test_offers_come_less_and_less_often_up_to_a_bound() -> None:
         now = due
     assert waits == sorted(waits)
     assert round(waits[-1], 6) == OFFER_WAIT_S_MAX
-    assert calling.hops == HOPS_MAX
+    assert calling.hops(1) == HOPS_MAX
 
 
 def test_a_need_that_comes_and_goes_makes_no_burst_of_offers() -> None:
@@ -43,3 +43,11 @@ def test_a_need_that_must_wait_is_due_when_an_offer_may_go_out() -> None:
     calling.satisfied()
     assert not calling.wanted(0.1)
     assert calling.deadline() == OFFER_WAIT_S
+
+
+def test_who_wants_many_slots_calls_far_at_once() -> None:
+    calling = Calling()
+    assert calling.wanted(0.0)
+    assert [calling.hops(wanted) for wanted in (1, 64, 65, 512, 513, 40_000)] == [2, 2, 3, 3, 4, 6]
+    assert calling.hops((1 << 32) - 1) == HOPS_MAX
+    assert calling.wanted(1.0) and calling.hops(512) == 4, "and further the next time"
