@@ -48,8 +48,8 @@ AGREE_S: Final = 60.0
 # A message in which a steward says how many tasks it knows of, a second's wait, and a segment.
 SPREAD_S: Final = 6.0
 WAIT_S: Final = 60.0
-# So few peers are too many for the submitter of a job that is to be divided.
-DIVIDED_PEERS: Final = 3
+# One peer is too many for the submitter of a job that is to be divided.
+DIVIDED_PEERS: Final = 1
 
 
 class Play:

@@ -19,16 +19,16 @@ def test_a_job_goes_on_whoever_is_lost_and_its_history_is_clean(monkeypatch: pyt
     play.run()
     assert set(play.took_s) == {
         "submitter killed", "its successor killed", "submitter asleep", "submitter cut off",
-        "a steward of lots killed", "forsaken, a steward killed",
+        "a steward of lots killed", "forsaken, a steward killed", "divided, a steward killed",
     }  # fmt: skip
     assert play.took_s["its successor killed"] <= 3.0
     report = play.report("takeover", 1, "ok")
-    assert report.ok and len(report.figures) == 7
+    assert report.ok and len(report.figures) == 8
     play.world.end()
     assert play.world.history is not None
     found = judge(play.world.history)
     assert found.ok, str(found)
-    assert found.settled >= 5 * 30
+    assert found.settled >= 7 * 30
 
 
 def test_it_is_a_scenario_by_name() -> None:
@@ -49,6 +49,8 @@ def test_a_centralised_job_that_is_taken_over_is_a_violation(monkeypatch: pytest
     monkeypatch.setattr(Play, "_cut_off", lambda self: None)
     monkeypatch.setattr(Play, "_lots", lambda self: None)
     monkeypatch.setattr(Play, "_forsaken", lambda self: None)
+    monkeypatch.setattr(Play, "_divided", lambda self: None)
+    monkeypatch.setattr(Play, "_dozing", lambda self: None)
     monkeypatch.setattr(Play, "_half_way", lambda self: None)
     monkeypatch.setattr(authority, "TAKEN_OVER", ("hybrid", "distributed", "centralised"))
     with pytest.raises(Violation, match="nobody may take over was taken over"):
