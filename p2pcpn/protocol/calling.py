@@ -13,7 +13,7 @@ OFFER_WAIT_S_MAX = 5.0
 OFFER_TTL_S = 10.0
 HOPS_MIN = 2
 HOPS_MAX = 8
-# Each hop reaches about 2**3 = 8 times as many peers: a rumor is told to three in each of four rounds, and some know it.
+# Each hop reaches about 2**3 = 8 times as many peers: a rumor is told to three in each of four rounds; some know it.
 RING_BITS = 3
 
 
