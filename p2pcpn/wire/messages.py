@@ -415,7 +415,7 @@ class Deposits(msgspec.Struct, array_like=True, frozen=True, tag=36):
 
 class Entrust(msgspec.Struct, array_like=True, frozen=True, tag=37):
     """Keep this job in the place of the sender, who leaves: its spec, and what the owner said of it since (close,
-    cancel, pause, and every handover, which tell whose its logs are). Its logs follow as :class:`Append`, tasks that are open as :class:`Extend`.
+    cancel, pause, every handover). Its logs follow as :class:`Append`, tasks that are open as :class:`Extend`.
     """
 
     request: U63

@@ -124,7 +124,8 @@ async def test_what_goes_to_the_machines_at_once_is_nothing_that_the_library_dea
     made = Made()
     made.segment(1)
     messages = [
-        made.grant((0, 1)), m.Results(made.spec, b"", True), m.Settled(made.job, [(1, 0)]), m.Append(1, made.spec, b"")
+        made.grant((0, 1)), m.Results(made.spec, b"", True), m.Settled(made.job, [(1, 0)]),
+        m.Append(1, made.spec, b""), m.Further(made.job, 0, 1, []),
     ]  # fmt: skip
     assert {type(message) for message in messages} == AT_ONCE
     assert not any(one.library.take(unwired(OWNER), message) for message in messages)
