@@ -8,7 +8,7 @@ import pytest
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.protocol.authority import Authority
-from p2pcpn.protocol.lots import RANGE_TASKS
+from p2pcpn.protocol.lots import DIVIDED_EPOCH, RANGE_TASKS
 from p2pcpn.wire.pages import GRANTS
 from p2pcpn.wire.statements import Handover, Signed, Steward, signed
 from tests.unit.protocol.leased import GRANTOR, OWNER, STEWARDS, STEWARDS_AT, STRANGER, Made
@@ -215,3 +215,78 @@ def test_of_one_lot_a_log_settles_as_much_as_it_can_hold() -> None:
     with pytest.raises(PeerError):
         authority.require_own(1, [(0, 1 << 63)])
     Authority(Made().spec).require_own(0, [(0, 1 << 40)])
+
+
+# --- divided jobs -----------------------------------------------------------------------------------------------------
+
+
+def division(made: Made, first: int = RANGE_TASKS, epoch: int = DIVIDED_EPOCH) -> Signed:
+    return signed(Handover(made.job, epoch, bytes(32), first), OWNER)
+
+
+def test_a_hybrid_job_is_divided_by_its_owner_and_its_stewards_grant_what_lies_behind_the_head() -> None:
+    made = Made()
+    authority = Authority(made.spec)
+    assert [(t.lot, t.epoch) for t in authority.granted] == [(0, 0)] and not authority.is_split
+    authority.hand_over(division(made))
+    authority.hand_over(division(made))  # once more is once
+    assert authority.is_split and not authority.is_distributed and authority.division == division(made)
+    lots = [(0, 0, GRANTOR.public), (1, DIVIDED_EPOCH, STEWARDS[0].public), (2, DIVIDED_EPOCH + 1, STEWARDS[1].public)]
+    assert [(t.lot, t.epoch, t.grantor) for t in authority.granted] == lots
+    assert (authority.epoch, authority.grantor, authority.handover) == (0, GRANTOR.public, None)
+    assert [t.lot for t in authority.held_by(STEWARDS[1].public)] == [2]
+    assert authority.handovers == [division(made)]
+
+
+def test_the_head_and_each_lot_of_a_divided_job_go_on_in_epochs_of_their_own() -> None:
+    made = Made()
+    authority = Authority(made.spec)
+    authority.hand_over(division(made))
+    assert [epoch for epoch, _ in authority.successors(0)] == [1, 2]
+    following = [DIVIDED_EPOCH + 2, DIVIDED_EPOCH + 4]
+    assert [(e, s.key) for e, s in authority.successors(1)] == [
+        (following[0], STEWARDS[1].public), (following[1], STEWARDS[0].public),
+    ]  # fmt: skip
+    assert authority.take_over(STEWARDS[1].public, following[0])
+    assert authority.take_over(STEWARDS[0].public, 1) and authority.owners_epoch == 3
+    assert authority.is_past(DIVIDED_EPOCH) and not authority.is_past(DIVIDED_EPOCH + 1) and authority.is_past(0)
+    assert authority.is_first(DIVIDED_EPOCH + 1) and not authority.is_first(following[0]) and not authority.is_first(0)
+    assert authority.far(following[0] + limits.ROUNDS_AHEAD_MAX * 4 + 2)
+    authority.hand_over(made.handover(0, 3))
+    assert authority.epoch == 3, "an owner may give the head to whom he likes"
+
+
+def test_in_whose_epoch_what_is_settled_the_spec_alone_tells() -> None:
+    made = Made()
+    authority, lots = Authority(made.spec), Authority(made.spec).lots
+    lots.divide(0)
+    mine = next(number * RANGE_TASKS for number in range(99) if lots.of_range(number) == 1)
+    other = next(number * RANGE_TASKS for number in range(99) if lots.of_range(number) == 2)
+    assert authority.grants(STEWARDS[0].public, DIVIDED_EPOCH), "as in any other epoch of its own"
+    assert authority.writes(STEWARDS[0].id, DIVIDED_EPOCH, [(mine, 1)])
+    assert not authority.writes(STEWARDS[0].id, DIVIDED_EPOCH, [(other, 1)])
+    assert not authority.writes(STEWARDS[1].id, DIVIDED_EPOCH, [(mine, 1)])
+    assert authority.writes(GRANTOR.id, 0, [(mine, 1), (other, 1)])
+
+
+@pytest.mark.parametrize(
+    ("first", "epoch"), [(RANGE_TASKS + 1, DIVIDED_EPOCH), (RANGE_TASKS, 3), (RANGE_TASKS, DIVIDED_EPOCH + 1)]
+)
+def test_a_division_that_cannot_be_is_an_error(first: int, epoch: int) -> None:
+    authority = Authority(Made().spec)
+    with pytest.raises(PeerError, match="divided"):
+        authority.hand_over(division(Made(), first, epoch))
+    assert not authority.is_split
+
+
+def test_a_job_is_divided_once_and_others_than_hybrid_ones_never() -> None:
+    authority = Authority(Made().spec)
+    authority.hand_over(division(Made()))
+    with pytest.raises(PeerError, match="twice"):
+        authority.hand_over(division(Made(), 0))
+    with pytest.raises(PeerError, match="lot's"):
+        authority.hand_over(signed(Handover(Made().job, DIVIDED_EPOCH, STRANGER.public), OWNER))
+    for orchestration in ("centralised", "distributed"):
+        made = Made(orchestration=orchestration)
+        with pytest.raises(PeerError):
+            Authority(made.spec).hand_over(division(made))

@@ -11,7 +11,7 @@ from p2pcpn.protocol.effects import Commit, Effect, OnDisk, Probe, Publish, Tell
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.statements import BlobRef, Handover, signed
-from tests.unit.protocol.granting import OWNER, Table, at, keypair, steward
+from tests.unit.protocol.granting import ME, OWNER, Table, at, keypair, steward
 
 A, B, C = keypair(20), keypair(21), keypair(22)
 BLOB = bytes([3]) * 32
@@ -358,3 +358,29 @@ def test_a_job_without_tasks_is_done_when_it_is_closed() -> None:
     table = guarded()
     table.close()
     assert table.seen(events.Replicated)[-1].done
+
+
+def test_a_divided_job_is_every_stewards_with_all_that_its_tasks_name_and_its_standing_is_told() -> (
+    None
+):
+    table = guarded(stewards=3, replicas=2)
+    table.extend(1, blobs=[[BLOB]])
+    division = signed(Handover(table.job, 1, bytes(32), 16), OWNER)
+    for key in (A, B, C):
+        answer_all(table, key)
+    assert table.custody.whole() == 2, "the third has not what the task names"
+    table.file(table.custody.divide(division, at(ME, 4000), [BLOB]))
+    sent = [effect.to.id for effect in table.effects if isinstance(effect, TellBlob) and effect.digest == BLOB]
+    assert sent == [A.id, B.id, C.id]
+    assert [table.told[key.id][-1] for key in (A, B, C)] == [m.Take(n, division) for n in _requests(table)]
+    for key in (A, B, C):
+        answer_all(table, key)
+    assert table.custody.whole() == 3
+    standing = [said for said in table.told[ME.id] if isinstance(said, m.Standing)]
+    assert [(said.epoch, said.settled, said.done) for said in standing] == [(0, 0, False)]
+    table.extend(1, blobs=[[bytes([7]) * 32]])
+    assert len([e for e in table.effects if isinstance(e, TellBlob) and e.digest[0] == 7]) == 3, "and so on"
+
+
+def _requests(table: Table) -> list[int]:
+    return [table.told[key.id][-1].request for key in (A, B, C)]  # type: ignore[attr-defined]

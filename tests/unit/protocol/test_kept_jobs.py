@@ -9,12 +9,12 @@ from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.kept_jobs import Kept
-from p2pcpn.protocol.lots import RANGE_TASKS
+from p2pcpn.protocol.lots import DIVIDED_EPOCH, RANGE_TASKS
 from p2pcpn.protocol.settlement import NOTHING
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.sealing import digest
-from p2pcpn.wire.statements import Cancel, Close, LogHeader, Pause, Signed, signed
+from p2pcpn.wire.statements import Cancel, Close, Handover, LogHeader, Pause, Signed, signed
 from tests.unit.protocol.leased import GRANTOR, GRANTOR_AT, OWNER, STEWARDS, STEWARDS_AT, STRANGER, STRANGER_AT, Made
 
 WALL = 1e9
@@ -166,3 +166,19 @@ def test_who_grants_each_lot_comes_back_from_disk_and_what_nobody_may_have_said_
     kept.granted(pages.Grants([], None, [said(made, 4, 3, 0), said(made, 1, 2, 1)]))
     assert [tenure.epoch for tenure in kept.authority.tenures] == [1, 4]
     assert kept.mandates == [said(made, 4, 3, 0)] and kept.sittings[1].grantor == STEWARDS_AT[0]
+
+
+def test_the_tasks_of_lots_are_counted_anew_when_a_job_is_divided() -> None:
+    made = Made()
+    kept = keeping(made)
+    kept.add_segment(made.segment(TASKS).segment, TASKS, 10)
+    assert [sitting.tasks for sitting in kept.sittings] == [TASKS, 0, 0] and kept.is_open and not kept.open_in(1)
+    kept.stated(signed(Handover(made.job, DIVIDED_EPOCH, bytes(32), RANGE_TASKS), OWNER))
+    assert kept.open_in(0) and kept.open_in(1) and kept.open_in(2)
+    assert [sitting.tasks for sitting in kept.sittings] == kept.authority.lots.sizes(0, TASKS)
+    kept.add_segment(made.segment(TASKS).segment, TASKS, 10)
+    assert [sitting.tasks for sitting in kept.sittings] == kept.authority.lots.sizes(0, 2 * TASKS)
+    kept.sittings[0].mandate = said(made, 0, 0)
+    log = LogHeader(made.job, 0, GRANTOR.id, 0, NOTHING, bytes(32), RANGE_TASKS, [(0, RANGE_TASKS)])
+    kept.restore_log(GRANTOR.id, 0, signed(log, GRANTOR), 5)
+    assert not kept.open_in(0) and kept.open_in(1), "the head is over, and the lots are not"

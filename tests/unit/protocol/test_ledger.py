@@ -236,3 +236,17 @@ def test_what_others_settled_or_gave_up_is_known_as_ended() -> None:
     ledger.note_elsewhere([(2, 1)], FAILED)
     assert list(ledger.states) == [SETTLED, SETTLED, FAILED, ELSEWHERE]
     assert (ledger.ended, ledger.open, ledger.ceded) == (1, 0, 3)
+
+
+def test_what_was_never_leased_and_is_open_may_be_given_away() -> None:
+    ledger = Ledger()
+    ledger.extend(10)
+    assert ledger.untouched == 0
+    ledger.take(4, NodeId(bytes(20)))
+    ledger.give_back([(3, 1)])
+    ledger.hold([(8, 1)])
+    assert ledger.untouched == 3 and ledger.unbegun_of([(2, 8)]) == [(3, 7)]
+    ledger.settle([(5, 1)])
+    assert ledger.untouched == 6 and ledger.unbegun_of([(2, 8)]) == [(3, 2), (6, 4)]
+    ledger.cede([(6, 4)])
+    assert ledger.note_elsewhere([(5, 3)]) == [(6, 2)] and ledger.note_elsewhere([(5, 3)]) == [], "each once"
