@@ -360,9 +360,7 @@ def test_a_job_without_tasks_is_done_when_it_is_closed() -> None:
     assert table.seen(events.Replicated)[-1].done
 
 
-def test_a_divided_job_is_every_stewards_with_all_that_its_tasks_name_and_its_standing_is_told() -> (
-    None
-):
+def test_a_divided_job_is_every_stewards_with_all_that_its_tasks_name_and_its_standing_is_told() -> None:
     table = guarded(stewards=3, replicas=2)
     table.extend(1, blobs=[[BLOB]])
     division = signed(Handover(table.job, 1, bytes(32), 16), OWNER)
