@@ -44,16 +44,17 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> list[Path]:
     bars = [figure for figure in bars if len(figure.values) > 1]
     written = []
     if curves:
-        written.append(_save(_curves(curves), path))
+        written.append(save(_curves(curves), path))
     if bars:
         beside = path.with_name(f"{path.stem}-bars{path.suffix or '.png'}") if curves else path
-        written.append(_save(_bars(bars), beside))
+        written.append(save(_bars(bars), beside))
     if not written:
         raise UsageError("nothing that was measured can be drawn; metg has curves, comparisons have bars")
     return written
 
 
-def _save(picture: Any, path: Path) -> Path:
+def save(picture: Any, path: Path) -> Path:
+    """Write a picture as PNG. Raises :class:`UsageError` where it cannot be."""
     try:
         picture.savefig(path, dpi=DPI, format="png")
     except OSError as error:
@@ -61,11 +62,12 @@ def _save(picture: Any, path: Path) -> Path:
     return path
 
 
-def _figure(columns: int, width: float, height: float) -> tuple[Any, list[Any]]:
+def panels(rows: int, columns: int, width: float, height: float) -> tuple[Any, list[Any]]:
+    """A picture of so many inches, and its panels, row by row."""
     from matplotlib.figure import Figure as Picture
 
     picture = Picture(figsize=(width, height), layout="constrained")
-    return picture, [picture.add_subplot(1, columns, at + 1) for at in range(columns)]
+    return picture, [picture.add_subplot(rows, columns, at + 1) for at in range(rows * columns)]
 
 
 # --- curves ----------------------------------------------------------------------------------------------------------
@@ -75,8 +77,8 @@ _KINDS: Final = {"metg": "tasks that spin", "metg-cpu": "tasks that burn process
 
 def _curves(curves: Mapping[str, Mapping[str, Sequence[Sequence[float]]]]) -> Any:
     """Efficiency by the length of a task, a panel for each kind of task."""
-    picture, panels = _figure(len(curves), 1.2 + 5.2 * len(curves), 4.6)
-    for axes, (name, systems) in zip(panels, curves.items(), strict=True):
+    picture, subplots = panels(1, len(curves), 1.2 + 5.2 * len(curves), 4.6)
+    for axes, (name, systems) in zip(subplots, curves.items(), strict=True):
         for system, curve in systems.items():
             colour, marker = STYLES.get(system, OTHER)
             points = sorted((task_s * US_PER_S, efficiency * 100) for task_s, efficiency in curve)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -13,6 +14,7 @@ from p2pcpn.cli.failures import DONE, FAILED, Ended, say
 from p2pcpn.cli.options import json_option
 from p2pcpn.cli.printing import number_of, print_facts, print_json
 from p2pcpn.cli.progress import Progress, VirtualProgress
+from p2pcpn.errors import UsageError
 
 
 class Scenarios(click.Command):
@@ -32,14 +34,26 @@ class Scenarios(click.Command):
 @click.option(
     "--seeds", metavar="A-B", help="Many seeds, one after the other on every core: those that fail are named."
 )
+@click.option(
+    "--png", type=click.Path(path_type=Path), metavar="FILE",
+    help="With --report: draw the figures of scenario modes, as PNG.",
+)  # fmt: skip
+@click.option(
+    "--report", "reports", type=click.Path(path_type=Path), multiple=True, metavar="FILE",
+    help="A report saved with --json, to be drawn; nothing is played.",
+)  # fmt: skip
 @json_option
-def sim(scenario: str, peers: int, seed: int, seeds: str | None, as_json: bool) -> None:
+def sim(
+    scenario: str, peers: int, seed: int, seeds: str | None, png: Path | None, reports: tuple[Path, ...], as_json: bool
+) -> None:
     """Simulate a swarm: the same protocol code, virtual time, injected faults, every promise checked.
 
     The run is named by a hash of all its events: one seed, one hash. Exit code 1 when a promise was broken.
     """
     from p2pcpn.sim import scenarios
 
+    if png is not None or reports:
+        _drawn(scenario, png, reports)
     if seeds is not None:
         _many(scenario, peers, seeds, as_json)
     with VirtualProgress(scenario) as progress:
@@ -66,6 +80,17 @@ def sim(scenario: str, peers: int, seed: int, seeds: str | None, as_json: bool) 
         say(f"seed {report.seed} breaks a promise: {report.verdict}")
         say(f"again with: {report.command}")
     raise Ended(DONE if report.ok else FAILED)
+
+
+def _drawn(scenario: str, png: Path | None, reports: tuple[Path, ...]) -> NoReturn:
+    """Draw saved reports."""
+    from p2pcpn.bench import modes, plot
+
+    if png is None or not reports or scenario != "modes":
+        raise UsageError("--png FILE and --report FILE... go together, and draw what p2pcpn sim modes --json printed")
+    plot.require()
+    say(f"drawn: {modes.draw(modes.saved(reports), png)}")
+    raise Ended(DONE)
 
 
 def _memory_mb() -> float:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from p2pcpn.bench import modes, plot
 from p2pcpn.sim import scenarios, seeds
 from p2pcpn.sim.report import Report
 
@@ -93,3 +95,14 @@ def test_many_seeds_are_played_and_those_that_fail_are_named(p2pcpn: Command, mo
 def test_seeds_that_all_hold_are_a_success(p2pcpn: Command) -> None:
     ended = p2pcpn("sim", "quiet", "--seeds", "1-2", "--peers", "3")
     assert ended.code == 0 and "everything held" in ended.out
+
+
+def test_saved_reports_are_drawn(p2pcpn: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(plot, "require", lambda: None)
+    monkeypatch.setattr(modes, "saved", lambda paths: drawn.append(paths))
+    monkeypatch.setattr(modes, "draw", lambda sizes, path: path)
+    ended = p2pcpn("sim", "modes", "--png", "m.png", "--report", "a.json", "--report", "b.json")
+    assert (ended.code, ended.err) == (0, "p2pcpn: drawn: m.png\n") and drawn == [(Path("a.json"), Path("b.json"))]
+    for words in (("modes", "--png", "m.png"), ("modes", "--report", "a"), ("quiet", "--png", "m", "--report", "a")):
+        assert p2pcpn("sim", *words).code == 2
