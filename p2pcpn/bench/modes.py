@@ -11,7 +11,6 @@ import msgspec
 from p2pcpn.bench import plot
 from p2pcpn.bench.systems import OURS
 from p2pcpn.errors import UsageError
-from p2pcpn.sim.modes import MODES
 
 # The figure in a report, and what is written above its panel.
 PANELS: Final = (
@@ -23,7 +22,7 @@ PANELS: Final = (
 IDEAL: Final = "s by an ideal schedule"
 SHARE: Final = "share of the busiest peer"
 STYLES: Final = {
-    "hybrid": plot.STYLES[OURS], "distributed": plot.STYLES["pool"], "centralised": plot.STYLES["loky"],
+    "centralised": plot.STYLES["loky"], "hybrid": plot.STYLES[OURS], "distributed": plot.STYLES["pool"],
 }  # fmt: skip
 
 
@@ -69,8 +68,7 @@ def draw(sizes: Sizes, path: Path) -> Path:
 
 def _panel(axes: Any, sizes: Sizes, figure: str) -> None:
     scale = 100.0 if figure == SHARE else 1.0
-    for mode in MODES:
-        colour, marker = STYLES[mode]
+    for mode, (colour, marker) in STYLES.items():
         key = f"{mode}: {figure}"
         points = [(peers, sizes[peers][key] * scale) for peers in sorted(sizes) if key in sizes[peers]]
         axes.plot(

@@ -1,7 +1,7 @@
 """Together: what the grantors of a job that is granted in lots say of them, as one state of the job.
 
 Each steward that answers counts what it grants itself. Only who says of itself that it grants a lot, in the newest
-epoch that is known of it, is counted; until somebody does so for every lot the job is not said to be granted. A head
+epoch that is known of it, is counted; until somebody does so for every lot the job is not said to be granted. A stem
 that its submitter grants, whom nobody asks, counts when the submitter has told the stewards that nothing of it is open.
 """
 
@@ -21,7 +21,7 @@ class Together:
         self._authority = authority
         self._said: dict[int, bytes] = {}  # lot -> who says that it grants it now
         self._states: dict[bytes, JobState] = {}
-        self._head_over = False
+        self._stem_over = False
 
     def take(self, contact: Contact, state: JobState) -> JobState:
         """``contact`` shows what it holds of the job: the state as all of them show it."""
@@ -33,13 +33,13 @@ class Together:
             tenure = authority.tenure(said.epoch)
             if authority.take_over(key, said.epoch):
                 self._said.pop(tenure.lot, None)
-            if authority.lots.is_head(tenure.lot) and authority.presides(key, said.epoch):
-                self._head_over = not said.open and said.tasks >= (authority.lots.first or 0)
+            if authority.lots.is_stem(tenure.lot) and authority.presides(key, said.epoch):
+                self._stem_over = not said.open and said.tasks >= (authority.lots.first or 0)
             if said.grantor.id == contact.id and authority.presides(key, said.epoch) and state.granting:
                 self._said[tenure.lot] = contact.id
         self._states[contact.id] = state
         states = [self._states[node] for node in dict.fromkeys(self._said.values())]
-        over = self._head_over and 0 not in self._said
+        over = self._stem_over and 0 not in self._said
         return msgspec.structs.replace(
             state,
             tasks=max(each.tasks for each in self._states.values()),

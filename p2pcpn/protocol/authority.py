@@ -7,7 +7,7 @@ epoch stays authorised after a newer one began: what it settled counts.
 
 A ``distributed`` job is granted by its stewards alone, each its lots, and each lot has epochs of its own (``lots``):
 there a newer epoch supersedes those of its own lot and no other. So it is with the lots of a ``hybrid`` job, which
-begin behind all epochs of its head: they are the stewards' by the spec, as any epoch that a steward may begin; from
+begin behind all epochs of its stem: they are the stewards' by the spec, as any epoch that a steward may begin; from
 which task on they are granted is the owner's word, a handover that divides the job.
 """
 
@@ -64,7 +64,7 @@ class Authority:
         self._handovers: dict[tuple[int, bytes], Signed] = {}
         self.division: Signed | None = None
         stewards = self.spec.stewards if self.is_taken_over else []
-        self.lots = Lots(self.job, len(stewards), head=not self.is_distributed)
+        self.lots = Lots(self.job, len(stewards), stem=not self.is_distributed)
         keys = [*([] if self.is_distributed else [self.spec.grantor]), *(steward.key for steward in stewards)]
         self.tenures = [Tenure(lot, self.lots.first_epoch(lot), key) for lot, key in enumerate(keys)]
 
@@ -76,7 +76,7 @@ class Authority:
 
     @property
     def epoch(self) -> int:
-        """The newest epoch of all; of a job with a head that of the head."""
+        """The newest epoch of all; of a job with a stem that of the stem."""
         return self._newest.epoch
 
     @property
@@ -86,7 +86,7 @@ class Authority:
 
     @property
     def granted(self) -> list[Tenure]:
-        """The lots that somebody grants: of a job that is not divided its head alone."""
+        """The lots that somebody grants: of a job that is not divided its stem alone."""
         return self.tenures if self.lots.split else self.tenures[:1]
 
     def tenure(self, epoch: int) -> Tenure:
@@ -182,13 +182,13 @@ class Authority:
 
     @property
     def _round(self) -> int:
-        """How many epochs of the head there are before the same node's turn comes again: stewards', and the owner's."""
+        """How many epochs of the stem there are before the same node's turn comes again: stewards', and the owner's."""
         return len(self.spec.stewards) + 1
 
     def _step(self, lot: int) -> tuple[int, int]:
         """From one epoch of a lot to its next, and to the next of the same node."""
         stewards = len(self.spec.stewards)
-        return (1, self._round) if self.lots.is_head(lot) else (stewards, stewards * stewards)
+        return (1, self._round) if self.lots.is_stem(lot) else (stewards, stewards * stewards)
 
     def steward_of(self, epoch: int) -> Steward | None:
         """The steward whose ``epoch`` is; none where it is nobody's but the owner's to give."""
@@ -254,7 +254,7 @@ class Authority:
     def require_own(self, epoch: int, spans: Iterable[Span]) -> None:
         """Raises :class:`PeerError` unless all of ``spans`` may be settled, or given up, in ``epoch``."""
         lots, piece = self.lots, limits.SEGMENT_TASKS_MAX
-        for first, count in () if lots.is_head(lots.of_epoch(epoch)) else spans:
+        for first, count in () if lots.is_stem(lots.of_epoch(epoch)) else spans:
             # A peer may say any number: the first piece of a false span ends it.
             pieces = range(first, first + count, piece)
             if len(pieces) > PIECES_MAX or any(lots.astray(epoch, at, min(piece, first + count - at)) for at in pieces):

@@ -71,7 +71,7 @@ class Book:
         # Of a lot the tokens of each are those that leave its number over.
         step = self.lots.count
         self.leases = Leases(self.lot + (tokens_from(rng) // step * step if epoch else 0), step)
-        self.participants = Participants(slots_max, ranked=self.lots.is_head(self.lot))
+        self.participants = Participants(slots_max, ranked=self.lots.is_stem(self.lot))
         self.blame = Blame(runtime, breakers, self.ledger, self.participants)
         self.stock = Stock()
         self.speeds = Speeds()
@@ -226,9 +226,9 @@ class Book:
         self.stock.ended(others)
 
     def divide(self) -> None:
-        """The job was divided: what lies behind its head and is not leased others grant."""
+        """The job was divided: what lies behind its stem and is not leased others grant."""
         behind = self.lots.first
-        if behind is None or not self.lots.is_head(self.lot):
+        if behind is None or not self.lots.is_stem(self.lot):
             return
         ceded = self.ledger.unbegun_of([(behind, self.ledger.total - behind)])
         self.ledger.cede(ceded)

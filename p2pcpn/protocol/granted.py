@@ -1,4 +1,4 @@
-"""What this node grants: one grantor for a job that is granted as a whole, or for its head, one for each lot."""
+"""What this node grants: one grantor for a job that is granted as a whole, or for its stem, one for each lot."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Granted:
-    """See the module. ``whole``, by job, holds heads, too, and what this node only submitted; ``lots`` is by job and
+    """See the module. ``whole``, by job, holds stems, too, and what this node only submitted; ``lots`` is by job and
     lot."""
 
     __slots__ = ("lots", "whole")
@@ -38,7 +38,7 @@ class Granted:
 
     def at(self, job: bytes, lot: int, lots: Lots) -> Grantor | None:
         """Who grants that lot of a job."""
-        return self.whole.get(job) if lots.is_head(lot) else self.lots.get((job, lot))
+        return self.whole.get(job) if lots.is_stem(lot) else self.lots.get((job, lot))
 
     def in_epoch(self, job: bytes, epoch: int) -> Grantor | None:
         """Who grants what is granted in ``epoch``, be it in that one or in another."""
@@ -65,11 +65,11 @@ class Granted:
     def add(self, grantor: Grantor) -> None:
         """A grantor begins."""
         book = grantor.book
-        if book.lots.is_head(book.lot):
+        if book.lots.is_stem(book.lot):
             self.whole[grantor.job] = grantor
         else:
             self.lots[grantor.job, book.lot] = grantor
 
     def drop(self, job: bytes, lot: int, lots: Lots) -> Grantor | None:
         """Who granted that lot ends."""
-        return self.whole.pop(job, None) if lots.is_head(lot) else self.lots.pop((job, lot), None)
+        return self.whole.pop(job, None) if lots.is_stem(lot) else self.lots.pop((job, lot), None)

@@ -112,7 +112,7 @@ class Grantor:
         self.term = Term(self.spec, age_s, now, owners=epoch == 0)
         lots = lots or Lots(job)
         lot = lots.of_epoch(epoch)
-        self._witness = None if note is None else Witness(note, job, epoch, 1 if lots.is_head(lot) else lots.stewards)
+        self._witness = None if note is None else Witness(note, job, epoch, 1 if lots.is_stem(lot) else lots.stewards)
         self.book = book or Book(
             self.spec.retries, lots.of_slots(self.spec.max_workers, epoch), runtime=self.spec.runtime,
             breakers=breakers, rng=rng, now=now, witness=self._witness, lots=lots, epoch=epoch,
@@ -325,7 +325,7 @@ class Grantor:
         return self.safekeeping.say(now) + self.custody.show(m.Take(0, take)) + self.step_down(now)
 
     def divide(self, division: Signed, *, submitted: bool = False) -> list[Effect]:
-        """The owner divides the job: what lies behind its head and is not leased is the stewards' to grant.
+        """The owner divides the job: what lies behind its stem and is not leased is the stewards' to grant.
 
         Whoever ``submitted`` it tells them, and hears from them what becomes of their lots.
         """

@@ -28,7 +28,7 @@ class Began(Event, frozen=True):
 
 
 class Opened(Event, frozen=True):
-    """A grantor of ``job`` in ``epoch`` begins here: of one of its ``lots``, or of its head, or of all there is."""
+    """A grantor of ``job`` in ``epoch`` begins here: of one of its ``lots``, or of its stem, or of all there is."""
 
     job: str
     epoch: int

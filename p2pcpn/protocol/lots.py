@@ -8,8 +8,8 @@ grant one range in one epoch. A lot whose steward died goes on in its next epoch
 not touched.
 
 A ``distributed`` job is granted so from its first task on, and its lots begin with epoch 1. A ``hybrid`` one has a
-*head*, which is lot 0 and granted as a whole; its other lots are empty until the owner *divides* the job: from one task
-on it is theirs. Their epochs begin behind all that the head can ever have.
+*stem*, which is lot 0 and granted as a whole; its other lots are empty until the owner *divides* the job: from one task
+on it is theirs. Their epochs begin behind all that the stem can ever have.
 
 The tokens of a lot's leases are those that leave its number when divided by the count of lots: a peer that grants two
 lots of a job tells them apart by the token alone.
@@ -33,22 +33,22 @@ DIVIDED_EPOCH = limits.TAKEOVER_EPOCH_MAX + 1
 class Lots:
     """The lots of ``job``: one for each of its ``stewards``, who grant it; without any it is granted as a whole.
 
-    With a ``head`` it is one, and theirs is what lies behind it: from the task ``first`` on.
+    With a ``stem`` it is one, and theirs is what lies behind it: from the task ``first`` on.
     """
 
-    __slots__ = ("count", "first", "stewards", "_base", "_head", "_job")
+    __slots__ = ("count", "first", "stewards", "_base", "_stem", "_job")
 
-    def __init__(self, job: bytes, stewards: int = 0, *, head: bool = False) -> None:
+    def __init__(self, job: bytes, stewards: int = 0, *, stem: bool = False) -> None:
         self._job = job
         self.stewards = stewards
-        self._head = int(head or not stewards)
-        self._base = DIVIDED_EPOCH if self._head else 1
-        self.count = self._head + stewards
-        self.first: int | None = None if self._head else 0
+        self._stem = int(stem or not stewards)
+        self._base = DIVIDED_EPOCH if self._stem else 1
+        self.count = self._stem + stewards
+        self.first: int | None = None if self._stem else 0
 
     def divide(self, first: int) -> None:
         """From the task ``first`` on, where a range begins, the job is its stewards'."""
-        assert self._head and self.stewards and first % RANGE_TASKS == 0 and self.first in (None, first)
+        assert self._stem and self.stewards and first % RANGE_TASKS == 0 and self.first in (None, first)
         self.first = first
 
     @property
@@ -56,9 +56,9 @@ class Lots:
         """Whether stewards grant any of it in lots."""
         return self.first is not None
 
-    def is_head(self, lot: int) -> bool:
-        """Whether that lot is not told by hash: it is the head, or all there is."""
-        return lot < self._head
+    def is_stem(self, lot: int) -> bool:
+        """Whether that lot is not told by hash: it is the stem, or all there is."""
+        return lot < self._stem
 
     # --- which lot -----------------------------------------------------------------------------------------------
 
@@ -70,9 +70,9 @@ class Lots:
 
     def _hashed(self, number: int) -> int:
         if self.stewards == 1:
-            return self._head
+            return self._stem
         hashed = blake2b(number.to_bytes(8, "big"), digest_size=8, key=self._job, person=b"p2pcpn lot")
-        return self._head + int.from_bytes(hashed.digest(), "big") % self.stewards
+        return self._stem + int.from_bytes(hashed.digest(), "big") % self.stewards
 
     def of(self, index: int) -> int:
         """The lot of the task ``index``."""
@@ -80,9 +80,9 @@ class Lots:
 
     def of_epoch(self, epoch: int) -> int:
         """The lot that is granted in ``epoch``."""
-        if not self.stewards or (self._head and epoch < self._base):
+        if not self.stewards or (self._stem and epoch < self._base):
             return 0
-        return self._head + (epoch - self._base) % self.stewards
+        return self._stem + (epoch - self._base) % self.stewards
 
     def of_token(self, token: int) -> int:
         """The lot under a lease of which a worker has that token."""
@@ -91,15 +91,15 @@ class Lots:
     def of_slots(self, slots_max: int, epoch: int) -> int:
         """How many of a job's ``slots_max`` slots are those of the lot of ``epoch``; zero stands for no bound."""
         lot = self.of_epoch(epoch)
-        if self.is_head(lot) or not slots_max:
+        if self.is_stem(lot) or not slots_max:
             return slots_max
-        return max(1, (slots_max + lot - self._head) // self.stewards)
+        return max(1, (slots_max + lot - self._stem) // self.stewards)
 
     # --- which epochs --------------------------------------------------------------------------------------------
 
     def first_epoch(self, lot: int) -> int:
         """The epoch in which a lot is granted from the beginning."""
-        return 0 if self.is_head(lot) else self._base + lot - self._head
+        return 0 if self.is_stem(lot) else self._base + lot - self._stem
 
     def is_first(self, epoch: int) -> bool:
         """Whether ``epoch`` is the first of its lot: nobody granted it before."""
@@ -123,9 +123,9 @@ class Lots:
 
     def astray(self, epoch: int, first: int, count: int) -> list[Span]:
         """Of ``count`` tasks from ``first`` on, those that nobody may settle in ``epoch``, whether or not it is known
-        that the job was divided: who grants the head may not have heard so, and what it settled counts."""
+        that the job was divided: who grants the stem may not have heard so, and what it settled counts."""
         lot = self.of_epoch(epoch)
-        if self.is_head(lot):
+        if self.is_stem(lot):
             return []
         end, found = first + count, list[Span]()
         while first < end:

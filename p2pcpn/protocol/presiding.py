@@ -367,7 +367,7 @@ class Presiding:
         return [effect for grantor in gone for effect in grantor.step_down(now)]
 
     def _divided(self, job: bytes, effects: list[fx.Effect], now: float) -> list[fx.Effect]:
-        """The owner divided a job that is kept here: whoever grants its head here gives away what lies behind it, and
+        """The owner divided a job that is kept here: whoever grants its stem here gives away what lies behind it, and
         of its lots this node grants its own."""
         kept = self.steward.jobs.get(job)
         division = None if kept is None else kept.authority.division

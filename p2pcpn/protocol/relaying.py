@@ -30,7 +30,7 @@ class Relaying:
     def __init__(self, granted: Granted) -> None:
         self._granted = granted
         self._said: dict[tuple[bytes, int], m.Standing] = {}  # of lots granted here, by job and epoch
-        self._standings: dict[bytes, dict[int, m.Standing]] = {}  # of jobs submitted here, by lot, heads among them
+        self._standings: dict[bytes, dict[int, m.Standing]] = {}  # of jobs submitted here, by lot, stems among them
 
     # --- a grantor says ----------------------------------------------------------------------------------------------
 
@@ -38,7 +38,7 @@ class Relaying:
         self, effects: Iterable[fx.Effect], kept: dict[bytes, Kept], own: dict[bytes, Authority]
     ) -> list[fx.Effect]:
         """What follows from what grantors report: of lots it is told to whoever submitted the job, and what was given
-        up of a head that is granted where the job was submitted, to the grantors of its lots."""
+        up of a stem that is granted where the job was submitted, to the grantors of its lots."""
         found: list[fx.Effect] = []
         for effect in effects:
             if isinstance(effect, fx.Notify):
@@ -47,8 +47,8 @@ class Relaying:
                 if of is not None and of.authority.is_split:
                     found += self._told(effect.event, of)
                 elif isinstance(effect.event, events.GaveUp) and (mine := own.get(effect.event.job)) is not None:
-                    head = mine.lots.split and mine.lots.is_head(mine.lots.of(effect.event.indices[0]))
-                    found += _gave_up(effect.event, mine, None) if head else []
+                    stem = mine.lots.split and mine.lots.is_stem(mine.lots.of(effect.event.indices[0]))
+                    found += _gave_up(effect.event, mine, None) if stem else []
         return found
 
     def _told(self, event: object, kept: Kept) -> list[fx.Effect]:

@@ -194,7 +194,7 @@ class Judge:
     def _opened(self, line: Line, event: h.Opened) -> None:
         if event.lots < 2:
             return
-        lots = Lots(bytes.fromhex(event.job), event.lots, head=event.epoch >= DIVIDED_EPOCH)
+        lots = Lots(bytes.fromhex(event.job), event.lots, stem=event.epoch >= DIVIDED_EPOCH)
         known, _ = self._lots.setdefault((event.job, event.epoch), (line, lots))
         if known.node != line.node:
             self._broken("lots", f"two peers grant the same lot in epoch {event.epoch}", known, line)

@@ -124,7 +124,7 @@ class Unsettled:
 
 @dataclass(slots=True, eq=False)
 class Work:
-    """One job at this peer. ``refused`` says why it is not run here; ``grantor`` grants it, or its head, in the newest
+    """One job at this peer. ``refused`` says why it is not run here; ``grantor`` grants it, or its stem, in the newest
     epoch, or was the first to say of a distributed one; who grants its lots are ``seats``."""
 
     authority: Authority
@@ -163,7 +163,7 @@ class Work:
     def seat(self, contact: Contact, epoch: int) -> None:
         """Whoever grants what is granted in ``epoch`` is there."""
         lot = self.authority.lots.of_epoch(epoch)
-        if self.authority.lots.is_head(lot):
+        if self.authority.lots.is_stem(lot):
             self.grantor = contact
         else:
             self.seats[lot] = contact
@@ -172,7 +172,7 @@ class Work:
         """Who grants now what was granted in ``epoch``."""
         authority = self.authority
         newest = authority.tenure(epoch)
-        if authority.lots.is_head(newest.lot):
+        if authority.lots.is_stem(newest.lot):
             return self.grantor
         named = (steward.contact for steward in authority.spec.stewards if steward.key == newest.grantor)
         return self.seats.get(newest.lot) or next(named, self.grantor)

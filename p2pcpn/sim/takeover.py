@@ -208,7 +208,7 @@ class Play:
         return 0 if kept is None else kept.tasks
 
     def _divided(self) -> None:
-        """The submitter of a divided job dies, which granted its head, and a steward after it."""
+        """The submitter of a divided job dies, which granted its stem, and a steward after it."""
         program = self._begin_divided("divided")
         self._until_settled(program, self.tasks // 3)
         program.host.crash(power=True)

@@ -231,7 +231,7 @@ class JobState(msgspec.Struct, array_like=True, frozen=True, tag=15):
     mandate: Mandate | None = None
     overdue: bool = False  # the answering grantor ended what was open because the job's deadline had passed
     shut_out: Annotated[list[ShutOut], Meta(max_length=limits.SHUT_OUT_SHOWN_MAX)] = []
-    mandates: Annotated[list[Mandate], Meta(max_length=limits.STEWARDS_MAX + 1)] = []  # of lots, and of their head
+    mandates: Annotated[list[Mandate], Meta(max_length=limits.STEWARDS_MAX + 1)] = []  # of lots, and of their stem
 
 
 class ReadLog(msgspec.Struct, array_like=True, frozen=True, tag=16):

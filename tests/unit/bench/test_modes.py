@@ -11,7 +11,9 @@ import pytest
 
 from p2pcpn.bench import modes, plot
 from p2pcpn.errors import UsageError
-from p2pcpn.sim.modes import MODES
+from p2pcpn.sim.modes import MODES as PLAYED
+
+MODES = tuple(modes.STYLES)
 
 
 def report(path: Path, peers: int, *, words: tuple[str, ...] = MODES, **changes: Any) -> Path:
@@ -19,6 +21,10 @@ def report(path: Path, peers: int, *, words: tuple[str, ...] = MODES, **changes:
     figures |= {f"{mode}: {modes.IDEAL}": 4.5 for mode in words}
     path.write_text(json.dumps({"scenario": "modes", "peers": peers, "verdict": "ok", "figures": figures} | changes))
     return path
+
+
+def test_what_is_played_is_drawn() -> None:
+    assert set(modes.STYLES) == set(PLAYED) and {word for word, _ in modes.PANELS} >= {modes.SHARE, "s for the job"}
 
 
 def test_reports_of_one_size_are_put_together(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_an_epoch_that_cannot_have_come_is_not_believed() -> None:
     assert authority.tenures[0].epoch == 1
 
 
-def test_of_a_divided_job_its_head_counts_when_its_submitter_says_that_it_is_over() -> None:
+def test_of_a_divided_job_its_stem_counts_when_its_submitter_says_that_it_is_over() -> None:
     made = Made()
     authority = Authority(made.spec)
     authority.hand_over(signed(Handover(made.job, DIVIDED_EPOCH, bytes(32), 2 * RANGE_TASKS), OWNER))
@@ -65,10 +65,10 @@ def test_of_a_divided_job_its_head_counts_when_its_submitter_says_that_it_is_ove
     def said(epoch: int, by: Contact, left: int) -> Mandate:
         return Mandate(0, made.job, epoch, by, None, 0, 99, left)
 
-    head, over = said(0, GRANTOR_AT, 3), said(0, GRANTOR_AT, 0)
+    stem, over = said(0, GRANTOR_AT, 3), said(0, GRANTOR_AT, 0)
     one, two = said(DIVIDED_EPOCH, ONE, 3), said(DIVIDED_EPOCH + 1, TWO, 3)
-    assert told(together.take(ONE, state((1, 2, 3), head, one))) == (1, 2, 3, False)
-    assert told(together.take(TWO, state((4, 5, 6), head, two))) == (5, 7, 9, False), "its submitter grants it"
+    assert told(together.take(ONE, state((1, 2, 3), stem, one))) == (1, 2, 3, False)
+    assert told(together.take(TWO, state((4, 5, 6), stem, two))) == (5, 7, 9, False), "its submitter grants it"
     assert told(together.take(TWO, state((4, 5, 6), over, two))) == (5, 7, 9 + 2 * RANGE_TASKS, True)
     taken_over = state((1, 2, 35), said(1, ONE, 5), one)
     assert told(together.take(ONE, taken_over)) == (5, 7, 41, True), "a steward counts what it grants"

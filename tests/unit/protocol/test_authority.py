@@ -224,7 +224,7 @@ def division(made: Made, first: int = RANGE_TASKS, epoch: int = DIVIDED_EPOCH) -
     return signed(Handover(made.job, epoch, bytes(32), first), OWNER)
 
 
-def test_a_hybrid_job_is_divided_by_its_owner_and_its_stewards_grant_what_lies_behind_the_head() -> None:
+def test_a_hybrid_job_is_divided_by_its_owner_and_its_stewards_grant_what_lies_behind_the_stem() -> None:
     made = Made()
     authority = Authority(made.spec)
     assert [(t.lot, t.epoch) for t in authority.granted] == [(0, 0)] and not authority.is_split
@@ -238,7 +238,7 @@ def test_a_hybrid_job_is_divided_by_its_owner_and_its_stewards_grant_what_lies_b
     assert authority.handovers == [division(made)]
 
 
-def test_the_head_and_each_lot_of_a_divided_job_go_on_in_epochs_of_their_own() -> None:
+def test_the_stem_and_each_lot_of_a_divided_job_go_on_in_epochs_of_their_own() -> None:
     made = Made()
     authority = Authority(made.spec)
     authority.hand_over(division(made))
@@ -253,7 +253,7 @@ def test_the_head_and_each_lot_of_a_divided_job_go_on_in_epochs_of_their_own() -
     assert authority.is_first(DIVIDED_EPOCH + 1) and not authority.is_first(following[0]) and not authority.is_first(0)
     assert authority.far(following[0] + limits.ROUNDS_AHEAD_MAX * 4 + 2)
     authority.hand_over(made.handover(0, 3))
-    assert authority.epoch == 3, "an owner may give the head to whom he likes"
+    assert authority.epoch == 3, "an owner may give the stem to whom he likes"
 
 
 def test_in_whose_epoch_what_is_settled_the_spec_alone_tells() -> None:

@@ -108,17 +108,17 @@ def divided() -> Cast:
 
 def test_the_submitter_keeps_what_it_leased_and_each_steward_grants_its_lot_of_the_rest(divided: Cast) -> None:
     cast, first = divided, divided.authority().lots.first
-    head = cast.job.grantor
+    stem = cast.job.grantor
     assert 0 < first < TASKS and first % RANGE_TASKS == 0 and cast.granted(cast.submitter) == [0]
-    assert set(head.ledger.states[first:]) <= {ELSEWHERE, SETTLED} and ELSEWHERE not in head.ledger.states[:first]
+    assert set(stem.ledger.states[first:]) <= {ELSEWHERE, SETTLED} and ELSEWHERE not in stem.ledger.states[:first]
     assert len(cast.submitter.seen(events.Outgrown)) == 1
     cast.close()
     assert cast.swarm.run(60, lambda: len(cast.delivered()) >= TASKS)
     assert sorted(cast.delivered()) == list(range(TASKS)), "each once"
     assert cast.swarm.run(30, lambda: cast.submitter.seen(events.Replicated)[-1].done)
-    assert cast.submitter.seen(events.Replicated)[-1].settled == TASKS, "of head and lots together"
+    assert cast.submitter.seen(events.Replicated)[-1].settled == TASKS, "of stem and lots together"
     ended = [grantor.ledger.ended for s in (cast.one, cast.two) for grantor in s.peer.jobs.granted.of(cast.job.job)]
-    assert sum(ended) == TASKS - first and all(ended) and head.finished
+    assert sum(ended) == TASKS - first and all(ended) and stem.finished
 
 
 def test_what_is_added_later_is_the_stewards_and_pausing_closing_and_cancelling_reach_them(divided: Cast) -> None:
@@ -136,7 +136,7 @@ def test_what_is_added_later_is_the_stewards_and_pausing_closing_and_cancelling_
     assert cast.swarm.run(5, lambda: all(lot.cancelled for lot in lots))
 
 
-def test_when_the_submitter_dies_the_head_is_taken_over_and_the_lots_go_on(divided: Cast) -> None:
+def test_when_the_submitter_dies_the_stem_is_taken_over_and_the_lots_go_on(divided: Cast) -> None:
     cast, first = divided, divided.authority().lots.first
     cast.close()
     cast.swarm.run(0.1)
@@ -150,8 +150,8 @@ def test_when_the_submitter_dies_the_head_is_taken_over_and_the_lots_go_on(divid
         return found
 
     assert cast.swarm.run(60, lambda: settled() == set(range(TASKS)))
-    heads = [s.peer.grantors[cast.job.job] for s in stewards if cast.job.job in s.peer.grantors]
-    assert [head.epoch for head in heads] == [1] and heads[0].ledger.ended == first
+    stems = [s.peer.grantors[cast.job.job] for s in stewards if cast.job.job in s.peer.grantors]
+    assert [stem.epoch for stem in stems] == [1] and stems[0].ledger.ended == first
 
 
 def test_when_a_steward_dies_its_lot_is_taken_over_and_the_submitter_is_told_all(divided: Cast) -> None:
@@ -164,7 +164,7 @@ def test_when_a_steward_dies_its_lot_is_taken_over_and_the_submitter_is_told_all
     assert len(cast.delivered()) == len(set(cast.delivered())), "what it missed it reads in the logs"
 
 
-def test_what_was_given_up_of_the_head_is_told_to_those_whose_tasks_may_take_it(divided: Cast) -> None:
+def test_what_was_given_up_of_the_stem_is_told_to_those_whose_tasks_may_take_it(divided: Cast) -> None:
     cast = divided
     gave_up = fx.Notify(events.GaveUp(cast.job.job, [0], "its peer was lost"))
     effects = cast.submitter.peer.presiding.relayed([gave_up])
@@ -196,7 +196,7 @@ def test_a_steward_that_was_not_told_hears_of_it_from_whoever_grants_a_lot() -> 
     assert row is not None and cast.authority().division.body in bytes(row[5]), "it is on its disk, too"
 
 
-def test_a_steward_that_granted_the_job_on_the_other_side_of_a_cut_gives_away_what_lies_behind_the_head() -> None:
+def test_a_steward_that_granted_the_job_on_the_other_side_of_a_cut_gives_away_what_lies_behind_the_stem() -> None:
     cast = Cast()
     assert cast.swarm.run(10, lambda: bool(cast.submitter.seen(events.Outgrown)))
     kept, made = cast.one.peer.steward.jobs[cast.job.job], cast.job.made
@@ -204,12 +204,12 @@ def test_a_steward_that_granted_the_job_on_the_other_side_of_a_cut_gives_away_wh
     kept.authority.take_over(cast.one.key.public, 1)
     kept.grantor = None
     cast.one.peer.adopt(cast.job.job, list(zip(made.segments, made.sealed, strict=True)), [], cast.swarm.now)
-    head = cast.one.peer.grantors[cast.job.job]
-    assert head.ledger.open == TASKS
+    stem = cast.one.peer.grantors[cast.job.job]
+    assert stem.ledger.open == TASKS
     division = signed(Handover(cast.job.job, DIVIDED_EPOCH, bytes(32), RANGE_TASKS), OWNER)
     cast.one.follow(cast.one.peer.presiding.take(cast.submitter.contact, b"", m.Take(1, division), cast.swarm.now))
-    assert head.division == division and ELSEWHERE in head.ledger.states[RANGE_TASKS:]
-    assert head.ledger.states[:RANGE_TASKS].count(ELSEWHERE) == 0
+    assert stem.division == division and ELSEWHERE in stem.ledger.states[RANGE_TASKS:]
+    assert stem.ledger.states[:RANGE_TASKS].count(ELSEWHERE) == 0
 
 
 def test_who_has_no_such_job_divides_none_and_nobody_takes_a_divided_one_back(divided: Cast) -> None:

@@ -181,4 +181,4 @@ def test_the_tasks_of_lots_are_counted_anew_when_a_job_is_divided() -> None:
     kept.sittings[0].mandate = said(made, 0, 0)
     log = LogHeader(made.job, 0, GRANTOR.id, 0, NOTHING, bytes(32), RANGE_TASKS, [(0, RANGE_TASKS)])
     kept.restore_log(GRANTOR.id, 0, signed(log, GRANTOR), 5)
-    assert not kept.open_in(0) and kept.open_in(1), "the head is over, and the lots are not"
+    assert not kept.open_in(0) and kept.open_in(1), "the stem is over, and the lots are not"

@@ -51,8 +51,8 @@ def test_the_lots_share_the_slots_of_a_bounded_job(slots_max: int) -> None:
     assert lots.of_slots(2, 1) == 1, "a lot with no slot at all would never end"
 
 
-def test_of_a_divided_job_the_head_has_what_lies_before_and_its_lots_what_lies_behind() -> None:
-    lots = Lots(JOB, 3, head=True)
+def test_of_a_divided_job_the_stem_has_what_lies_before_and_its_lots_what_lies_behind() -> None:
+    lots = Lots(JOB, 3, stem=True)
     assert (lots.count, lots.split, lots.of(1000), lots.sizes(0, 64)) == (4, False, 0, [64, 0, 0, 0])
     assert lots.others(0, 0, 64) == [] and lots.others(1, 0, 64) == [(0, 64)], "nobody has anything yet"
     lots.divide(2 * RANGE_TASKS)
@@ -62,23 +62,23 @@ def test_of_a_divided_job_the_head_has_what_lies_before_and_its_lots_what_lies_b
     assert [lots.first_epoch(lot) for lot in range(4)] == [0, DIVIDED_EPOCH, DIVIDED_EPOCH + 1, DIVIDED_EPOCH + 2]
     assert [lots.of_epoch(epoch) for epoch in (0, 7, DIVIDED_EPOCH, DIVIDED_EPOCH + 5)] == [0, 0, 1, 3]
     assert lots.is_first(0) and lots.is_first(DIVIDED_EPOCH + 1) and not lots.is_first(DIVIDED_EPOCH + 3)
-    assert lots.is_head(0) and not lots.is_head(1)
+    assert lots.is_stem(0) and not lots.is_stem(1)
 
 
 @given(st.integers(1, 6), st.integers(0, 2_000), st.integers(1, 500))
-def test_what_lies_in_no_lot_of_an_epoch_goes_astray_and_nothing_of_a_head(count: int, first: int, tasks: int) -> None:
-    plain, headed = Lots(JOB, count), Lots(JOB, count, head=True)
+def test_what_lies_in_no_lot_of_an_epoch_goes_astray_and_nothing_of_a_stem(count: int, first: int, tasks: int) -> None:
+    plain, stemmed = Lots(JOB, count), Lots(JOB, count, stem=True)
     for lot in range(count):
         assert joined(plain.astray(1 + lot, first, tasks)) == joined(plain.others(lot, first, tasks))
-        assert headed.astray(DIVIDED_EPOCH + lot, first, tasks) == plain.astray(1 + lot, first, tasks), "known or not"
-    assert headed.astray(0, first, tasks) == []
+        assert stemmed.astray(DIVIDED_EPOCH + lot, first, tasks) == plain.astray(1 + lot, first, tasks), "known or not"
+    assert stemmed.astray(0, first, tasks) == []
 
 
-# --- lots behind a head -----------------------------------------------------------------------------------------------
+# --- lots behind a stem -----------------------------------------------------------------------------------------------
 
 
-def test_a_job_with_a_head_is_granted_as_a_whole_until_it_is_divided() -> None:
-    lots = Lots(JOB, 3, head=True)
+def test_a_job_with_a_stem_is_granted_as_a_whole_until_it_is_divided() -> None:
+    lots = Lots(JOB, 3, stem=True)
     assert (lots.count, lots.split, lots.of(77), lots.first) == (4, False, 0, None)
     assert lots.others(0, 0, 1000) == [] and lots.others(2, 0, 1000) == [(0, 1000)]
     assert lots.sizes(0, 1000) == [1000, 0, 0, 0]
@@ -90,28 +90,28 @@ def test_a_job_with_a_head_is_granted_as_a_whole_until_it_is_divided() -> None:
     assert sizes[0] == 2 * RANGE_TASKS and sum(sizes) == 1000 and all(sizes)
 
 
-def test_the_lots_behind_a_head_have_epochs_behind_all_of_its_own() -> None:
-    lots = Lots(JOB, 3, head=True)
+def test_the_lots_behind_a_stem_have_epochs_behind_all_of_its_own() -> None:
+    lots = Lots(JOB, 3, stem=True)
     epochs = (0, 1, DIVIDED_EPOCH - 1, DIVIDED_EPOCH, DIVIDED_EPOCH + 1, DIVIDED_EPOCH + 2, DIVIDED_EPOCH + 3)
     assert [lots.of_epoch(epoch) for epoch in epochs] == [0, 0, 0, 1, 2, 3, 1]
     assert [lots.is_first(epoch) for epoch in epochs] == [True, False, False, True, True, True, False]
     assert [lots.first_epoch(lot) for lot in range(4)] == [0, DIVIDED_EPOCH, DIVIDED_EPOCH + 1, DIVIDED_EPOCH + 2]
     assert [lots.of_token(token) for token in (4, 5, 6, 7)] == [0, 1, 2, 3]
-    assert lots.is_head(0) and not lots.is_head(1) and not Lots(JOB, 3).is_head(0) and Lots(JOB).is_head(0)
+    assert lots.is_stem(0) and not lots.is_stem(1) and not Lots(JOB, 3).is_stem(0) and Lots(JOB).is_stem(0)
     assert lots.of_slots(7, 0) == 7 and sum(lots.of_slots(7, DIVIDED_EPOCH + lot) for lot in range(3)) == 7
     assert not Lots(JOB).is_first(DIVIDED_EPOCH) and Lots(JOB).of_epoch(DIVIDED_EPOCH) == 0
 
 
 def test_what_a_steward_may_settle_in_a_lot_is_told_without_the_owners_word() -> None:
-    unaware, lots = Lots(JOB, 3, head=True), Lots(JOB, 3, head=True)
+    unaware, lots = Lots(JOB, 3, stem=True), Lots(JOB, 3, stem=True)
     lots.divide(0)
     for epoch in (DIVIDED_EPOCH, DIVIDED_EPOCH + 4):
         astray = unaware.astray(epoch, 5, 1000)
         assert astray == lots.astray(epoch, 5, 1000) == lots.others(lots.of_epoch(epoch), 5, 1000) and astray
-    assert unaware.astray(3, 0, 1000) == [] == lots.astray(0, 0, 1000), "who grants the head may not have heard of it"
+    assert unaware.astray(3, 0, 1000) == [] == lots.astray(0, 0, 1000), "who grants the stem may not have heard of it"
 
 
-def test_one_steward_has_all_that_lies_behind_the_head() -> None:
-    lots = Lots(JOB, 1, head=True)
+def test_one_steward_has_all_that_lies_behind_the_stem() -> None:
+    lots = Lots(JOB, 1, stem=True)
     lots.divide(RANGE_TASKS)
     assert lots.sizes(0, 100) == [RANGE_TASKS, 100 - RANGE_TASKS] and lots.astray(DIVIDED_EPOCH, 0, 100) == []
