@@ -2,8 +2,9 @@
 
 Whoever submitted a job, keeps it, grants it or runs its tasks brings blobs as the job needs them, up to all of the
 disk. Of a guest's job they have the guests' part, and of that its owner a part. Whoever has no part in a job may still
-have a result of it (its grantor died, and this peer keeps the job): such peers have as much together, and each of them
-as much as one owner of guests' jobs. What is given back is given back with the job.
+have a result of it (its grantor died, and this peer keeps the job), and a stranger's log of a job that is unknown here
+names blobs, too: such peers have as much together, and each of them as much as one owner of guests' jobs. What is given
+back is given back with the job.
 """
 
 from __future__ import annotations
@@ -71,13 +72,18 @@ class Brought:
                 self._quotas[kind].give_back(who, cost_bytes)
 
     def _is_here(self, job: bytes) -> bool:
-        """Whether a job is kept or granted here."""
-        return job in self._peer.steward.jobs or job in self._peer.jobs.granted
+        """Whether a job, or a log of it, is kept here, or it is granted here."""
+        steward = self._peer.steward
+        return job in steward.jobs or job in self._peer.jobs.granted or job in steward.foreign.jobs()
 
     def _payer(self, job: bytes, source: NodeId) -> Payer | None:
         """Who is bound by a part of the disk; nobody, where all of it is the job's."""
-        if not self._is_here(job):
-            return None  # its tasks run here: what they take is let go of with them
+        peer = self._peer
+        if job not in peer.steward.jobs and job not in peer.jobs.granted:
+            key = peer.lines.keys.get(source)
+            if job in peer.worker.works or (key is not None and peer.setup.belongs(key)):
+                return None  # what tasks take is let go of with them; a member's log counts as his
+            return SOURCE, source
         if not self._takes_part(job, source):
             return SOURCE, source
         owner = self._guest(job)

@@ -1,7 +1,7 @@
 """A submitter that is killed half way: ``half_way_program.py ORDER`` brings its tasks to one steward of five, and dies.
 
-It prints the job's id. Its first segment goes to the first steward alone; when that one answers that it is on its disk
-the program kills itself with SIGKILL.
+It prints the job's id. Its segments go to the first steward alone; when that one answers that they and all that they
+need are on its disk the program kills itself with SIGKILL.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol.effects import Effect, Tell
 from p2pcpn.protocol.trustees import Trustees
 from p2pcpn.wire.messages import Extend, Message
+from p2pcpn.wire.statements import Segment, read
 
 
-def kill_half_way() -> None:
-    """Have the first segment reach one steward, and nobody live on after that."""
+def kill_half_way(tasks: int) -> None:
+    """Have all ``tasks`` reach one steward, and nobody live on after that."""
     tell, answered = Trustees.tell, Trustees.answered
-    brought: dict[tuple[NodeId, int], None] = {}
+    last: dict[tuple[NodeId, int], None] = {}
+    whole: dict[NodeId, None] = {}
 
     def to_one(self: Trustees, make: Callable[[int], Message], *, awaited: bool = False) -> list[Effect]:
         effects = tell(self, make, awaited=awaited)
@@ -34,13 +36,17 @@ def kill_half_way() -> None:
             return effects
         first = effects[0]
         assert isinstance(first, Tell) and isinstance(first.message, Extend)
-        brought[NodeId(first.to.id), first.message.request] = None
+        said = read(first.message.segment, Segment)
+        if said.first + said.count == tasks:
+            last[NodeId(first.to.id), first.message.request] = None
         return [first]
 
     def die(self: Trustees, node: NodeId, request: int) -> bool:
-        if (node, request) in brought:
+        found = answered(self, node, request)
+        whole.update({of: None for of, number in last if (of, number) == (node, request)})
+        if node in whole and not self.all[node].unanswered:  # the project's code is there, too
             os.kill(os.getpid(), signal.SIGKILL)
-        return answered(self, node, request)
+        return found
 
     Trustees.tell = to_one  # type: ignore[method-assign]
     Trustees.answered = die  # type: ignore[method-assign]
@@ -51,8 +57,8 @@ async def main(order: dict[str, Any]) -> None:
         profile="local", bootstrap=order["bootstrap"], swarm_key=order["swarm_key"], roles=(), durable=False
     )  # fmt: skip
     async with Node(config, owner=Keypair(bytes.fromhex(order["owner"]))) as node:
-        kill_half_way()
         calls = [(index, takes_s, order["runs"]) for index, takes_s in enumerate(order["takes_s"])]
+        kill_half_way(len(calls))
         job = await node.submit(task, calls, **order["options"])
         print(job.id, flush=True)
         await job.gather()

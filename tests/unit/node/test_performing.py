@@ -485,6 +485,30 @@ async def test_a_job_that_cannot_be_taken_over_is_counted(peer: Start, monkeypat
     assert not [name for name in one.counters if name.startswith("mishap")]
 
 
+@pytest.mark.asyncio
+async def test_of_a_job_that_is_known_no_more_nothing_is_read(peer: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, made = await peer(), Made()
+    body = settling(made.job, [(0, 2)])
+    header = signed(LogHeader(made.job, 0, GRANTOR.id, 0, bytes(32), digest(body), 2, [(0, 2)]), GRANTOR)
+    one.database.commit([Write("logs", (made.job, GRANTOR.id, 0, 0), (pages.SIGNED.encode(header), body))])
+    one.database.drop_expired(0.0)
+    found: list[Any] = []
+    monkeypatch.setattr(one.peer, "reviewed", lambda job, stale, now: found.append(stale) or [])
+    monkeypatch.setattr(one.peer, "inputs_loaded", lambda job, indices, log, now: found.append(len(log)) or [])
+    asked = [fx.Review(made.job), fx.LoadInputs(made.job, (1,))]
+    one.performer.perform(asked)
+    monkeypatch.setattr(one.peer.presiding, "authority", lambda job: Authority(made.spec))
+    one.performer.perform(asked)
+    assert found == [[], 0, [], 1]
+    monkeypatch.setattr(one.database, "scan", _refusing)
+    one.performer.perform(asked)
+    assert found[4:] == [0] and one.counters["disk refused"] == 2
+
+
+def _refusing(*_: object) -> None:
+    raise StoreError("the disk does not answer")
+
+
 # --- the program ---------------------------------------------------------------------------------------------------
 
 

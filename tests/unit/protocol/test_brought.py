@@ -107,3 +107,14 @@ def test_jobs_that_are_gone_are_forgotten_however_much_room_there_is(monkeypatch
     cast.brought._jobs[b"gone"] = cast.brought._jobs[cast.job].copy()
     assert cast.takes(cast.other, 1)
     assert set(cast.brought._jobs) == {cast.job}
+
+
+def test_a_stranger_whose_log_of_an_unknown_job_is_kept_has_a_sixteenth_for_its_blobs() -> None:
+    cast = Cast()
+    job, steward = bytes(20), cast.one.peer.steward
+    assert cast.takes(cast.submitter, LARGE, job), "a member of the swarm"
+    cast.one.peer.lines.keys.pop(cast.other.id, None)
+    steward.foreign.take(job, cast.other.id, 100, cast.swarm.wall() + 60.0, b"network")
+    assert cast.takes(cast.other, SHARE_BYTES, job) and not cast.takes(cast.other, 0, job)
+    steward.foreign.drop(job)
+    assert cast.takes(cast.other, SHARE_BYTES), "its log has expired"
