@@ -22,7 +22,7 @@ import msgspec
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import NodeId
-from p2pcpn.protocol.effects import Effect, Tell
+from p2pcpn.protocol.effects import Effect, Gather, Tell
 from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.steward import Steward
 from p2pcpn.wire.addresses import Contact
@@ -147,7 +147,16 @@ class Gaps:
             gap.due_s = now + REFUSED_S
             return []
         self.closed += 1
-        return effects + self._ask(job, gap, kept, now)
+        return effects + self._gather(kept) + self._ask(job, gap, kept, now)
+
+    def _gather(self, kept: Kept) -> list[Effect]:
+        """The project's code, where it is not here, from whichever steward has it: each was to be brought it."""
+        spec, effects = kept.authority.spec, tuple[Effect, ...]()
+        for steward in spec.stewards:
+            if spec.code is not None and steward.key != self._steward.me.public:
+                names = (spec.code.digest,)
+                effects = (Gather(steward.contact, names, kept.authority.job, spec.retention_s, (), effects),)
+        return list(effects)
 
     def answered(self, sender: Contact, message: Answer, now: float) -> list[Effect]:
         """Whoever was asked for a segment does not have it."""
@@ -176,7 +185,7 @@ class Gaps:
             del self._begun[job]
             kept = self._steward.jobs.get(job)
             if kept is not None and kept.is_open:
-                effects += self.ask_all(kept)
+                effects += self.ask_all(kept) + self._gather(kept)
         due = [(job, gap) for job, gap in self._gaps.items() if gap.due_s <= now]
         return effects + [effect for job, gap in due for effect in self._look(job, gap, now)]
 

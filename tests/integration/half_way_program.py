@@ -1,7 +1,7 @@
 """A submitter that is killed half way: ``half_way_program.py ORDER`` brings its tasks to one steward of five, and dies.
 
-It prints the job's id. Its segments go to the first steward alone; when that one answers that they and all that they
-need are on its disk the program kills itself with SIGKILL.
+It prints the job's id. Its project's code and its segments go to the first steward alone; when that one answers that
+they are on its disk the program kills itself with SIGKILL.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from p2pcpn.wire.statements import Segment, read
 
 def kill_half_way(tasks: int) -> None:
     """Have all ``tasks`` reach one steward, and nobody live on after that."""
-    tell, answered = Trustees.tell, Trustees.answered
+    tell, answered, send_blobs = Trustees.tell, Trustees.answered, Trustees.send_blobs
     last: dict[tuple[NodeId, int], None] = {}
     whole: dict[NodeId, None] = {}
 
@@ -44,11 +44,15 @@ def kill_half_way(tasks: int) -> None:
     def die(self: Trustees, node: NodeId, request: int) -> bool:
         found = answered(self, node, request)
         whole.update({of: None for of, number in last if (of, number) == (node, request)})
-        if node in whole and not self.all[node].unanswered:  # the project's code is there, too
+        if node in whole and not self.all[node].unanswered:
             os.kill(os.getpid(), signal.SIGKILL)
         return found
 
+    def blobs_to_one(self: Trustees, digests: list[bytes], copies: int, job: bytes, retention_s: float) -> list[Effect]:
+        return send_blobs(self, digests, 1, job, retention_s)
+
     Trustees.tell = to_one  # type: ignore[method-assign]
+    Trustees.send_blobs = blobs_to_one  # type: ignore[method-assign]
     Trustees.answered = die  # type: ignore[method-assign]
 
 

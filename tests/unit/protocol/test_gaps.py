@@ -20,7 +20,7 @@ from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.messages import AnswerCode
 from p2pcpn.wire.sealing import digest, seal
-from p2pcpn.wire.statements import Cancel, Close, LogHeader, Pause, Role, Segment, read, signed
+from p2pcpn.wire.statements import BlobRef, Cancel, Close, LogHeader, Pause, Role, Segment, read, signed
 from p2pcpn.wire.statements import Steward as Named
 from tests.unit.protocol.leased import GRANTOR_AT, OWNER, STRANGER_AT, Made, at, keypair, told
 from tests.unit.protocol.swarm import Job, Member, Swarm
@@ -211,6 +211,23 @@ def test_who_begins_to_grant_asks_when_all_should_know_of_the_job_unless_nothing
     for job in (other.job, bytes(20)):
         table.gaps.begun(job, 20.0)
     assert table.gaps.expire(21.0) == [], "it has no tasks; it is kept no more"
+
+
+def test_the_projects_code_is_asked_of_one_steward_after_the_other_where_it_is_not_here() -> None:
+    table = Table(code=BlobRef(digest(b"code"), 4, bytes(32)))
+    said = table.made.segment(4)
+    table.gaps.begun(table.made.job, 10.0)
+    table.gaps.knows(table.made.job, ONE, 10.0, tasks=4)
+    table.steward.extended(GRANTOR_AT, said)
+    (gather,) = [effect for effect in table.gaps.expire(11.0) if isinstance(effect, fx.Gather)]
+    assert (gather.sender, gather.blobs, gather.then) == (TWO, (digest(b"code"),), ())
+    (next_one,) = gather.otherwise
+    assert isinstance(next_one, fx.Gather) and (next_one.sender, next_one.otherwise) == (ONE, ())
+    said = table.made.segment(4)
+    table.gaps.knows(table.made.job, ONE, 12.0, tasks=8)
+    ((_, _, request),) = table.asked(table.gaps.expire(13.0))
+    effects = table.gaps.extended(ONE, msgspec.structs.replace(said, request=request, keep=False), 13.0)
+    assert [effect.blobs for effect in effects if isinstance(effect, fx.Gather)] == [(digest(b"code"),)]
 
 
 def test_a_steward_that_does_not_know_of_a_job_is_told_all_that_its_owner_said_of_it() -> None:
