@@ -320,7 +320,7 @@ class Submission:
             self._cancelled.clear()
         if self._maps and not self.overlay.congested:
             self._feed()
-        while not self.overlay.congested and (first := self._waiting.first()) is not None:
+        while (first := self._waiting.first()) is not None and not self.overlay.congested:
             cut = self._cutter.cut(*first)
             self._waiting.cut(cut.end)
             self.progress.total = self._cutter.first

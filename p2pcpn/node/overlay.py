@@ -383,10 +383,11 @@ class Overlay:
 
     def _message(self, session: Session, data: bytes) -> None:
         message = m.CODEC.decode(data)  # a PeerError ends the session
-        if isinstance(message, m.PutBlob | m.BlobData) and message.ring_bytes:
+        at_once = type(message) in AT_ONCE
+        if not at_once and isinstance(message, (m.PutBlob, m.BlobData)) and message.ring_bytes:
             message = self.rings.landed(session, message)
         try:
-            if type(message) in AT_ONCE or not (
+            if at_once or not (
                 self.library.take(session, message)
                 or self.depot.take(session, message)
                 or self.hauler.take(session, message)

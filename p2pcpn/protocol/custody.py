@@ -119,9 +119,9 @@ class Custody:
         self.word = msgspec.structs.replace(word, request=0)
         return self.stewards.tell(lambda request: msgspec.structs.replace(word, request=request))
 
-    def extend(self, segment: Signed, sealed: list[bytes]) -> list[Effect]:
+    def extend(self, segment: Signed, sealed: list[bytes], said: Segment | None = None) -> list[Effect]:
         """A segment and its pages; first the blobs that its tasks name."""
-        said = read(segment, Segment)
+        said = said or read(segment, Segment)
         self.tasks = said.first + said.count
         effects = self._blobs(list(said.blobs))
         leased = self._by_all  # by those who are told: no lease of ours takes it along

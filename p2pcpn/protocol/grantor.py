@@ -192,8 +192,8 @@ class Grantor:
         self, segment: Signed, sealed: list[bytes], blobs: list[list[bytes]], now: float, needs: Needs = ()
     ) -> list[Effect]:
         """A new segment of tasks, its sealed pages, the blobs each page names, and which tasks take whose results."""
-        self.restore(segment, sealed, blobs, needs)
-        return carried(self.custody.extend(segment, sealed), self._added(now))
+        said = self.restore(segment, sealed, blobs, needs)
+        return carried(self.custody.extend(segment, sealed, said), self._added(now))
 
     def follow(self, segment: Signed, sealed: list[bytes], now: float) -> list[Effect]:
         """A segment that its owner brought to every steward, and so to us."""
@@ -209,8 +209,8 @@ class Grantor:
 
     def restore(
         self, segment: Signed, sealed: list[bytes], blobs: list[list[bytes]], needs: Needs | None = None
-    ) -> None:
-        """A segment that the stewards hold already: of a job that this node takes over. :meth:`begin` follows.
+    ) -> Segment:
+        """A segment that the stewards hold already, read: of a job that this node takes over. :meth:`begin` follows.
 
         Who takes whose results the pages say where ``needs`` do not.
         """
@@ -229,6 +229,7 @@ class Grantor:
             self.book.need(needs)
         if self._witness is not None:
             self._witness.said(first)
+        return said
 
     def begin(self, now: float) -> list[Effect]:
         """Start granting what :meth:`restore` brought, less what ``ledger.settled_already`` took from it."""

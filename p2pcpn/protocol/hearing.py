@@ -31,17 +31,23 @@ class Hearing:
         self._counters = counters
         self._proving = Proving()
 
-    def extended(self, contact: Contact, key: bytes, message: Extend, now: float) -> list[Effect]:
-        """A segment. Raises :class:`PeerError` for one that is not the owner's, unless the owner's own node says it."""
-        job = read(message.segment, Segment).job
+    def extended(
+        self, contact: Contact, key: bytes, message: Extend, now: float, *, prove: bool = True
+    ) -> list[Effect]:
+        """A segment. Raises :class:`PeerError` for one that is not the owner's, unless the owner's own node says it.
+
+        What is believed long enough is proved now, or (not ``prove``) at the deadline, when nobody waits for us.
+        """
+        said = read(message.segment, Segment)
+        job = said.job
         known = self._worker.works.get(job) or self._steward.jobs.get(job)
         # Of a job that is granted in lots we lease what we keep: that waits for its proof, so it is proved at once.
         if known is None or known.authority.spec.grantor != key or (message.keep and self._leases(job)):
-            self._worker.extended(message, believed=False)
+            self._worker.extended(message)
             return self._keep(contact, message, now) if message.keep or message.request else []
-        self._worker.extended(message, believed=True)
+        self._worker.extended(message, believed=said)
         self._proving.put_off(contact, message, now)
-        return self.prove(now)
+        return self.prove(now) if prove or self._proving.full else []
 
     def _leases(self, job: bytes) -> bool:
         kept = self._steward.jobs.get(job)
@@ -52,7 +58,7 @@ class Hearing:
         :meth:`extended` does, and for tasks that the lease does not give."""
         if isinstance(message, Extend):
             return self.extended(contact, key, message, now)
-        effects = [] if message.extend is None else self.extended(contact, key, message.extend, now)
+        effects = [] if message.extend is None else self.extended(contact, key, message.extend, now, prove=False)
         return effects + self._worker.furthered(contact, message, now)
 
     def prove(self, now: float, *, early: bool = False) -> list[Effect]:

@@ -59,10 +59,10 @@ class Participant:
     missing: int = 0  # leases in a row that it returned because it lacked something
     leaving: bool = False  # it ends what it runs, and is given nothing more
     blobs: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
+    node: NodeId = field(init=False)
 
-    @property
-    def node(self) -> NodeId:
-        return NodeId(self.contact.id)
+    def __post_init__(self) -> None:
+        self.node = NodeId(self.contact.id)
 
     def spoke(self) -> None:
         """It said something about this job: it lives and its session works."""

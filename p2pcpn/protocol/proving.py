@@ -37,10 +37,15 @@ class Proving:
         """A segment that was believed."""
         self._said.append((sender, message))
         self._bytes += len(message.segment.body) + sum(map(len, message.pages))
-        if self._bytes > PUT_OFF_BYTES_MAX or len(self._said) >= PUT_OFF_MAX:
+        if self.full:
             self._until = now
         elif self._until is None:
             self._until = now + PUT_OFF_S
+
+    @property
+    def full(self) -> bool:
+        """Whether no more may be put off."""
+        return self._bytes > PUT_OFF_BYTES_MAX or len(self._said) >= PUT_OFF_MAX
 
     def deadline(self) -> float | None:
         """When :meth:`due` has something."""

@@ -106,18 +106,23 @@ class Shares:
 
     def next(self, now: float, bound: Callable[[Work], int]) -> Work | None:
         """The job whose turn it is: ``bound`` says how many batches of one may be with processes at a time."""
-        if len(self._active) == 1:
-            order = list(self._active.values())
-        else:
-            order = sorted(self._active.values(), key=lambda share: (share.virtual_s(now), share.owner))
-        if order:
-            self._clock_s = max(self._clock_s, order[0].used_s)
+        order = self.in_turn(now)
         for share in order:
             for rank in sorted(share.lines) if len(share.lines) > 1 else share.lines:
                 found = _of_line(share.lines[rank], bound)
                 if found is not None:
                     return found
         return None
+
+    def in_turn(self, now: float) -> list[Share]:
+        """The owners with work here, whose turn it is first. Whoever comes later begins where the first is."""
+        if len(self._active) == 1:
+            order = list(self._active.values())
+        else:
+            order = sorted(self._active.values(), key=lambda share: (share.virtual_s(now), share.owner))
+        if order:
+            self._clock_s = max(self._clock_s, order[0].used_s)
+        return order
 
     def began(self, work: Work, number: int, foreseen_s: float, now: float) -> None:
         """A batch of ``work`` is with a process (its ``running`` says so): the job goes behind others of its rank."""

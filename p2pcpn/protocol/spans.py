@@ -17,7 +17,7 @@ _LAST = 1 << 64  # above every count
 
 def total(spans: Sequence[Span]) -> int:
     """How many indices the spans hold."""
-    return sum(count for _, count in spans)
+    return spans[0][1] if len(spans) == 1 else sum([count for _, count in spans])
 
 
 def joined(spans: Sequence[Span]) -> list[Span]:

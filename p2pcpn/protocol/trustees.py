@@ -68,9 +68,10 @@ class Trustees:
     def send_blobs(self, digests: list[bytes], copies: int, job: bytes, retention_s: float) -> list[Effect]:
         """Blobs to the first ``copies`` stewards, behind what others wait for: enough to survive, no bulk to all."""
         effects: list[Effect] = []
-        if digests:
-            for trustee in list(self.live.values())[copies:]:
-                trustee.lacks = True
+        if not digests:
+            return effects
+        for trustee in list(self.live.values())[copies:]:
+            trustee.lacks = True
         for trustee in list(self.live.values())[:copies]:
             for digest in digests:
                 if digest in trustee.blobs:

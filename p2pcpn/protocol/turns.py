@@ -91,6 +91,9 @@ class Turns:
 
     def next(self, now: float) -> tuple[Batch, Piece] | None:
         """The batch to hand over now, if there is one and room for it."""
+        if not self.queued:
+            self.shares.in_turn(now)
+            return None
         work = self._chosen(now)
         if work is None:
             return None

@@ -173,12 +173,12 @@ class Worker:
         self._works.changed(work, now)
         return effects + self._start(now)
 
-    def extended(self, message: Extend, *, believed: bool) -> None:
+    def extended(self, message: Extend, *, believed: Segment | None = None) -> None:
         """A segment's header and some of its pages. Raises :class:`PeerError` unless the owner signed for them.
 
-        What is ``believed`` comes from the owner's own node and is proved afterwards.
+        What is ``believed``, as it was read, comes from the owner's own node and is proved afterwards.
         """
-        said = read(message.segment, Segment) if believed else opened(message.segment, Segment)
+        said = believed or opened(message.segment, Segment)
         work = self.works.get(said.job)
         if work is None:
             return
@@ -276,7 +276,7 @@ class Worker:
             unrun = Return(work.job, message.token, named(message.slices), "leaving", NEWER)
             return [Tell(sender, self._newest(work, message.epoch)), Tell(sender, unrun)]
         left = drawn(lease.ahead, message.slices)
-        if left == lease.ahead:
+        if left is lease.ahead:
             return []  # said again, over another session
         lease.ahead = left
         return self._leased(work, lease, message.slices, now)

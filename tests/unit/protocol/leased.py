@@ -173,7 +173,7 @@ class Bench:
         self.do(self.worker.session_opened(NodeId(sender.id), self.now))
         self.do(self.worker.introduced(sender, made.grantor.public, made.spec, self.now))
         if counts:
-            self.worker.extended(made.segment(*counts, **options), believed=False)
+            self.worker.extended(made.segment(*counts, **options))
         return made
 
     def ran(self, number: int, count: int | None = None, ran_s: float = 0.001, **options: Any) -> list[fx.Effect]:

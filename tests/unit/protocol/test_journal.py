@@ -166,7 +166,7 @@ def test_after_a_restart_what_is_on_disk_is_offered_again() -> None:
     offered = again.do(again.worker.session_opened(PEER, again.now))
     assert [made.open(message).worker for message in told(offered, m.Results)] == [ME.public]
     # What it remembers of the job is not more than it knew: rules are asked again, and no token comes twice.
-    again.worker.extended(m.Extend(0, made.segments[0], made.sealed[0], False), believed=False)
+    again.worker.extended(m.Extend(0, made.segments[0], made.sealed[0], False))
     assert again.take(made, (0, 1), token=1) == []
     assert [r.code for r in told(again.take(made, (0, 1), token=2), m.Return)] == ["declined"]
 

@@ -63,7 +63,7 @@ def test_equal_results_of_two_workers_make_equal_digests_and_blobs() -> None:
     for number in (11, 12):
         bench = Bench(me=keypair(number), slots=1)
         bench.know(made)
-        bench.worker.extended(segment, believed=False)
+        bench.worker.extended(segment)
         bench.take(made, (0, 1), worker=keypair(number).id, slots=1)
         effects = bench.ran(1, values=[LARGE])
         receipt = made.open(told(effects, m.Results)[0]).receipt

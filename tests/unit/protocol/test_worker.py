@@ -143,7 +143,7 @@ def test_a_lease_that_is_said_again_after_a_restart_uses_no_number_twice() -> No
         bench.worker.introduced(GRANTOR_AT, GRANTOR.public, made.spec, bench.now)
         if not made.tasks:
             extend = made.segment(2)
-        bench.worker.extended(extend, believed=False)
+        bench.worker.extended(extend)
         effects = bench.take(made, (0, 2), token=1) + bench.ran(1, 1)
         numbers += [made.open(results).receipt.part for results in told(effects, m.Results)]
         assert bench.worker.works[made.job].leases[0, 1].checkpoints == numbers_from(boot)
@@ -176,7 +176,7 @@ def test_a_job_that_may_not_run_here_is_declined_with_the_reason(
 def test_a_segment_that_needs_a_missing_package_is_declined_and_others_run() -> None:
     bench = Bench(rules=rules(missing=lambda names: tuple(n for n in names if n == "numpy")))
     made = bench.know(Made(), 2, requires=["numpy"])
-    bench.worker.extended(made.segment(2), believed=False)
+    bench.worker.extended(made.segment(2))
     (answer,) = told(bench.take(made, (1, 2)), m.Return)
     assert (answer.code, answer.text) == ("declined", "lacks the package numpy")
     assert told(bench.take(made, (2, 2)), m.Return) == [] and bench.runs
@@ -219,12 +219,12 @@ def test_pages_are_kept_only_when_the_owner_signs_for_them() -> None:
     made = bench.know(Made())
     extend = made.segment(2)
     with pytest.raises(PeerError):
-        bench.worker.extended(m.Extend(0, extend.segment, [b"other bytes"], False), believed=False)
+        bench.worker.extended(m.Extend(0, extend.segment, [b"other bytes"], False))
     forged = signed(m_segment(extend), STRANGER)
     with pytest.raises(PeerError):
-        bench.worker.extended(m.Extend(0, forged, extend.pages, False), believed=False)
+        bench.worker.extended(m.Extend(0, forged, extend.pages, False))
     assert bench.worker.pages.kept_bytes == 0
-    bench.worker.extended(Made(9).segment(1), believed=False)  # of a job nobody introduced
+    bench.worker.extended(Made(9).segment(1))  # of a job nobody introduced
     assert bench.worker.pages.kept_bytes == 0
 
 
@@ -239,7 +239,7 @@ def test_what_is_leased_beyond_all_measure_goes_back() -> None:
     counts = [limits.PAGE_TASKS_MAX] * 16
     made = bench.know(Made(), *counts)
     for _ in range(2):
-        bench.worker.extended(made.segment(*counts), believed=False)
+        bench.worker.extended(made.segment(*counts))
     for lease in range(2):
         assert told(bench.take(made, (lease * 4096, 4096)), m.Return) == []
     (answer,) = told(bench.take(made, (2 * 4096, 4096)), m.Return)
@@ -352,7 +352,7 @@ def believe(bench: Bench, made: Made, *counts: int) -> m.Extend:
     """A segment under a signature that is none, as the owner's own node might say it."""
     said = made.segment(*counts)
     said = msgspec.structs.replace(said, segment=msgspec.structs.replace(said.segment, signature=bytes(64)))
-    bench.worker.extended(said, believed=True)
+    bench.worker.extended(said, believed=read(said.segment, Segment))
     return said
 
 
@@ -367,9 +367,11 @@ def test_a_segment_is_believed_only_where_it_is_said_that_it_may_be() -> None:
     assert bench.worker.pages.kept_bytes > 0
     bench.worker.pages.forget(made.job)
     with pytest.raises(PeerError, match="signature"):
-        bench.worker.extended(said, believed=False)
+        bench.worker.extended(said)
     with pytest.raises(PeerError, match="not signed by its owner"):
-        bench.worker.extended(m.Extend(0, signed(m_segment(said), STRANGER), said.pages, False), believed=True)
+        bench.worker.extended(
+            m.Extend(0, signed(m_segment(said), STRANGER), said.pages, False), believed=m_segment(said)
+        )
     assert bench.worker.pages.kept_bytes == 0
 
 
@@ -517,7 +519,7 @@ def test_a_grantor_on_the_same_node_needs_no_session() -> None:
     bench = Bench()
     made = Made(grantor=ME)
     bench.worker.introduced(ME_AT, ME.public, made.spec, bench.now)
-    bench.worker.extended(made.segment(1), believed=False)
+    bench.worker.extended(made.segment(1))
     bench.take(made, (0, 1), sender=ME_AT)
     bench.worker.session_closed(NodeId(ME.id), bench.now)
     assert len(told(bench.ran(1), m.Results)) == 1
@@ -942,7 +944,7 @@ def test_whatever_is_decoded_is_answered_or_refused(message: Any, statement: Any
             lambda: steward.introduced(GRANTOR_AT, message),
         ],
         m.Extend: [
-            lambda: bench.worker.extended(message, believed=False),
+            lambda: bench.worker.extended(message),
             lambda: steward.extended(GRANTOR_AT, message),
         ],
         m.Grant: [lambda: bench.worker.granted(GRANTOR_AT, GRANTOR.public, message, bench.now)],
@@ -981,7 +983,7 @@ def test_results_that_tasks_take_come_ahead_of_their_lease_and_stand_in_the_rece
     bench, made = Bench(slots=1), Made()
     bench.know(made, 1)
     page = TaskPage([b"function"], None, [b"a", b"b"], [], [(0, [0]), (1, [0])], [0])
-    bench.worker.extended(made.segment(2, page=page), believed=False)
+    bench.worker.extended(made.segment(2, page=page))
     bench.worker.given(made.grantor.public, inputs(made, 1, b"value"))
     bench.take(made, (1, 2), slots=1)
     assert bench.runs[1].parts == ((b"value",),)
@@ -995,7 +997,7 @@ def test_a_lease_whose_inputs_lack_goes_back() -> None:
     bench, made = Bench(slots=1), Made()
     bench.know(made, 1)
     page = TaskPage([b"function"], None, [b"a"], [], [(0, [0])], [0])
-    bench.worker.extended(made.segment(1, page=page), believed=False)
+    bench.worker.extended(made.segment(1, page=page))
     (back,) = told(bench.take(made, (1, 1)), m.Return)
     assert (back.code, back.text) == ("missing", "lacks the result of task 0") and not bench.runs
 
