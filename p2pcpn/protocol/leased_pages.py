@@ -115,14 +115,18 @@ class LeasedPages:
 
 
 def named(slices: Sequence[PageSlice]) -> list[Span]:
-    """The tasks that slices name, in their order, those that follow on one another as one."""
+    """The tasks that slices name, in their order, those that follow on one another as one. Raises :class:`PeerError`
+    for a slice of no task, or of tasks that no job has: what is returned could not even be said."""
+    for part in slices:
+        if part.low >= part.high or part.first + part.high > limits.TASKS_PER_JOB_MAX:
+            raise PeerError("a lease names an empty slice, or tasks beyond those that a job may have")
     return chained([(part.first + part.low, part.high - part.low) for part in slices])
 
 
 def covered(spans: list[Span], slices: list[PageSlice]) -> range:
     """The tasks of a lease that are still to come; :class:`PeerError` unless ``slices`` cover all others of ``spans``,
     in order, each task once."""
-    if any(count == 0 for _, count in spans) or any(part.low >= part.high for part in slices):
+    if any(count == 0 for _, count in spans):
         raise PeerError("a lease holds an empty span")
     runs, given = named(slices), chained(spans)
     ahead = range(sum(runs[-1]), sum(given[-1]))
@@ -147,7 +151,7 @@ def drawn(ahead: range, slices: list[PageSlice]) -> range:
     Raises :class:`PeerError` for slices that name other tasks, or too many.
     """
     (first, count), *others = named(slices)
-    if others or count > limits.BATCH_TASKS_MAX or any(part.low >= part.high for part in slices):
+    if others or count > limits.BATCH_TASKS_MAX:
         raise PeerError("tasks come under a lease in a manner that no lease has")
     if first + count <= ahead.start:
         return ahead

@@ -11,7 +11,16 @@ from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.effects import Gather
-from p2pcpn.protocol.leased_pages import Lacking, LeasedPages, bring, check_segment_head, covered, drawn, pieces_of
+from p2pcpn.protocol.leased_pages import (
+    Lacking,
+    LeasedPages,
+    bring,
+    check_segment_head,
+    covered,
+    drawn,
+    named,
+    pieces_of,
+)
 from p2pcpn.protocol.work import LeaseTaken, Work
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Extend, Input, PageSlice
@@ -259,3 +268,9 @@ def test_what_a_lease_gives_ahead_is_drawn_in_order_each_once() -> None:
     for bad in ([(3, 2)], [(8, 2)], [(4, 1), (6, 1)], [(4, 2), (6, 0)], [(4, limits.BATCH_TASKS_MAX + 1)]):
         with pytest.raises(PeerError):
             drawn(range(4, 1 << 20), slices(*bad)) if bad[0][1] > 9 else drawn(ahead, slices(*bad))
+
+
+@pytest.mark.parametrize("part", [(0, 1, 1), (4, 2, 1), (limits.TASKS_PER_JOB_MAX, 0, 1), ((1 << 63) - 1, 0, 9)])
+def test_what_could_not_be_returned_is_an_error_before_anything_is_said_of_it(part: tuple[int, int, int]) -> None:
+    with pytest.raises(PeerError):
+        named([PageSlice(0, 0, 0, 4, KEY), PageSlice(0, *part, KEY)])
