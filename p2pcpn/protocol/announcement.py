@@ -31,8 +31,10 @@ PUBLISH_S = limits.REFRESH_S / 2
 PUBLISHED_LIVES = 3
 # What changes all the time, and is of no use an hour later.
 FLEETING = ("version", "ttl_s", "slots_free", "memory_free_bytes", "load", "position", "rtt_ms")
-# For the same reason what has not changed is said again more rarely where many are known, up to so many times.
-ADVERT_RARER_MAX = 4.0
+# For the same reason what has not changed is said again more rarely where many are known, up to so many times: an
+# advert costs the swarm some 180 datagrams. 2,400 s at most: before holders would pass on what they keep of it.
+ADVERT_AGAIN_S_PER_PEER = 8.0
+ADVERT_RARER_MAX = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,4 +129,4 @@ class Announcement:
 
 def again_s(usual_s: float, known: int) -> float:
     """How long after a version the next is said where nothing changes and ``known`` peers are known."""
-    return min(ADVERT_RARER_MAX * usual_s, max(usual_s, ADVERT_WAIT_S_PER_PEER * known))
+    return min(ADVERT_RARER_MAX * usual_s, max(usual_s, ADVERT_AGAIN_S_PER_PEER * known))

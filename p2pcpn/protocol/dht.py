@@ -192,14 +192,17 @@ class Dht:
         wall: float,
         copies: int | None = None,
         cas: int | None = None,
+        *,
+        again: bool = False,
     ) -> list[Effect]:
         """Have ``signed`` kept by the nearest ``copies`` peers, and again each hour; ``Notify(PutDone)`` follows.
 
+        ``again``: a version of what was put lately goes to those who kept it then, who hand it to whoever is nearer.
         Raises :class:`UsageError` where no peer would accept it.
         """
         self._tick(now, wall)
         ours(check, signed, wall)
-        return self._put(RecordItem(signed, cas), copies, ticket)
+        return self._put(RecordItem(signed, cas), copies, ticket, again)
 
     def put_content(
         self, content: bytes, retention_s: float, ticket: int, now: float, wall: float, copies: int | None = None
@@ -242,9 +245,12 @@ class Dht:
         wanted = max(1, min(wanted, limits.PROVIDERS_WANTED_MAX))
         return self._begin(Gathering(key, held, wanted, wall, ticket, self._network_group))
 
-    def _put(self, item: Item, copies: int | None, ticket: int) -> list[Effect]:
+    def _put(self, item: Item, copies: int | None, ticket: int, again: bool = False) -> list[Effect]:
         copies = copies or self.storage.copies
-        operation = Putting(item, copies, self._wall, ticket)
+        k = copies + limits.READ_PEERS if again else limits.BUCKET_PEERS  # nobody waits for what is put again and again
+        operation = Putting(item, copies, self._wall, ticket, k)
+        if again:
+            self._published.direct(operation, self._now)
         effects = self._begin(operation)
         self._published.add(operation.target, item, copies, self._now)
         if operation.done:  # at once: there is nobody to ask
@@ -282,16 +288,13 @@ class Dht:
 
     def deadline(self) -> float | None:
         """When ``expire`` has something to do."""
-        times = [
-            self.requests.deadline(),
-            self.storage.deadline() if self._republishing < limits.REPUBLISHES_MAX else None,
-            self._published.deadline() if self._republishing < limits.REPUBLISHES_MAX else None,
-            self._bootstrap_due_s,
-            self._again_due_s,
-            self._repair.deadline(),
-            self._handing_over.deadline() if self._handing_over is not None else None,
-            self.table.deadline() if len(self.table) else None,
-        ]
+        times = [self.requests.deadline(), self._bootstrap_due_s, self._again_due_s, self._repair.deadline()]
+        if self._republishing < limits.REPUBLISHES_MAX:
+            times += [self.storage.deadline(), self._published.deadline()]
+        if self._handing_over is not None:
+            times.append(self._handing_over.deadline())
+        if len(self.table):
+            times.append(self.table.deadline())
         return min([due_s for due_s in times if due_s is not None], default=None)
 
     def expire(self, now: float, wall: float) -> list[Effect]:
@@ -300,8 +303,7 @@ class Dht:
         effects = self._settle(self.requests.expire(now))
         effects += self.storage.expire(now, wall)
         effects += self._republish()
-        for key, newcomer in self._repair.expire(now):
-            effects += self._give(key, newcomer)
+        effects += [said for key, newcomer in self._repair.expire(now) for said in self._give(key, newcomer)]
         if self._handing_over is not None and (ended := self._handing_over.expire(now)):
             effects += ended
             self._handing_over = None
@@ -312,7 +314,7 @@ class Dht:
             effects += self._begin(Finding(self.own, k=NEIGHBOURS * 3 // 4, paths=1))
         if len(self.table):
             for target in self.table.refresh(now):
-                effects += self._begin(Finding(target))
+                effects += self._begin(Finding(target, k=limits.READ_PEERS, paths=1))
         return effects + self._rejoin()
 
     def keeps_up(self, nonce: int) -> bool:
@@ -329,14 +331,9 @@ class Dht:
 
     def statistics(self) -> dict[str, int]:
         """Counts of what is held and under way."""
-        return {
-            **self.table.statistics(),
-            **self.storage.statistics(),
-            **self._repair.statistics(),
-            "operations": len(self._running) + len(self._waiting),
-            "requests": len(self.requests),
-            "false_replies": self._liars,
-        }
+        parts = self.table.statistics() | self.storage.statistics() | self._repair.statistics()
+        operations = len(self._running) + len(self._waiting)
+        return parts | {"operations": operations, "requests": len(self.requests), "false_replies": self._liars}
 
     # --- joining and republishing ------------------------------------------------------------------------------
 
@@ -427,6 +424,8 @@ class Dht:
         """How those are found whom an operation of our program asks: where all are known, by looking at the table."""
         reads = operation.reads(self.own, start) if self.storage.storing else limits.READ_PEERS
         dead = self.table.dead
+        if isinstance(operation, Putting) and operation.knows:
+            return Roll(self.own, operation.target, (), 0)
         if operation.ticket is not None and self._acquaintance.is_complete(self._now):
             silent = [it for it in start if dead.is_silent(it, self._now)]
             known = [it for it in start if it not in silent] if silent else start
@@ -544,6 +543,7 @@ class Dht:
     def _finish_put(self, operation: Putting) -> list[Effect]:
         assert operation.ticket is not None
         self._put_again_soon(operation)
+        self._published.kept(operation, self._now)
         done = PutDone(
             operation.ticket, operation.target, tuple(operation.holders), False, operation.code, operation.seq
         )

@@ -17,7 +17,7 @@ from p2pcpn.protocol.table import distance
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.statements import Advert, Role, Signed, read
 
-TTL_S_MAX = 3600.0
+TTL_S_MAX = 7200.0
 # A full directory gives each network group so much of it, and forgets so much of it at once: 4 ms for 64 adverts.
 GROUPS = 64
 FORGOTTEN_PART = 64

@@ -5,7 +5,9 @@ A new one is verified, delivered once, and sent to three neighbours by chance in
 first round is at once when none was lately. Who hears it again from somebody else meanwhile says it in a round less:
 it is told about here without us (Demers 1987, feedback and counters). Every ten seconds one neighbour is told which
 rumors are held here, and each side pulls what it lacks, so that what loss or an empty neighbourhood hid is found after
-all. While that finds nothing it is done more rarely, down to a quarter as often (as Trickle does, RFC 6206).
+all. While that finds nothing it is done more rarely, down to a quarter as often (as Trickle does, RFC 6206); and where
+many are known a period longer for each doubling (as memberlist does), for there always is something that just one of
+two knows: the adverts of strangers, who repeat them. A rumor is held for twice as long as the longest pause.
 
 Of one origin's adverts, offers of a job and words about a member only the newest is held and sent. ``hops`` counts
 down: a rumor that comes with 0 goes no farther, nor is it offered to be pulled.
@@ -38,6 +40,9 @@ GOSSIP_BYTES = limits.BODY_BYTES_MAX - 8
 LONELY_S = 1.0
 # Comparisons that find nothing are done more rarely, down to this share of as often.
 COMPARE_RARER_MAX = 4.0
+# Where so many are known or fewer each pause is a period; with each doubling it is one longer.
+COMPARE_PEERS = 32
+COMPARE_S_MAX = limits.RUMOR_S / 2
 
 Gossiped = Advert | Offer | MemberState
 _TYPES: dict[int, type[Gossiped]] = {cls.kind: cls for cls in (Advert, Offer, MemberState)}
@@ -150,7 +155,7 @@ class Gossip:
         if isinstance(message, datagrams.RumorDigest):
             return self._compare(sender, message, now)
         if isinstance(message, datagrams.RumorPull):
-            self._pause_s = self._compare_s
+            self._pause_s = self._usual_s
             wanted = (self._held.get(rumor) for rumor in _ids(message.ids))
             return self._tell(sender, [held for held in wanted if held is not None and held.hops > 0])
         return []
@@ -165,7 +170,9 @@ class Gossip:
         if now < self._push_pull_due_s:
             return effects
         self._push_pull_due_s = now + self._pause_s * self._rng.uniform(0.8, 1.2)
-        self._pause_s = min(COMPARE_RARER_MAX * self._compare_s, 2 * self._pause_s)
+        self._pause_s = min(
+            max(self._compare_s, min(COMPARE_RARER_MAX * self._usual_s, COMPARE_S_MAX)), 2 * self._pause_s
+        )
         if now >= self._lapses_s:
             for held in [held for held in self._held.values() if held.expires_s <= now]:
                 self._drop(held.id)
@@ -175,6 +182,12 @@ class Gossip:
         for peer in self._neighbourhood.sample(1):
             effects += self.pull(peer, now)
         return effects
+
+    @property
+    def _usual_s(self) -> float:
+        """The pause after a comparison that found something."""
+        doublings = math.log2(max(1.0, self._neighbourhood.known / COMPARE_PEERS))
+        return min((1.0 + doublings) * self._compare_s, max(self._compare_s, COMPARE_S_MAX))
 
     def newest_advert(self, key: bytes) -> Signed | None:
         """The newest advert of the peer with that key, if it is held still."""
@@ -350,7 +363,7 @@ class Gossip:
         lacking = [rumor for rumor in theirs if rumor not in self._held and rumor not in self._seen]
         effects: list[Effect] = []
         if lacking:
-            self._pause_s = self._compare_s
+            self._pause_s = self._usual_s
             effects.append(Send(sender, datagrams.RumorPull(b"".join(lacking))))
         if message.reply:
             ours = self._offered(now)

@@ -20,7 +20,8 @@ from p2pcpn.wire.datagrams import StoreCode, Stored
 
 T = TypeVar("T", bound=Hashable)
 
-SWEEP_S = 60.0
+# What has expired is given to nobody; it leaves memory and disk within so long.
+SWEEP_S = 600.0
 # The group of what is neither from a peer nor counted against one: our own disk's, our own program's.
 OURS: Hashable = "ours"
 

@@ -65,6 +65,11 @@ class Neighbourhood:
     def __contains__(self, node: bytes) -> bool:
         return node in self._chosen
 
+    @property
+    def known(self) -> int:
+        """How many peers it may choose from."""
+        return len(self._candidates)
+
     def contacts(self) -> list[Contact]:
         """The neighbours, in a steady order."""
         return list(self._chosen.values())

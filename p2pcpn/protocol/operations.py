@@ -259,6 +259,16 @@ class Putting(Finding):
         self._known = nearest
 
     @property
+    def knows(self) -> bool:
+        """Whether nobody need be asked for the nearest."""
+        return self._known is not None
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether as many keep it as should."""
+        return len(self.holders) + (self.own_code == StoreCode.KEPT) >= self._copies
+
+    @property
     def located(self) -> bool:
         """Whether the nearest are known."""
         return self._known is not None or self.lookup.done

@@ -21,6 +21,9 @@ from p2pcpn.protocol.replay import Window
 from p2pcpn.wire.addresses import Address, Contact
 from p2pcpn.wire.envelope import Header, Mac
 
+# Those that are silent for too long are forgotten together, once in so long: a timer for each woke a peer each 20 s.
+FORGOTTEN_EACH_S = 60.0
+
 
 @dataclass(slots=True)
 class Pair:
@@ -117,12 +120,14 @@ class PairTable:
             self._cookies.void(peer)
 
     def deadline(self) -> float | None:
-        """When the pair silent for longest is due to be forgotten."""
+        """When the pair silent for longest is due to be forgotten, with those that are silent almost as long."""
         oldest = next(iter(self.pairs.values()), None)
-        return oldest.heard_at + limits.PAIR_SILENT_S if oldest else None
+        return oldest.heard_at + limits.PAIR_SILENT_S + FORGOTTEN_EACH_S if oldest else None
 
     def expire(self, now: float) -> None:
         """Forget the pairs that were silent for :data:`p2pcpn.limits.PAIR_SILENT_S`."""
-        while (due := self.deadline()) is not None and due <= now:
+        if (due := self.deadline()) is None or now < due:
+            return
+        while (oldest := next(iter(self.pairs.values()), None)) and oldest.heard_at + limits.PAIR_SILENT_S <= now:
             self._counts["forgotten_silent"] += 1
-            self.forget(next(iter(self.pairs)))
+            self.forget(oldest.contact.id)

@@ -437,7 +437,8 @@ class Peer:
             case fx.Withdraw():
                 return self.publishing.withdraw(effect.name, now)
             case fx.Publish():
-                return self.publishing.put_record(effect.salt, effect.value, effect.retention_s, self.me, 0, now)
+                salt, value, kept_s = effect.salt, effect.value, effect.retention_s
+                return self.publishing.put_record(salt, value, kept_s, self.me, 0, now, again=True)
         raise AssertionError(f"{type(effect).__name__} is for the driver")
 
     def _to_self(self, effect: fx.Tell | fx.TellBlob | fx.TellLog | fx.TellSegment, now: float) -> list[fx.Effect]:

@@ -1,4 +1,8 @@
-"""Published: what this peer's program put into the DHT, to be put again each hour for as long as it is to live."""
+"""Published: what this peer's program put into the DHT, to be put again each hour for as long as it is to live.
+
+Who kept it is remembered for an hour: a newer version goes to them without another lookup among strangers, which is ten
+times as dear. Those who come nearer meanwhile are given it by its holders, and who is gone is replaced by them.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,9 @@ from collections import OrderedDict
 
 from p2pcpn import limits
 from p2pcpn.protocol.items import Item
+from p2pcpn.protocol.operations import Putting
 from p2pcpn.protocol.timetable import Timetable
+from p2pcpn.wire.addresses import Contact
 
 # What no peer took (perhaps we knew none yet) is put again so soon.
 PUBLISH_AGAIN_S = 30.0
@@ -20,6 +26,7 @@ class Published:
         self._rng = rng
         self._items: OrderedDict[bytes, tuple[Item, int]] = OrderedDict()
         self._turns = Timetable()
+        self._holders: OrderedDict[bytes, tuple[list[Contact], float]] = OrderedDict()  # until when they are believed
 
     def __len__(self) -> int:
         return len(self._items)
@@ -37,6 +44,21 @@ class Published:
         """Nobody took ``item``: if it is still the last put under ``key``, do not wait for an hour."""
         if key in self._items and self._items[key][0] is item:
             self._put_off(key, now, PUBLISH_AGAIN_S)
+
+    def kept(self, operation: Putting, now: float) -> None:
+        """A put of our program ended: who keeps it now, if enough do."""
+        if not operation.is_kept:
+            self._holders.pop(operation.target, None)
+        elif not operation.knows:
+            self._holders[operation.target] = (list(operation.holders), now + limits.REFRESH_S)
+            if len(self._holders) > limits.PUBLISHED_RECORDS_MAX:
+                self._holders.popitem(last=False)
+
+    def direct(self, operation: Putting, now: float) -> None:
+        """Tell ``operation``, which is about to begin, who kept what it replaces, where that was found out lately."""
+        holders, until_s = self._holders.get(operation.target, ([], 0.0))
+        if now < until_s:
+            operation.know(holders)
 
     def turn(self, now: float, wall: float) -> tuple[Item, int] | None:
         """An item that is due and how many copies it is to have, or ``None``; what is over is forgotten."""

@@ -81,9 +81,12 @@ class Publishing:
         ticket: int,
         now: float,
         copies: int | None = None,
+        *,
+        again: bool = False,
     ) -> list[Effect]:
         """Put a record under ``keypair`` and ``salt``, one version above the last of this peer; then ``PutDone``.
 
+        ``again``: to those who kept the last version, without a lookup, where enough did within the hour.
         It is kept for ``retention_s``, and no shorter than the last version is.
         Fewer ``copies`` than usual come sooner; within the hour there are as many as of others.
         """
@@ -94,7 +97,7 @@ class Publishing:
         record = Record(salt, self._next(name, wall, retention_s), wall, retention_s, value)
         said = signed(record, keypair)
         vouch(said)
-        return self._dht.put(said, ticket, now, wall, copies)
+        return self._dht.put(said, ticket, now, wall, copies, again=again)
 
     def provide(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from p2pcpn.limits import ADVERT_AGAIN_S
 from p2pcpn.protocol.announcement import (
+    ADVERT_AGAIN_S_PER_PEER,
     ADVERT_LIVES,
     ADVERT_RARER_MAX,
     ADVERT_WAIT_S,
@@ -133,13 +134,13 @@ def test_however_many_are_known_an_advert_is_said_before_it_lapses() -> None:
 
 def test_what_has_not_changed_is_said_again_more_rarely_where_many_are_known_and_lives_as_much_longer() -> None:
     few, many = Peer(), Peer()
-    few.known, many.known = 100, 300
+    few.known, many.known = 30, 200
     one, other = few.say(0.0, changed=True), many.say(0.0, changed=True)
     assert one is not None and other is not None
     assert (few.announcement.deadline(), one.advert.ttl_s) == (ADVERT_AGAIN_S, ADVERT_LIVES * ADVERT_AGAIN_S)
-    assert many.announcement.deadline() == 300 * ADVERT_WAIT_S_PER_PEER
-    assert other.advert.ttl_s == ADVERT_LIVES * 300 * ADVERT_WAIT_S_PER_PEER
-    again = many.announcement.expire(600.0)
+    assert many.announcement.deadline() == 200 * ADVERT_AGAIN_S_PER_PEER
+    assert other.advert.ttl_s == ADVERT_LIVES * 200 * ADVERT_AGAIN_S_PER_PEER
+    again = many.announcement.expire(1600.0)
     assert again is not None and again.advert.version == 2
 
 

@@ -10,7 +10,7 @@ from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol.hellos import Cookies
-from p2pcpn.protocol.pair_table import PairTable
+from p2pcpn.protocol.pair_table import FORGOTTEN_EACH_S, PairTable
 from p2pcpn.wire.addresses import contact
 from p2pcpn.wire.envelope import GREETING, Header
 
@@ -111,8 +111,17 @@ def test_a_silent_pair_is_forgotten_when_it_is_due() -> None:
     pairs.establish(header(), PEER.public, HOME, 1, 0, 0.0)
     pairs.heard(pairs.pairs[PEER.id], HOME.address, 5.0)
     due = pairs.deadline()
-    assert due == 5.0 + limits.PAIR_SILENT_S
+    assert due == 5.0 + limits.PAIR_SILENT_S + FORGOTTEN_EACH_S
     pairs.expire(due - 1)
     assert PEER.id in pairs.pairs
     pairs.expire(due)
     assert not pairs.pairs and COUNTS["forgotten_silent"] == 1
+
+
+def test_those_that_fell_silent_soon_after_are_forgotten_with_the_first() -> None:
+    pairs = table()
+    ids = [bytes([number]) * 20 for number in range(3)]
+    for node, at in zip(ids, (0.0, 50.0, 70.0), strict=True):
+        pairs.establish(header(sender=node), PEER.public, contact(node, HOME.address), 1, 0, at)
+    pairs.expire(limits.PAIR_SILENT_S + FORGOTTEN_EACH_S)
+    assert list(pairs.pairs) == ids[2:] and COUNTS["forgotten_silent"] == 2

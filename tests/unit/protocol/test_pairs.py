@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from p2pcpn import limits
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol.effects import Heard, SendAside, SendBytes
+from p2pcpn.protocol.pair_table import FORGOTTEN_EACH_S
 from p2pcpn.protocol.pairs import PairFailed, PairMade, Pairs
 from p2pcpn.wire.addresses import Address, Contact, contact
 from p2pcpn.wire.datagrams import CODEC, Knock, Nodes, Ping, Retry
@@ -279,7 +280,7 @@ def test_a_caller_who_names_another_address_has_it_asked(wire: Any) -> None:
 def test_silent_pairs_are_forgotten(wire: Any) -> None:
     a, b = wire.add(1), wire.add(2)
     wire.meet(a, b)
-    wire.wait(limits.PAIR_SILENT_S + 1)
+    wire.wait(limits.PAIR_SILENT_S + FORGOTTEN_EACH_S + 1)
     assert wire.peers[a].statistics()["pairs"] == wire.peers[b].statistics()["pairs"] == 0
     assert wire.peers[a].deadline() is None
     wire.say(a, b, Ping(1, 2))

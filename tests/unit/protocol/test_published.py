@@ -8,9 +8,14 @@ import pytest
 
 from p2pcpn import limits
 from p2pcpn.protocol.items import ContentItem
+from p2pcpn.protocol.operations import Putting
 from p2pcpn.protocol.published import PUBLISH_AGAIN_S, Published
+from p2pcpn.protocol.roll import Roll
+from p2pcpn.wire.addresses import contact
 
 ONE, TWO = ContentItem(b"one", 10_000.0), ContentItem(b"two", 20_000.0)
+
+HOLDERS = [contact(bytes([number]) * 20, (f"192.0.2.{number}", 4000)) for number in (1, 2)]
 
 
 def test_an_item_has_its_turn_about_hourly_until_it_is_over() -> None:
@@ -45,3 +50,35 @@ def test_the_first_is_forgotten_when_there_are_too_many(monkeypatch: pytest.Monk
     assert len(published) == 1
     assert published.turn(2 * limits.REFRESH_S, 0.0) == (TWO, 5)
     assert published.turn(2 * limits.REFRESH_S, 0.0) is None
+
+
+def put(knows: bool, kept: bool) -> Putting:
+    operation = Putting(ONE, 2, 0.0, 7)
+    operation.begin(Roll(b"o" * 20, ONE.key, (), 0))
+    if knows:
+        operation.know([])
+    operation.holders = HOLDERS if kept else HOLDERS[:1]
+    return operation
+
+
+def test_a_newer_version_goes_to_those_who_kept_the_last_for_an_hour() -> None:
+    published = Published(random.Random(1))
+    again = put(knows=False, kept=False)
+    published.direct(again, 0.0)
+    assert not again.knows
+    published.kept(put(knows=False, kept=True), 5.0)
+    published.kept(put(knows=True, kept=True), 1000.0)  # went the direct way itself: it found nobody anew
+    published.direct(again, 4.0 + limits.REFRESH_S)
+    assert again.knows
+    later = put(knows=False, kept=False)
+    published.direct(later, 5.0 + limits.REFRESH_S)
+    assert not later.knows
+
+
+def test_where_too_few_kept_it_they_are_looked_for_again() -> None:
+    published = Published(random.Random(1))
+    published.kept(put(knows=False, kept=True), 0.0)
+    published.kept(put(knows=True, kept=False), 10.0)
+    again = put(knows=False, kept=False)
+    published.direct(again, 20.0)
+    assert not again.knows
