@@ -49,10 +49,12 @@ CHECK_HELPERS = 2
 HELPERS_AGAIN = 1
 # Who asks because of a rumor waits up to so many times as long: three have spoken when the others are about to.
 SPREAD_MAX = 4.0
-# The pause between probes is this share of the time for which nobody was doubted: full pace for 80 s, the slowest after
-# 320 s. A silent peer is then found by one of its 32 watchers after 20 s in the mean instead of 5: nothing is at stake.
-CALM_SHARE = 1 / 16
+# The pause between probes is this share of the time for which nobody was doubted: full pace for 40 s, the slowest after
+# 160 s. A silent peer is then found by one of its 32 watchers after 20 s in the mean instead of 5: nothing is at stake.
+CALM_SHARE = 1 / 8
 CALM_RARER_MAX = 4.0
+# Where so many are known a word about a member goes to neighbours alone: strangers seldom watch the same.
+MEMBERS_NEAR = 256
 # A check repeats its ping at least this often, however slow the peer was.
 CHECK_TIMEOUT_S = 0.2
 # Lifeguard: a suspicion lasts alpha * log10(n) periods of a second, three times that while nobody else confirms it.
@@ -243,7 +245,7 @@ class Membership:
         """Say goodbye to the neighbours and, through gossip, to theirs."""
         goodbye = MemberState(self.contact, self._boot, self.incarnation, DEAD)
         sends: list[Effect] = [Send(contact, Leave(self.incarnation)) for contact in self._neighbourhood.contacts()]
-        return [*sends, Spread(goodbye, limits.MEMBER_HOPS)]
+        return [*sends, Spread(goodbye, self._hops)]
 
     def deadline(self) -> float | None:
         """When the next probe begins, or one ends, or a request is late."""
@@ -287,6 +289,13 @@ class Membership:
     @property
     def _interval_s(self) -> float:
         return limits.PROBE_BUSY_S if self.leases_out else self._pause_s
+
+    @property
+    def _hops(self) -> int:
+        """How far a word about a member goes. Only who watches it can use it, and those are found two hops away where
+        the swarm is not much larger than that; in a larger one hardly one of a hundred strangers there is among them.
+        """
+        return limits.MEMBER_HOPS if self._neighbourhood.known < MEMBERS_NEAR else 1
 
     def _alarm(self, now: float) -> None:
         """A neighbour is in doubt: where one is silent others may be."""
@@ -401,7 +410,7 @@ class Membership:
                 doubt.since_s += now - probe.since_s
             return self._probe(probe.contact, now) if doubt is not None else []
         if doubt is None:
-            return self._suspect(probe.contact, now)
+            return self._die(probe.contact) if self._is_told_dead(probe) else self._suspect(probe.contact, now)
         if now - doubt.since_s >= self._suspicion_s(doubt):
             return self._die(probe.contact)
         return self._probe(probe.contact, now)
@@ -439,6 +448,11 @@ class Membership:
         if len(self._graves) > limits.BUDGETS_MAX:
             self._graves.popitem(last=False)
 
+    def _is_told_dead(self, probe: _Probe) -> bool:
+        """Whether another found that peer dead, in the life and incarnation that we know of it, before we did."""
+        said, _ = self._words.get(probe.contact.id, ((0, 0, 0), []))
+        return said >= (*self._versions.get(probe.contact.id, (0, 0)), DEAD)
+
     def _word(self, peer: Contact, state: int) -> list[Effect]:
         """Say it, unless as many as shorten a suspicion do already: each death would be told by all who knew it.
 
@@ -448,7 +462,7 @@ class Membership:
         said, who = self._words.get(peer.id, ((0, 0, 0), []))
         if said >= (boot, incarnation, state) and len(who) >= (CONFIRMATIONS if said[2] == SUSPECTED else 1):
             return []
-        return [Spread(MemberState(peer, boot, incarnation, state), limits.MEMBER_HOPS)]
+        return [Spread(MemberState(peer, boot, incarnation, state), self._hops)]
 
     def _note_word(self, node: bytes, said: tuple[int, int, int], signer: bytes) -> None:
         known, who = self._words.pop(node, (said, []))
@@ -476,7 +490,7 @@ class Membership:
             return []
         self._refuted_s = now
         self.incarnation = min(self.incarnation + 1, INCARNATION_MAX)
-        return [Spread(MemberState(self.contact, self._boot, self.incarnation, ALIVE), limits.MEMBER_HOPS + 1)]
+        return [Spread(MemberState(self.contact, self._boot, self.incarnation, ALIVE), self._hops + 1)]
 
     def _own_word(self, statement: MemberState, now: float) -> list[Effect]:
         member = statement.member
