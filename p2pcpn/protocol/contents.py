@@ -77,7 +77,7 @@ class Contents(KeyedHolding[_Held]):
 
     def drop(self, key: bytes) -> tuple[Write, ...]:
         held = self._held.pop(key)
-        self._over(key)
+        self._turns.drop(key)
         one_less(self._senders, held.sender)
         one_less(self._groups, held.group)
         return (Write("records", (key,), None),)

@@ -6,7 +6,6 @@ sort is a class of its own; a row of the store tells which by its key and owner.
 
 from __future__ import annotations
 
-import math
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
@@ -23,8 +22,6 @@ T = TypeVar("T", bound=Hashable)
 
 # What has expired is given to nobody; it leaves memory and disk within so long.
 SWEEP_S = 600.0
-# Whose death is found by one is found by others within some such time; the first of them had the key passed on.
-FRESH_S = 120.0
 # The group of what is neither from a peer nor counted against one: our own disk's, our own program's.
 OURS: Hashable = "ours"
 
@@ -46,7 +43,6 @@ class Holding(ABC):
         self.storage = storage
         self._rng = rng
         self._turns = Timetable()
-        self._passed_s: dict[bytes, float] = {}  # when each was passed on last
         self._sweep_due_s: float | None = None
 
     @abstractmethod
@@ -81,22 +77,12 @@ class Holding(ABC):
 
     def put_off(self, key: bytes, now: float, times: float = 1.0) -> None:
         """``key`` was passed on: its next turn is in ``times`` hours or so, not the same at all of its holders."""
-        self._passed_s[key] = now
         self._turns.set(key, now + times * limits.REFRESH_S * self._rng.uniform(0.8, 1.2))
-
-    def is_fresh(self, key: bytes, now: float) -> bool:
-        """Whether ``key`` was passed on a moment ago: whoever did it found who holds it by now."""
-        return now - self._passed_s.get(key, -math.inf) < FRESH_S
 
     def hasten(self, key: bytes, due_s: float) -> None:
         """``key`` has its turn at ``due_s``, if not before."""
         if key in self:
             self._turns.hasten(key, due_s)
-
-    def _over(self, key: bytes) -> None:
-        """``key`` is not held any more."""
-        self._turns.drop(key)
-        self._passed_s.pop(key, None)
 
     def deadline(self) -> float | None:
         """When something is to be passed on, or what has expired is to be dropped."""

@@ -232,7 +232,7 @@ class Providers(Holding):
         entry = entries.pop(owner)
         if not entries:
             del self._held[key]
-            self._over(key)
+            self._turns.drop(key)
         self._count -= 1
         one_less(self._owners, owner)
         one_less(self._groups, entry.group)

@@ -130,7 +130,7 @@ class Records(KeyedHolding[_Held]):
 
     def drop(self, key: bytes) -> tuple[Write, ...]:
         held = self._held.pop(key)
-        self._over(key)
+        self._turns.drop(key)
         one_less(self._owners, held.signed.key)
         one_less(self._groups, held.group)
         return (Write("records", (key,), None),)

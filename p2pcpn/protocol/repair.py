@@ -3,8 +3,7 @@
 Nobody coordinates. Each holder looks at the keys it holds when somebody near to it died or joined, a few at a time:
 
 - **died** among the nearest of a key: the survivors' turn to pass it on comes soon, the nearest survivor's first.
-  Whoever is given the key meanwhile skips its turn, so one put restores the count; and who was given it a moment
-  before it found the death, as others did.
+  Whoever is given the key meanwhile skips its turn, so one put restores the count.
 - **joined** among the nearest of a key: of those who hold it the nearest hands it to the newcomer, and only to it, at
   a bounded rate.
 - **surplus**: a holder that finds enough nearer peers of enough networks to hold its key, and finds the same ten
@@ -166,8 +165,7 @@ class Repair:
         own = distance(self._own, key)
         if any(len(nearest) < self._copies or self._is_within(node, key, nearest) for node in dead):
             rank = sum(distance(contact.id, key) < own for contact in nearest)
-            if not self._storage.is_fresh(key, now):
-                self._storage.hasten(key, now + (rank + self._rng.random()) * limits.REPAIR_RANK_S)
+            self._storage.hasten(key, now + (rank + self._rng.random()) * limits.REPAIR_RANK_S)
         newcomers = [contact for contact in nearest if contact.id in new]
         if not newcomers:
             return

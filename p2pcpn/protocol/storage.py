@@ -131,10 +131,6 @@ class Storage:
         if (sort := self._sort_of(key)) is not None:
             sort.put_off(key, now, times)
 
-    def is_fresh(self, key: bytes, now: float) -> bool:
-        """Whether ``key`` was passed on a moment ago."""
-        return (sort := self._sort_of(key)) is not None and sort.is_fresh(key, now)
-
     def hasten(self, key: bytes, due_s: float) -> None:
         """``key`` has its turn at ``due_s``, if not before."""
         if (sort := self._sort_of(key)) is not None:
