@@ -55,7 +55,8 @@ def imported_under(*folders: str) -> set[str]:
         for folder in folders
         for path in ([ROOT / folder] if folder.endswith(".py") else sorted((ROOT / folder).rglob("*.py")))
     ]
-    return set().union(*(imported(path.read_text("utf-8")) for path in paths))
+    beside = {path.parent: {each.stem for each in path.parent.glob("*.py")} for path in paths}
+    return set().union(*(imported(path.read_text("utf-8")) - beside[path.parent] for path in paths))
 
 
 def setup() -> configparser.ConfigParser:

@@ -137,7 +137,7 @@ def test_the_exit_code_is_the_peers(p2pcpn: Command, peer: Peer) -> None:
         (("--listen", "here"), "listen takes HOST:PORT"),
         (("--bootstrap", "here"), "bootstrap takes HOST:PORT"),
         (("--cpus", "0"), "cpus must be at least 1"),
-        (("--cpus", "4-2"), "cpus_min must be at most 2"),
+        (("--cpus", "4-2"), "'4-2' is no number of tasks"),
         (("--cpus", "many"), "no number of tasks"),
         (("--role", "boss"), "'boss' is not one of"),
         (("--trust", "bob"), "trust takes owners' public keys"),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from p2pcpn.bench import modes, plot
+from p2pcpn.cli import progress
 from p2pcpn.sim import scenarios, seeds
 from p2pcpn.sim.report import Report
 
@@ -18,7 +19,10 @@ Command = Callable[..., Any]
 SMALL = ("sim", "quiet", "--peers", "3")
 
 
-def test_a_quiet_run_keeps_every_promise_and_says_what_happened(p2pcpn: Command) -> None:
+def test_a_quiet_run_keeps_every_promise_and_says_what_happened(
+    p2pcpn: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 600.0)  # how far it is, is said where it takes longer
     ended = p2pcpn(*SMALL)
     assert (ended.code, ended.err) == (0, "")
     said = dict(line.split(maxsplit=1) for line in ended.lines)
