@@ -14,6 +14,7 @@ from p2pcpn.protocol.ledger import ELSEWHERE, FAILED, SETTLED
 from p2pcpn.protocol.lots import DIVIDED_EPOCH, RANGE_TASKS
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.statements import Cancel, Close, Handover, Role, signed
+from tests.unit.protocol.granting import Table, steward
 from tests.unit.protocol.leased import OWNER
 from tests.unit.protocol.swarm import Job, Member, Swarm
 
@@ -52,6 +53,19 @@ def test_who_was_late_once_or_slept_is_not_loaded() -> None:
     for look in range(20 * LATE_LOOKS):
         dividing.looked(2 * LATE_S if look % (LATE_LOOKS - 1) else 0.0, 3600.0 + look)
     assert not dividing.due(**loaded | {"now": 4000.0}), "now and then it is in time"
+
+
+def test_a_grantor_whose_clock_rings_late_says_that_the_job_has_outgrown_it() -> None:
+    table = Table(stewards=[steward(20)[1], steward(21)[1]], storing=False)
+    table.grantor.dividing.peers_max = 8
+    table.extend(2 * WAITING_MIN)
+    for _ in range(LATE_LOOKS):
+        assert not table.seen(events.Outgrown)
+        due = table.grantor.deadline()
+        assert due is not None
+        table.now = due + 2 * LATE_S
+        table.act(lambda grantor, now: grantor.expire(now))
+    assert table.seen(events.Outgrown) == [events.Outgrown(table.job)]
 
 
 # --- in a swarm -------------------------------------------------------------------------------------------------------

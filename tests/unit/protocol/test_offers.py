@@ -128,7 +128,7 @@ def test_a_reply_that_took_longer_than_a_try_counts() -> None:
     hall = Hall()
     hall.hear(offer())
     first = hall.wait(0.1)[0]
-    assert len(hall.wait(0.5)) == 1
+    assert len(set(claims(hall.wait(0.5)))) == 1, "the other one"
     hall.reply(first, 0)
     assert hall.explain() == ("claimed", "takes part")
 
@@ -253,3 +253,49 @@ def test_who_is_owed_a_part_of_a_busy_peer_is_not_kept_waiting_for_others() -> N
     hall.offers.sated = lambda owner, priority: bool(asked.append((owner, priority)))
     hall.hear(offer(priority=3))
     assert hall.wait(1.0) and asked[0] == (OWNER.public, 3)
+
+
+# --- lots of one job --------------------------------------------------------------------------------------------------
+
+ONE = {"epoch": 1, "grantor": STEWARDS_AT[0], "lot": 0}
+TWO = {"epoch": 2, "grantor": STEWARDS_AT[1], "lot": 1}
+
+
+def claims(requests: list[ClaimRequest]) -> list[int]:
+    return [opened(request.claim, Claim).epoch for request in requests]
+
+
+def test_lots_of_one_job_are_claimed_one_after_the_other() -> None:
+    hall = Hall(rtt_s=0.1)
+    hall.hear(offer(**ONE))
+    hall.hear(offer(**TWO))
+    (first,) = hall.wait(0.2)
+    mine, other = (ONE, TWO) if claims([first]) == [1] else (TWO, ONE)
+    assert hall.explain()[1] == "has claimed"
+    hall.reply(first, 0, mine["grantor"])
+    assert hall.wait(0.5) == [], "its first lease is on its way"
+    assert claims(hall.wait(0.2)) == [other["epoch"]], "and does not come"
+
+
+def test_who_is_kept_busy_by_one_lot_claims_no_other() -> None:
+    hall = Hall(rtt_s=0.1)
+    hall.hear(offer(**ONE))
+    hall.hear(offer(**TWO))
+    (first,) = hall.wait(0.2)
+    hall.reply(first, 0, STEWARDS_AT[claims([first])[0] - 1])
+    hall.capacity = Capacity(2, 2, 2, 0.5)
+    assert hall.wait(5.0) == []
+    hall.capacity = Capacity(2, 0, 0, 0.0)
+    assert len(set(claims(hall.wait(0.5)))) == 1, "the other one"
+
+
+def test_whose_claim_is_not_wanted_claims_the_next_lot_at_once_and_other_jobs_wait_for_nobody() -> None:
+    hall = Hall(rtt_s=0.1)
+    hall.hear(offer(**ONE))
+    hall.hear(offer(**TWO))
+    hall.hear(offer(job=bytes(20)))
+    found = hall.wait(0.2)
+    assert sorted(opened(request.claim, Claim).job for request in found) == [bytes(20), JOB]
+    (first,) = (request for request in found if opened(request.claim, Claim).job == JOB)
+    hall.reply(first, 2, STEWARDS_AT[claims([first])[0] - 1])
+    assert len(hall.wait(0.2)) == 1
