@@ -158,11 +158,6 @@ class BlobStore:
             self._unproved.pop(digest, None)
             return True
 
-    def drop_stale(self) -> int:
-        """Remove unfinished blobs whose sender has been silent for :data:`limits.BLOB_UNFINISHED_S`; how many."""
-        with self._lock:
-            return self._drop_stale()
-
     # --- Reading ---------------------------------------------------------------------------------------------------
 
     def size(self, digest: bytes) -> int | None:
@@ -330,12 +325,12 @@ class BlobStore:
             except OSError:
                 pass  # it is removed at the next start
 
-    def _drop_stale(self) -> int:
+    def _drop_stale(self) -> None:
+        """Remove unfinished blobs whose sender has been silent for :data:`limits.BLOB_UNFINISHED_S`."""
         before_s = self._clock() - limits.BLOB_UNFINISHED_S
         stale = [key for key, blob in self._unfinished.items() if blob.heard_s <= before_s]
         for key in stale:
             self._forget(key)
-        return len(stale)
 
     def _path(self, digest: bytes) -> Path:
         name = digest.hex()

@@ -99,7 +99,7 @@ class FunctionRuntime:
     def submit(self, group: GroupKey, batch: Batch) -> None:
         """Run ``batch`` in a worker of ``group``, now or as soon as one is free.
 
-        What waits here waits in order; the caller bounds it by looking at :meth:`free_slots` or :meth:`room` first.
+        What waits here waits in order; the caller bounds it by looking at :meth:`room` first.
         Raises :class:`UsageError` for a group whose bundle was not set, and for a batch without tasks or functions
         or with too long a digest key.
         """
@@ -126,10 +126,6 @@ class FunctionRuntime:
         while len(self._links) > slots + 1 and any(group.idle for group in self._groups.values()):
             self._dismiss_longest_idle()
         self._pump()
-
-    def free_slots(self) -> int:
-        """How many batches would start at once."""
-        return max(0, self._slots - self._busy - len(self._pending))
 
     def room(self) -> int:
         """How many batches may be submitted so that each worker has one to run and one behind it."""
