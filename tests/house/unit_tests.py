@@ -104,7 +104,7 @@ def beside(root: Path, source: str, tests: str, arguments: list[str]) -> int:
         finally:
             signal.signal(signal.SIGINT, before)
             for process in (others, units):
-                process.terminate()
+                process.kill()  # SIGTERM may be what a test obeys just then
                 process.wait()
         return others.returncode
 
