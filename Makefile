@@ -2,11 +2,13 @@
 #   make demo     a local swarm does a real job and shows it
 #   make test     all tests; `make test ARGS="tests/unit -x"` for fewer
 #   make bench    a look at speed, beside ProcessPoolExecutor; `make bench ARGS="delivery --against all"` for more
+#   make compiled  .venv-compiled/bin/p2pcpn with its machines in C, for large simulations
 #   make lint | format | format-check | types | ranks | clean
 
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
+COMPILED := .venv-compiled
 ARGS ?=
 
 # Without byte code each process compiles all modules again, which is half of what it takes to start; tests start hundreds.
@@ -17,7 +19,7 @@ CANDIDATES := python3.13 python3.12 python3.11 python3
 OLD_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 HAS_VENV := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: demo test bench faults lint format format-check types ranks clean
+.PHONY: demo test bench faults compiled lint format format-check types ranks clean
 
 demo: $(VENV)/.runs
 	@$(BIN)/p2pcpn demo $(ARGS)
@@ -33,6 +35,14 @@ bench: $(VENV)/.runs
 # Fifty peers and all that can go wrong, once for each seed, on all cores: nothing may be lost.
 faults: $(VENV)/.develops
 	@$(BIN)/p2pcpn sim faults $(or $(ARGS),--peers 50 --seeds 1-50)
+
+# The machines as C extensions, in a virtual environment of their own; without a C compiler it is pure Python there, too.
+compiled:
+	@$(MAKE) --no-print-directory VENV=$(COMPILED) $(COMPILED)/.made
+	@echo "compiling p2pcpn into $(COMPILED) (some minutes)"
+	@P2PCPN_COMPILED=1 $(COMPILED)/bin/python -m pip install --quiet --disable-pip-version-check .
+	@$(COMPILED)/bin/p2pcpn --version
+	@$(COMPILED)/bin/p2pcpn --version | grep -q compiled || echo "there is no C compiler: nothing was compiled (Debian: apt install gcc)" >&2
 
 lint: $(VENV)/.develops
 	@$(BIN)/ruff check .
@@ -50,7 +60,7 @@ ranks: $(VENV)/.develops
 	@$(BIN)/python -m pytest -q tests/house/test_ranks.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(COMPILED) build dist *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find p2pcpn tests examples bootstrap -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is touched last: an interrupted set-up starts again.

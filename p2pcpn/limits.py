@@ -59,8 +59,8 @@ TASKS_PER_JOB_MAX: Final = 1 << 40
 BATCH_TASKS_MAX: Final = 4096
 BLOB_BYTES_MAX: Final = 1 << 32
 BLOB_PART_BYTES: Final = 256 << 10
-RETENTION_S: Final = 7 * 86400
-RETENTION_S_MAX: Final = 366 * 86400
+RETENTION_S: Final = 7 * 86400.0
+RETENTION_S_MAX: Final = 366 * 86400.0
 LEASE_S: Final = 30.0
 RENEW_S: Final = 10.0
 # The longest text a peer may hand us to show: an exception's words, a decline's reason.

@@ -6,14 +6,14 @@ import os
 import sys
 from collections.abc import Sequence
 
-from p2pcpn import __version__
+from p2pcpn.cli.version import version
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit code (see ``failures.py``)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words == ["--version"]:
-        print(f"p2pcpn {__version__}")
+        print(f"p2pcpn {version()}")
         return 0
     from p2pcpn.cli.failures import exit_code, is_pipe_closed
 

@@ -6,7 +6,7 @@ from importlib import import_module
 
 import click
 
-from p2pcpn import __version__
+from p2pcpn.cli.version import version
 
 # Group, then (verb, where it is, one line of help).
 SECTIONS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
@@ -74,7 +74,7 @@ class Verbs(click.Group):
     epilog="Exit code 0 done, 1 the work failed, 2 usage, 3 no peer reachable, 4 timed out.",
     subcommand_metavar="VERB ...",
 )
-@click.version_option(__version__, message="p2pcpn %(version)s")
+@click.version_option(version(), message="p2pcpn %(version)s")
 @click.option("--debug", is_flag=True, help="Show tracebacks, and what happens, on stderr.")
 @click.pass_context
 def p2pcpn(ctx: click.Context, debug: bool) -> None:

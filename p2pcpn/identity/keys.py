@@ -73,23 +73,23 @@ class SharedWork:
     A real peer has none.
     """
 
-    __slots__ = ("_checked", "_secrets", "_signed")
+    __slots__ = ("_checked", "_secrets", "_signatures")
 
     def __init__(self) -> None:
-        self._signed: dict[bytes, tuple[bytes, bytes]] = {}  # by signature: key and message
+        self._signatures: dict[bytes, tuple[bytes, bytes]] = {}  # by signature: key and message
         self._secrets: dict[tuple[bytes, bytes], bytes] = {}  # by both keys, the lesser first
         self._checked = 0
 
     def signed(self, public: bytes, message: bytes, signature: bytes) -> None:
         """This was signed here."""
-        if len(self._signed) >= SHARED_MAX:
-            del self._signed[next(iter(self._signed))]
-        self._signed[signature] = public, message
+        if len(self._signatures) >= SHARED_MAX:
+            del self._signatures[next(iter(self._signatures))]
+        self._signatures[signature] = public, message
 
     def has_signed(self, public: bytes, message: bytes, signature: bytes) -> bool:
         """Whether this was signed here, and is not one of those that are checked."""
         self._checked += 1
-        return self._signed.get(signature) == (public, message) and self._checked % SAMPLED != 0
+        return self._signatures.get(signature) == (public, message) and self._checked % SAMPLED != 0
 
     def secret(self, keypair: Keypair, public: bytes) -> bytes:
         """The secret of a pair: computed for its first end, and forgotten when its second has it."""

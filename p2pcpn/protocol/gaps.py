@@ -162,7 +162,9 @@ class Gaps:
         """Whoever was asked for a segment does not have it."""
         effects: list[Effect] = []
         for job, gap in list(self._gaps.items()):
-            if gap.asked is not None and gap.asked[0] == sender.id and gap.asked[1] in (message.request, *message.also):
+            if gap.asked is None or gap.asked[0] != sender.id:
+                continue
+            if gap.asked[1] == message.request or gap.asked[1] in message.also:
                 effects += self._look(job, gap, now)
         return effects
 

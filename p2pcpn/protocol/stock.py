@@ -122,7 +122,7 @@ class Stock:
         """Count anew which tasks are open: those whose state is less than ``open_below``."""
         for page in self._pages:
             if page.open:
-                page.open = sum(state < open_below for state in states[page.first : page.first + page.count])
+                page.open = sum(state < open_below for state in bytes(states[page.first : page.first + page.count]))
                 if page.open == 0:
                     self._drop(page)
         self._sweep()

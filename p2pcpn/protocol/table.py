@@ -141,7 +141,8 @@ class RoutingTable:
             return
         bucket = self._bucket_of(entry.node)
         self._drop(entry)
-        for spare in reversed(list(bucket.replacement_nodes)):
+        spares: list[bytes] = list(bucket.replacement_nodes)
+        for spare in reversed(spares):
             candidate = self._spare[spare]
             if self._fits(candidate, bucket):
                 self._forget_spare(spare)

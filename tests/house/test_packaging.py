@@ -23,7 +23,7 @@ DISTRIBUTION = {
     "pytest_asyncio": "pytest-asyncio",
 }
 # Installed to be run, not imported.
-TOOLS = {"coverage", "mypy", "pytest-asyncio", "pytest-timeout", "ruff", "types-psutil"}
+TOOLS = {"coverage", "mypy", "pytest-asyncio", "pytest-timeout", "ruff", "setuptools", "types-psutil"}
 
 
 def imported(text: str) -> set[str]:
@@ -36,7 +36,7 @@ def imported(text: str) -> set[str]:
             roots.add(node.module.partition(".")[0])
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "importorskip":
             roots |= {str(word.value) for word in node.args if isinstance(word, ast.Constant)}
-    ours = {"p2pcpn", "__future__", "tests", "conftest"}
+    ours = {"p2pcpn", "compiling", "__future__", "tests", "conftest"}
     # A module that a test writes, bundles or pretends says so by its name.
     made = {root for root in roots if root.endswith("_of_a_test")}
     return {DISTRIBUTION.get(root, root) for root in roots - ours - made - set(sys.stdlib_module_names)}

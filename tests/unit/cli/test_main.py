@@ -11,10 +11,10 @@ from typing import Any
 import click
 import pytest
 
-from p2pcpn import __version__
 from p2pcpn.cli import verbs
 from p2pcpn.cli.failures import Ended
 from p2pcpn.cli.main import main
+from p2pcpn.cli.version import version
 from p2pcpn.errors import Unreachable
 
 
@@ -57,7 +57,7 @@ def _raise(error: BaseException) -> Callable[[], None]:
 
 def test_version_is_said_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
-    assert capsys.readouterr() == (f"p2pcpn {__version__}\n", "")
+    assert capsys.readouterr() == (f"p2pcpn {version()}\n", "")
 
 
 def test_without_words_of_its_own_it_takes_those_of_the_process(
@@ -65,7 +65,7 @@ def test_without_words_of_its_own_it_takes_those_of_the_process(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["p2pcpn", "--version"])
     assert main() == 0
-    assert capsys.readouterr().out == f"p2pcpn {__version__}\n"
+    assert capsys.readouterr().out == f"p2pcpn {version()}\n"
 
 
 def test_no_verb_shows_the_help_and_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from p2pcpn import __version__
+from p2pcpn.cli.version import version
 from p2pcpn.cli.verbs import SECTIONS, p2pcpn
 
 NAMES = [verb for _, verbs in SECTIONS for verb, _, _ in verbs]
@@ -44,7 +44,7 @@ def test_no_verb_shows_the_same_help() -> None:
 
 
 def test_the_version_is_the_packages() -> None:
-    assert CliRunner().invoke(p2pcpn, ["--version"]).stdout == f"p2pcpn {__version__}\n"
+    assert CliRunner().invoke(p2pcpn, ["--version"]).stdout == f"p2pcpn {version()}\n"
 
 
 def test_a_name_that_is_no_verb_is_no_command() -> None:
