@@ -14,8 +14,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from p2pcpn.cli.version import version
 from p2pcpn.cli.verbs import SECTIONS, p2pcpn
+from p2pcpn.cli.version import version
 
 NAMES = [verb for _, verbs in SECTIONS for verb, _, _ in verbs]
 
