@@ -108,4 +108,6 @@ class Brought:
             return False
         if any(steward.contact.id == source for steward in authority.spec.stewards):
             return True
-        return source in frozenset((node_id(authority.spec.grantor), *(node_id(each.grantor) for each in authority.tenures)))
+        return source in frozenset(
+            (node_id(authority.spec.grantor), *(node_id(each.grantor) for each in authority.tenures))
+        )
