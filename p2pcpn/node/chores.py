@@ -38,7 +38,8 @@ async def sweep(database: Database, shelf: Shelf, counters: Counter[str], every_
         # rows without files, which the next sweep drops, not files that no row would ever end.
         for digest in database.expired("blobs", now):
             shelf.forget(digest)
-        database.drop_expired(now)
+        for digest in database.drop_expired(now).blobs:
+            shelf.forget(digest)  # a row that was still on its way when they were looked for
 
     while True:
         await asyncio.sleep(every_s)
