@@ -370,3 +370,20 @@ def test_comparisons_that_find_nothing_are_made_more_rarely_until_one_finds_some
     it.receive(SENDER, RumorDigest(bytes(8), False), now)
     it.expire(now)
     assert it.deadline() - now <= 12.0
+
+
+@pytest.mark.parametrize(("known", "usual_s", "most_s"), [(32, 10.0, 40.0), (64, 20.0, 60.0), (512, 50.0, 60.0)])
+def test_the_more_are_known_the_more_rarely_rumors_are_compared(known: int, usual_s: float, most_s: float) -> None:
+    it = gossip([contact(number.to_bytes(20, "big"), ("10.0.1.1", 1 + number)) for number in range(known)])
+    waits_s, now = [], 0.0
+    for _ in range(8):
+        it.receive(SENDER, RumorDigest(bytes(8), False), now)  # which always finds something
+        it.expire(now)
+        waits_s.append(it.deadline() - now)
+        now = it.deadline()
+    assert all(0.8 * usual_s <= wait_s <= 1.2 * usual_s for wait_s in waits_s[1:])
+    for _ in range(4):
+        it.expire(now)
+        last_s = it.deadline() - now
+        now = it.deadline()
+    assert 0.8 * most_s <= last_s <= 1.2 * most_s <= limits.RUMOR_S, "a rumor is held for longer than any pause"

@@ -16,6 +16,7 @@ from p2pcpn.protocol.membership import (
     ALIVE,
     CALM_RARER_MAX,
     DEAD,
+    MEMBERS_NEAR,
     SUSPECTED,
     Alive,
     Dead,
@@ -463,6 +464,31 @@ def test_a_death_that_enough_others_tell_is_not_told_once_more() -> None:
     del swarm.members[7]
     swarm.run(60.0)
     assert victim.id not in swarm.hoods[0] and spread == []
+
+
+def test_who_is_told_of_a_death_and_finds_so_itself_suspects_no_more_and_a_lie_alone_buries_nobody() -> None:
+    swarm = Swarm(8, gossips=False)
+    me, victim, living = swarm.members[0], swarm.contacts[7], swarm.contacts[6]
+    del swarm.members[7]
+    for dead in (victim, living):
+        word = MemberState(dead, 0, 0, DEAD)
+        swarm.perform(0, me.rumor(signed(word, swarm.keys[1]), word, 0.0))
+    swarm.run(5.0)
+    assert victim.id not in swarm.hoods[0] and (0, victim) not in swarm.told(Suspected)
+    assert living.id in swarm.hoods[0]
+
+
+def test_a_word_about_a_member_of_a_large_swarm_goes_to_neighbours_alone() -> None:
+    swarm = Swarm(3)
+    me = swarm.members[0]
+
+    def hops() -> list[int]:
+        return [effect.hops for effect in me.leave(0.0) if isinstance(effect, Spread)]
+
+    assert hops() == [limits.MEMBER_HOPS]
+    for number in range(MEMBERS_NEAR):
+        swarm.hoods[0].heard(contact(number.to_bytes(20, "big"), ("10.0.0.2", 1 + number)), 0.0)
+    assert hops() == [1]
 
 
 def test_where_all_have_been_well_for_minutes_each_probes_more_rarely_until_somebody_is_in_doubt() -> None:
