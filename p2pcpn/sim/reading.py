@@ -212,9 +212,12 @@ class Reading:
             self._again_at = 0.0
 
     def _own(self) -> None:
-        """The peer that is asked is a steward itself: what lies on its disk."""
-        self._answered.add(bytes(self.host.id))
-        for (_, grantor, epoch, number), (header, body) in self.host.disk.scan("logs", (self.job,)):
+        """The peer that is asked keeps the job itself, perhaps: what lies on its disk."""
+        assert self.host.peer is not None
+        rows = list(self.host.disk.scan("logs", (self.job,)))
+        if rows or self.job in self.host.peer.steward.jobs:
+            self._answered.add(bytes(self.host.id))
+        for (_, grantor, epoch, number), (header, body) in rows:
             name = (bytes(grantor), epoch)
             log = self._logs.setdefault(name, Log())
             log.known = max(log.known, number + 1)

@@ -130,13 +130,16 @@ class Shelf:
 
     def gather(self, effect: Gather) -> None:
         """Have all blobs of ``effect`` on disk, then go on with it; those that are lacking are asked for."""
-        missing = {name: None for name in effect.blobs if name not in self.blobs}
+        missing = {name: None for name in effect.blobs if name not in self._host.disk.blobs}
         if not missing:
             self._host.follow(list(effect.then))
             return
         gathering = _Gathering(effect, dict(missing))
         for name in missing:
             assert self._host.peer is not None
+            if name in self.blobs:  # on its way to the disk, or refused by it
+                self.keep(name, self.blobs[name], partial(self._had, _Asked(name, gathering)))
+                continue
             request = self._host.peer.next_request()
             key = (NodeId(effect.sender.id), request)
             self._asked[key] = _Asked(name, gathering)

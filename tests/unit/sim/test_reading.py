@@ -66,6 +66,18 @@ def test_a_job_whose_owner_died_before_its_record_was_kept_is_found_by_who_lies_
     assert reading.over and len(reading.results) == 12
 
 
+def test_a_peer_that_keeps_nothing_of_a_job_is_no_answer_to_itself() -> None:
+    # Seeds 27 and 42 of `faults`: a reader that lies near the job ended with nothing read.
+    world, program = done()
+    stranger = world.host("stranger")
+    world.start(stranger)
+    world.run(world.clock.now + 5.0)
+    reading = Reading(stranger, program.owner.public, program.job)
+    reading._stewards[stranger.id] = stranger.contact
+    reading.step()
+    assert not reading.over
+
+
 def test_a_segment_that_is_not_the_next_of_its_log_is_not_taken() -> None:
     world, program = done()
     holder = next(host for host in world.hosts[:-1] if list(host.disk.scan("logs", (program.job,))))
