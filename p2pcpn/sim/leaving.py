@@ -20,7 +20,7 @@ from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.draining import Draining
 from p2pcpn.sim.host import Host
 from p2pcpn.sim.program import Program
-from p2pcpn.sim.reading import Reading
+from p2pcpn.sim.reading import reads_whole
 from p2pcpn.sim.report import Report
 from p2pcpn.sim.runtime import Deed
 from p2pcpn.sim.world import World
@@ -152,14 +152,9 @@ class Play:
         fresh = [host for host in world.alive if host.name.startswith("fresh")]
         lost = []
         for job in self.jobs:
-            reading = Reading(chance.choice(fresh), job.owner.public, job.job)
-            end = world.clock.now + READ_WAIT_S
-            while not (reading.over and len(reading.results) == TASKS) and world.clock.now < end:
-                reading.step()
-                world.run(world.clock.now + 0.25)
-            if len(reading.results) < TASKS or not self._has_blobs(job):
+            reader = chance.choice(fresh)
+            if not reads_whole(reader, job.owner.public, job.job, TASKS, READ_WAIT_S) or not self._has_blobs(job):
                 lost.append(job.name)
-            reading.close()
         if lost:
             raise Violation(f"the results of {len(lost)} of {len(self.jobs)} jobs are lost, first {lost[0]}")
 

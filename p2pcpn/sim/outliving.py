@@ -19,7 +19,7 @@ from p2pcpn.protocol.setup import Pulse
 from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.host import Host
 from p2pcpn.sim.program import Program
-from p2pcpn.sim.reading import Reading
+from p2pcpn.sim.reading import reads_whole
 from p2pcpn.sim.replacing import newcomers, replace
 from p2pcpn.sim.report import Report
 from p2pcpn.sim.runtime import Deed
@@ -139,14 +139,9 @@ class Play:
         chance = world.dice.stream("reading")
         fresh = newcomers(world)
         for job in self.jobs:
-            reading = Reading(chance.choice(fresh), job.owner.public, job.job)
-            end = world.clock.now + READ_WAIT_S
-            while not (reading.over and len(reading.results) == TASKS) and world.clock.now < end:
-                reading.step()
-                world.run(world.clock.now + 0.25)
-            if len(reading.results) < TASKS or not self._has_blobs(job):
+            reader = chance.choice(fresh)
+            if not reads_whole(reader, job.owner.public, job.job, TASKS, READ_WAIT_S) or not self._has_blobs(job):
                 self.lost.append(job.name)
-            reading.close()
         self.figures["jobs"] = len(self.jobs)
         self.figures["jobs lost"] = len(self.lost)
 

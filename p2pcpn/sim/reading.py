@@ -240,6 +240,18 @@ class Reading:
         return True
 
 
+def reads_whole(host: Host, owner: bytes, job: bytes, tasks: int, within_s: float) -> bool:
+    """Whether a reader that asks through ``host`` finds ``tasks`` results in so much virtual time."""
+    world = host.world
+    reading = Reading(host, owner, job)
+    end = world.clock.now + within_s
+    while not (reading.over and len(reading.results) == tasks) and world.clock.now < end:
+        reading.step()
+        world.run(world.clock.now + STEP_S)
+    reading.close()
+    return len(reading.results) >= tasks
+
+
 def read_back(world: World, name: str, owner: bytes, job: bytes) -> None:
     """Read a job through some peers. Raises :class:`Violation` where one does not come to an end."""
     askers = world.dice.stream("readers", name).sample(world.alive, min(READERS, len(world.alive)))

@@ -18,6 +18,7 @@ from coverage import Coverage
 from tests.house.unit_tests import ROOT, UNIT_TESTS_S, Ended, awaited, beside, run, unit_tests
 
 COVERED_MIN = 0.85
+LAST_LINES = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,13 @@ def violations(root: Path, data_file: Path, modules: list[str]) -> list[str]:
     return found
 
 
+def last_words(output: str) -> list[str]:
+    """The last lines of a run that failed; of one whose interpreter crashed, the thread that did it comes first."""
+    lines = output.splitlines()
+    crash = next((number for number, line in enumerate(lines) if line.startswith("Fatal Python error")), None)
+    return lines[-LAST_LINES:] if crash is None else lines[max(0, crash - 3) : crash + LAST_LINES]
+
+
 @pytest.mark.timeout(UNIT_TESTS_S + 60)
 def test_every_module_is_covered_by_its_twin_alone(tmp_path: Path) -> None:
     modules = [
@@ -86,9 +94,9 @@ def test_every_module_is_covered_by_its_twin_alone(tmp_path: Path) -> None:
     changed = [module for module in modules if (ROOT / module).stat().st_mtime_ns > ended.began_ns]
     found += [f"{module}: changed while the tests ran; measure again" for module in changed]
     # They run nowhere else in a full run: what fails among them fails here.
-    closing = ended.output.splitlines()[-80:] if ended.code else []
+    closing = last_words(ended.output) if ended.code else []
     found += [line for line in closing if line.startswith(("FAILED", "ERROR"))]
-    told = "\n".join([*found, *(["", "the unit tests themselves:", *closing] if closing else [])])
+    told = "\n".join([*(["the unit tests themselves:", *closing, ""] if closing else []), *found])
     assert not found and ended.code == 0, f"\n{told}"
 
 
@@ -181,6 +189,13 @@ def test_unit_tests_that_do_not_end_are_a_failure(tmp_path: Path, monkeypatch: p
     (tmp_path / "began").write_text("7")
     (tmp_path / "output").write_text("so far")
     assert awaited(tmp_path) == Ended(7, tmp_path / "coverage", -1, "so far")
+
+
+def test_of_a_crash_the_thread_that_did_it_is_shown() -> None:
+    threads = [f"Thread {number}" for number in range(200)]
+    crashed = ["tests/unit/test_a.py ..", "Fatal Python error: Bus error", "", "Current thread", *threads]
+    assert last_words("\n".join(["early"] * 9 + crashed))[2:6] == crashed[:4]
+    assert last_words("\n".join(threads)) == threads[-80:]
 
 
 def test_a_twin_mirrors_the_path_of_its_module() -> None:

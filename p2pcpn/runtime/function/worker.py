@@ -36,9 +36,10 @@ from p2pcpn.runtime.function.reporter import LONG_S, Reporter, streams
 # Between tasks the socket is read at most this often: a cancellation is heard within it, for 1 µs a time.
 POLL_S: Final = 0.001
 _RECEIVE_BYTES: Final = 256 << 10
-# Only a task that wrote to the descriptors themselves waits, as a rule once; a busy peer costs it 20 ms at most.
+# Only a task that wrote to the descriptors themselves waits, as a rule once. What a peer on a busy machine has not read
+# within half a second is booked on the task after it.
 _PIPE_LOOK_S: Final = 0.0002
-_PIPE_LOOKS: Final = 100
+_PIPE_LOOKS: Final = 2500
 _NONE: Final = bytes(4)
 # The zygote has a dozen descriptors; none but the worker's own is a task's business.
 _DESCRIPTORS_MAX: Final = 256

@@ -43,6 +43,7 @@ def test_what_is_not_handed_over_is_lost(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_who_takes_more_after_it_was_told_to_leave_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leaving, "TASKS", 90)
+    monkeypatch.setattr(leaving, "READ_WAIT_S", 60.0)
     monkeypatch.setattr(Presence, "drain", lambda self, now: [])
     with pytest.raises(Violation, match="began a task though it was to leave"):
         Play(6, 3).run()

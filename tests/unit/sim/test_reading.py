@@ -7,7 +7,7 @@ from p2pcpn.protocol.effects import Write
 from p2pcpn.protocol.items import record_key
 from p2pcpn.sim.host import Host
 from p2pcpn.sim.program import Program
-from p2pcpn.sim.reading import Reading
+from p2pcpn.sim.reading import Reading, reads_whole
 from p2pcpn.sim.world import World
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
@@ -43,6 +43,16 @@ def test_every_peer_shows_the_same_results_and_what_was_seen_is_noted() -> None:
         seen.append(last)
     assert len(set(seen)) == 1
     assert not any(host.hearers for host in world.hosts)
+
+
+def test_a_job_is_read_whole_or_not_within_its_time() -> None:
+    world, program = done()
+    asker = world.hosts[0]
+    assert not reads_whole(asker, program.owner.public, program.job, 12, 0.0)
+    assert reads_whole(asker, program.owner.public, program.job, 12, 30.0)
+    began = world.clock.now
+    assert not reads_whole(asker, program.owner.public, program.job, 13, 5.0)
+    assert world.clock.now >= began + 5.0 and not asker.hearers
 
 
 def test_a_holder_that_is_gone_is_passed_over() -> None:
