@@ -17,6 +17,7 @@ from p2pcpn.errors import UsageError
 from p2pcpn.protocol.acquaintance import Acquaintance
 from p2pcpn.protocol.effects import Commit, Effect, Heard, Notify, Send
 from p2pcpn.protocol.gathering import Gathering
+from p2pcpn.protocol.glancing import Glance, strangers
 from p2pcpn.protocol.handing_over import Handed, HandingOver
 from p2pcpn.protocol.holding import Row
 from p2pcpn.protocol.items import ContentItem, Item, ProvidersItem, RecordItem
@@ -49,9 +50,7 @@ BOOTSTRAP_S_MAX = 60.0
 REST_HOURS = 8.0
 
 # Purposes of requests that belong to no operation (those have their number).
-_BOOTSTRAP = "bootstrap"
-_VERIFY = "verify"
-_REPAIR = "repair"
+_BOOTSTRAP, _VERIFY, _REPAIR = "bootstrap", "verify", "repair"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,7 @@ class Dht:
         self._waiting: deque[Finding] = deque()
         self._number = 0
         self._republishing = 0
-        self._published = Published(rng)
+        self.published = Published(rng)
         self._repair = Repair(
             own, self.table, self.storage, rng, now, self._is_refuser, lambda it: network_group(it.address)
         )
@@ -128,7 +127,7 @@ class Dht:
         if not known and sender.id in self.table:
             self._repair.joined(sender.id, now)
         if silent is not None:
-            effects += self._ask_aside(silent, lambda nonce: Find(nonce, self.own), _VERIFY)
+            effects += self._ask_whom_it_knows(silent)
         if not self._joined and self._joining is None and len(self.table):
             self._joining = Finding(self.own, k=NEIGHBOURS)
             effects += self._begin(self._joining)
@@ -250,9 +249,9 @@ class Dht:
         k = copies + limits.READ_PEERS if again else limits.BUCKET_PEERS  # nobody waits for what is put again and again
         operation = Putting(item, copies, self._wall, ticket, k)
         if again:
-            self._published.direct(operation, self._now)
+            self.published.direct(operation, self._now)
         effects = self._begin(operation)
-        self._published.add(operation.target, item, copies, self._now)
+        self.published.add(operation.target, item, copies, self._now)
         if operation.done:  # at once: there is nobody to ask
             self._put_again_soon(operation)
         return effects
@@ -290,11 +289,10 @@ class Dht:
         """When ``expire`` has something to do."""
         times = [self.requests.deadline(), self._bootstrap_due_s, self._again_due_s, self._repair.deadline()]
         if self._republishing < limits.REPUBLISHES_MAX:
-            times += [self.storage.deadline(), self._published.deadline()]
+            times += [self.storage.deadline(), self.published.deadline()]
         if self._handing_over is not None:
             times.append(self._handing_over.deadline())
-        if len(self.table):
-            times.append(self.table.deadline())
+        times.append(self.table.deadline() if len(self.table) else None)
         return min([due_s for due_s in times if due_s is not None], default=None)
 
     def expire(self, now: float, wall: float) -> list[Effect]:
@@ -313,8 +311,11 @@ class Dht:
             self._again_due_s = None
             effects += self._begin(Finding(self.own, k=NEIGHBOURS * 3 // 4, paths=1))
         if len(self.table):
-            for target in self.table.refresh(now):
+            targets, asked = self.table.refresh(now, near=NEIGHBOURS)
+            for target in targets:
                 effects += self._begin(Finding(target, k=limits.READ_PEERS, paths=1))
+            for contact, target in asked:
+                effects += self._ask_aside(contact, (glance := Glance(target)).question, glance)
         return effects + self._rejoin()
 
     def keeps_up(self, nonce: int) -> bool:
@@ -332,8 +333,8 @@ class Dht:
     def statistics(self) -> dict[str, int]:
         """Counts of what is held and under way."""
         parts = self.table.statistics() | self.storage.statistics() | self._repair.statistics()
-        operations = len(self._running) + len(self._waiting)
-        return parts | {"operations": operations, "requests": len(self.requests), "false_replies": self._liars}
+        under_way = {"operations": len(self._running) + len(self._waiting), "requests": len(self.requests)}
+        return parts | under_way | {"false_replies": self._liars}
 
     # --- joining and republishing ------------------------------------------------------------------------------
 
@@ -343,10 +344,7 @@ class Dht:
             return []
         self.requests.cancel(_BOOTSTRAP)
         self._bootstraps_asked = len(self.bootstraps)
-        effects: list[Effect] = []
-        for contact in self.bootstraps:
-            effects += self._ask_aside(contact, lambda nonce: Find(nonce, self.own), _BOOTSTRAP)
-        return effects
+        return [said for contact in self.bootstraps for said in self._ask_whom_it_knows(contact, _BOOTSTRAP)]
 
     def _bootstrap_was_vain(self) -> list[Effect]:
         self._bootstraps_asked -= 1
@@ -366,12 +364,11 @@ class Dht:
     def _republish(self) -> list[Effect]:
         effects: list[Effect] = []
         while self._republishing < limits.REPUBLISHES_MAX:
-            item, copies = self.storage.turn(self._now, self._wall), self.storage.copies
-            if item is None:
-                published = self._published.turn(self._now, self._wall)
-                if published is None:
-                    break
-                item, copies = published
+            held = self.storage.turn(self._now, self._wall)
+            due = (held, self.storage.copies) if held is not None else self.published.turn(self._now, self._wall)
+            if due is None:
+                break
+            item, copies = due
             self._republishing += 1
             # Again each hour: its holders, and as many behind them as a reader asks, are enough to find who is new.
             effects += self._begin(Putting(item, copies, self._wall, k=copies + limits.READ_PEERS))
@@ -387,10 +384,8 @@ class Dht:
     def _give(self, key: bytes, newcomer: Contact) -> list[Effect]:
         """Hand what is held under ``key`` to one peer that should hold it."""
         item = self.storage.item(key, self._wall)
-        effects: list[Effect] = []
-        for make in item.puts(self._wall) if item is not None else ():
-            effects += self._ask_aside(newcomer, make, _REPAIR)
-        return effects
+        puts = item.puts(self._wall) if item is not None else ()
+        return [said for make in puts for said in self._ask_aside(newcomer, make, _REPAIR)]
 
     def _hand_over(self) -> list[Effect]:
         assert self._handing_over is not None
@@ -466,7 +461,10 @@ class Dht:
             effects += self._begin(self._waiting.popleft())
         return effects
 
-    def _ask_aside(self, contact: Contact, make: Callable[[int], Request], purpose: str) -> list[Effect]:
+    def _ask_whom_it_knows(self, contact: Contact, purpose: str = _VERIFY) -> list[Effect]:
+        return self._ask_aside(contact, lambda nonce: Find(nonce, self.own), purpose)
+
+    def _ask_aside(self, contact: Contact, make: Callable[[int], Request], purpose: object) -> list[Effect]:
         """A request that belongs to no operation and is left out where half of all that may be asked is."""
         if len(self.requests) >= limits.REQUESTS_MAX // 2:
             return []
@@ -488,6 +486,8 @@ class Dht:
                 self._refusers.heard(outcome.peer, outcome.reply, self._now)
                 said = outcome.reply
                 self._acquaintance.named(getattr(said, "contacts", ()), self._now, asked=isinstance(said, Nodes))
+                for stranger in strangers(outcome, self.own, self.table, self._now):
+                    effects += self._ask_whom_it_knows(stranger)
             if isinstance(outcome.purpose, Handed) and self._handing_over is not None:
                 self._handing_over.settled(outcome.purpose, outcome, self._now)
                 effects += self._hand_over()
@@ -530,10 +530,10 @@ class Dht:
             return [Notify(operation.result())]
         if operation is self._joining:
             self._joining, self._joined = None, True
-            effects: list[Effect] = [Notify(Joined(len(self.table)))]
             self._again_due_s = self._now + NEIGHBOURS_AGAIN_S * self._rng.uniform(0.5, 1.0)
+            effects: list[Effect] = [Notify(Joined(len(self.table)))]
             # Whoever joins later greets us as we greet others: a few in each bucket are a beginning.
-            for target in self.table.refresh(self._now, thinner_than=limits.LOOKUP_PATHS + 1):
+            for target in self.table.refresh(self._now, thinner_than=limits.LOOKUP_PATHS + 1)[0]:
                 effects += self._begin(Finding(target, k=limits.LOOKUP_PATHS, paths=1))
             return effects
         if operation.ticket is None:
@@ -543,7 +543,7 @@ class Dht:
     def _finish_put(self, operation: Putting) -> list[Effect]:
         assert operation.ticket is not None
         self._put_again_soon(operation)
-        self._published.kept(operation, self._now)
+        self.published.kept(operation, self._now)
         done = PutDone(
             operation.ticket, operation.target, tuple(operation.holders), False, operation.code, operation.seq
         )
@@ -557,7 +557,7 @@ class Dht:
         taken = operation.holders or operation.own_code == StoreCode.KEPT
         objected = operation.code in (StoreCode.OLDER, StoreCode.CAS)
         if not (taken or objected):
-            self._published.again_soon(operation.target, operation.item, self._now)
+            self.published.again_soon(operation.target, operation.item, self._now)
 
     def _finish_republish(self, operation: Putting) -> list[Effect]:
         self._republishing -= 1

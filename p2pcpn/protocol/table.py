@@ -27,6 +27,8 @@ from p2pcpn.wire.addresses import Address, Contact
 ID_BITS = 160
 # A peer heard within this time is not pinged to make room for another.
 FRESH_S = 60.0
+# Of a far bucket so many are asked in an hour: of twenty each within seven hours, as the six were that a lookup asked.
+ASKED_OF_FAR = 3
 # Who was heard so lately is no nearer to the end of its bucket for being heard again.
 AGAIN_S = 1.0
 # When nobody was heard for this long, it is we who are cut off, and nobody is dropped for being silent.
@@ -179,15 +181,43 @@ class RoutingTable:
             self._stalest_s = float(min([bucket.last_updated for bucket in self._buckets]))
         return self._stalest_s + limits.REFRESH_S
 
-    def refresh(self, now: float, thinner_than: int = 0) -> list[bytes]:
-        """Ids to look up, one within each stale bucket and each of fewer peers; they count as fresh now."""
-        ids = []
+    def refresh(
+        self, now: float, thinner_than: int = 0, near: int = limits.BUCKET_PEERS
+    ) -> tuple[list[bytes], list[tuple[Contact, bytes]]]:
+        """What keeps stale buckets, and those of fewer peers, alive; they count as fresh now.
+
+        Ids to look up, one within each that is thin or holds one of the ``near`` peers nearest to us. Of any other
+        those who were silent for longest, with an id within it that each may be asked for; where it is full only those
+        who were silent for an hour.
+        """
+        targets: list[bytes] = []
+        asked: list[tuple[Contact, bytes]] = []
         self._stalest_s = None
-        for bucket in self._buckets:
-            if len(bucket) < thinner_than or bucket.last_updated + limits.REFRESH_S <= now:
-                bucket.last_updated = now
-                ids.append(self._rng.randint(*bucket.range).to_bytes(ID_BITS // 8, "big"))
-        return ids
+        nearer = 0
+        for bucket in sorted(self._buckets, key=lambda bucket: self._least_distance(bucket, self._own.long_id)):
+            is_near, nearer = nearer < near, nearer + len(bucket)
+            if len(bucket) >= thinner_than and bucket.last_updated + limits.REFRESH_S > now:
+                continue
+            bucket.last_updated = now
+            if is_near or len(bucket) < max(thinner_than, ASKED_OF_FAR):
+                targets.append(self._random_id(bucket))
+                continue
+            oldest = [self._entries[node] for node in list(bucket.nodes)[:ASKED_OF_FAR]]
+            asked += [
+                (entry.contact, self._random_id(bucket))
+                for entry in oldest
+                if len(bucket) < self._k or entry.heard_s + limits.REFRESH_S <= now
+            ]
+        return targets, asked
+
+    def has_room(self, contact: Contact) -> bool:
+        """Whether that stranger's bucket has a free place."""
+        if contact.id in self._entries or contact.id == self._own.id or not contact.usable:
+            return False
+        return len(self._bucket_of(Node(contact.id))) < self._k
+
+    def _random_id(self, bucket: KBucket) -> bytes:
+        return self._rng.randint(*bucket.range).to_bytes(ID_BITS // 8, "big")
 
     # --- buckets -----------------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from p2pcpn.protocol.items import record_key
 from p2pcpn.protocol.membership import CALM_RARER_MAX
 from p2pcpn.protocol.neighbourhood import RARER_MAX_S
 from p2pcpn.protocol.peer import Peer
+from p2pcpn.protocol.published import BELIEVED_S
 from p2pcpn.protocol.requests import ANYBODY
 from p2pcpn.protocol.reunion import REUNION_S, REUNION_S_MAX
 from p2pcpn.protocol.table import ID_BITS
@@ -80,8 +81,8 @@ class _Swarm:
             self._join(number)
             self._choose_neighbours(number)
         self._greet()
-        for host, at_s in zip(self._hosts, published_s, strict=True):
-            self._hold(host, at_s)
+        for number, at_s in enumerate(published_s):
+            self._hold(number, at_s)
         for host in self._hosts:
             host.follow([])
 
@@ -219,13 +220,17 @@ class _Swarm:
         one.peer.membership.heard(other.contact, at_s)
         other.peer.membership.heard(one.contact, at_s)
 
-    def _hold(self, owner: Host, at_s: float) -> None:
-        """The advert of ``owner`` was put at ``at_s``: those nearest to its key hold it, in memory and on disk."""
+    def _hold(self, number: int, at_s: float) -> None:
+        """The advert of a peer was put at ``at_s``: those nearest to its key hold it, in memory and on disk, and it
+        knows them since it looked for them last."""
+        owner = self._hosts[number]
         assert owner.peer is not None
         key = record_key(owner.keypair.public, ADVERT_SALT)
         record = owner.peer.dht.records.get(key, owner.wall())
         assert record is not None, "whoever starts alone keeps what it puts"
         holders = [self._hosts[number] for number in self._circles.by_id.nearest(key, self._world.record_copies)]
+        until_s = self._now + self._chance[number].random() * BELIEVED_S
+        owner.peer.dht.published.believe(key, [holder.contact for holder in holders if holder is not owner], until_s)
         for holder in holders:
             if holder is not owner:
                 assert holder.peer is not None

@@ -186,7 +186,7 @@ def test_a_program_that_wrote_a_record_puts_it_again_each_hour_until_it_expires(
     assert net.holders(KEY) == [holder]
     net.run(net.now + 5 * limits.REFRESH_S)
     assert net.holders(KEY) == []
-    assert not len(net.peers[client.address]._published)
+    assert not len(net.peers[client.address].published)
 
 
 def test_a_record_that_nobody_took_is_put_again_soon_and_then_each_hour() -> None:
@@ -197,7 +197,7 @@ def test_a_record_that_nobody_took_is_put_again_soon_and_then_each_hour() -> Non
     net.perform(client, net.peers[client.address].heard(holder, net.now))
     net.run(net.now + 1.5 * PUBLISH_AGAIN_S)
     assert net.holders(KEY) == [holder]
-    due_s = net.peers[client.address]._published.deadline()
+    due_s = net.peers[client.address].published.deadline()
     assert due_s is not None and due_s > net.now + limits.REFRESH_S / 2
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from p2pcpn import limits
 from p2pcpn.protocol.items import ContentItem
-from p2pcpn.protocol.operations import Putting
-from p2pcpn.protocol.published import PUBLISH_AGAIN_S, Published
+from p2pcpn.protocol.operations import Ask, Putting
+from p2pcpn.protocol.published import BELIEVED_S, PUBLISH_AGAIN_S, Published
 from p2pcpn.protocol.roll import Roll
-from p2pcpn.wire.addresses import contact
+from p2pcpn.wire.addresses import Contact, contact
 
 ONE, TWO = ContentItem(b"one", 10_000.0), ContentItem(b"two", 20_000.0)
 
@@ -61,17 +61,17 @@ def put(knows: bool, kept: bool) -> Putting:
     return operation
 
 
-def test_a_newer_version_goes_to_those_who_kept_the_last_for_an_hour() -> None:
+def test_a_newer_version_goes_to_those_who_kept_the_last_for_hours() -> None:
     published = Published(random.Random(1))
     again = put(knows=False, kept=False)
     published.direct(again, 0.0)
     assert not again.knows
     published.kept(put(knows=False, kept=True), 5.0)
     published.kept(put(knows=True, kept=True), 1000.0)  # went the direct way itself: it found nobody anew
-    published.direct(again, 4.0 + limits.REFRESH_S)
+    published.direct(again, 4.0 + BELIEVED_S)
     assert again.knows
     later = put(knows=False, kept=False)
-    published.direct(later, 5.0 + limits.REFRESH_S)
+    published.direct(later, 5.0 + BELIEVED_S)
     assert not later.knows
 
 
@@ -82,3 +82,33 @@ def test_where_too_few_kept_it_they_are_looked_for_again() -> None:
     again = put(knows=False, kept=False)
     published.direct(again, 20.0)
     assert not again.knows
+
+
+def test_who_failed_a_direct_put_is_not_sent_the_next_while_most_keep_it() -> None:
+    published = Published(random.Random(1))
+    many = [contact(bytes([number]) * 20, (f"192.0.2.{number}", 4000)) for number in range(1, 9)]
+
+    def ended(knows: bool, holders: list[Contact]) -> None:
+        operation = Putting(ONE, 8, 0.0, 7)
+        operation.begin(Roll(b"o" * 20, ONE.key, (), 0))
+        if knows:
+            operation.know([])
+        operation.holders = holders
+        published.kept(operation, 10.0)
+
+    def told() -> list[Contact]:
+        again = Putting(ONE, 8, 0.0, 7)
+        again.begin(Roll(b"o" * 20, ONE.key, (), 0))
+        published.direct(again, 20.0)
+        return [asked for asked, _ in asks_of(again)] if again.knows else []
+
+    ended(False, many)
+    ended(True, many[:5])
+    assert told() == many[:5]
+    ended(True, many[:4])
+    assert told() == []
+
+
+def asks_of(operation: Putting) -> list[Ask]:
+    operation.store(None, 0, lambda node: False)
+    return operation.asks()

@@ -166,16 +166,45 @@ def test_nobody_is_dropped_while_it_is_we_who_are_cut_off() -> None:
     assert known.dead.is_dead(peer(1), 60.0)
 
 
-def test_stale_buckets_are_refreshed_by_ids_within_them() -> None:
+def test_stale_buckets_near_to_us_and_thin_ones_are_refreshed_by_ids_within_them() -> None:
     known = table(k=1)
     known.heard(peer(1), 0.0)
     known.heard(peer(2, far=False), 0.0)
     assert known.statistics()["buckets"] == 2
     assert known.deadline() == limits.REFRESH_S
-    assert known.refresh(limits.REFRESH_S - 1) == []
+    assert known.refresh(limits.REFRESH_S - 1) == ([], [])
     known.looked_up(b"\xff" * 20, 100.0)
-    [near] = known.refresh(limits.REFRESH_S)
-    assert near[0] < 0x80
+    [near], asked = known.refresh(limits.REFRESH_S)
+    assert near[0] < 0x80 and not asked
     assert known.deadline() == 100.0 + limits.REFRESH_S
-    assert len(known.refresh(limits.REFRESH_S, thinner_than=2)) == 2
-    assert known.refresh(limits.REFRESH_S, thinner_than=1) == []
+    assert len(known.refresh(limits.REFRESH_S, thinner_than=2)[0]) == 2
+    assert known.refresh(limits.REFRESH_S, thinner_than=1) == ([], [])
+    targets, asked = known.refresh(2 * limits.REFRESH_S, near=1)
+    assert len(targets) == 2 and not asked, "the far one is thin"
+
+
+def test_of_a_far_bucket_those_are_asked_that_were_silent_for_longest() -> None:
+    known = table(k=5)
+    for number in range(1, 6):
+        known.heard(peer(number), number)
+        known.heard(peer(number + 5, far=False), number)
+    known.looked_up(peer(6, far=False).id, 3000.0)
+    known.heard(peer(2), 3000.0)
+    targets, asked = known.refresh(limits.REFRESH_S + 3.0, near=1)
+    assert not targets and all(target[0] >= 0x80 for _, target in asked)
+    assert [contact for contact, _ in asked] == [peer(1), peer(3)]  # it is full, and the next was heard in this hour
+    assert known.refresh(limits.REFRESH_S + 5.0, near=1) == ([], [])
+    known.remove(peer(1).id)
+    [near], asked = known.refresh(2 * limits.REFRESH_S + 2.0 + 3.0, near=1)
+    assert near[0] < 0x80
+    assert [contact for contact, _ in asked] == [peer(3), peer(4), peer(5)]
+
+
+def test_there_is_room_for_a_stranger_where_its_bucket_is_not_full() -> None:
+    known = table(k=2)
+    for number in (1, 2):
+        known.heard(peer(number), 0.0)
+        known.heard(peer(number + 2, far=False), 0.0)
+    assert not known.has_room(peer(5)) and not known.has_room(peer(1))
+    known.remove(peer(1).id)
+    assert known.has_room(peer(5)) and not known.has_room(peer(2))

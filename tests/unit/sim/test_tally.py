@@ -39,8 +39,8 @@ def _put(world: World) -> None:
     assert host.peer is not None
     envelope = signed(Record(b"salt", 1, host.wall(), 86_400.0, b"value"), OWNER)
     host.follow(host.peer.dht.put(envelope, 7, world.clock.now, host.wall()))
-    host.peer.dht._published._items.clear()  # whoever put it forgets it
-    host.peer.dht._published._turns._due_s.clear()
+    host.peer.dht.published._items.clear()  # whoever put it forgets it
+    host.peer.dht.published._turns._due_s.clear()
     host.peer.deadlines.touched = ALL
 
 
