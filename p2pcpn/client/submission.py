@@ -368,8 +368,7 @@ class Submission:
             self.overlay.shelf.put(ref.digest, sealed, self.job, self.options.retention_s)
 
     def _act(self, act: Callable[[Grantor], list[Effect]]) -> None:
-        overlay = self.overlay
-        overlay.follow(overlay.peer.with_grantor(self.job, act, overlay.loop.time()))
+        self.overlay.act(self.job, act)
 
     # --- on the loop: results in -----------------------------------------------------------------------------------
 
@@ -441,9 +440,9 @@ class Submission:
                     freed -= self._large(task, index, outcome, value, event.worker)
             except Exception as error:  # whatever loading raises is the task's outcome here, and no other's
                 task.fail(without_frames(error))
-        resolve_all(futures, values)
-        self._task_ended(freed)
         self.progress.delivered += len(event.indices)
+        self._task_ended(freed)
+        resolve_all(futures, values)  # last: a thread that waits wakes within microseconds, and we hold its lock
         if self.on_delivered is not None:
             self.on_delivered(event.indices)
 

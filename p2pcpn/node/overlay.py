@@ -58,6 +58,7 @@ from p2pcpn.protocol.brought import Brought
 from p2pcpn.protocol.deposits import Ledger
 from p2pcpn.protocol.dht import BootstrapFailed, Joined
 from p2pcpn.protocol.gathering import ProvidersDone
+from p2pcpn.protocol.grantor import Grantor
 from p2pcpn.protocol.handing_over import HandedOver
 from p2pcpn.protocol.operations import GetDone, PutDone
 from p2pcpn.protocol.tending import LOCAL, Pace
@@ -431,6 +432,12 @@ class Overlay:
 
     def _perform(self, effects: Sequence[fx.Effect]) -> None:
         self.performer.perform(effects)
+
+    def act(self, job: bytes, what: Callable[[Grantor], list[fx.Effect]]) -> None:
+        """Let the program do something to a job that is granted here."""
+        if not self._closing:
+            self._perform(self.peer.with_grantor(job, what, self.loop.time()))
+            self.timer.arm()
 
     def tell(self, event: object) -> None:
         """Tell the program above what happened."""

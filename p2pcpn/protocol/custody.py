@@ -155,6 +155,8 @@ class Custody:
         return [Tell(trustee.contact, mandate) for trustee in told.values()]
 
     def _blobs(self, digests: list[bytes]) -> list[Effect]:
+        if not digests:
+            return []
         # Who leases has to have what its tasks name.
         copies = len(self.spec.stewards) if self._by_all else self.spec.replicas
         return self.stewards.send_blobs(digests, copies, self.job, self.spec.retention_s)

@@ -41,11 +41,13 @@ class PageKept:
 
 def check_segment_head(body: bytes, said: Segment) -> None:
     """Raises :class:`PeerError` for a segment of impossible shape: too long, too many tasks, or pages that are none."""
-    if len(body) > limits.SEGMENT_HEAD_BYTES_MAX or said.count > limits.SEGMENT_TASKS_MAX:
+    tasks = said.count
+    if len(body) > limits.SEGMENT_HEAD_BYTES_MAX or tasks > limits.SEGMENT_TASKS_MAX:
         raise PeerError("a segment holds too many tasks, or is too long")
-    if not all(0 < count <= limits.PAGE_TASKS_MAX for count, _ in said.pages):
-        raise PeerError("a segment names an empty page, or one of too many tasks")
-    if said.first + said.count > limits.TASKS_PER_JOB_MAX:
+    for count, _ in said.pages:
+        if not 0 < count <= limits.PAGE_TASKS_MAX:
+            raise PeerError("a segment names an empty page, or one of too many tasks")
+    if said.first + tasks > limits.TASKS_PER_JOB_MAX:
         raise PeerError("a segment's tasks lie beyond those that a job may have")
 
 
@@ -74,11 +76,14 @@ class LeasedPages:
             first += count
 
     def _keep(self, job: bytes, first: int, page: PageKept) -> None:
-        kept = self._jobs.setdefault(job, OrderedDict())
+        kept = self._jobs.get(job)
+        if kept is None:
+            kept = self._jobs[job] = OrderedDict()
         kept[first] = page
         self._order[job, first] = None
-        self._job_bytes[job] = self._job_bytes.get(job, 0) + page.cost_bytes
-        self.kept_bytes += page.cost_bytes
+        cost_bytes = page.cost_bytes
+        self._job_bytes[job] = self._job_bytes.get(job, 0) + cost_bytes
+        self.kept_bytes += cost_bytes
         while self._job_bytes[job] > limits.PAGES_BYTES_PER_JOB_MAX and len(kept) > 1:
             self._drop(job, next(iter(kept)))
         while self.kept_bytes > limits.PAGES_BYTES_MAX and len(self._order) > 1:

@@ -69,6 +69,12 @@ class Turns:
 
     def add(self, work: Work, pieces: list[Piece]) -> None:
         """These pieces wait for their turn."""
+        if len(pieces) == 1:
+            piece = pieces[0]
+            work.queue.append(piece)
+            self._count(work, len(piece.arguments), piece.size_bytes)
+            self.shares.line_up(work)
+            return
         work.queue.extend(pieces)
         self._queued(work, pieces)
 

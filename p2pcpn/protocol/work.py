@@ -73,11 +73,11 @@ class LeaseTaken:
     states: dict[int, bytes] = field(default_factory=dict)  # what its tasks left, here or in earlier runs
     ahead: range = range(0)  # tasks that it gives and that are not there yet
     until: float = 0.0  # of those none is taken any more
+    # What tells leases of one job apart: grantors of different epochs count their tokens alike.
+    key: tuple[int, int] = field(init=False)
 
-    @property
-    def key(self) -> tuple[int, int]:
-        """What tells leases of one job apart: grantors of different epochs count their tokens alike."""
-        return self.epoch, self.token
+    def __post_init__(self) -> None:
+        self.key = self.epoch, self.token
 
 
 @dataclass(slots=True, eq=False)
@@ -98,7 +98,10 @@ class Piece:
     inputs: tuple[tuple[tuple[int, bytes], ...], ...] | None = None
 
     def __post_init__(self) -> None:
-        inline = sum(len(value) for value in self.arguments if isinstance(value, bytes))
+        inline = 0
+        for value in self.arguments:
+            if isinstance(value, bytes):
+                inline += len(value)
         if self.inputs is not None and self.parts is not None:
             inline += sum(len(part) for parts in self.parts for part in parts if isinstance(part, bytes))
         self.size_bytes = inline + len(self.arguments) * limits.QUEUED_TASK_BYTES
@@ -150,15 +153,12 @@ class Work:
     orphaned_since: float = 0.0
     orphan_turn: int = 0
     due: float = math.inf  # when its results are of no use any more
+    job: bytes = field(init=False)
+    rank: Rank = field(init=False)  # its place among its owner's jobs
 
-    @property
-    def rank(self) -> Rank:
-        """Its place among its owner's jobs."""
-        return -self.authority.spec.priority, self.due
-
-    @property
-    def job(self) -> bytes:
-        return self.authority.job
+    def __post_init__(self) -> None:
+        self.job = self.authority.job
+        self.rank = -self.authority.spec.priority, self.due
 
     def seat(self, contact: Contact, epoch: int) -> None:
         """Whoever grants what is granted in ``epoch`` is there."""

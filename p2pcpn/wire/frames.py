@@ -131,7 +131,7 @@ class FrameReader:
         with memoryview(data) as view:
             at = self._complete(view, messages) if self._buffer else 0
             if at < len(view):  # frames are opened where they arrived; what is left is copied
-                with view[at:] as rest:
+                with view[at:] if at else view as rest:
                     used = self._open_frames(rest, messages)
                     if used < len(rest):
                         self._buffer += rest[used:]

@@ -70,6 +70,7 @@ class Worker:
         self._files = Files()
         self._passed: list[int] = []  # descriptors that came ahead of the message they belong to
         self._bundle: str | None = None
+        self._home = False  # the working directory is our folder
         self._flush_c = ctypes.CDLL(None).fflush
 
     def leave_child(self) -> None:
@@ -133,11 +134,22 @@ class Worker:
         self._current = None
         self._dropped.pop(run.batch_id, None)
         self._page.end()
+        self._go_home()
+
+    def _go_home(self) -> None:
+        """The next batch begins in our folder. All of this one is reported: nobody waits for it now."""
+        try:
+            os.chdir(self._folder)
+            self._home = True
+        except OSError:
+            pass  # a task has removed it: the next batch says so
 
     def _functions(self, run: Run) -> list[Callable[..., Any]]:
         """The batch's functions. One that cannot be had raises the reason in each task that calls it."""
         try:
-            os.chdir(self._folder)
+            if not self._home:
+                os.chdir(self._folder)
+            self._home = False
             if run.bundle is not None and run.bundle != self._bundle:
                 sys.path.insert(0, str(bundles.unpack(Path(run.bundle))))
                 self._bundle = run.bundle
