@@ -440,9 +440,9 @@ class Submission:
                     freed -= self._large(task, index, outcome, value, event.worker)
             except Exception as error:  # whatever loading raises is the task's outcome here, and no other's
                 task.fail(without_frames(error))
-        self.progress.delivered += len(event.indices)
+        resolve_all(futures, values)
         self._task_ended(freed)
-        resolve_all(futures, values)  # last: a thread that waits wakes within microseconds, and we hold its lock
+        self.progress.delivered += len(event.indices)
         if self.on_delivered is not None:
             self.on_delivered(event.indices)
 
