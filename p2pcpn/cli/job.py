@@ -15,7 +15,7 @@ import click
 from p2pcpn.cli.failures import DONE, FAILED, Ended, say
 from p2pcpn.cli.options import json_option, swarm_options, timeout_option, where
 from p2pcpn.cli.plain import plain
-from p2pcpn.cli.printing import duration, number_of, print_facts, print_json, print_table
+from p2pcpn.cli.printing import duration, number_of, print_facts, print_failures, print_json, print_table
 from p2pcpn.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -137,9 +137,7 @@ def result(
         for ending in endings:
             if ending.ok:
                 click.echo(plain(ending.text))
-        for ending in endings:
-            if not ending.ok:
-                say(f"task {ending.index} failed: {ending.text}")
+        print_failures((ending.index, ending.text) for ending in endings if not ending.ok)
     raise Ended(_end(endings, cancelled))
 
 

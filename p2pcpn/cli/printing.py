@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 
 import click
 
 from p2pcpn.cli.plain import one_line, plain
+
+FAILURES_SHOWN = 20
 
 
 def print_json(value: object) -> None:
@@ -64,6 +67,19 @@ def print_facts(facts: Mapping[str, object]) -> None:
 
 def _cell(value: object) -> str:
     return "" if value is None else one_line(str(value))
+
+
+def print_failures(failed: Iterable[tuple[int, str]]) -> None:
+    """A line on stderr for each text with which tasks failed; no more than twenty, for there may be a million."""
+    tasks: dict[str, list[int]] = {}
+    for index, text in failed:
+        tasks.setdefault(text, []).append(index)
+    for text, indices in islice(tasks.items(), FAILURES_SHOWN):
+        more = f" and {len(indices) - 1:,} more" if len(indices) > 1 else ""
+        print(f"p2pcpn: task {indices[0]}{more} failed: {plain(text)}", file=sys.stderr)
+    left = sum(len(indices) for indices in islice(tasks.values(), FAILURES_SHOWN, None))
+    if left:
+        print(f"p2pcpn: {number_of(left, 'more task')} failed; --json tells of each", file=sys.stderr)
 
 
 def size(count: float | None) -> str:

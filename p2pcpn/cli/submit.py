@@ -14,7 +14,7 @@ import click
 from p2pcpn.cli.failures import DONE, FAILED, INTERRUPTED, TIMED_OUT, Ended, say
 from p2pcpn.cli.options import Duration, json_option, swarm_options, timeout_option, where
 from p2pcpn.cli.plain import plain
-from p2pcpn.cli.printing import number_of, print_json
+from p2pcpn.cli.printing import number_of, print_failures, print_json
 from p2pcpn.cli.progress import Progress
 from p2pcpn.config import RUNTIMES
 from p2pcpn.limits import GRANTOR_PEERS
@@ -110,13 +110,23 @@ def submit(
 async def _attend(request: Request, timeout: float | None, as_json: bool) -> int:
     total = len(request.calls.arguments)
     job, endings = None, []
+    closed: BrokenPipeError | None = None  # whoever read what tasks print went away, as head does
+    attending = asyncio.current_task()
+
+    def printed(_: int, stream: int, data: bytes) -> None:
+        nonlocal closed
+        try:
+            if closed is None:
+                progress.printed(stream, data)
+        except BrokenPipeError as error:
+            closed = error
+            assert attending is not None
+            attending.cancel()
+
     try:
         with Progress(request.options.name, total, shown=not as_json) as progress:
             async with request.attended(os.environ) as job:
-                if as_json:
-                    job.on_printed = None
-                else:
-                    job.on_printed = lambda _, stream, data: progress.printed(stream, data)
+                job.on_printed = None if as_json else printed
                 job.on_progress = lambda done, failed, running: progress.update(
                     done, total, failed=failed, note=f"{running} running" if running else ""
                 )
@@ -126,11 +136,14 @@ async def _attend(request: Request, timeout: float | None, as_json: bool) -> int
                 finally:
                     telling.cancel()
                     endings = job.endings  # before what has not ended is cancelled
-    except asyncio.CancelledError:  # Ctrl-C
+    except asyncio.CancelledError:  # Ctrl-C, or a closed pipe
         if job is None:
             raise
         shown = f"; p2pcpn job result {job.id} shows what ended" if endings else ""
-        say(f"interrupted: {len(endings)} of {number_of(total, 'task')} ended; the job was cancelled{shown}")
+        why = "interrupted" if closed is None else "nobody reads on"
+        say(f"{why}: {len(endings)} of {number_of(total, 'task')} ended; the job was cancelled{shown}")
+        if closed is not None:
+            raise closed from None
         return INTERRUPTED
     if as_json:
         print_json({"job": job.id, "tasks": total, "results": [asdict(ending) for ending in endings]})
@@ -158,5 +171,4 @@ def _show(endings: Sequence[Ending], *, show_results: bool) -> None:
             click.echo(plain(text))
     if failed and failed[0].traceback:
         click.echo(plain(failed[0].traceback.rstrip()), err=True)
-    for ending in failed:
-        say(f"task {ending.index} failed: {ending.text}")
+    print_failures((ending.index, ending.text) for ending in failed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 import click
+from click.exceptions import NoSuchCommand
 
 from p2pcpn.cli.version import version
 
@@ -32,7 +33,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     ),
     (
         "Keep",
-        (("blob", "p2pcpn.cli.blob:blob", "files of any size that the swarm keeps: put, get, ls"),),
+        (("blob", "p2pcpn.cli.blob:blob", "files of any size that the swarm keeps: put, get, ls, pin, unpin"),),
     ),
     (
         "Compute",
@@ -59,6 +60,14 @@ class Verbs(click.Group):
                     found: click.Command = getattr(import_module(module), name)
                     return found
         return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = str(args[0])
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            raise NoSuchCommand(name, possibilities=self.list_commands(ctx), ctx=ctx)
+        return super().resolve_command(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, verbs in SECTIONS:

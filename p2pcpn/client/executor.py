@@ -81,7 +81,8 @@ class Executor(FuturesExecutor):
 
     ``history`` is a folder: what the executor's own peer does is noted there, for ``p2pcpn history check``.
 
-    Left by ``KeyboardInterrupt``, a ``with`` block ends what runs; otherwise it waits, as the standard library does.
+    Left by ``KeyboardInterrupt``, also while it waits for what runs, a ``with`` block ends that; otherwise it waits, as
+    the standard library does.
     Raises :class:`UsageError` for options that cannot be and :class:`Unreachable` when no peer answers.
     """
 
@@ -118,7 +119,7 @@ class Executor(FuturesExecutor):
             requires=requires if isinstance(requires, str) else tuple(requires),  # type: ignore[arg-type]
         )  # fmt: skip
         self._lock = threading.Lock()
-        self._shut = False
+        self._shut = self._interrupted = False
         self._submission: Submission | None = None
         self._finishing: threading.Thread | None = None
         self._pid = os.getpid()
@@ -140,9 +141,14 @@ class Executor(FuturesExecutor):
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is not None and issubclass(kind, KeyboardInterrupt):
+        try:
+            if kind is not None and issubclass(kind, KeyboardInterrupt):
+                self._cancel_all()
+            self.shutdown(wait=True)
+        except KeyboardInterrupt:  # pressed while we wait, perhaps for the second time
+            self._interrupted = True
             self._cancel_all()
-        self.shutdown(wait=True)
+            raise
 
     def _job(self, function: Callable[..., Any]) -> Submission:
         """The executor's job, opened at the first call: by then the program's modules are imported."""
@@ -328,7 +334,7 @@ def _at_exit() -> None:
         if executor._pid != os.getpid():
             continue
         submission = executor._submission
-        if interrupted:
+        if interrupted or executor._interrupted:
             executor._cancel_all()
         elif submission is not None:
             submission.refuse_more()

@@ -165,6 +165,23 @@ def test_what_had_ended_at_an_interrupt_is_counted_and_can_be_read(swarm: Shell)
     assert standing(swarm, "naps") == ("cancelled", 2)
 
 
+def test_a_reader_that_goes_away_ends_the_job_and_it_is_said(swarm: Shell) -> None:
+    write(swarm)
+    with swarm.start("submit", "functions.py:say", "--map", "-") as process:
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        try:
+            process.stdin.write("x\n" * 20_000)
+            process.stdin.close()
+            assert process.stdout.readline() == "said x\n"
+            process.stdout.close()
+            err = process.stderr.read()
+            process.wait(timeout=30)
+        finally:
+            process.kill()
+    found = re.search(r"^p2pcpn: nobody reads on: \d+ of 20000 tasks ended; the job was cancelled", err, re.MULTILINE)
+    assert found and process.returncode == 141 and "Traceback" not in err, err
+
+
 def test_a_file_whose_name_is_no_identifier_or_taken_can_be_submitted(swarm: Shell) -> None:
     for name in ("2-words here.py", "json.py"):
         (swarm.folder / name).write_text(

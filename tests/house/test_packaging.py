@@ -93,6 +93,17 @@ def test_each_development_dependency_is_a_tool_or_imported() -> None:
     assert not unused, f"in dev but never used: {sorted(unused)}"
 
 
+def test_what_setup_imports_travels_with_the_source() -> None:
+    """An archive of the source holds what setup.cfg names, and beside it what MANIFEST.in does."""
+    ours = {path.name for path in ROOT.iterdir() if (path / "__init__.py").is_file() and path.name != "p2pcpn"}
+    needed = {
+        node.module.partition(".")[0]
+        for node in ast.walk(ast.parse((ROOT / "setup.py").read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module
+    } & ours
+    assert needed and needed <= set(re.findall(r"^graft (\w+)", (ROOT / "MANIFEST.in").read_text("utf-8"), re.M))
+
+
 def test_the_typing_marker_travels_with_the_package() -> None:
     assert (ROOT / "p2pcpn" / "py.typed").is_file()
     assert setup()["options.package_data"]["p2pcpn"].split() == ["py.typed"]

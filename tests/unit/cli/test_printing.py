@@ -10,7 +10,7 @@ from contextlib import contextmanager, redirect_stdout
 
 import pytest
 
-from p2pcpn.cli.printing import duration, number_of, print_facts, print_json, print_table, size
+from p2pcpn.cli.printing import duration, number_of, print_facts, print_failures, print_json, print_table, size
 
 
 class Terminal(io.StringIO):
@@ -101,6 +101,18 @@ def test_bytes_are_written_for_people(count: float | None, text: str) -> None:
 )  # fmt: skip
 def test_time_spans_are_written_for_people(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_tasks_that_failed_alike_share_a_line_and_of_different_ones_twenty_are_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_failures([(3, "KeyError: 'a'"), (4, "it\x1b died"), *((n, "KeyError: 'a'") for n in range(10, 1011))])
+    assert capsys.readouterr().err.splitlines() == [
+        "p2pcpn: task 3 and 1,001 more failed: KeyError: 'a'", "p2pcpn: task 4 failed: it\\x1b died",
+    ]  # fmt: skip
+    print_failures((n, f"ValueError: {n}") for n in range(25))
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 21 and said[-1] == "p2pcpn: 5 more tasks failed; --json tells of each"
 
 
 def test_one_thing_is_singular_and_all_other_numbers_plural() -> None:

@@ -103,6 +103,12 @@ def test_failed_tasks_are_told_with_one_traceback_and_the_exit_code_is_1(submit:
     ]  # fmt: skip
 
 
+def test_tasks_that_fail_alike_are_one_line(submit: Command) -> None:
+    ended = submit("work.py:double", "--map", "-", "extra", stdin="1\n" * 40)
+    assert ended.code == 1 and ended.err.splitlines()[-1].startswith("p2pcpn: task 0 and 39 more failed: TypeError: ")
+    assert ended.err.count("failed: ") == 1
+
+
 def test_programs_get_one_document_and_nothing_else(submit: Command) -> None:
     ended = submit("work.py:odd", "--map", "-", "--json", "--name", "odds", stdin="4\n5\n")
     assert (ended.code, ended.err) == (1, "")

@@ -54,6 +54,11 @@ def test_a_name_that_is_no_verb_is_no_command() -> None:
     assert CliRunner().invoke(p2pcpn, ["fly"]).exit_code == 2
 
 
+def test_a_misspelt_verb_is_told_the_one_that_is_meant(p2pcpn: Callable[..., Any]) -> None:
+    ended = p2pcpn("submti")
+    assert ended.code == 2 and ended.err == "p2pcpn: no such command 'submti'. Did you mean 'submit'? (p2pcpn --help)\n"
+
+
 def test_debug_shows_what_happens_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, Any]] = []
     monkeypatch.setattr(logging, "basicConfig", lambda **settings: asked.append(settings))

@@ -96,6 +96,36 @@ def test_an_interrupted_with_block_ends_what_runs(swarm: Swarm) -> None:
     assert future.done()
 
 
+def test_an_interrupt_while_a_with_block_waits_ends_what_runs(swarm: Swarm, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pressed(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    executor = joined(swarm)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt), executor:
+        future = executor.submit(sleeps, 600)
+        patch.setattr(executor, "shutdown", pressed)
+    assert future.done()
+    executor.shutdown()
+
+
+def test_interrupts_again_and_again_leave_no_program_that_waits_for_its_tasks(
+    swarm: Swarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pressed() -> None:
+        raise KeyboardInterrupt
+
+    executor = joined(swarm)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt), executor:
+        future = executor.submit(sleeps, 600)
+        patch.setattr(executor, "_cancel_all", pressed)
+        raise KeyboardInterrupt
+    assert not future.done()
+    monkeypatch.setattr(executors, "_live", [executor])
+    monkeypatch.setattr(executors, "_exiting", False)
+    executors._at_exit()
+    assert future.done() and not executor._engine.alive
+
+
 def test_a_callback_may_shut_down_without_waiting_for_itself(swarm: Swarm) -> None:
     executor = joined(swarm)
     called = threading.Event()
