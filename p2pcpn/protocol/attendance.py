@@ -71,7 +71,7 @@ class Attendance:
             if found.rest_until == math.inf:  # that it claims is a word, too
                 found.rest_until = now
             return found, effects
-        if len(self._peers.peers) >= limits.SESSIONS_MAX:
+        if self._peers.full:
             return None, effects
         slots = min(claim.slots, SLOTS_MAX)
         found = Participant(claim.contact, key, claim.boot, slots, self._rank(claim.contact, claim.rtt_ms))

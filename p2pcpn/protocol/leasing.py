@@ -127,8 +127,8 @@ class Leasing:
                 effects += self._grant(peer, now)
                 if not ledger.waiting:
                     break
-        if peers.wanted(ledger.waiting) <= 0 and not ledger.barred_waiting:
-            self._calling.satisfied()
+        if peers.full or (peers.wanted(ledger.waiting) <= 0 and not ledger.barred_waiting):
+            self._calling.satisfied()  # whoever can take nobody calls nobody: a whole swarm would claim in vain
         elif self._calling.wanted(now):
             effects.append(self._offer())
         return effects
@@ -235,7 +235,7 @@ class Leasing:
         if not behind:
             return self._hedge(now)
         if not idle:  # somebody else in the swarm might
-            return [self._offer()] if self._calling.wanted(now) else []
+            return [self._offer()] if not peers.full and self._calling.wanted(now) else []
         effects: list[Effect] = []
         silent = any(now >= peer.asked_until > peer.pace.heard_at for peer in behind)
         for peer in behind:

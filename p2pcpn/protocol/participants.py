@@ -164,6 +164,11 @@ class Participants:
         return min(more, self._slots_max - self.slots) if self._slots_max else more
 
     @property
+    def full(self) -> bool:
+        """Whether nobody else can take part: each has a session, of which a node has so many."""
+        return len(self.peers) >= limits.SESSIONS_MAX
+
+    @property
     def unused(self) -> bool:
         """Whether anybody may have a slot to spare, by what is known."""
         return bool(self.slots_idle or self.crowded or self._standby)
