@@ -35,6 +35,14 @@ class Scenarios(click.Command):
     "--seeds", metavar="A-B", help="Many seeds, one after the other on every core: those that fail are named."
 )
 @click.option(
+    "--mode", "modes", multiple=True, metavar="MODE",
+    help="Of scenario modes: play this one alone, or these. Their reports are drawn together.",
+)  # fmt: skip
+@click.option(
+    "--tasks-a-slot", type=click.IntRange(1), metavar="N",
+    help="Of scenario modes: how many tasks its jobs have for each worker slot.  [default: 4]",
+)  # fmt: skip
+@click.option(
     "--png", type=click.Path(path_type=Path), metavar="FILE",
     help="With --report: draw the figures of scenario modes, as PNG.",
 )  # fmt: skip
@@ -44,7 +52,15 @@ class Scenarios(click.Command):
 )  # fmt: skip
 @json_option
 def sim(
-    scenario: str, peers: int, seed: int, seeds: str | None, png: Path | None, reports: tuple[Path, ...], as_json: bool
+    scenario: str,
+    peers: int,
+    seed: int,
+    seeds: str | None,
+    modes: tuple[str, ...],
+    tasks_a_slot: int | None,
+    png: Path | None,
+    reports: tuple[Path, ...],
+    as_json: bool,
 ) -> None:
     """Simulate a swarm: the same protocol code, virtual time, injected faults, every promise checked.
 
@@ -56,8 +72,9 @@ def sim(
         _drawn(scenario, png, reports)
     if seeds is not None:
         _many(scenario, peers, seeds, as_json)
+    load = scenarios.load(modes, tasks_a_slot)
     with VirtualProgress(scenario) as progress:
-        report = scenarios.run(scenario, peers=peers, seed=seed, watch=progress.update)
+        report = scenarios.run(scenario, peers=peers, seed=seed, watch=progress.update, load=load)
     if as_json:
         print_json(report.to_json())
     else:

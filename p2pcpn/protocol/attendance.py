@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import NodeId, node_id
 from p2pcpn.protocol import events
@@ -71,7 +70,7 @@ class Attendance:
             if found.rest_until == math.inf:  # that it claims is a word, too
                 found.rest_until = now
             return found, effects
-        if self._peers.full:
+        if self._peers.seats <= 0:
             return None, effects
         slots = min(claim.slots, SLOTS_MAX)
         found = Participant(claim.contact, key, claim.boot, slots, self._rank(claim.contact, claim.rtt_ms))

@@ -28,6 +28,8 @@ from p2pcpn.wire.messages import Further, Grant, Input, Inputs, Recall
 from p2pcpn.wire.sealing import JobKeys
 from p2pcpn.wire.statements import Lease, Offer, Spec, signed
 
+# So many hear an offer for each that can still take part: of them some are busy, or nearer to another grantor.
+HEAR_A_SEAT = 2
 # An offer states no more, however much waits.
 SLOTS_WANTED_MAX = (1 << 32) - 1
 # It is looked this soon who might give tasks back, then after twice that each time: the tail of a job of short tasks is
@@ -127,10 +129,11 @@ class Leasing:
                 effects += self._grant(peer, now)
                 if not ledger.waiting:
                     break
-        if peers.full or (peers.wanted(ledger.waiting) <= 0 and not ledger.barred_waiting):
-            self._calling.satisfied()  # whoever can take nobody calls nobody: a whole swarm would claim in vain
-        elif self._calling.wanted(now):
-            effects.append(self._offer())
+        # Whoever can take nobody calls nobody: a whole swarm would claim in vain.
+        if peers.seats <= 0 or (peers.wanted(ledger.waiting) <= 0 and not ledger.barred_waiting):
+            self._calling.satisfied()
+        else:
+            effects += self._call(now)
         return effects
 
     def _grant(self, peer: Participant, now: float) -> list[Effect]:
@@ -205,16 +208,21 @@ class Leasing:
             effects += self._say(peer, token)
         return effects
 
-    def _offer(self) -> Effect:
-        said, waiting = self._spec, self._book.ledger.waiting or self._book.participants.surplus
+    def _call(self, now: float) -> list[Effect]:
+        """An offer, where it is time for one: to as many as are wanted, and not to thousands who would find it full."""
+        said, peers, waiting = self._spec, self._book.participants, self._book.ledger.waiting
+        waiting = waiting or peers.surplus
+        wanted = max(1, min(peers.wanted(waiting), SLOTS_WANTED_MAX))
+        far = min(wanted, HEAR_A_SEAT * peers.seats)
+        if not self._calling.wanted(now, far):
+            return []
         if self._witness is not None:
             self._witness.offered(self._calling.number)
-        wanted = max(1, min(self._book.participants.wanted(waiting), SLOTS_WANTED_MAX))
         offer = Offer(
             self._job, self._owner, self._epoch, self._contact, self._calling.number, said.runtime, said.python,
             list(said.requires), said.memory_bytes, waiting, wanted, OFFER_TTL_S, said.priority, self._book.lot,
         )  # fmt: skip
-        return Spread(offer, self._calling.hops(wanted))
+        return [Spread(offer, self._calling.hops(far))]
 
     # --- taking back -------------------------------------------------------------------------------------------
 
@@ -235,7 +243,7 @@ class Leasing:
         if not behind:
             return self._hedge(now)
         if not idle:  # somebody else in the swarm might
-            return [self._offer()] if not peers.full and self._calling.wanted(now) else []
+            return self._call(now) if peers.seats > 0 else []
         effects: list[Effect] = []
         silent = any(now >= peer.asked_until > peer.pace.heard_at for peer in behind)
         for peer in behind:

@@ -2,14 +2,16 @@
 
 There is one :class:`Interest` for a job (or a lot of it) and a grantor: nobody can push another's offer of a job aside.
 Lots of one job are claimed one after the other: whoever claimed all at once would be sent more than its part by each of
-their grantors, while others come too late for all of them.
+their grantors, while others come too late for all of them. Who is not answered soon claims the next one: a grantor that
+a whole swarm claims at answers hellos at a bounded pace.
 Who does not claim says nothing on the wire, but remembers why, for ``explain``.
 
 ::
 
     heard ──admission──> declined
       └──> waiting ──timer──> claiming ──reply──> taken / standby / unwanted
-             ^── busy: look again ──┘   └─ no reply: ask again, then unwanted
+             ^── busy: look again ──┘   ├─ no reply: ask again, then unwanted
+             ^── another lot, meanwhile ┘
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ REPLY_WAIT_S = 0.3
 # From a verdict to the first lease: a session is dialled, the job introduced, so many round trips and a moment's work.
 # Whoever has one is busy, and whoever still is not claims the next lot.
 LEASED_ROUNDTRIPS, LEASED_S = 5.0, 0.05
+# A greeting and a claim there and back: whoever has no verdict after that tries another lot.
+ANSWERED_ROUNDTRIPS, ANSWERED_S = 5.0, 0.05
 TRIES_MAX = 4
 CREDITS = 4096
 # A decline that the spec or a segment showed stands for so long: further offers of the job would show the same.
@@ -72,7 +76,7 @@ class Interest:
     at: float | None = None
     tries: int = 0
     nonce: int | None = None
-    said_at: float = 0.0  # when its grantor's verdict came
+    said_at: float = 0.0  # when it was claimed, and then when its grantor's verdict came
 
 
 class Offers:
@@ -241,6 +245,8 @@ class Offers:
                 known.text = f"is busy: {capacity.running} tasks run and {capacity.queued} wait here"
                 self._arm(known, now + BUSY_WAIT_S)
             return []
+        if known.state == "claiming" and self._claimed.get(known.offer.job) is not known:
+            known.state = "waiting"  # its turn comes again, should the other lot that was claimed be no better
         again_at = None if known.state != "waiting" else self._after_another(known, now)
         if again_at is not None:
             known.text = "has claimed another lot of it"
@@ -258,9 +264,10 @@ class Offers:
         if before is None or before is known or before.state not in ("claiming", "taken"):
             return None
         rtt_s = self.rtt_s(before.offer.grantor.id)
-        until = now + rtt_s + LEASED_S
         if before.state == "taken":
             until = before.said_at + LEASED_ROUNDTRIPS * rtt_s + LEASED_S
+        else:  # a refusal may come any moment
+            until = min(before.said_at + ANSWERED_ROUNDTRIPS * rtt_s + ANSWERED_S, now + rtt_s + LEASED_S)
         return until if until > now else None
 
     def _end(self, known: Interest, text: str) -> None:
@@ -269,7 +276,8 @@ class Offers:
 
     def _claim(self, known: Interest, capacity: Capacity, now: float) -> list[Effect]:
         known.tries += 1
-        known.state, known.text = "claiming", "has claimed"
+        if known.state != "claiming":
+            known.state, known.text, known.said_at = "claiming", "has claimed", now
         self._claimed[known.offer.job] = known
         self._arm(known, now + REPLY_WAIT_S * known.tries)
         offer = known.offer

@@ -164,9 +164,9 @@ class Participants:
         return min(more, self._slots_max - self.slots) if self._slots_max else more
 
     @property
-    def full(self) -> bool:
-        """Whether nobody else can take part: each has a session, of which a node has so many."""
-        return len(self.peers) >= limits.SESSIONS_MAX
+    def seats(self) -> int:
+        """How many more peers can take part: each has a session, of which a node has so many."""
+        return limits.SESSIONS_MAX - len(self.peers)
 
     @property
     def unused(self) -> bool:

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from p2pcpn import limits
+from p2pcpn.errors import UsageError
 from p2pcpn.sim import trace
 from p2pcpn.sim.checker import Checker, Violation
 from p2pcpn.sim.convergence import job_wrong
@@ -34,6 +36,9 @@ SETTLE_S = 20.0
 # For so long it is counted what a swarm says without a job.
 IDLE_S = 10.0
 TASKS_A_SLOT = 4
+# So many stewards at least: where five of them, with a session for each peer, would leave many peers out, it is one for
+# so many peers that one grantor should serve.
+STEWARD_PEERS = limits.GRANTOR_PEERS
 TAKES_S = (0.5, 1.5)
 # Segments of the largest size are added one after the other.
 SEGMENT_TASKS = 4096
@@ -109,12 +114,25 @@ class Played:
     busiest: float  # share of all messages in which one peer took part
 
 
-class Play:
-    """The load under each of ``modes`` in one swarm of ``peers``."""
+def stewards_for(peers: int) -> int:
+    """How many stewards the jobs name in a swarm of that size."""
+    return min(max(limits.STEWARDS, -(-peers // STEWARD_PEERS)), limits.STEWARDS_MAX)
 
-    def __init__(self, peers: int, seed: int, modes: Sequence[str] = MODES) -> None:
+
+class Play:
+    """The load under each of ``modes`` in one swarm of ``peers``: ``tasks_a_slot`` for each slot that there is.
+
+    Raises :class:`UsageError` for a mode that is not there, or no tasks.
+    """
+
+    def __init__(self, peers: int, seed: int, modes: Sequence[str] = MODES, tasks_a_slot: int = TASKS_A_SLOT) -> None:
+        if unknown := [mode for mode in modes if mode not in MODES]:
+            raise UsageError(f"there is no mode {unknown[0]!r}; there are {', '.join(MODES)}")
+        if tasks_a_slot < 1:
+            raise UsageError(f"a slot gets one task at least, not {tasks_a_slot}")
         self.peers = peers
         self.modes = modes
+        self.tasks_a_slot = tasks_a_slot
         self.world = World(seed, peers, noted=peers <= HISTORY_PEERS_MAX)
         self.tally = self.world.trace = Tally()
         self.watch = self.world.checker = Watch(1 if peers <= HISTORY_PEERS_MAX else LOOK_EVENTS)
@@ -156,10 +174,12 @@ class Play:
         world = self.world
         slots = [host.slowness for host in world.alive for _ in range(host.slots)]
         chance = world.dice.stream("lengths")
-        lengths = [round(chance.uniform(*TAKES_S), 6) for _ in range(TASKS_A_SLOT * len(slots))]
+        lengths = [round(chance.uniform(*TAKES_S), 6) for _ in range(self.tasks_a_slot * len(slots))]
         ideal = ideal_s(lengths, slots)
         began, before, said = world.clock.now, Counter(self.tally.by_host), self._said()
-        program = Program(submitter, submitter.name, page_tasks=PAGE_TASKS, orchestration=mode)
+        program = Program(
+            submitter, submitter.name, page_tasks=PAGE_TASKS, orchestration=mode, stewards=stewards_for(self.peers)
+        )
         self.programs.append(program)
         self.watch.claimed_at = None
         program.open()

@@ -66,6 +66,7 @@ class Program:
         hedge: bool = True,
         replicas: int = REPLICAS,
         peers_max: int = limits.GRANTOR_PEERS,
+        stewards: int = limits.STEWARDS,
     ) -> None:
         self.host = host
         self.orchestration = orchestration
@@ -74,6 +75,7 @@ class Program:
         self._hedge = hedge
         self._replicas = replicas
         self._peers_max = peers_max
+        self._stewards = stewards
         world = host.world
         self.owner = Keypair(world.dice.bytes("owner", name))
         self.keys = JobKeys(world.dice.bytes("job key", name))
@@ -129,7 +131,7 @@ class Program:
         """Choose the stewards, sign the spec, introduce the job, and put the record that points to it."""
         host, now = self.host, self.host.clock.now
         assert host.peer is not None
-        near = host.peer.stewards_near(job_id(self.owner.public, self._nonce), now)[: limits.STEWARDS]
+        near = host.peer.stewards_near(job_id(self.owner.public, self._nonce), now)[: self._stewards]
         stewards = [
             Steward(
                 listed.signed.key,

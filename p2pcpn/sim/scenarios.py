@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -230,6 +230,7 @@ HEALING = "healing"
 OUTLIVING = "outliving"
 # Nearly everybody drains while jobs run, and the rest of them afterwards.
 LEAVING = "leaving"
+Load = tuple[Sequence[str], int]  # modes, and tasks a slot
 _Other = (
     hour.Play
     | leaving.Play
@@ -243,10 +244,10 @@ _Other = (
     | takeover.Play
     | turnover.Play
 )
-_OTHERS: dict[str, Callable[[int, int], _Other]] = {
+_OTHERS: dict[str, Callable[..., _Other]] = {
     LENGTHS: lambda peers, seed: lengths.Play(peers, seed),
     OWNERS: lambda peers, seed: owners.Play(peers, seed),
-    MODES: lambda peers, seed: modes.Play(peers, seed),
+    MODES: modes.Play,
     PARTING: lambda peers, seed: parting.Play(peers, seed),
     **{name: partial(lookups.Play, adversity) for name, adversity in lookups.ADVERSITIES.items()},
     **{name: partial(stragglers.Play, name) for name in stragglers.KINDS},
@@ -266,12 +267,22 @@ def names() -> list[str]:
     return sorted([*SCENARIOS, *_OTHERS])
 
 
-def check(name: str, peers: int) -> None:
-    """Raises :class:`UsageError` for a scenario that is not there, or too few peers or too many."""
+def check(name: str, peers: int, load: Load | None = None) -> None:
+    """Raises :class:`UsageError` for a scenario that is not there or takes no ``load``, and for too few peers or too
+    many."""
     if name not in names():
         raise UsageError(f"there is no scenario {name!r}; there are {', '.join(names())}")
     if not PEERS_MIN <= peers <= PEERS_MAX:
         raise UsageError(f"a scenario has {PEERS_MIN} to {PEERS_MAX} peers, not {peers}")
+    if load is not None and name != MODES:
+        raise UsageError(f"scenario {MODES} alone is played in one mode, or with another number of tasks")
+
+
+def load(of: Sequence[str], tasks_a_slot: int | None) -> Load | None:
+    """What is asked of scenario ``modes``, where it is not what it plays by itself."""
+    if not of and tasks_a_slot is None:
+        return None
+    return tuple(of) or modes.MODES, modes.TASKS_A_SLOT if tasks_a_slot is None else tasks_a_slot
 
 
 def run(
@@ -281,14 +292,19 @@ def run(
     seed: int = 1,
     canary: bool = False,
     watch: Callable[[float, int], None] | None = None,
+    load: Load | None = None,
 ) -> Report:
     """Simulate a scenario with ``peers`` peers beside the submitter. The same arguments give the same report.
 
     ``watch(virtual seconds, events)`` is told now and then how far it is.
-    Raises :class:`UsageError` for a scenario that is not there, or too few peers or too many.
+    ``load`` is for scenario ``modes``: which of them, and how many tasks a slot. Raises :class:`UsageError` for a
+    scenario that is not there, or takes no ``load``; for too few peers or too many.
     """
-    check(name, peers)
-    play = _OTHERS[name](peers, seed) if name in _OTHERS else Play(SCENARIOS[name], peers, seed, canary)
+    check(name, peers, load)
+    if load is not None:
+        play: _Other | Play = modes.Play(peers, seed, *load)
+    else:
+        play = _OTHERS[name](peers, seed) if name in _OTHERS else Play(SCENARIOS[name], peers, seed, canary)
     play.world.clock.watch = watch
     # A world makes objects that stay, and hardly a cycle: *measured*, looking for some takes 7 % of a run.
     collecting = gc.isenabled()

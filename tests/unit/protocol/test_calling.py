@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from p2pcpn.protocol.calling import HOPS_MAX, HOPS_MIN, OFFER_WAIT_S, OFFER_WAIT_S_MAX, Calling
+from p2pcpn.protocol.calling import HOPS_MAX, HOPS_MIN, OFFER_WAIT_S, OFFER_WAIT_S_MAX, WIDER_WAIT_S, Calling
 
 
 def test_an_offer_goes_out_at_once_and_then_when_it_is_due() -> None:
@@ -51,3 +51,14 @@ def test_who_wants_many_slots_calls_far_at_once() -> None:
     assert [calling.hops(wanted) for wanted in (1, 64, 65, 512, 513, 40_000)] == [2, 2, 3, 3, 4, 6]
     assert calling.hops((1 << 32) - 1) == HOPS_MAX
     assert calling.wanted(1.0) and calling.hops(512) == 4, "and further the next time"
+
+
+def test_a_need_that_has_grown_by_a_ring_waits_a_moment_only() -> None:
+    calling = Calling()
+    assert calling.wanted(0.0, 10) and calling.hops(10) == HOPS_MIN
+    assert not calling.wanted(0.01, 60), "as far as before"
+    assert not calling.wanted(0.02, 600) and calling.deadline() == WIDER_WAIT_S
+    assert calling.wanted(WIDER_WAIT_S, 600)
+    assert (calling.number, calling.hops(600)) == (2, 4), "farther because of the need, not because nobody came"
+    assert not calling.wanted(0.11, 600) and calling.deadline() == WIDER_WAIT_S + OFFER_WAIT_S
+    assert calling.wanted(WIDER_WAIT_S + OFFER_WAIT_S, 600) and calling.hops(600) == 5

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from p2pcpn import limits
+from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol.leasing import BEHIND_S, LOOK_S, UNSTARTED_S
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.messages import Progress, Recall
 from p2pcpn.wire.pages import cut
+from p2pcpn.wire.statements import Offer
 from tests.unit.protocol.granting import Table, Worker
 
 
@@ -83,6 +85,31 @@ def test_no_peer_is_called_for_while_slots_are_enough() -> None:
     assert table.offers == []
     table.extend(1)
     assert len(table.offers) == 1
+
+
+def test_who_can_take_nobody_calls_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("p2pcpn.limits.SESSIONS_MAX", 1)
+    table = Table()
+    worker = table.worker(10, slots=1)
+    table.extend(40)
+    table.pass_time(3.0)
+    assert table.offers == []
+    for _ in range(2):
+        worker.run(ran_s=0.001)
+    while table.grantor.ledger.waiting:
+        worker.run(ran_s=0.001)
+    table.pass_time(3.0)
+    assert table.offers == [], "nor for what lies at one who is behind"
+
+
+def test_an_offer_goes_no_farther_than_those_are_who_can_take_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table()
+    table.extend(*[256] * 4)
+    assert [hops for _, hops in table.offers] == [4]
+    monkeypatch.setattr("p2pcpn.limits.SESSIONS_MAX", 8)
+    table = Table()
+    table.extend(*[256] * 4)
+    assert [hops for _, hops in table.offers] == [2]
 
 
 def behind(table: Table, tasks: int = 40) -> tuple[Worker, Worker]:
@@ -193,7 +220,9 @@ def test_a_peer_that_let_a_lease_end_gets_no_other_before_it_speaks() -> None:
 def test_an_offer_states_no_more_slots_than_a_field_holds() -> None:
     table = Table()
     table.grantor.ledger.waiting = 1 << 40
-    assert table.grantor._leasing._offer().statement.slots_wanted == (1 << 32) - 1
+    (spread,) = table.grantor._leasing._call(table.now)
+    assert isinstance(spread, fx.Spread) and isinstance(spread.statement, Offer)
+    assert spread.statement.slots_wanted == (1 << 32) - 1
 
 
 def extend_needing(table: Table, count: int, needs: list[tuple[int, list[int]]]) -> None:

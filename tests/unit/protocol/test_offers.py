@@ -277,6 +277,31 @@ def test_lots_of_one_job_are_claimed_one_after_the_other() -> None:
     assert claims(hall.wait(0.2)) == [other["epoch"]], "and does not come"
 
 
+def test_who_is_not_answered_soon_claims_the_next_lot_and_comes_back_only_if_that_is_no_better() -> None:
+    hall = Hall(rtt_s=0.02)
+    hall.hear(offer(**ONE))
+    hall.hear(offer(**TWO))
+    (first,) = hall.wait(0.04)
+    mine, other = (ONE, TWO) if claims([first]) == [1] else (TWO, ONE)
+    (second,) = hall.wait(0.2)
+    assert claims([second]) == [other["epoch"]], "a greeting and a claim take five round trips"
+    hall.reply(second, 0, other["grantor"])
+    hall.capacity = Capacity(2, 2, 2, 0.5)
+    assert hall.wait(3.0) == [], "the first one is asked no more by who has enough to do"
+    hall.reply(first, 0, mine["grantor"])
+    assert [known.state for known in hall.offers.interests.values()] == ["taken", "taken"], "though its word counts"
+
+
+def test_a_lot_that_gave_way_is_claimed_again_where_the_other_is_not_to_be_had() -> None:
+    hall = Hall(rtt_s=0.02)
+    hall.hear(offer(**ONE))
+    hall.hear(offer(**TWO))
+    (first,) = hall.wait(0.04)
+    (second,) = hall.wait(0.2)
+    hall.reply(second, 2, STEWARDS_AT[claims([second])[0] - 1])
+    assert claims(hall.wait(0.5)) == claims([first])
+
+
 def test_who_is_kept_busy_by_one_lot_claims_no_other() -> None:
     hall = Hall(rtt_s=0.1)
     hall.hear(offer(**ONE))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol import participants as module
 from p2pcpn.protocol.participants import Participant, Participants
@@ -205,3 +207,11 @@ def test_where_claims_are_not_ranked_who_came_first_is_taken_first() -> None:
         found.add(each)
     assert found.promote(9, [], 0.0) == [far, near, middle]
     assert [each.slots for each in (far, near, middle)] == [2, 2, 1]
+
+
+def test_so_many_seats_are_left_as_a_node_has_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("p2pcpn.limits.SESSIONS_MAX", 2)
+    found = table(peer(10))
+    assert found.seats == 1
+    found.add(peer(11))
+    assert found.seats == 0
