@@ -70,9 +70,11 @@ def sim(
 
     if png is not None or reports:
         _drawn(scenario, png, reports)
-    if seeds is not None:
-        _many(scenario, peers, seeds, as_json)
     load = scenarios.load(modes, tasks_a_slot)
+    if seeds is not None:
+        if load is not None:
+            raise UsageError("--mode and --tasks-a-slot go with one seed")
+        _many(scenario, peers, seeds, as_json)
     with VirtualProgress(scenario) as progress:
         report = scenarios.run(scenario, peers=peers, seed=seed, watch=progress.update, load=load)
     if as_json:

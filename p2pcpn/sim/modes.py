@@ -224,5 +224,11 @@ class Play:
             self.world, name, self.peers, seed, verdict, self.world.checker.checks,
             tasks=sum(len(program.deeds) for program in self.programs),
             delivered=sum(len(program.delivered) for program in self.programs),
-            lost_tasks=sum(len(program.lost()) for program in self.programs), figures=figures,
+            lost_tasks=sum(len(program.lost()) for program in self.programs), figures=figures, options=self._options,
         )  # fmt: skip
+
+    @property
+    def _options(self) -> str:
+        """What was asked for beside the size of the swarm, where that is not all there is."""
+        found = "" if tuple(self.modes) == MODES else "".join(f" --mode {mode}" for mode in self.modes)
+        return found + ("" if self.tasks_a_slot == TASKS_A_SLOT else f" --tasks-a-slot {self.tasks_a_slot}")

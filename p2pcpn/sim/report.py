@@ -32,6 +32,7 @@ class Report:
     checks: int = 0
     figures: dict[str, float] = field(default_factory=dict)  # what a scenario measured, by words that name the unit
     history: dict[str, int] = field(default_factory=dict)  # what all peers noted came to, see protocol/verdict.py
+    options: str = ""  # what else was asked of it, as the command says it
 
     @classmethod
     def of(
@@ -57,7 +58,7 @@ class Report:
     @property
     def command(self) -> str:
         """What plays this run again."""
-        return f"p2pcpn sim {self.scenario} --peers {self.peers} --seed {self.seed}"
+        return f"p2pcpn sim {self.scenario} --peers {self.peers} --seed {self.seed}{self.options}"
 
     @property
     def ok(self) -> bool:

@@ -34,6 +34,16 @@ def test_a_quiet_run_keeps_every_promise_and_says_what_happened(
     assert "s of processor time" in said["cost"]
 
 
+def test_of_the_modes_one_is_played_alone(p2pcpn: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    report = Report("modes", 3, 1, trace_hash="ab")
+    monkeypatch.setattr(scenarios, "run", lambda name, load, **_: asked.append(load) or report)
+    assert p2pcpn("sim", "modes", "--mode", "hybrid", "--tasks-a-slot", "2").code == 0
+    assert p2pcpn("sim", "modes").code == 0 and asked == [(("hybrid",), 2), None]
+    ended = p2pcpn("sim", "modes", "--mode", "hybrid", "--seeds", "1-2")
+    assert ended.code == 2 and "go with one seed" in ended.err
+
+
 def test_one_seed_gives_one_document_and_another_seed_another(p2pcpn: Command) -> None:
     first, again, other = (json.loads(p2pcpn(*SMALL, "--seed", seed, "--json").out) for seed in ("7", "7", "8"))
     assert first == again and first["seed"] == 7 and first["verdict"] == "ok"

@@ -10,7 +10,7 @@ import pytest
 
 from p2pcpn.errors import UsageError
 from p2pcpn.protocol.history import Furthered
-from p2pcpn.sim import lengths, names, run, scenarios
+from p2pcpn.sim import lengths, modes, names, run, scenarios
 from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.scenarios import SCENARIOS, Play
 
@@ -86,6 +86,15 @@ def test_what_cannot_be_played_is_refused() -> None:
         run("calm")
     with pytest.raises(UsageError, match="2 to 100000 peers"):
         run("quiet", peers=1)
+    with pytest.raises(UsageError, match="scenario modes alone"):
+        run("quiet", peers=3, load=scenarios.load((), 1))
+
+
+def test_a_mode_is_played_alone_where_that_is_asked_for() -> None:
+    assert scenarios.load((), None) is None
+    assert scenarios.load((), 2) == (modes.MODES, 2)
+    report = run("modes", peers=3, seed=1, load=scenarios.load(["centralised"], 1))
+    assert report.ok and {figure.split(":")[0] for figure in report.figures} == {"centralised"}
 
 
 def test_what_does_not_come_true_in_time_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
