@@ -84,7 +84,8 @@ class Scaler:
         )  # fmt: skip
         wanted = self._scale.observe(load, self._clock())
         if wanted > load.units:
-            self._say(f"{load.waiting} more slots are called for: {load.units} peers become {wanted}")
+            slots = "1 more slot is" if load.waiting == 1 else f"{load.waiting} more slots are"
+            self._say(f"{slots} called for: {_become(load.units, wanted)}")
             self._crowd.grow(wanted - load.units, wanted)
         elif wanted < load.units:
             self._shrink(there, load.units - wanted)
@@ -97,10 +98,14 @@ class Scaler:
         if not chosen:
             return
         wanted = len(there) - len(chosen)
-        self._say(f"idle: {len(there)} peers become {wanted}")
+        self._say(f"idle: {_become(len(there), wanted)}")
         self._crowd.drain(chosen, wanted)
 
     def _say(self, text: str) -> None:
         if text != self.said:
             self._tell(text)
         self.said = text
+
+
+def _become(there: int, wanted: int) -> str:
+    return f"1 peer becomes {wanted}" if there == 1 else f"{there} peers become {wanted}"

@@ -194,7 +194,7 @@ class Leasing:
             effects += self._inputs(peer, token, spans)
         first, count = spans[-1]
         given = [*spans[:-1], (first, count + self.foresight.beyond(token))]
-        lease = signed(Lease(self._job, self._epoch, token, peer.node, limits.LEASE_S, given), self._me)
+        lease = signed(Lease(self._job, self._epoch, token, peer.node, given), self._me)
         key = self._keys.results(self._epoch, self._me.id, token)
         grant = Grant(lease, slices, key, self._keys.digests, self._keys.code, peer.slots)
         resumes = self._checkpoints.ahead_of(token, key, spans)

@@ -42,7 +42,6 @@ LEASED_ROUNDTRIPS, LEASED_S = 5.0, 0.05
 # A greeting and a claim there and back: whoever has no verdict after that tries another lot.
 ANSWERED_ROUNDTRIPS, ANSWERED_S = 5.0, 0.05
 TRIES_MAX = 4
-CREDITS = 4096
 # A decline that the spec or a segment showed stands for so long: further offers of the job would show the same.
 DECLINED_S = 60.0
 OFFER_TTL_S_MAX = 60.0
@@ -285,7 +284,7 @@ class Offers:
             known.nonce = self.rng.getrandbits(62)
             self._nonces[known.nonce] = (offer.job, offer.grantor.id, offer.lot)
         claim = Claim(
-            offer.job, offer.epoch, offer.grantor.id, offer.number, self.contact(), self.boot, capacity.slots, CREDITS,
+            offer.job, offer.epoch, offer.grantor.id, offer.number, self.contact(), self.boot, capacity.slots,
             min(1.0, max(0.0, capacity.load)), self.rtt_s(offer.grantor.id) * 1e3,
         )  # fmt: skip
         return [Send(offer.grantor, ClaimRequest(known.nonce, signed(claim, self.me)))]

@@ -121,7 +121,7 @@ class Offer(Statement, frozen=True):
 
 
 class Claim(Statement, frozen=True):
-    """A peer takes part in ``job``: up to ``slots`` runs at a time and ``credits`` tasks beyond those that run."""
+    """A peer takes part in ``job``: up to ``slots`` runs at a time."""
 
     kind: ClassVar[int] = 3
     job: Id
@@ -131,13 +131,12 @@ class Claim(Statement, frozen=True):
     contact: Contact
     boot: U48
     slots: U16
-    credits: U32
     load: Share
     rtt_ms: Milliseconds
 
 
 class Lease(Statement, frozen=True):
-    """The right to run ``spans`` until ``lease_s`` after it was received (renewed by progress).
+    """The right to run ``spans``, for 30 s from when the grantor last heard of it (renewed by progress).
 
     The last of them may go beyond the tasks there are: the right to those that come next, each once it is named.
     """
@@ -147,7 +146,6 @@ class Lease(Statement, frozen=True):
     epoch: U32
     token: U63
     worker: Id
-    lease_s: Seconds
     spans: Annotated[list[tuple[U63, U32]], Meta(min_length=1, max_length=limits.BATCH_TASKS_MAX)]  # (first, count)
 
 
@@ -310,7 +308,7 @@ class Reason(Statement, frozen=True):
     kind: ClassVar[int] = 13
     job: Id
     nonce: U63
-    code: Word  # "claimed", "declined", "busy", "waiting", "unseen"
+    code: Word  # "claimed", "declined", "busy", "waiting", "failing", "unseen"
     text: ShortText
 
 

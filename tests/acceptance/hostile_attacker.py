@@ -153,9 +153,7 @@ class Forger:
         make: tuple[Callable[[], object], ...] = (
             lambda: d.ClaimRequest(
                 nonce,
-                self.sign(
-                    Claim(self.some_job(), 0, self.victim.id, 1, DICE.choice((where, stranger)), 1, 9, 9, 0.0, 0.0)
-                ),
+                self.sign(Claim(self.some_job(), 0, self.victim.id, 1, DICE.choice((where, stranger)), 1, 9, 0.0, 0.0)),
             ),
             lambda: d.ClaimReply(nonce, DICE.randrange(4)),
             lambda: d.Put(nonce, self.sign(self.record()), None),
@@ -216,7 +214,7 @@ class Forger:
         make: tuple[Callable[[], m.Message], ...] = (
             lambda: m.Extend(request, segment, [page] * 9, DICE.random() < 0.5),
             lambda: m.Grant(
-                self.sign(Lease(self.some_job(), 0, DICE.getrandbits(60), self.victim.id, 1e9, huge)),
+                self.sign(Lease(self.some_job(), 0, DICE.getrandbits(60), self.victim.id, huge)),
                 slices,
                 bytes(32),
                 bytes(32),

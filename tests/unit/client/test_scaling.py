@@ -63,6 +63,17 @@ def test_peers_come_while_slots_are_called_for_and_the_idle_go_again() -> None:
     assert scaler.said == "idle: 4 peers become 2"
 
 
+def test_one_peer_and_one_slot_are_told_as_one() -> None:
+    crowd = Crowd()
+    scaler = Scaler(Scale(BOUNDS), crowd, Clock())
+    crowd.wanted, crowd.running[0] = 1, 1
+    for _ in range(20):
+        scaler.step()
+        if len(crowd.running) > 1:
+            break
+    assert scaler.said == "1 more slot is called for: 1 peer becomes 2"
+
+
 def test_one_that_stays_is_left_alone_for_a_while() -> None:
     crowd = Crowd()
     crowd.running |= {1: 0}

@@ -108,7 +108,7 @@ class Worker:
         table = self.table
         claim = Claim(
             table.job, table.grantor.epoch if epoch is None else epoch, ME.id, 1, self.contact, self.boot,
-            self.slots if slots is None else slots, 64, 0.0, self.rtt_ms,
+            self.slots if slots is None else slots, 0.0, self.rtt_ms,
         )  # fmt: skip
         verdict, effects = table.grantor.claimed(claim, self.key.public, table.now)
         table.file(effects)

@@ -112,7 +112,7 @@ class Made:
         epoch: int = options.get("epoch", 0)
         self.token += 1
         token: int = options.get("token", self.token)
-        lease = Lease(self.job, epoch, token, options.get("worker", ME.id), 30.0, list(spans))
+        lease = Lease(self.job, epoch, token, options.get("worker", ME.id), list(spans))
         slices = options.get("slices") or self.slices(list(spans))
         keys, slots = self.keys, options.get("slots", 2)
         return m.Grant(signed(lease, by), slices, keys.results(epoch, by.id, token), keys.digests, keys.code, slots)

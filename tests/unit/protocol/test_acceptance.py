@@ -205,7 +205,7 @@ def taken_over() -> tuple[Table, Worker]:
 
 def earlier(table: Table, worker: Worker, *spans: tuple[int, int], epoch: int = 1, **how: Any) -> m.Results:
     """What the worker ran under a lease of an earlier epoch."""
-    return worker.message(Lease(table.job, epoch, 7, worker.node, 30.0, list(spans)), **how)
+    return worker.message(Lease(table.job, epoch, 7, worker.node, list(spans)), **how)
 
 
 def test_what_was_run_for_an_earlier_grantor_settles_what_waits() -> None:

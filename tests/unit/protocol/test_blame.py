@@ -77,7 +77,7 @@ def test_a_probe_that_another_peer_outran_runs_to_its_end_and_clears_its_peer_al
     book.participants.promote(9, [], table.now)
     book.hedge(lease.token, 0, book.participants.peers[other.node], table.now + 30.0, table.now)
     answer = worker.message(lease)
-    copy = Lease(table.job, 0, max(table.grantor.leases), other.node, 30.0, [(0, 1)])
+    copy = Lease(table.job, 0, max(table.grantor.leases), other.node, [(0, 1)])
     other.run(copy)
     assert table.delivered == [0] and not worker.of(m.Revoke)
     assert blamed(table) == {worker.node: FAILURES_MAX}

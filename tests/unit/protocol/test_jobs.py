@@ -81,7 +81,7 @@ def kept(job: Made, *extends: m.Extend, epoch: int = 1) -> tuple[Kept, list[tupl
 
 def claim(job: Made, epoch: int = 1) -> Claim:
     """A stranger's claim."""
-    return Claim(job.job, epoch, ME.id, 1, STRANGER_AT, 1, 2, 8, 0.0, 1.0)
+    return Claim(job.job, epoch, ME.id, 1, STRANGER_AT, 1, 2, 0.0, 1.0)
 
 
 def told(effects: list[Effect], kind: type) -> list[m.Message]:

@@ -12,7 +12,7 @@ from p2pcpn import limits
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.admission import Rules
 from p2pcpn.protocol.effects import Effect, Send
-from p2pcpn.protocol.offers import CREDITS, DECLINED_S, TRIES_MAX, Capacity, Offers
+from p2pcpn.protocol.offers import DECLINED_S, TRIES_MAX, Capacity, Offers
 from p2pcpn.wire.datagrams import ClaimReply, ClaimRequest
 from p2pcpn.wire.statements import Claim, Offer, opened
 from tests.unit.protocol.leased import GRANTOR_AT, ME, ME_AT, OWNER, STEWARDS_AT, STRANGER_AT, rules
@@ -78,7 +78,7 @@ def test_a_claim_says_what_this_peer_gives() -> None:
     assert hall.explain() == ("waiting", "is about to claim")
     (request,) = hall.wait(0.3)
     claim = opened(request.claim, Claim)
-    assert claim == Claim(JOB, 0, GRANTOR_AT.id, 3, ME_AT, 7, 2, CREDITS, 0.25, 10.0)
+    assert claim == Claim(JOB, 0, GRANTOR_AT.id, 3, ME_AT, 7, 2, 0.25, 10.0)
     assert request.claim.key == ME.public
     assert hall.explain() == ("claimed", "has claimed")
 

@@ -82,7 +82,7 @@ def claim_of(member: Member, job: bytes, grantor: Member, **changes: Any) -> Cla
     """A claim as ``member`` makes it."""
     fields: dict[str, Any] = {
         "job": job, "epoch": 0, "grantor": grantor.id, "number": 1, "contact": member.contact, "boot": 1, "slots": 2,
-        "credits": 8, "load": 0.0, "rtt_ms": 1.0,
+        "load": 0.0, "rtt_ms": 1.0,
     }  # fmt: skip
     return Claim(**{**fields, **changes})
 

@@ -56,7 +56,7 @@ class Storm:
 
     def _over(self, worker: Worker, token: int, spans: list[tuple[int, int]], *, fails: bool) -> None:
         if not fails:
-            worker.run(Lease(self.table.job, 0, token, worker.node, 30.0, spans), ran_s=self.takes_s)
+            worker.run(Lease(self.table.job, 0, token, worker.node, spans), ran_s=self.takes_s)
             return
         self.table.session_closed(worker.node)
         self.table.peer_dead(worker.node)
