@@ -268,12 +268,15 @@ class Reader:
                 self._canon.add(stored)
 
     async def _segment(self, log: Log) -> list[Entry] | None:
-        """The next segment of a log, from the first holder that shows a right one."""
+        """The next segment of a log, from the first that shows a right one: those said to hold it, then all others."""
         assert self.authority is not None
-        for node, contact in list(log.holders.items()):
+        # Who took a copy over after its grantor had named the holders is known by the job alone.
+        others = [(node, contact) for node, contact in self._stewards.items() if node not in log.holders]
+        for node, contact in [*log.holders.items(), *others]:
             if self.overlay.loop.time() < self._silent.get(node, 0.0):
                 continue
-            log.holders[node] = log.holders.pop(node)  # asked last from now on, unless it shows the segment
+            if node in log.holders:
+                log.holders[node] = log.holders.pop(node)  # asked last from now on, unless it shows the segment
             try:
                 data = await self.overlay.request(
                     contact, lambda r: ReadLog(r, self.job, log.grantor, log.epoch, log.read), ASK_WAIT_S

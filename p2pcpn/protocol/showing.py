@@ -14,16 +14,23 @@ def shown(effect: Effect, grantor: Grantor, now: float) -> Effect:
     """``effect``; the state of a job with the newest of what is granted here of it, be it a lot or all."""
     if not isinstance(effect, Tell) or not isinstance(effect.message, JobState):
         return effect
-    log = (bytes(grantor.me.id), grantor.epoch, grantor.log.number)
-    logs = [log, *effect.message.logs[1 - limits.LOGS_PER_JOB_MAX :]]
     state = msgspec.structs.replace(
-        effect.message, logs=logs, overdue=grantor.overdue, shut_out=_shut_out(grantor, now)
+        effect.message, logs=_logs(effect.message, grantor), overdue=grantor.overdue, shut_out=_shut_out(grantor, now)
     )
     lots = grantor.book.lots
     if not lots.split:  # granted as a whole
         return Tell(effect.to, msgspec.structs.replace(state, mandate=grantor.mandate()))
     others = [said for said in state.mandates if lots.of_epoch(said.epoch) != grantor.book.lot]
     return Tell(effect.to, msgspec.structs.replace(state, mandates=[*others, grantor.mandate()]))
+
+
+def _logs(state: JobState, grantor: Grantor) -> list[tuple[bytes, int, int]]:
+    """The log that is written now, those of earlier epochs, which may lie nowhere else, and what is kept of others."""
+    me, counts = bytes(grantor.me.id), {**grantor.custody.logs, grantor.epoch: grantor.log.number}
+    earlier = sorted((epoch for epoch, count in counts.items() if count and epoch != grantor.epoch), reverse=True)
+    own = [(me, epoch, counts[epoch]) for epoch in [grantor.epoch, *earlier]]
+    kept = [log for log in state.logs if log[:2] not in {each[:2] for each in own}]
+    return [*own, *kept][: limits.LOGS_PER_JOB_MAX]
 
 
 def _shut_out(grantor: Grantor, now: float) -> list[ShutOut]:

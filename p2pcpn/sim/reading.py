@@ -145,7 +145,9 @@ class Reading:
     def _more(self, name: tuple[bytes, int]) -> None:
         """Ask for the next segment of a log."""
         log = self._logs[name]
-        holders = [contact for contact in log.holders.values() if contact.id != self.host.id]
+        # Who took a copy over after its grantor had named the holders is known by the job alone.
+        others = [contact for node, contact in self._stewards.items() if node not in log.holders]
+        holders = [contact for contact in [*log.holders.values(), *others] if contact.id != self.host.id]
         if log.read >= log.known or not holders:
             return
         to = holders[log.turn % len(holders)]

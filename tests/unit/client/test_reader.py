@@ -230,6 +230,30 @@ async def test_a_job_ends_for_its_reader_when_its_grantor_has_given_up_the_rest(
 
 
 @pytest.mark.asyncio
+async def test_a_log_that_none_of_its_named_holders_has_is_asked_of_all_others(
+    kept: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Seed 68 of `faults`: others had taken the copies over since the grantor named who holds them.
+    job = await kept()
+    grantor = job.overlay.keypair
+    log = LogWriter(job.job, 0, grantor)
+    job.settle(log, grantor, [0], [pickle.dumps(7)])
+    reader = job.reader()
+    reader._learn(job.steward.contact, job.state(logs=[(bytes(grantor.id), 0, 1)]))
+    [read] = reader.logs
+    read.holders = {node_id(OTHER.public): msgspec.structs.replace(job.steward.contact, id=node_id(OTHER.public))}
+    answer, asked = job.answer(None), []
+
+    async def request(to: Any, make: Any, wait_s: float = 1.0) -> Any:
+        asked.append(to.id)
+        return Answer(1, 1, "") if to.id == node_id(OTHER.public) else await answer(to, make)
+
+    monkeypatch.setattr(job.overlay, "request", request)
+    assert len(await reader.read()) == 1 and read.read == 1
+    assert asked == [node_id(OTHER.public), job.steward.contact.id]
+
+
+@pytest.mark.asyncio
 async def test_a_job_that_nobody_keeps_is_not_found(peer: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readers, "POLL_S", 0.001)
     keeper = await peer(roles=("storage",))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+import msgspec
+
+from p2pcpn import limits
 from p2pcpn.protocol.effects import Notify, Tell
 from p2pcpn.protocol.lots import Lots
 from p2pcpn.protocol.showing import shown
@@ -41,6 +44,18 @@ def test_of_a_whole_job_its_log_and_mandate_are_shown_and_who_is_shut_out() -> N
     assert found.mandate == table.grantor.mandate() and found.mandates == []
     assert [(each.peer, each.text) for each in found.shut_out] == [(worker.node, "its process died")]
     assert 0 < found.shut_out[0].left_s < math.inf
+
+
+def test_the_logs_of_its_earlier_epochs_are_shown_too_and_each_log_once() -> None:
+    # Seed 68 of `faults`: who granted twice showed the later log alone, and nobody found the earlier one.
+    table = Table()
+    me, other = bytes(table.grantor.me.id), bytes(32)
+    table.grantor.epoch = 11
+    table.grantor.custody.logs.update({0: 0, 5: 9, 7: 2})
+    said = msgspec.structs.replace(state(), logs=[(other, 0, 29), (me, 5, 8)])
+    assert seen(table, said).logs == [(me, 11, 0), (me, 7, 2), (me, 5, 9), (other, 0, 29)]
+    many = msgspec.structs.replace(said, logs=[(other, epoch, 1) for epoch in range(limits.LOGS_PER_JOB_MAX)])
+    assert len(seen(table, many).logs) == limits.LOGS_PER_JOB_MAX
 
 
 def test_of_a_lot_the_mandate_stands_beside_those_of_the_others() -> None:
