@@ -1,8 +1,9 @@
 """Offers heard: wait a moment that grows with load and round trip, then claim. The nearest idle peers speak first.
 
 There is one :class:`Interest` for a job (or a lot of it) and a grantor: nobody can push another's offer of a job aside.
-Lots of one job are claimed one after the other: whoever claimed all at once would be sent more than its part by each of
-their grantors, while others come too late for all of them. Who is not answered soon claims the next one: a grantor that
+Lots of one job are claimed one after the other, and none by who is kept busy by another: whoever claimed all at once
+would be sent more than its part by each of their grantors, while others come too late for all of them, and would hold a
+session with each, of which a grantor has a bounded number. Who is not answered soon claims the next one: a grantor that
 a whole swarm claims at answers hellos at a bounded pace.
 Who does not claim says nothing on the wire, but remembers why, for ``explain``.
 
@@ -17,7 +18,7 @@ Who does not claim says nothing on the wire, but remembers why, for ``explain``.
 from __future__ import annotations
 
 import random
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -34,6 +35,7 @@ from p2pcpn.wire.statements import Claim, Offer, signed
 # A peer at full load waits this long; an idle one its round trip. Long enough that on a wide network the idle speak
 # first, short enough that a busy swarm still starts a job within half a second.
 LOAD_WAIT_S = 0.4
+# How often it is looked whether that is over; of a job in lots each is looked at in turn.
 BUSY_WAIT_S = 0.25
 REPLY_WAIT_S = 0.3
 # From a verdict to the first lease: a session is dialled, the job introduced, so many round trips and a moment's work.
@@ -106,6 +108,7 @@ class Offers:
         self.rng = rng
         self.sated = sated
         self.interests: OrderedDict[Key, Interest] = OrderedDict()
+        self._lots: Counter[bytes] = Counter()  # by job, how many of the interests are in lots of it
         self._nonces: dict[int, Key] = {}
         self._claimed: dict[bytes, Interest] = {}  # by job, what was claimed last of it
         self._timers: list[tuple[float, int, Interest]] = []
@@ -143,6 +146,7 @@ class Offers:
         else:
             interest = Interest(offer, "declined", why, now)
         self.interests[key] = interest
+        self._lots[offer.job] += 1
         if len(self.interests) > limits.OFFERS_MAX:
             # Whom we work for is forgotten last: a flood of offers of others must not end that.
             idle = (key for key, interest in self.interests.items() if interest.state not in ("taken", "claiming"))
@@ -152,6 +156,9 @@ class Offers:
     def _forget(self, key: Key) -> None:
         gone = self.interests.pop(key, None)
         if gone is not None:
+            self._lots[gone.offer.job] -= 1
+            if not self._lots[gone.offer.job]:
+                del self._lots[gone.offer.job]
             if self._claimed.get(gone.offer.job) is gone:
                 del self._claimed[gone.offer.job]
             gone.at = None
@@ -246,17 +253,20 @@ class Offers:
             return []
         if known.state == "claiming" and self._claimed.get(known.offer.job) is not known:
             known.state = "waiting"  # its turn comes again, should the other lot that was claimed be no better
-        again_at = None if known.state != "waiting" else self._after_another(known, now)
+        again_at = None if known.state != "waiting" else self._after_another(known, capacity, now)
         if again_at is not None:
-            known.text = "has claimed another lot of it"
-            self._arm(known, again_at)
+            if now > known.until:
+                self._end(known, "ran another lot of it until the offer lapsed")
+            else:
+                known.text = "has claimed another lot of it"
+                self._arm(known, again_at)
             return []
         if known.tries >= TRIES_MAX:
             self._end(known, "the grantor does not answer")
             return []
         return self._claim(known, capacity, now)
 
-    def _after_another(self, known: Interest, now: float) -> float | None:
+    def _after_another(self, known: Interest, capacity: Capacity, now: float) -> float | None:
         """When it is looked again whether another lot of the job, which was claimed before, keeps this peer busy; none
         where that is known by now."""
         before = self._claimed.get(known.offer.job)
@@ -265,6 +275,8 @@ class Offers:
         rtt_s = self.rtt_s(before.offer.grantor.id)
         if before.state == "taken":
             until = before.said_at + LEASED_ROUNDTRIPS * rtt_s + LEASED_S
+            if until <= now and capacity.running >= capacity.slots:  # one seat is enough for who is kept busy from it
+                until = now + BUSY_WAIT_S * self._lots[known.offer.job]
         else:  # a refusal may come any moment
             until = min(before.said_at + ANSWERED_ROUNDTRIPS * rtt_s + ANSWERED_S, now + rtt_s + LEASED_S)
         return until if until > now else None

@@ -302,16 +302,30 @@ def test_a_lot_that_gave_way_is_claimed_again_where_the_other_is_not_to_be_had()
     assert claims(hall.wait(0.5)) == claims([first])
 
 
-def test_who_is_kept_busy_by_one_lot_claims_no_other() -> None:
+@pytest.mark.parametrize("queued", [0, 2])
+def test_who_is_kept_busy_by_one_lot_claims_no_other(queued: int) -> None:
     hall = Hall(rtt_s=0.1)
     hall.hear(offer(**ONE))
     hall.hear(offer(**TWO))
     (first,) = hall.wait(0.2)
     hall.reply(first, 0, STEWARDS_AT[claims([first])[0] - 1])
-    hall.capacity = Capacity(2, 2, 2, 0.5)
+    hall.capacity = Capacity(2, 2, queued, 0.5)
     assert hall.wait(5.0) == []
     hall.capacity = Capacity(2, 0, 0, 0.0)
     assert len(set(claims(hall.wait(0.5)))) == 1, "the other one"
+
+
+def test_what_is_offered_beside_a_lot_that_keeps_us_busy_lapses() -> None:
+    hall = Hall(rtt_s=0.1)
+    hall.hear(offer(**ONE))
+    hall.hear(offer(**TWO))
+    (first,) = hall.wait(0.2)
+    hall.reply(first, 0, STEWARDS_AT[claims([first])[0] - 1])
+    hall.capacity = Capacity(2, 2, 0, 0.5)
+    assert hall.wait(30.0) == [] and hall.offers.deadline() is None
+    assert sorted(known.text for known in hall.offers.interests.values()) == [
+        "ran another lot of it until the offer lapsed", "takes part",
+    ]  # fmt: skip
 
 
 def test_whose_claim_is_not_wanted_claims_the_next_lot_at_once_and_other_jobs_wait_for_nobody() -> None:
