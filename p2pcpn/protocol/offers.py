@@ -38,11 +38,12 @@ LOAD_WAIT_S = 0.4
 # How often it is looked whether that is over; of a job in lots each is looked at in turn.
 BUSY_WAIT_S = 0.25
 REPLY_WAIT_S = 0.3
-# From a verdict to the first lease: a session is dialled, the job introduced, so many round trips and a moment's work.
-# Whoever has one is busy, and whoever still is not claims the next lot.
-LEASED_ROUNDTRIPS, LEASED_S = 5.0, 0.05
-# A greeting and a claim there and back: whoever has no verdict after that tries another lot.
-ANSWERED_ROUNDTRIPS, ANSWERED_S = 5.0, 0.05
+# How often it is looked whether a claim was refused while another lot of the job waits for that, beside a round trip.
+REFUSED_S = 0.05
+# From a claim to its verdict a greeting and the claim go there and back, from the verdict to the first lease a session
+# is dialled and the job introduced: so many round trips, and a moment, for most grantors are strangers whose round trip
+# is not known. Who has a lease by then is busy, and who has none, or no verdict, claims the next lot.
+SOON_ROUNDTRIPS, SOON_S = 5.0, 0.25
 TRIES_MAX = 4
 # A decline that the spec or a segment showed stands for so long: further offers of the job would show the same.
 DECLINED_S = 60.0
@@ -270,15 +271,14 @@ class Offers:
         """When it is looked again whether another lot of the job, which was claimed before, keeps this peer busy; none
         where that is known by now."""
         before = self._claimed.get(known.offer.job)
-        if before is None or before is known or before.state not in ("claiming", "taken"):
-            return None
+        if before is None or before.offer.lot == known.offer.lot or before.state not in ("claiming", "taken"):
+            return None  # who grants the same lot took it over
         rtt_s = self.rtt_s(before.offer.grantor.id)
-        if before.state == "taken":
-            until = before.said_at + LEASED_ROUNDTRIPS * rtt_s + LEASED_S
-            if until <= now and capacity.running >= capacity.slots:  # one seat is enough for who is kept busy from it
-                until = now + BUSY_WAIT_S * self._lots[known.offer.job]
-        else:  # a refusal may come any moment
-            until = min(before.said_at + ANSWERED_ROUNDTRIPS * rtt_s + ANSWERED_S, now + rtt_s + LEASED_S)
+        until = before.said_at + SOON_ROUNDTRIPS * rtt_s + SOON_S
+        if before.state == "claiming":
+            until = min(until, now + rtt_s + REFUSED_S)
+        elif until <= now and capacity.running >= capacity.slots:  # one seat is enough for who is kept busy from it
+            until = now + BUSY_WAIT_S * self._lots[known.offer.job]
         return until if until > now else None
 
     def _end(self, known: Interest, text: str) -> None:
