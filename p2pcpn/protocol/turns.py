@@ -237,6 +237,11 @@ class Turns:
 
     # --- what runs ---------------------------------------------------------------------------------------------------
 
+    @property
+    def untold(self) -> bool:
+        """Whether a task may begin in one of the batches that run, and be told of."""
+        return any(batch.told + 1 < batch.count for batch in self.batches.values())
+
     def started(self, positions: dict[int, int], now: float) -> list[tuple[Batch, int]]:
         """Batches whose running task has run for a while and was not told of, and its index."""
         found: list[tuple[Batch, int]] = []

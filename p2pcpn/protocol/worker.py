@@ -550,12 +550,10 @@ class Worker:
         """Tell of tasks that have run for a while and were not told of yet."""
         if self._tick_at is None or now < self._tick_at:
             return []
-        self._tick_at = now + STARTED_AFTER_S if self.turns.batches else None
-        if not self.turns.batches:
-            return []
         found: dict[LeaseTaken, tuple[Batch, list[int]]] = {}
         for batch, index in self.turns.started(self.running_positions(), now):
             found.setdefault(batch.lease, (batch, []))[1].append(index)
+        self._tick_at = now + STARTED_AFTER_S if self.turns.untold else None  # whoever runs for an hour wakes nobody
         effects: list[Effect] = []
         for lease, (batch, indices) in found.items():
             effects += self._leases.progress(batch.work, lease, indices, now)

@@ -170,3 +170,17 @@ def test_positions_the_runtime_cannot_mean_are_not_told_of() -> None:
     made = bench.know(Made(), 4)
     bench.take(made, (0, 4), slots=1)
     assert bench.worker.turns.started({1: 99, 5: 0}, bench.now + 1) == []
+
+
+def test_once_the_last_task_of_each_batch_was_told_of_nothing_is_left_to_tell() -> None:
+    bench = Bench(slots=1)
+    made = bench.know(Made(), 4)
+    bench.take(made, (0, 4), slots=1)
+    turns = bench.worker.turns
+    assert turns.untold
+    for batch in turns.batches.values():
+        batch.told = batch.count - 2
+    assert turns.untold
+    for batch in turns.batches.values():
+        batch.told = batch.count - 1
+    assert not turns.untold
