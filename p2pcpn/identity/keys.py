@@ -46,7 +46,7 @@ def verify(public: bytes, message: bytes, signature: bytes) -> bool:
     return True
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1 << 14)
 def x25519_public(public: bytes) -> bytes:
     """The X25519 key of an Ed25519 public key. Raises :class:`PeerError` where the bytes are no point of the curve."""
     try:

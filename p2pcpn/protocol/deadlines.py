@@ -2,8 +2,9 @@
 
 A peer has sixteen machines, and most of what happens to it touches three of them. Asking all of them after everything
 that happened took a third of a peer's processor time. Whoever speaks to a machine marks it as touched, or all of them
-where it does not know which; whoever is not marked has the deadline that it had. ``stale`` compares that with
-asking everybody.
+where it does not know which; whoever is not marked has the deadline that it had. Most of what is heard puts a deadline
+off and can bring none nearer (an answer came, a pair spoke again): such a machine is asked only once it would be the
+first that is due. ``stale`` compares all that with asking everybody.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-from p2pcpn.protocol.effects import Effect
+from p2pcpn.protocol.effects import Effect, Heard
 from p2pcpn.wire import datagrams as d
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ Expire = Callable[[float], list[Effect]]
     JOBS, ANNOUNCEMENT, PRESIDING, AFTERCARE,
 ) = (1 << number for number in range(16))  # fmt: skip
 ALL = (1 << 16) - 1
-# What a datagram may change beside pairs and neighbours, by its type; any other may change everything.
+# What a datagram may change beside pairs and neighbours, by its type; any other may change everything. An answer to a
+# ping puts off what waits for it, and a ping is answered and forgotten.
 BY_DHT = DHT | REUNION
 BY_DATAGRAM: dict[type, int] = {
     **dict.fromkeys((d.Find, d.Nodes, d.Get, d.Value, d.Put, d.Stored), BY_DHT),
@@ -45,9 +47,9 @@ BY_RUMOR = PAIRS | DHT | MEMBERSHIP | GOSSIP | NEIGHBOURHOOD
 
 class Deadlines:
     """The ``machines`` in the order of their bits, as (deadline, expire). ``touched`` holds the bits of those that may
-    be due at another time than they said."""
+    be due at another time than they said, ``later`` of those that may be due later than that and no sooner."""
 
-    __slots__ = ("_asks", "_due_s", "_earliest_s", "_expires", "touched")
+    __slots__ = ("_asks", "_due_s", "_earliest_s", "_expires", "_first", "later", "touched")
 
     def __init__(self, machines: Sequence[tuple[Deadline, Expire]]) -> None:
         self.touched = (1 << len(machines)) - 1
@@ -55,20 +57,47 @@ class Deadlines:
         self._expires = [expire for _, expire in machines]
         self._due_s = [math.inf] * len(machines)
         self._earliest_s = math.inf
+        self._first = 0  # the bit of the one that is due first
+        self.later = 0
 
     def earliest(self) -> float | None:
         """When the first of all machines is due."""
-        if self.touched:
+        while self.touched or self.later & self._first:
             due_s, asks = self._due_s, self._asks
-            for number in _numbers(self.touched):
+            asked = self.touched or self._first
+            for number in _numbers(asked):
                 at = asks[number]()
                 due_s[number] = math.inf if at is None else at
             self.touched = 0
+            self.later &= ~asked
             self._earliest_s = min(due_s)
+            self._first = 1 << due_s.index(self._earliest_s)
         return None if self._earliest_s == math.inf else self._earliest_s
+
+    def received(self, effects: list[Effect]) -> list[Effect]:
+        """What became of bytes from a peer, passed on. Where it is what a pair said, the pair is forgotten later."""
+        said = effects[0] if len(effects) == 1 else None
+        if isinstance(said, Heard) and type(said.value) in BY_DATAGRAM:
+            self.later |= PAIRS
+        else:
+            self.touched |= PAIRS
+        return effects
+
+    def heard(self, message: d.Datagram) -> int:
+        """Mark what ``message`` may change; returns the bits."""
+        kind = type(message)
+        bits = BY_DATAGRAM.get(kind, ALL)
+        if kind is d.Ack:
+            self.later |= bits
+        elif kind is not d.Ping:
+            self.touched |= bits
+        return bits
 
     def expire(self, now: float, always: int) -> list[Effect]:
         """What is due at ``now``, and whatever the machines of the bits ``always`` do beside that."""
+        for number, due_s in enumerate(self._due_s):
+            if due_s <= now and self.later >> number & 1:
+                self.touched |= 1 << number
         self.earliest()
         effects: list[Effect] = []
         due = always
@@ -83,9 +112,10 @@ class Deadlines:
     def stale(self) -> list[int]:
         """Numbers of machines that would say now what they did not say when they were asked last: there are none."""
         self.earliest()
-        said, self.touched = list(self._due_s), (1 << len(self._asks)) - 1
+        said, later, self.touched = list(self._due_s), self.later, (1 << len(self._asks)) - 1
         self.earliest()
-        return [number for number, due_s in enumerate(self._due_s) if due_s != said[number]]
+        put_off = [later >> number & 1 and due_s > said[number] for number, due_s in enumerate(self._due_s)]
+        return [number for number, due_s in enumerate(self._due_s) if due_s != said[number] and not put_off[number]]
 
 
 @cache

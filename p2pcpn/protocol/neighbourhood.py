@@ -148,11 +148,10 @@ class Neighbourhood:
         return []
 
     def _choose(self) -> None:
-        srtt_s, before = self._roundtrips.srtt_s, self._chosen
+        before = self._chosen
         measured = [
             (rtt_s * CLEARLY_NEARER if node in before else rtt_s, node)
-            for node in self._candidates
-            if (rtt_s := srtt_s(node)) is not None
+            for rtt_s, node in self._roundtrips.measured(self._candidates)
         ]
         chosen = [node for _, node in nsmallest(limits.NEIGHBOURS_BY_RTT, measured)]
         taken = set(chosen)

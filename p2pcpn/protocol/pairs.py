@@ -153,12 +153,11 @@ class Pairs:
         A pair is sent to at its proven address, whichever ``to`` names. Yields :class:`SendBytes`, and where nothing
         can be said ``Heard(PairFailed(...), to)``.
         """
+        if (said := self.say(to, message)) is not None:
+            return [said]
         pair = self._pairs.get(to.id)
         if pair is not None:
-            effects: list[Effect] = [self._sealed(pair, message)]
-            if to.port != pair.contact.port or to.host != pair.contact.host:
-                effects += self._greeter.ask(pair, to, now)
-            return effects
+            return [self._sealed(pair, message), *self._greeter.ask(pair, to, now)]
         try:
             if to.id == self.id:
                 raise Refused("that is this peer itself")
@@ -168,6 +167,13 @@ class Pairs:
         except Refused as refused:
             self._counts["refused"] += 1
             return [Heard(PairFailed(refused.reason, (message,)), to)]
+
+    def say(self, to: Contact, message: Datagram) -> SendBytes | None:
+        """``message`` to the pair ``to``, which changes nothing that is due; ``None`` where it takes :meth:`send`."""
+        pair = self._pairs.get(to.id)
+        if pair is None or to.port != pair.contact.port or to.host != pair.contact.host:
+            return None
+        return self._sealed(pair, message)
 
     def aside(self, to: Contact, message: Datagram) -> list[Effect]:
         """Say ``message`` to a pair from a port that it does not know. To anybody else: nothing."""

@@ -149,8 +149,7 @@ class Peer:
 
     def datagram_received(self, data: bytes, address: Address, now: float) -> list[fx.Effect]:
         """Bytes from the UDP socket."""
-        self.deadlines.touched |= due.PAIRS
-        return self._perform(self.pairs.receive(data, address, now), now)
+        return self._perform(self.deadlines.received(self.pairs.receive(data, address, now)), now)
 
     def session_opened(self, contact: Contact, key: bytes, now: float) -> list[fx.Effect]:
         """A session is there, whoever dialled it."""
@@ -260,8 +259,7 @@ class Peer:
     # --- datagrams --------------------------------------------------------------------------------------------------
 
     def _datagram(self, sender: Contact, message: d.Datagram, now: float) -> list[fx.Effect]:
-        bits = due.BY_DATAGRAM.get(type(message), ALL)
-        self.deadlines.touched |= bits
+        bits = self.deadlines.heard(message)
         if bits == due.BY_DHT:
             said = cast(DhtMessage, message)
             effects = self.dht.receive(sender, said, now, self.wall(), routable=self.pairs.routable(sender.id))
@@ -395,11 +393,13 @@ class Peer:
         pending.reverse()  # the next is at the end
         while pending:
             effect = pending.pop()
-            if type(effect) in ROUTED:
+            if type(effect) is fx.Send and (said := self.pairs.say(effect.to, effect.message)) is not None:
+                done.append(said)
+            elif type(effect) in ROUTED:
                 pending += self._follow(effect, now)[::-1]
             else:
                 done.append(effect)
-        done += [said for tell in self.presiding.relayed(done) for said in self._follow(tell, now)]
+        done += [follows for tell in self.presiding.relayed(done) for follows in self._follow(tell, now)]
         return done
 
     def _follow(self, effect: fx.Effect, now: float) -> list[fx.Effect]:
@@ -458,9 +458,8 @@ class Peer:
         """A datagram of a pair."""
         sender = effect.sender
         if self._is_member(sender):
-            self.deadlines.touched |= (
-                due.NEIGHBOURHOOD if len(self.neighbourhood) else due.NEIGHBOURHOOD | due.MEMBERSHIP
-            )
+            if not len(self.neighbourhood) or self.neighbourhood.deadline() is None:
+                self.deadlines.touched |= due.NEIGHBOURHOOD | due.MEMBERSHIP
             self.neighbourhood.heard(sender, now)
         alive = self.membership.heard(sender, now)
         return alive + self._safely(sender, cast(d.Datagram, effect.value), now)

@@ -13,6 +13,7 @@ is less. A fixed guess is wrong everywhere: where round trips take a millisecond
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from p2pcpn import limits
@@ -78,6 +79,12 @@ class RoundTrips:
         """The smoothed round trip to ``node``, or ``None`` when it was never measured."""
         estimate = self._estimates.get(node)
         return estimate.srtt_s if estimate is not None and estimate.samples else None
+
+    def measured(self, nodes: Iterable[bytes]) -> list[tuple[float, bytes]]:
+        """The smoothed round trips to those of ``nodes`` that were measured, and whose each is."""
+        get = self._estimates.get
+        found = [(get(node), node) for node in nodes]
+        return [(known.srtt_s, node) for known, node in found if known is not None and known.samples]
 
     def timeout_s(self, node: bytes) -> float:
         """After how long without an answer ``node`` counts as late."""

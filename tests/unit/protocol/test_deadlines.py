@@ -6,10 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from p2pcpn.identity.keys import NodeId
-from p2pcpn.protocol.deadlines import ALL, Deadlines
-from p2pcpn.protocol.effects import Effect, Hangup
+from p2pcpn.protocol.deadlines import ALL, MEMBERSHIP, PAIRS, Deadlines
+from p2pcpn.protocol.effects import Effect, Hangup, Heard
+from p2pcpn.protocol.pairs import PairMade
 from p2pcpn.sim import host, scenarios
 from p2pcpn.sim.world import World
+from p2pcpn.wire.addresses import contact
+from p2pcpn.wire.datagrams import Ack, Leave, Ping
 
 
 class Alarm:
@@ -48,6 +51,39 @@ def test_who_was_touched_is_asked_again() -> None:
     deadlines.touched |= 0b010
     assert deadlines.earliest() == 1.0
     assert [alarm.asked for alarm in alarms] == [1, 2, 1]
+
+
+def test_who_can_only_be_due_later_is_asked_once_it_would_be_the_first() -> None:
+    alarms = [Alarm(3.0), Alarm(5.0), Alarm(2.0)]
+    deadlines = _of(*alarms)
+    assert deadlines.earliest() == 2.0
+    alarms[0].at, alarms[2].at = 4.0, 6.0
+    deadlines.later |= 0b001
+    assert deadlines.earliest() == 2.0 and [alarm.asked for alarm in alarms] == [1, 1, 1]
+    deadlines.later |= 0b100
+    assert deadlines.earliest() == 4.0 and [alarm.asked for alarm in alarms] == [2, 1, 2]
+    alarms[0].at = 10.0
+    deadlines.later |= 0b001
+    assert deadlines.expire(4.5, 0) == [], "it is not due by now"
+    assert deadlines.stale() == []
+
+
+def test_an_answer_puts_off_and_a_ping_changes_nothing() -> None:
+    deadlines = _of(*[Alarm(1.0) for _ in range(16)])
+    assert deadlines.earliest() == 1.0
+    assert deadlines.heard(Ping(1, 0)) == MEMBERSHIP and not deadlines.touched and not deadlines.later
+    assert deadlines.heard(Ack(1, 0)) == MEMBERSHIP and deadlines.later == MEMBERSHIP and not deadlines.touched
+    assert deadlines.heard(Leave(0)) == MEMBERSHIP and deadlines.touched == MEMBERSHIP
+
+
+def test_what_a_pair_said_puts_its_end_off_and_a_greeting_may_do_anything_to_pairs() -> None:
+    deadlines = _of(*[Alarm(1.0) for _ in range(16)])
+    assert deadlines.earliest() == 1.0
+    somebody = contact(bytes(range(20)), ("192.0.2.1", 4000))
+    said: list[Effect] = [Heard(Ack(1, 0), somebody)]
+    assert deadlines.received(said) is said and (deadlines.later, deadlines.touched) == (PAIRS, 0)
+    deadlines.received([Heard(PairMade(1, 0), somebody)])
+    assert deadlines.touched == PAIRS
 
 
 def test_nobody_is_due_where_no_machine_is() -> None:
