@@ -17,7 +17,7 @@ from p2pcpn.cli.plain import plain
 from p2pcpn.cli.printing import number_of, print_failures, print_json
 from p2pcpn.cli.progress import Progress
 from p2pcpn.config import RUNTIMES
-from p2pcpn.limits import GRANTOR_PEERS
+from p2pcpn.limits import GRANTOR_PEERS, STEWARDS
 
 if TYPE_CHECKING:
     from p2pcpn.client.attended import Attended, Ending
@@ -59,6 +59,10 @@ UNWANTED_S = 3.0
     "--divide-at", type=int, default=GRANTOR_PEERS, metavar="PEERS", show_default=True,
     help="So many peers take part in a hybrid job: its stewards grant, too.",
 )  # fmt: skip
+@click.option(
+    "--stewards", type=int, default=STEWARDS, metavar="N", show_default=True,
+    help="How many peers keep the job, and grant it where one is too few: each serves 512 peers at a time.",
+)  # fmt: skip
 @click.option("--hedge/--no-hedge", default=True, help="Whether the slowest tasks may run twice at a time (they may).")
 @click.option("--name", metavar="TEXT", help="What the job is called in listings.")
 @swarm_options
@@ -67,7 +71,7 @@ def submit(
     target: str, arguments: tuple[str, ...], lines: str | None, inputs: tuple[str, ...], wait: bool,
     timeout: float | None, replicas: int, max_workers: int | None, runtime: str, orchestration: str, routing: str,
     retention: float | None, priority: int, deadline: float | None, ttl: float | None, requires: tuple[str, ...],
-    divide_at: int, hedge: bool, name: str | None, bootstrap: tuple[str, ...], swarm_key: str | None,
+    divide_at: int, stewards: int, hedge: bool, name: str | None, bootstrap: tuple[str, ...], swarm_key: str | None,
     key: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Run a script, or a function of a file, on the swarm.
@@ -94,7 +98,7 @@ def submit(
     options = Options(
         name=name or calls.name, runtime=runtime, orchestration=orchestration, routing=routing, replicas=replicas,
         max_workers=max_workers, requires=requires, render=True, priority=priority, deadline_s=deadline, ttl_s=ttl,
-        divide_at=divide_at, hedge=hedge, **settings,
+        divide_at=divide_at, stewards=stewards, hedge=hedge, **settings,
     )  # fmt: skip
     request = Request(calls, options, where(bootstrap, swarm_key), key)
     if wait:

@@ -77,7 +77,8 @@ class Executor(FuturesExecutor):
     failed, the call fails with the same exception.
 
     A ``hybrid`` job in which ``divide_at`` peers take part is divided: what this program has not leased by then its
-    stewards grant. ``None``: it never is; and none is that ``max_workers`` bounds.
+    stewards grant. ``None``: it never is; and none is that ``max_workers`` bounds. Each of the ``stewards`` (at most
+    16) serves 512 peers at a time, so a job for more than 2,500 peers names more of them than five.
 
     ``history`` is a folder: what the executor's own peer does is noted there, for ``p2pcpn history check``.
 
@@ -106,6 +107,7 @@ class Executor(FuturesExecutor):
         ttl_s: float | None = None,
         hedge: bool = True,
         divide_at: int | None = limits.GRANTOR_PEERS,
+        stewards: int = limits.STEWARDS,
         queue_bytes: int = limits.QUEUE_BYTES,
         name: str = "",
         trust: Iterable[str] = (),
@@ -115,7 +117,7 @@ class Executor(FuturesExecutor):
             name=name, runtime=runtime, orchestration=orchestration, routing=routing, privacy=privacy,
             replicas=replicas, quorum=quorum, max_workers=max_workers, output=output,
             queue_bytes=queue_bytes, priority=priority, deadline_s=deadline_s, ttl_s=ttl_s, hedge=hedge,
-            divide_at=divide_at,
+            divide_at=divide_at, stewards=stewards,
             requires=requires if isinstance(requires, str) else tuple(requires),  # type: ignore[arg-type]
         )  # fmt: skip
         self._lock = threading.Lock()

@@ -45,8 +45,10 @@ class Opened:
         return pages.JOB_POINTER.encode(JobPointer(digest(self.spec.body), stewards))
 
 
-async def stewards_near(overlay: Overlay, target: bytes, gather: int, wait_s: float) -> list[Listed]:
-    """Storage peers near ``target``: as many as can be, once ``gather`` are known or no more come for a moment.
+async def stewards_near(
+    overlay: Overlay, target: bytes, gather: int, wait_s: float, wanted: int = limits.STEWARDS
+) -> list[Listed]:
+    """Storage peers near ``target``: ``wanted`` at least, fewer once ``gather`` are known or no more come for a moment.
 
     Raises :class:`Unreachable` when none is found within ``wait_s``.
     """
@@ -55,7 +57,7 @@ async def stewards_near(overlay: Overlay, target: bytes, gather: int, wait_s: fl
     while True:
         now = overlay.loop.time()
         near = overlay.peer.stewards_near(target, now)
-        if len(near) >= limits.STEWARDS or (gather > 1 and len(near) >= gather):
+        if len(near) >= wanted or (gather > 1 and len(near) >= gather):
             return near
         if near:
             settle = settle or now + GATHER_S
@@ -72,7 +74,6 @@ async def open_job(
     options: Options,
     bundle: Bundle | None,
     *,
-    stewards: int = limits.STEWARDS,
     gather: int = 1,
     wait_s: float = 10.0,
 ) -> Opened:
@@ -80,9 +81,10 @@ async def open_job(
     await overlay.wait_known(wait_s)
     dice = random.SystemRandom()
     nonce, job_key = dice.randbytes(16), dice.randbytes(32)
+    stewards = options.stewards
     if options.orchestration == DISTRIBUTED and options.max_workers is not None:
         stewards = min(stewards, options.max_workers)  # each grants, and needs a slot to grant
-    near = await stewards_near(overlay, job_id(owner.public, nonce), gather, wait_s)
+    near = await stewards_near(overlay, job_id(owner.public, nonce), gather, wait_s, stewards)
     keeps_key = options.privacy != "owner"
     named = [
         Steward(

@@ -42,6 +42,7 @@ class Options:
     output: bool = True
     render: bool = False  # workers send a short text of each result, for those who do not unpickle it
     divide_at: int | None = limits.GRANTOR_PEERS  # so many peers take part in a hybrid job: its stewards grant, too
+    stewards: int = limits.STEWARDS  # so many are named, where so many are there
     hedge: bool = True  # the slowest tasks at the tail may run twice at a time; the first result counts
 
     def __post_init__(self) -> None:
@@ -59,6 +60,7 @@ class Options:
         _check_number("priority", self.priority, -limits.PRIORITY_MAX, limits.PRIORITY_MAX)
         _check_wait("deadline_s", self.deadline_s)
         _check_wait("ttl_s", self.ttl_s)
+        _check_number("stewards", self.stewards, 1, limits.STEWARDS_MAX)
         if self.divide_at is not None:
             _check_number("divide_at", self.divide_at, 1, limits.SESSIONS_MAX)
         if self.max_workers is not None:

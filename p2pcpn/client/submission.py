@@ -118,7 +118,6 @@ class Submission:
         bundle: Bundle | None,
         *,
         granting: bool = True,
-        stewards: int = limits.STEWARDS,
         gather: int = 1,
         wait_s: float = 10.0,
     ) -> Submission:
@@ -126,7 +125,7 @@ class Submission:
 
         ``gather`` is how many storage peers are known to be there. Raises :class:`Unreachable` when none appears.
         """
-        opened = await open_job(overlay, owner, options, bundle, stewards=stewards, gather=gather, wait_s=wait_s)
+        opened = await open_job(overlay, owner, options, bundle, gather=gather, wait_s=wait_s)
         self = cls(overlay, owner, options, bundle, opened.job_key, opened.spec)
         self._introduce(opened, granting)
         return self

@@ -44,8 +44,8 @@ async def test_the_spec_says_what_was_asked_for_and_wraps_the_key_for_owner_and_
 async def test_the_owners_privacy_keeps_the_key_from_the_stewards(peer: Peers) -> None:
     keeper = await peer(roles=("storage",))
     client = await peer(keeper)
-    options = Options(privacy="owner", orchestration="centralised")
-    made = await open_job(client, OWNER, options, None, stewards=1)
+    options = Options(privacy="owner", orchestration="centralised", stewards=1)
+    made = await open_job(client, OWNER, options, None)
     assert [steward.wrapped for steward in made.stewards] == [b""] and made.code is None
 
 
@@ -56,6 +56,9 @@ async def test_more_stewards_are_awaited_where_they_are_known_to_be_there(peer: 
     client = await peer(keepers[0])
     near = await stewards_near(client, b"t" * 20, 3, 10.0)
     assert {listed.signed.key for listed in near} == {keeper.keypair.public for keeper in keepers}
+    assert len(await stewards_near(client, b"t" * 20, 9, 10.0, 3)) == 3, "no more are wanted"
+    made = await open_job(client, OWNER, Options(stewards=2), None, gather=3)
+    assert len(made.stewards) == 2
 
 
 @pytest.mark.asyncio

@@ -17,6 +17,7 @@ from p2pcpn.errors import UsageError
         {"runtime": "wasm"}, {"orchestration": "none"}, {"routing": "far"}, {"privacy": "public"}, {"quorum": 2},
         {"privacy": "owner"}, {"replicas": 0}, {"replicas": 17}, {"replicas": True}, {"max_workers": 0},
         {"max_workers": 1 << 32}, {"max_workers": 1.5}, {"retries": -1}, {"retries": 1 << 16}, {"memory_bytes": -1},
+        {"stewards": 0}, {"stewards": 17},
         {"retention_s": 0}, {"retention_s": float("nan")}, {"retention_s": limits.RETENTION_S_MAX * 2},
         {"name": "\ud800"}, {"name": 3}, {"requires": "numpy"}, {"requires": ("größe",)}, {"requires": ("",)},
         {"priority": 11}, {"priority": -11}, {"priority": 0.5}, {"deadline_s": 0}, {"deadline_s": -1.0},
