@@ -2,7 +2,7 @@
 
 A grantor offers at once when it wants more slots than it has, and again, less and less often, while it still does
 (``calling``). One offer says little: a burst of short tasks is over before its second one. So a call counts from its
-second offer on, and until the next one is overdue.
+second offer on, and until the next one is overdue; what follows at once, to be heard farther, is the same one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from p2pcpn.wire.statements import Offer
 # The time between two offers grows by half each time; what comes later than this much of it is another call.
 GROWTH = 1.5
 LATE = 1.5
+# Offers that are said again are farther apart, however long each was on its way.
+AGAIN_S = OFFER_WAIT_S / 2
 LATE_S = 0.5
 
 
@@ -24,6 +26,7 @@ LATE_S = 0.5
 class _Call:
     wanted: int
     offers: int
+    at: float
     until: float
 
 
@@ -37,9 +40,11 @@ class Demand:
         """An offer, newer than any of its grantor before."""
         key = (offer.job, offer.grantor.id)
         known = self._calls.pop(key, None)
-        offers = known.offers + 1 if known is not None and now <= known.until else 1
+        offers = 1
+        if known is not None and now <= known.until:
+            offers = known.offers + int(now >= known.at + AGAIN_S)
         gap_s = min(OFFER_WAIT_S * GROWTH ** min(offers - 1, 16), OFFER_WAIT_S_MAX)
-        self._calls[key] = _Call(offer.slots_wanted, offers, now + gap_s * LATE + LATE_S)
+        self._calls[key] = _Call(offer.slots_wanted, offers, now, now + gap_s * LATE + LATE_S)
         if len(self._calls) > limits.OFFERS_MAX:
             self._calls.popitem(last=False)
 

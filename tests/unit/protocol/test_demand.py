@@ -28,6 +28,15 @@ def test_a_single_offer_is_no_queue_and_a_repeated_one_is() -> None:
     assert demand.wanted(1.0) == 7
 
 
+def test_an_offer_that_follows_at_once_to_be_heard_farther_is_the_same_call() -> None:
+    demand = Demand()
+    demand.heard(offer(), 0.0)
+    demand.heard(offer(number=2, wanted=900), 0.1)
+    assert demand.wanted(0.2) == 0
+    demand.heard(offer(number=3, wanted=900), 0.6)
+    assert demand.wanted(0.6) == 900
+
+
 def test_a_call_that_a_grantor_goes_on_with_counts_all_the_time_and_then_no_more() -> None:
     demand, calling, now = Demand(), Calling(), 0.0
     counted = []
