@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from p2pcpn.client.submitting import Request
 
 UNWANTED_S = 3.0
+FORSAKEN_S = 8.0
 
 
 @click.command()
@@ -160,11 +161,13 @@ async def _attend(request: Request, timeout: float | None, as_json: bool) -> int
 
 
 async def _tell_why(job: Attended, progress: Progress) -> None:
-    """A job that nobody begins with needs a word of why."""
+    """A job that nobody begins with, or that everybody left, needs a word of why. Each is said once."""
     reasons = await job.unwanted(UNWANTED_S)
     if reasons:
         said = "; ".join(f"{text} ({number_of(count, 'peer')})" for text, count in reasons.items())
         progress.say(f"no peer has begun with it: {said}")
+    await job.forsaken(FORSAKEN_S)
+    progress.say("no peer answers any more; the job waits for one to come back (Ctrl-C ends it)")
 
 
 def _show(endings: Sequence[Ending], *, show_results: bool) -> None:

@@ -85,6 +85,13 @@ class Attended(Submission):
         found = Counter(each.text for each in await self.overlay.explain(self.job, EXPLAIN_S))
         return {} if self._ended or self._started else dict(sorted(found.items()))
 
+    async def forsaken(self, after_s: float) -> None:
+        """Return once no peer has had a session with us for ``after_s`` although tasks wait."""
+        alone_s = 0.0
+        while alone_s < after_s:
+            await asyncio.sleep(after_s / 4)
+            alone_s = alone_s + after_s / 4 if self.busy and not len(self.overlay.sessions) else 0.0
+
     async def finished(self, wait_s: float | None) -> bool:
         """No more tasks: wait until all have ended and are kept; false when ``wait_s`` did not suffice."""
         await self.close()

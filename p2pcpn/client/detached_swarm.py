@@ -24,7 +24,7 @@ from typing import Any, Final
 from p2pcpn.client import departing
 from p2pcpn.client.connection import SWARM_NOTE, read_note, remove_note, write_note
 from p2pcpn.client.departing import Watch, control_of
-from p2pcpn.client.fleet import ROOT, Fleet, order
+from p2pcpn.client.fleet import ROOT, Fleet, free_place, order
 from p2pcpn.client.keys import new_swarm_key_text
 from p2pcpn.client.swarm import DRAIN_S, IDLE_S, PEERS_MAX, START_S, check_scaling
 from p2pcpn.config import Config, data_home, state_home
@@ -208,20 +208,22 @@ def _start(swarm: LocalSwarm, count: int, env: Mapping[str, str]) -> None:
     while (_data(env) / f"peer-{first}").exists():  # one left, and kept what nobody else took
         first += 1
     numbers = list(range(first, first + count))
+    known = [peer.address for peer in swarm.peers if peer.status() is not None]
     try:
         # The first has to be there for the others to find it.
-        for wave in [numbers] if swarm.peers else [numbers[:1], numbers[1:]]:
+        for wave in [numbers] if known else [numbers[:1], numbers[1:]]:
             for n in wave:
                 data_dir = _data(env) / f"peer-{n}"
                 config = Config(
-                    profile="local", bootstrap=swarm.bootstrap[-8:], swarm_key=swarm.swarm_key, data_dir=data_dir,
-                    cpus=swarm.cpus, durable=False,
+                    profile="local", listen="" if known else free_place(swarm.bootstrap), bootstrap=known[-8:],
+                    swarm_key=swarm.swarm_key, data_dir=data_dir, cpus=swarm.cpus, durable=False,
                 )  # fmt: skip
                 fleet.spawn(n, order(config, detached=True), data_dir / "peer.log")
             for member in fleet.wait(wave, START_S):
                 assert member.pid is not None, "a peer that listens has a process"
                 where = str(_data(env) / f"peer-{member.n}")
                 swarm.peers.append(LocalPeer(member.n, member.pid, member.address, member.id, where))
+                known.append(member.address)
         _write(swarm, env)
     except BaseException:
         fleet.close()  # kills what was started

@@ -38,6 +38,24 @@ _ERRORS: Final[Mapping[str, type[P2pcpnError]]] = {
 }  # fmt: skip
 
 
+def free_place(addresses: Sequence[str]) -> str:
+    """The first of those addresses whose port is free, ``""`` where none is.
+
+    For a swarm of which all peers died: programs that were connected go on asking there.
+    """
+    for address in addresses:
+        host, _, port = address.rpartition(":")
+        try:
+            with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+                tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                tcp.bind((host, int(port)))
+                udp.bind((host, int(port)))
+        except OSError:
+            continue
+        return address
+    return ""
+
+
 def order(
     config: Config,
     *,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import socket
 import tempfile
 import threading
 import weakref
@@ -15,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-from p2pcpn.client.fleet import LOG_NAME, Fleet, order
+from p2pcpn.client.fleet import LOG_NAME, Fleet, free_place, order
 from p2pcpn.config import Config
 from p2pcpn.errors import UsageError
 from p2pcpn.identity.files import load_swarm_key
@@ -199,7 +198,7 @@ class Swarm:
                 for wave in (numbers[:1], numbers[1:]) if not known else (numbers,):
                     for n in wave:
                         spawned.append(n)
-                        where = self._free_place() if not known else ""
+                        where = free_place([peer.address for peer in self._peers]) if not known else ""
                         self._fleet.spawn(
                             n, self._order(n, known[-BOOTSTRAP_MAX:], where), self._directory(n) / LOG_NAME
                         )
@@ -223,21 +222,6 @@ class Swarm:
 
     def _directory(self, n: int) -> Path:
         return self._data / f"peer-{n}"
-
-    def _free_place(self) -> str:
-        """Where a peer listened that died, if the port is free still: all are dead, and programs that were connected go
-        on asking there."""
-        for peer in self._peers:
-            host, _, port = peer.address.rpartition(":")
-            try:
-                with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-                    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    tcp.bind((host, int(port)))
-                    udp.bind((host, int(port)))
-            except OSError:
-                continue
-            return peer.address
-        return ""
 
     def _order(self, n: int, bootstrap: list[str], listen: str = "") -> dict[str, Any]:
         cpus = self._cpus[n] if n < len(self._cpus) else self._cpus[-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -96,6 +97,21 @@ def test_a_job_that_has_begun_needs_none(where: Meeting, env: dict[str, str]) ->
         return await job.unwanted(0.0)
 
     assert attend(where, env, use) == {}
+
+
+def test_a_job_whose_peers_are_all_gone_is_forsaken(where: Meeting, env: dict[str, str]) -> None:
+    async def use(job: Attended) -> None:
+        begun = asyncio.Event()
+        job.on_progress = lambda done, failed, running: begun.set() if running else None
+        job.submit(time.sleep, (2.0,), {})
+        await begun.wait()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await job.forsaken(0.1)
+        job.overlay.sessions = {}  # type: ignore[assignment]
+        await job.forsaken(0.1)
+
+    attend(where, env, use)
 
 
 def test_an_ending_tells_what_went_wrong_in_words() -> None:

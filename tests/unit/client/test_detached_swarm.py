@@ -78,6 +78,15 @@ def test_a_dead_swarm_is_replaced_by_a_new_one(ended: dict[str, str]) -> None:
     assert status is not None and status["slots"] == 2
 
 
+def test_a_swarm_that_died_out_comes_back_where_programs_look_for_it(ended: dict[str, str]) -> None:
+    first = up(2, 1, ended)
+    for n in (0, 1):
+        kill(n, ended)
+    third, fourth = add(2, ended)
+    assert third.address in first.bootstrap and fourth.address != third.address
+    assert all(peer.status() is not None for peer in (third, fourth))
+
+
 def test_without_a_swarm_it_is_said_how_to_start_one(env: dict[str, str]) -> None:
     for act in (lambda: running(env), lambda: kill(0, env), lambda: add(1, env)):
         with pytest.raises(Unreachable, match="p2pcpn swarm up starts one"):
