@@ -14,6 +14,7 @@ from functools import partial
 from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.convergence import job_wrong
 from p2pcpn.sim.host import Host
+from p2pcpn.sim.large_pages import ask_for_large_pages
 from p2pcpn.sim.program import Program
 from p2pcpn.sim.replacing import replace
 from p2pcpn.sim.report import Report
@@ -81,6 +82,7 @@ class Play:
             together(world, warm)
             for host in warm:
                 self._watch(host)
+            ask_for_large_pages()
         began, joining = world.clock.now, [host for host in world.hosts if host.peer is None]
         for number, host in enumerate(joining):
             world.clock.at(began + JOIN_S * number, partial(self._start, host))
