@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from p2pcpn.protocol.effects import Effect, Heard
 from p2pcpn.wire import datagrams as d
+from p2pcpn.wire import statements as st
 
 if TYPE_CHECKING:
     from p2pcpn.protocol.peer import Peer
@@ -37,12 +38,19 @@ BY_DATAGRAM: dict[type, int] = {
     **dict.fromkeys((d.GetProviders, d.Providers, d.PutProviders, d.GetContent, d.Content, d.PutContent), BY_DHT),
     **dict.fromkeys((d.Ping, d.Ack, d.PingRequest, d.Leave), MEMBERSHIP),
     **dict.fromkeys((d.Gossip, d.RumorDigest, d.RumorPull), GOSSIP),
+    d.ClaimRequest: JOBS | PRESIDING,
+    d.ClaimReply: OFFERS | WORKER,
 }
 # What our program asks of the DHT; and what follows from a commit: it was decided before.
 BY_PROGRAM = DHT | PUBLISHING
 BY_COMMIT = 0
-# What an advert, or a word of who lives, may change.
-BY_RUMOR = PAIRS | DHT | MEMBERSHIP | GOSSIP | NEIGHBOURHOOD
+# What an advert of somebody who can be reached may change, and what a word of who lives.
+BY_RUMOR: dict[type, int] = {
+    st.Advert: GOSSIP | NEIGHBOURHOOD,
+    st.MemberState: PAIRS | DHT | MEMBERSHIP | GOSSIP | NEIGHBOURHOOD,
+}
+# A pair that is made may become a neighbour, gets a place in the table, and saw our address.
+BY_PAIR = PAIRS | DHT | MEMBERSHIP | NEIGHBOURHOOD | REACHABILITY
 
 
 class Deadlines:

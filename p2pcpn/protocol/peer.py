@@ -468,9 +468,9 @@ class Peer:
         """What one of the machines found out."""
         value, sender = effect.value, effect.sender
         if isinstance(value, Rumor):
-            self.deadlines.touched |= due.BY_RUMOR if type(value.statement) in (st.Advert, st.MemberState) else ALL
+            self.deadlines.touched |= due.BY_RUMOR.get(type(value.statement), ALL)
             return self._rumor(value.statement, value.signed, sender, now)
-        self.deadlines.touched = ALL
+        self.deadlines.touched |= due.BY_PAIR if isinstance(value, PairMade) else ALL
         if isinstance(value, PairMade):
             return self._pair_made(sender, now)
         if isinstance(value, PairFailed):
@@ -539,6 +539,7 @@ class Peer:
         """A peer's newest word on its roles. Who is hidden now is looked for no more."""
         peer, hidden = advert.contact, bool(advert.roles & st.Role.HIDDEN)
         self.pairs.restated(peer.id, advert.boot, advert.roles)
+        self.deadlines.touched |= due.DHT if hidden else 0 if len(self.neighbourhood) else due.MEMBERSHIP
         if advert.roles and not hidden:
             self.neighbourhood.heard(peer, now, direct=False)
         return self.dht.failed(peer, now, certain=True) if hidden and peer.id in self.dht.table else []
