@@ -12,6 +12,9 @@ import click
 from p2pcpn.cli.plain import one_line, plain
 
 FAILURES_SHOWN = 20
+# What is left of the last column on a narrow terminal, and of an id: first so much, and if that does not do, less.
+LAST_CHARS_MIN = 4
+ID_CHARS_MIN = (17, 9)
 
 
 def print_json(value: object) -> None:
@@ -26,7 +29,11 @@ def print_json(value: object) -> None:
 def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[object]], *, numeric: Sequence[str] = (), whole: bool = False
 ) -> None:
-    """Rows under headings; columns named in ``numeric`` are flush right. ``whole``: none is cut to fit a terminal."""
+    """Rows under headings; columns named in ``numeric`` are flush right. ``whole``: none is cut to fit a terminal.
+
+    On a narrow terminal columns stand closer, and the last one and an id behind its first digits are cut; where that
+    does not do, each row is a block of facts.
+    """
     cells = [[_cell(value) for value in row] for row in rows]
     if whole or not sys.stdout.isatty():
         _print_plain(columns, cells, numeric)
@@ -35,14 +42,34 @@ def print_table(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in columns:
+    console = Console()
+    gap = 2 if _fitting(columns, cells, console.width) else 1
+    widths = _fitting(columns, cells, console.width, gap)
+    if widths is None:
+        for at, row in enumerate(cells):
+            click.echo(nl=at > 0, message="")
+            print_facts({column: cell or None for column, cell in zip(columns, row, strict=True)})
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, gap, 0, 0))
+    for column, width in zip(columns, widths, strict=True):
         table.add_column(
-            column, justify="right" if column in numeric else "left", overflow="ellipsis", no_wrap=column != columns[-1]
+            column, justify="right" if column in numeric else "left", overflow="ellipsis", no_wrap=True, width=width
         )
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+    console.print(table)
+
+
+def _fitting(columns: Sequence[str], cells: list[list[str]], width: int, gap: int = 2) -> list[int] | None:
+    """How wide each column may be; ``None`` where what they say does not fit."""
+    widths = [max(len(line[at]) for line in [list(columns), *cells]) for at in range(len(columns))]
+    over = sum(widths) + gap * (len(columns) - 1) - width
+    ids = [(0, least) for least in ID_CHARS_MIN if columns[0] == "id"]
+    for at, least in (*ids[:1], (len(columns) - 1, LAST_CHARS_MIN), *ids[1:]):
+        cut = max(0, min(over, widths[at] - max(least, len(columns[at]))))
+        widths[at] -= cut
+        over -= cut
+    return widths if over <= 0 else None
 
 
 def _print_plain(columns: Sequence[str], cells: list[list[str]], numeric: Sequence[str]) -> None:

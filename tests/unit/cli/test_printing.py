@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from typing import Any
 
 import pytest
 
@@ -59,10 +61,27 @@ def test_a_table_on_a_terminal_shows_the_same_cells_and_reads_no_markup(monkeypa
     assert "[bold]a[/bold]" in text and "7" in text and "name" in text
 
 
-def test_a_wide_table_keeps_one_line_a_row_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def shown_in(columns: int, monkeypatch: pytest.MonkeyPatch, *table: Any) -> list[str]:
+    """What a terminal of so many columns shows of a table, without what switches its colours."""
     with terminal(monkeypatch) as shown:
-        print_table(("first", "last"), [("x" * 200, "end")])
-    assert len(shown.getvalue().splitlines()) == 2
+        monkeypatch.setenv("COLUMNS", str(columns))
+        print_table(*table, numeric=("done",))
+    return [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in shown.getvalue().splitlines()]
+
+
+def test_on_a_narrow_terminal_columns_come_closer_and_ids_and_names_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = ("id", "done", "name"), [("0123456789abcdef" * 2, "12/20", "a name")]
+    assert shown_in(80, monkeypatch, *table)[1] == "0123456789abcdef0123456789abcdef  12/20  a name"
+    assert shown_in(40, monkeypatch, *table)[1] == "0123456789abcdef01234567…  12/20  a name"
+    assert shown_in(30, monkeypatch, *table)[1] == "0123456789abcdef…  12/20  a n…"
+    assert shown_in(20, monkeypatch, *table) == ["id         done name", "01234567… 12/20 a n…"]
+
+
+def test_a_table_that_does_not_fit_a_terminal_is_a_block_for_each_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = ("first", "second", "more"), [("x" * 30, "y" * 30, "z"), ("a", None, "b")]
+    assert shown_in(40, monkeypatch, *table) == [
+        f"first   {'x' * 30}", f"second  {'y' * 30}", "more    z", "", "first  a", "more   b",
+    ]  # fmt: skip
 
 
 def test_facts_are_aligned_and_what_is_unknown_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
