@@ -1,10 +1,10 @@
 """Offers heard: wait a moment that grows with load and round trip, then claim. The nearest idle peers speak first.
 
 There is one :class:`Interest` for a job (or a lot of it) and a grantor: nobody can push another's offer of a job aside.
-Lots of one job are claimed one after the other, and none by who is kept busy by another: whoever claimed all at once
-would be sent more than its part by each of their grantors, while others come too late for all of them, and would hold a
-session with each, of which a grantor has a bounded number. Who is not answered soon claims the next one: a grantor that
-a whole swarm claims at answers hellos at a bounded pace.
+Lots of one job are claimed one after the other, and none by who is kept busy by another, unless its grantor goes on
+calling. Whoever claimed all at once would be sent more than its part by each of their grantors, while others come too
+late for all of them, and would hold a session with each, of which a grantor has a bounded number. Who is not answered
+soon claims the next one: a grantor that a whole swarm claims at answers hellos at a bounded pace.
 Who does not claim says nothing on the wire, but remembers why, for ``explain``.
 
 ::
@@ -44,6 +44,8 @@ REFUSED_S = 0.05
 # is dialled and the job introduced: so many round trips, and a moment, for most grantors are strangers whose round trip
 # is not known. Who has a lease by then is busy, and who has none, or no verdict, claims the next lot.
 SOON_ROUNDTRIPS, SOON_S = 5.0, 0.25
+# A grantor that still calls so long after it was heard first has seats that nobody takes.
+LACKING_S = 1.0
 TRIES_MAX = 4
 # A decline that the spec or a segment showed stands for so long: further offers of the job would show the same.
 DECLINED_S = 60.0
@@ -78,6 +80,8 @@ class Interest:
     at: float | None = None
     tries: int = 0
     nonce: int | None = None
+    heard_at: float = 0.0
+    lacking: bool = False  # its grantor goes on calling
     said_at: float = 0.0  # when it was claimed, and then when its grantor's verdict came
 
 
@@ -131,6 +135,10 @@ class Offers:
             engaged = known.state in ("taken", "claiming", "waiting") and offer.epoch == known.offer.epoch
             if engaged or (known.state == "declined" and now < known.until):
                 known.offer = offer
+                if not known.lacking and now >= known.heard_at + LACKING_S:
+                    known.lacking = True
+                    if known.state == "waiting":
+                        self._arm(known, now + self._wait_s(offer))
                 if known.state != "declined":
                     known.until = now + _ttl_s(offer)
                     self.demand.heard(offer, now)
@@ -141,7 +149,7 @@ class Offers:
         )  # fmt: skip
         self._forget(key)
         if why is None:
-            interest = Interest(offer, "waiting", "is about to claim", now + _ttl_s(offer))
+            interest = Interest(offer, "waiting", "is about to claim", now + _ttl_s(offer), heard_at=now)
             self._arm(interest, now + self._wait_s(offer))
             self.demand.heard(offer, now)
         else:
@@ -277,8 +285,9 @@ class Offers:
         until = before.said_at + SOON_ROUNDTRIPS * rtt_s + SOON_S
         if before.state == "claiming":
             until = min(until, now + rtt_s + REFUSED_S)
-        elif until <= now and capacity.running >= capacity.slots:  # one seat is enough for who is kept busy from it
-            until = now + BUSY_WAIT_S * self._lots[known.offer.job]
+        elif until <= now and capacity.running >= capacity.slots and not known.lacking:
+            # One seat is enough for who is kept busy from it, as long as there may be others who have none.
+            until = now + BUSY_WAIT_S * self._lots[known.offer.job] * self.rng.uniform(0.5, 1.5)
         return until if until > now else None
 
     def _end(self, known: Interest, text: str) -> None:

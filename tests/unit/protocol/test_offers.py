@@ -315,6 +315,21 @@ def test_who_is_kept_busy_by_one_lot_claims_no_other(queued: int) -> None:
     assert len(set(claims(hall.wait(0.5)))) == 1, "the other one"
 
 
+def test_who_is_kept_busy_by_one_lot_helps_another_whose_grantor_goes_on_calling() -> None:
+    hall = Hall(rtt_s=0.01)
+    hall.hear(offer(**ONE))
+    hall.hear(offer(**TWO))
+    (first,) = hall.wait(0.1)
+    mine, other = (ONE, TWO) if claims([first]) == [1] else (TWO, ONE)
+    hall.reply(first, 0, mine["grantor"])
+    hall.capacity = Capacity(2, 2, 0, 0.0)
+    hall.wait(0.4)
+    hall.hear(offer(2, **other))
+    assert hall.wait(0.7) == [], "others may be on their way"
+    hall.hear(offer(3, **other))
+    assert claims(hall.wait(0.3)) == [other["epoch"]]
+
+
 def test_whoever_took_a_lot_over_is_claimed_at_once_though_what_its_grantor_gave_runs() -> None:
     hall = Hall(rtt_s=0.1)
     hall.hear(offer(**ONE))
