@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -59,6 +60,8 @@ def _judge(error: BaseException) -> tuple[int, str]:
         return UNREACHABLE, str(error)
     if isinstance(error, TimeoutError):
         return TIMED_OUT, str(error) or "it took longer than --timeout allows"
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return FAILED, f"{os.fsdecode(error.filename)}: {error.strerror}"
     if isinstance(error, (P2pcpnError, OSError)):
         return FAILED, str(error)
     return FAILED, f"a mistake of our own: {type(error).__name__}: {error} (p2pcpn --debug … shows where)"

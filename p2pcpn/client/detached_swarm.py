@@ -28,7 +28,7 @@ from p2pcpn.client.fleet import ROOT, Fleet, free_place, order
 from p2pcpn.client.keys import new_swarm_key_text
 from p2pcpn.client.swarm import DRAIN_S, IDLE_S, PEERS_MAX, START_S, check_scaling
 from p2pcpn.config import Config, data_home, state_home
-from p2pcpn.errors import P2pcpnError, Unreachable, UsageError
+from p2pcpn.errors import P2pcpnError, StoreError, Unreachable, UsageError
 from p2pcpn.node.control import ask, control_path
 
 # Its own program, so that it outlives the command.
@@ -225,8 +225,10 @@ def _start(swarm: LocalSwarm, count: int, env: Mapping[str, str]) -> None:
                 swarm.peers.append(LocalPeer(member.n, member.pid, member.address, member.id, where))
                 known.append(member.address)
         _write(swarm, env)
-    except BaseException:
+    except BaseException as error:
         fleet.close()  # kills what was started
+        if isinstance(error, StoreError):
+            raise StoreError(f"{error}; make room there, or name another folder with XDG_DATA_HOME") from error
         raise
     fleet.release()
     shutil.rmtree(temporary, ignore_errors=True)

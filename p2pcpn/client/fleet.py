@@ -30,6 +30,7 @@ _CODE: Final = (
 )
 _SECRETS: Final = ("P2PCPN_KEY", "P2PCPN_SWARM_KEY")
 LOG_NAME: Final = "peer.log"  # node/daemon.py's; importing it would cost every program 0.2 s
+_OF_A_NODE: Final = "; name another folder with --data"  # which a swarm is not told: its peers have theirs from it
 CLOSE_S: Final = 1.5
 KILL_S: Final = 2.0
 TAIL_LINES: Final = 12
@@ -164,7 +165,7 @@ class Fleet:
         for member in members:
             if member.failed is not None:
                 raise _ERRORS.get(member.kind, P2pcpnError)(
-                    f"peer {member.n} of the swarm cannot start: {member.failed}"
+                    f"peer {member.n} of the swarm cannot start: {member.failed.removesuffix(_OF_A_NODE)}"
                 )
             if member.exited is not None:
                 raise P2pcpnError(f"peer {member.n} of the swarm ended at once ({member.exited}){tail(member.log)}")

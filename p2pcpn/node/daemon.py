@@ -112,7 +112,7 @@ def _failed(report: Report | None, text: str, error: Exception) -> int:
     kinds: dict[type[Exception], tuple[str, int]] = {
         UsageError: ("usage", 2), Unreachable: ("unreachable", 3), StoreError: ("store", 1),
     }  # fmt: skip
-    kind, code = kinds.get(type(error), ("fault", 1))
+    kind, code = next((said for of, said in kinds.items() if isinstance(error, of)), ("fault", 1))
     if report is not None:
         report({"failed": text, "kind": kind})
     return code

@@ -53,6 +53,15 @@ def test_a_disk_that_is_full(shell: Shell) -> None:
         assert "No space left on device; name another folder with --data" in refused(shell, str(place))
 
 
+def test_a_swarm_whose_disk_is_full_says_which_folder_to_name(shell: Shell) -> None:
+    with mounted(shell.home / "data", "size=64k"):
+        ended = shell.run("swarm", "up", "--peers", "2", code=1)
+        assert ended.stdout == "" and ended.stderr.count("\n") == 1
+        assert re.search("No space left on device|no room", ended.stderr) and "--data" not in ended.stderr
+        assert ended.stderr.endswith("; make room there, or name another folder with XDG_DATA_HOME\n")
+        assert "no local swarm runs" in shell.run("swarm", "status", code=3).stderr
+
+
 def test_a_folder_that_cannot_be_made(shell: Shell) -> None:
     assert "cannot be made: No such file or directory; name another folder with --data" in refused(shell, "/proc/none")
 

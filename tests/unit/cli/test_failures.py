@@ -26,6 +26,7 @@ def _context(path: str = "p2pcpn submit") -> click.Context:
         (TaskError("ValueError: 3"), 1, "ValueError: 3"),
         (PeerError("it sent rubbish"), 1, "it sent rubbish"),
         (OSError(5, "Input/output error"), 1, "[Errno 5] Input/output error"),
+        (PermissionError(13, "Permission denied", b"/x/y"), 1, "/x/y: Permission denied"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (click.Abort(), 130, "interrupted"),
     ],
