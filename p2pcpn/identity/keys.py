@@ -28,6 +28,7 @@ SHARED_MAX = 4096
 SAMPLED = 16
 
 
+@lru_cache(maxsize=4096)
 def node_id(public: bytes) -> NodeId:
     """The 20-byte id of the node whose Ed25519 public key is ``public``."""
     return NodeId(blake2b(public, digest_size=NODE_ID_BYTES).digest())

@@ -55,12 +55,12 @@ class Sessions:
     @property
     def held_bytes(self) -> int:
         """What waits for peers to take it."""
-        return sum(box.held_bytes for box in self._boxes.values())
+        return sum([box.held_bytes for box in self._boxes.values()])
 
     @property
     def later_bytes(self) -> int:
         """Copies that nobody waits for and that were not sent yet."""
-        return sum(box.later_bytes for box in self._boxes.values())
+        return sum([box.later_bytes for box in self._boxes.values()])
 
     def opened(self, session: Session) -> News:
         """A handshake is done, whoever dialled."""

@@ -7,6 +7,7 @@ the job key (owner and stewards) opens everything, and a worker only what it was
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 
 from blake3 import blake3
@@ -161,6 +162,7 @@ def _wrapping_key(keypair: Keypair, public: bytes, nonce: bytes) -> bytes:
     return blake2b(shared + nonce, digest_size=32, person=b"p2pcpn wrap").digest()
 
 
+@lru_cache(maxsize=1024)
 def swarm_proof(swarm_key: bytes, key: bytes) -> bytes:
     """Shows that whoever holds ``key`` also holds the swarm key: 16 bytes; empty where the swarm is open."""
     if swarm_key == bytes(32):
