@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +190,8 @@ class Overlay:
             granted=self.peer.jobs.granted.__contains__, room=self.brought.take, rush=self.rush, rings=self.rings,
         )  # fmt: skip
         self._open_depot()
-        self.runs = Runs(self.peer.worker, self.shelf, self.follow, self.loop.time, self.spawn)
+        ran = partial(self.follow, touched=due.BY_JOB)
+        self.runs = Runs(self.peer.worker, self.shelf, ran, self.loop.time, self.spawn)
         self.peer.worker.running_positions = self.runs.running
         self.performer = Performer(self)
         self.inlet = Inlet(self._message, self.loop)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from p2pcpn.protocol.effects import Effect, Heard
 from p2pcpn.wire import datagrams as d
+from p2pcpn.wire import messages as m
 from p2pcpn.wire import statements as st
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ BY_RUMOR: dict[type, int] = {
 }
 # A pair that is made may become a neighbour, gets a place in the table, and saw our address.
 BY_PAIR = PAIRS | DHT | MEMBERSHIP | NEIGHBOURHOOD | REACHABILITY
+# What is said of tasks over a session, a report of a worker process, and what our program does to a job.
+BY_JOB = OFFERS | WORKER | HEARING | JOBS | PRESIDING | AFTERCARE
+BY_MESSAGE: dict[type, int] = dict.fromkeys((m.Grant, m.Further, m.Extend, m.Results, m.Settled, m.Append), BY_JOB)
 
 
 class Deadlines:

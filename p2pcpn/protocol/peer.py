@@ -175,7 +175,7 @@ class Peer:
         contact, key = self.lines.open.get(peer), self.lines.keys.get(peer)
         if contact is None or key is None:
             return []
-        return self.perform(self._message(contact, key, message, now), now)
+        return self.perform(self._message(contact, key, message, now), now, due.BY_MESSAGE.get(type(message), ALL))
 
     def _message(self, contact: Contact, key: bytes, message: m.Message, now: float) -> list[fx.Effect]:
         try:
@@ -330,7 +330,7 @@ class Peer:
     def with_grantor(self, job: bytes, act: Callable[[Grantor], list[fx.Effect]], now: float) -> list[fx.Effect]:
         """Let the program do something to a job that is granted here: extend, close, cancel."""
         grantor = self.grantors.get(job)
-        return self.perform(act(grantor), now) if grantor is not None else []
+        return self.perform(act(grantor), now, due.BY_JOB) if grantor is not None else []
 
     def knows_job(self, job: bytes) -> bool:
         """Whether this peer works for the job, keeps it or grants it: only then blobs of it are taken."""
@@ -411,12 +411,12 @@ class Peer:
             return self.pairs.send(effect.to, effect.message, now)
         if isinstance(effect, fx.Heard):
             return self._news(effect, now) if type(effect.value) in NEWS else self._heard(effect, now)
+        if isinstance(effect, fx.Tell | fx.TellBlob | fx.TellLog | fx.TellSegment) and effect.to.id != self.id:
+            return self.lines.tell(effect)
         self.deadlines.touched = ALL
         match effect:
             case fx.Tell() | fx.TellBlob() | fx.TellLog() | fx.TellSegment():
-                if effect.to.id == self.id:
-                    return self._to_self(effect, now)
-                return self.lines.tell(effect)
+                return self._to_self(effect, now)
             case fx.Spread():
                 statement = signed(effect.statement, self.me)
                 own = effect.statement

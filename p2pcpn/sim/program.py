@@ -16,6 +16,7 @@ from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol import events
 from p2pcpn.protocol.authority import DISTRIBUTED
 from p2pcpn.protocol.custody import CONTACT
+from p2pcpn.protocol.deadlines import BY_JOB
 from p2pcpn.protocol.effects import Effect, Gather, Notify
 from p2pcpn.protocol.lots import DIVIDED_EPOCH
 from p2pcpn.protocol.settlement import NOTHING
@@ -192,7 +193,7 @@ class Program:
 
     def _act(self, act: Callable[[Grantor], list[Effect]]) -> None:
         assert self.host.peer is not None
-        self.host.follow(self.host.peer.with_grantor(self.job, act, self.host.clock.now))
+        self.host.follow(self.host.peer.with_grantor(self.job, act, self.host.clock.now), BY_JOB)
 
     def close(self) -> None:
         """State the total."""
