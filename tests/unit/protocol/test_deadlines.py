@@ -5,14 +5,17 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from p2pcpn.identity.keys import NodeId
-from p2pcpn.protocol.deadlines import ALL, MEMBERSHIP, PAIRS, Deadlines
-from p2pcpn.protocol.effects import Effect, Hangup, Heard
+from p2pcpn.identity.keys import Keypair, NodeId
+from p2pcpn.protocol.deadlines import ALL, BY_JOB, MEMBERSHIP, PAIRS, Deadlines
+from p2pcpn.protocol.effects import Effect, Hangup, Heard, Tell, Transmit
 from p2pcpn.protocol.pairs import PairMade
 from p2pcpn.sim import host, scenarios
 from p2pcpn.sim.world import World
 from p2pcpn.wire.addresses import contact
 from p2pcpn.wire.datagrams import Ack, Leave, Ping
+from p2pcpn.wire.messages import Answer, AnswerCode, Settled
+
+PEER = Keypair(b"\7" * 32)
 
 
 class Alarm:
@@ -166,3 +169,20 @@ def test_a_peer_has_as_many_machines_as_there_are_bits() -> None:
     alone.peer.deadlines.touched = ALL
     assert alone.peer.deadlines.stale() == []
     assert len(alone.peer.deadlines._due_s) == ALL.bit_length()
+
+
+def test_what_is_said_of_tasks_touches_who_deals_with_them() -> None:
+    world = World(1, 2)
+    alone = world.host("alone")
+    world.start(alone)
+    peer = alone.peer
+    assert peer is not None
+    peer.lines.open[PEER.id], peer.lines.keys[PEER.id] = contact(PEER.id, ("127.0.0.1", 7)), PEER.public
+    for message, bits in ((Settled(bytes(20), []), BY_JOB), (Answer(1, AnswerCode.DONE, ""), ALL)):
+        peer.deadlines.earliest()
+        peer.message_received(PEER.id, message, world.clock.now)
+        assert peer.deadlines.touched == bits
+    peer.deadlines.earliest()
+    tell = Tell(contact(PEER.id, ("127.0.0.1", 7)), Settled(bytes(20), []))
+    assert peer.perform([tell], world.clock.now, BY_JOB) == [Transmit(PEER.id, tell.message, False)]
+    assert peer.deadlines.touched == BY_JOB, "whoever is told something has done what it had to"

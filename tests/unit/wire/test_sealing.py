@@ -78,6 +78,7 @@ def test_every_purpose_has_a_key_of_its_own() -> None:
     ]  # fmt: skip
     assert len(set(made)) == len(made) and all(len(key) == 32 for key in made)
     assert keys.blob(b"a") == JobKeys(JOB_KEY).blob(b"a")
+    assert keys.results(0, OWNER.id, 2) == JobKeys(JOB_KEY).results(0, OWNER.id, 2), "whichever was asked for before"
 
 
 def test_a_job_key_is_wrapped_for_one_steward_by_the_owner() -> None:

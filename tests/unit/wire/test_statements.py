@@ -274,3 +274,14 @@ def test_an_owners_words_on_a_job_are_three() -> None:
         assert owners_word(signed(said, ALICE)) is type(said)
     with pytest.raises(PeerError, match="kind 12 came"):
         owners_word(signed(Handover(bytes(20), 1, bytes(32)), ALICE))
+
+
+def test_an_envelope_that_is_read_again_holds_the_same_statement_and_is_checked_all_the_same() -> None:
+    envelope = signed(ADVERT, ALICE)
+    assert read(envelope, Advert) is read(envelope, Advert)
+    with pytest.raises(PeerError, match="was due"):
+        read(envelope, Segment)
+    wrong = msgspec.structs.replace(envelope, signature=bytes(64))
+    assert read(wrong, Advert) == ADVERT, "of another envelope, and nobody has checked it"
+    with pytest.raises(PeerError, match="signature"):
+        opened(wrong, Advert)

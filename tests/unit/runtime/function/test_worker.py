@@ -325,3 +325,25 @@ def test_tasks_get_buffers_that_came_as_files_and_none_sees_what_another_wrote(p
     assert [pickle.loads(value) for value in values(messages)] == [b"data", b"data", b"inline"]
     peer.socket.sendall(frame(Share([], [], [7])))
     assert outcomes(peer.run(with_buffer(first, [7], dispatch=2))) == [RAISED]
+
+
+def test_each_batch_begins_in_the_workers_folder_wherever_the_last_one_went(peer: Peer, tmp_path: Path) -> None:
+    def wander(to: str) -> str:
+        here = os.getcwd()
+        os.chdir(to)
+        return here
+
+    (found,) = values(peer.run(run(1, wander, ("/",))))
+    (again,) = values(peer.run(run(2, wander, ("/",))))
+    assert [pickle.loads(found), pickle.loads(again)] == [str(tmp_path)] * 2
+
+
+def test_where_the_folder_is_gone_the_next_batch_says_so(peer: Peer, tmp_path: Path) -> None:
+    os.chdir("/")
+    go = os.chdir
+    refused = lambda path: go("/nowhere") if str(path) == str(tmp_path) else go(path)  # noqa: E731
+    with pytest.MonkeyPatch.context() as patch:
+        assert outcomes(peer.run(run(1, lambda: os.chdir("/"), ()))) == [OK]
+        patch.setattr(os, "chdir", refused)
+        peer.run(run(2, lambda: None, ()))
+        assert outcomes(peer.run(run(3, lambda: None, ()))) == [RAISED]
