@@ -325,11 +325,10 @@ class Runs:
     def _tell(self, event: Event, values: Sequence[Value]) -> None:
         now = self._now()
         if isinstance(event, Finished):
-            told = self._worker.tell(
-                event.batch_id, event.outcomes, values, event.digests, sum(event.ran_s), now, event.renderings
-            )
-            self._perform(told)  # somebody waits for it; what follows here does not hold it up
-            effects = self._worker.behind(now)
+            effects = self._worker.ran(
+                event.batch_id, event.first, event.outcomes, values, event.digests, sum(event.ran_s), now,
+                event.renderings,
+            )  # fmt: skip
         elif isinstance(event, Died):
             effects = self._worker.died(event.batch_id, event.position, event.signal, event.exit_code, now)
         elif isinstance(event, State):

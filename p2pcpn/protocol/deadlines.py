@@ -116,7 +116,7 @@ class Deadlines:
         for number, due_s in enumerate(self._due_s):
             if due_s <= now:
                 due |= 1 << number
-        self.touched |= due
+        self.touched |= due | BY_JOB if due & BY_JOB else due  # they speak to each other: what is proved is kept
         for number in _numbers(due):
             effects += self._expires[number](now)
         return effects

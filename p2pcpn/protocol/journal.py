@@ -64,24 +64,18 @@ class Journal:
         self, work: Work, lease: LeaseTaken, part: int, message: Results, blobs: tuple[bytes, ...], now: float
     ) -> list[Effect]:
         """Remember a result, on disk too, and tell it where somebody listens."""
-        to = work.grantor_in(lease.epoch) if work.authority.is_past(lease.epoch) else lease.grantor
-        commit = self.keep(work, lease, part, message, blobs, to)
-        if self.listens(to):
-            return [*told(work, to, message, blobs), commit]
-        self.lost(work, now)
-        return [commit]
-
-    def keep(
-        self, work: Work, lease: LeaseTaken, part: int, message: Results, blobs: tuple[bytes, ...], to: Contact
-    ) -> Commit:
-        """Remember a result, on disk too, of which ``to`` is told."""
         writes = [] if work.unsettled else [Write("meta", (_row_name(work),), (_job_row(work),))]
+        to = work.grantor_in(lease.epoch) if work.authority.is_past(lease.epoch) else lease.grantor
         entry = Unsettled(message, blobs, to)
         row = (lease.epoch, lease.grantor.id, pages.SIGNED.encode(message.receipt), message.page)
         key = (work.job, lease.epoch, lease.token, part)
         writes.append(Write("journal", row_key(*key), row))
         self._hold(work, key, entry)
-        return Commit(tuple(writes))
+        commit = Commit(tuple(writes))
+        if self.listens(to):
+            return [*_told(work, to, entry, message), commit]
+        self.lost(work, now)
+        return [commit]
 
     def _hold(self, work: Work, key: Key, entry: Unsettled) -> None:
         work.unsettled[key[1:]] = entry
@@ -139,7 +133,7 @@ class Journal:
         effects: list[Effect] = []
         for entry in work.unsettled.values():
             if entry.grantor.id == peer and entry.message is not None:
-                effects += told(work, entry.grantor, entry.message, entry.blobs)
+                effects += _told(work, entry.grantor, entry, entry.message)
         if self._heard(work):
             work.orphaned_at = None
         return effects
@@ -203,7 +197,7 @@ class Journal:
         effects: list[Effect] = []
         for entry in entries:
             if entry.message is not None:
-                effects += told(work, stewards[turn - 1], entry.message, entry.blobs)
+                effects += _told(work, stewards[turn - 1], entry, entry.message)
         return effects
 
     # --- over restarts -----------------------------------------------------------------------------------------------
@@ -246,10 +240,10 @@ def row_key(job: bytes, epoch: int, token: int, part: int) -> tuple[bytes, int, 
     return job, run_number(epoch, token), part
 
 
-def told(work: Work, to: Contact, message: Results, blobs: Iterable[bytes]) -> list[Effect]:
+def _told(work: Work, to: Contact, entry: Unsettled, message: Results) -> list[Effect]:
     """A result said to ``to``, its blobs ahead of it."""
     retention_s = work.authority.spec.retention_s
-    return [*[TellBlob(to, 0, name, work.job, retention_s) for name in blobs], Tell(to, message)]
+    return [*(TellBlob(to, 0, name, work.job, retention_s) for name in entry.blobs), Tell(to, message)]
 
 
 def _row_name(work: Work) -> str:

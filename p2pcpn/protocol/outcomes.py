@@ -7,21 +7,19 @@ but was not reported. A death is blamed on the task that ran, unless we killed t
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol import receipts
 from p2pcpn.protocol.breakers import Breakers
 from p2pcpn.protocol.effects import Effect, Tell
-from p2pcpn.protocol.journal import Journal, told
+from p2pcpn.protocol.journal import Journal
 from p2pcpn.protocol.leases_taken import Leases
 from p2pcpn.protocol.receipts import Receipts, Value
 from p2pcpn.protocol.resuming import Resuming
 from p2pcpn.protocol.spans import Span
 from p2pcpn.protocol.turns import Batch, Turns
-from p2pcpn.protocol.work import Piece, Work
+from p2pcpn.protocol.work import Piece
 from p2pcpn.wire import pages
-from p2pcpn.wire.messages import Results
 from p2pcpn.wire.pages import Death, Print, spans_of
 from p2pcpn.wire.sealing import RESULT_DIGEST_BYTES, result_digest
 from p2pcpn.wire.statements import Outcome
@@ -29,18 +27,6 @@ from p2pcpn.wire.statements import Outcome
 # What the runtime reports in place of an outcome: dropped before it started (its messages.DROPPED).
 DROPPED = 2
 SIGKILL = 9
-
-
-@dataclass(slots=True)
-class _Told:
-    """Results that were told and of which nothing has followed here yet."""
-
-    batch: Batch
-    end: int
-    ran_s: float
-    part: int
-    message: Results
-    blobs: tuple[bytes, ...]
 
 
 class Outcomes:
@@ -52,56 +38,14 @@ class Outcomes:
         self._receipts = writer
         self._me = me
         self._journal = journal
-        self._owed: _Told | None = None
         self.completed = 0
         self.health = Breakers()  # of this peer itself: whoever asks hears why it gets little
-
-    def tell(
-        self, batch: Batch, outcomes: bytes, values: Sequence[Value], digests: bytes, ran_s: float,
-        renderings: Sequence[str] = (),
-    ) -> list[Effect] | None:  # fmt: skip
-        """The next ``len(outcomes)`` positions are over, in columns: their receipt, told to the grantor.
-
-        :meth:`behind` is next. None where there is more to it, or nobody listens: :meth:`ran`.
-        """
-        work, lease, count = batch.work, batch.lease, len(outcomes)
-        end = batch.done + count
-        assert 0 < count == len(values) and end <= batch.count, "results that are none of the batch's"
-        if DROPPED in outcomes or work.authority.is_past(lease.epoch) or not self._journal.listens(lease.grantor):
-            return None
-        spans = [(batch.first + batch.done, count)]
-        stated = bytes([Outcome.RAISED if outcome else Outcome.OK for outcome in outcomes])
-        prints = receipts.taken_prints(batch, batch.first + end) if batch.prints else []
-        part = lease.parts
-        message, effects, blobs = self._receipts.write(
-            work, lease, spans, stated, values, digests, ran_s, prints, last=lease.remaining == count,
-            renderings=renderings, inputs=_taken(batch.piece, spans),
-        )  # fmt: skip
-        self._owed = _Told(batch, end, ran_s, part, message, blobs)
-        return effects + told(work, lease.grantor, message, blobs)
-
-    def behind(self, now: float) -> tuple[Work, list[Effect]] | None:
-        """What follows here from what :meth:`tell` told, and of which job that was."""
-        owed, self._owed = self._owed, None
-        if owed is None:
-            return None
-        batch = owed.batch
-        work, lease, count = batch.work, batch.lease, owed.end - batch.done
-        Resuming.ended(batch, batch.done, owed.end)
-        self._turns.ran(batch, count, owed.ran_s, owed.end, now)
-        self.completed += count
-        self.health.succeeded(work.authority.spec.runtime, self._me)
-        self._leases.ended(work, lease, count, now)
-        commit = self._journal.keep(work, lease, owed.part, owed.message, owed.blobs, lease.grantor)
-        if not self._journal.listens(lease.grantor):  # the session ended by what was told
-            self._journal.lost(work, now)
-        return work, [commit]
 
     def ran(
         self, batch: Batch, outcomes: bytes, values: Sequence[Value], digests: bytes, ran_s: float, now: float,
         renderings: Sequence[str] = (),
     ) -> list[Effect]:  # fmt: skip
-        """The next ``len(outcomes)`` positions are over, in columns, some of them perhaps unrun."""
+        """The next ``len(outcomes)`` positions are over, in columns."""
         begin, end = batch.done, batch.done + len(outcomes)
         assert 0 < len(outcomes) == len(values) and end <= batch.count, "results that are none of the batch's"
         ran = [i for i, outcome in enumerate(outcomes) if outcome != DROPPED]

@@ -10,7 +10,7 @@ from collections import OrderedDict
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
-from p2pcpn.protocol.effects import Effect, Run, Tell
+from p2pcpn.protocol.effects import Effect, Tell
 from p2pcpn.protocol.turns import Batch
 from p2pcpn.protocol.work import LeaseTaken, Piece
 from p2pcpn.wire.messages import Checkpoint, Resume
@@ -89,13 +89,3 @@ class Resuming:
         lease.checkpoints += 1
         sealed = seal(checkpoint_key(lease.result_key), lease.checkpoints, state)
         return [Tell(lease.grantor, Checkpoint(batch.work.job, lease.token, index, lease.checkpoints, sealed))]
-
-
-def run_of(batch: Batch, piece: Piece) -> Run:
-    """What the runtime is to run, with what earlier runs of its tasks left."""
-    authority = batch.work.authority
-    return Run(
-        batch.number, authority.owner, authority.spec.code, piece.lease.code_key, piece.functions, piece.numbers,
-        piece.arguments, piece.lease.digest_key, authority.spec.output, authority.spec.render,
-        piece.parts, Resuming.states(piece),
-    )  # fmt: skip

@@ -22,7 +22,7 @@ from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.protocol import journal
 from p2pcpn.protocol.admission import Rules
 from p2pcpn.protocol.authority import Authority
-from p2pcpn.protocol.effects import Effect, StopRun, Tell
+from p2pcpn.protocol.effects import Effect, Run, StopRun, Tell
 from p2pcpn.protocol.journal import Journal
 from p2pcpn.protocol.leased_pages import Lacking, LeasedPages, bring, covered, drawn, named, pieces_of
 from p2pcpn.protocol.leases_taken import Leases
@@ -30,7 +30,7 @@ from p2pcpn.protocol.objections import LEAVES, Objections
 from p2pcpn.protocol.outcomes import Outcomes
 from p2pcpn.protocol.recalls import Recalls
 from p2pcpn.protocol.receipts import Receipts, Value
-from p2pcpn.protocol.resuming import Resuming, run_of
+from p2pcpn.protocol.resuming import Resuming
 from p2pcpn.protocol.spans import Span, merged, outside, total
 from p2pcpn.protocol.turns import STARTED_AFTER_S, Batch, Turns
 from p2pcpn.protocol.work import TOKEN_BITS, LeaseTaken, Piece, Work, Works, numbers_from
@@ -405,25 +405,9 @@ class Worker:
 
         An outcome 2 says that the runtime dropped the position unrun: it has no value. They come in order, no gaps.
         """
-        return self.tell(number, outcomes, values, digests, ran_s, now, renderings) + self.behind(now)
-
-    def tell(
-        self, number: int, outcomes: bytes, values: Sequence[Value], digests: bytes, ran_s: float, now: float,
-        renderings: Sequence[str] = (),
-    ) -> list[Effect]:  # fmt: skip
-        """:meth:`ran` as far as somebody waits for it: to be performed before :meth:`behind`, which is next."""
-        batch = self.turns.batches.get(number)
-        said = None if batch is None else self._outcomes.tell(batch, outcomes, values, digests, ran_s, renderings)
-        if said is not None:
-            return said
         return self._over(
             number, now, lambda batch: self._outcomes.ran(batch, outcomes, values, digests, ran_s, now, renderings)
         )
-
-    def behind(self, now: float) -> list[Effect]:
-        """What follows here from the results that were told just now."""
-        found = self._outcomes.behind(now)
-        return [] if found is None else self._after(*found, now)
 
     def died(self, number: int, position: int, signal: int | None, exit_code: int | None, now: float) -> list[Effect]:
         """The worker process died at ``position`` and the batch is over: nothing else of it has a result."""
@@ -462,12 +446,9 @@ class Worker:
         batch = self.turns.batches.get(number)
         if batch is None:
             return []
-        return self._after(batch.work, act(batch), now)
-
-    def _after(self, work: Work, effects: list[Effect], now: float) -> list[Effect]:
-        self._now = now
-        self._recalls.over(work)
-        self._works.changed(work, now)
+        effects = act(batch)
+        self._recalls.over(batch.work)
+        self._works.changed(batch.work, now)
         return effects + self._start(now)
 
     @property
@@ -479,7 +460,7 @@ class Worker:
         """Hand batches to the runtime while it has room, the jobs in turn."""
         effects: list[Effect] = []
         while (turn := self.turns.next(now)) is not None:
-            effects.append(run_of(*turn))
+            effects.append(_run(*turn))
         if self.turns.batches and self._tick_at is None:
             self._tick_at = now + STARTED_AFTER_S
         return effects + self._recalls.due(now)
@@ -594,3 +575,12 @@ class Worker:
             if self._works.add(work, now):
                 self.journal.restore(work, mine, now)
                 self._works.changed(work, now)
+
+
+def _run(batch: Batch, piece: Piece) -> Run:
+    authority = batch.work.authority
+    return Run(
+        batch.number, authority.owner, authority.spec.code, piece.lease.code_key, piece.functions, piece.numbers,
+        piece.arguments, piece.lease.digest_key, authority.spec.output, authority.spec.render,
+        piece.parts, Resuming.states(piece),
+    )  # fmt: skip

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol.admission import Rules
-from p2pcpn.protocol.deadlines import ALL, BY_COMMIT
+from p2pcpn.protocol.deadlines import ALL, BY_COMMIT, BY_JOB
 from p2pcpn.protocol.peer import Peer
 from p2pcpn.protocol.requests import ANYBODY
 from p2pcpn.protocol.setup import Setup
@@ -107,7 +107,7 @@ class Host:
             self.clock,
             peer.worker,
             self.slots,
-            partial(self._follow, self.boot),
+            partial(self._follow, self.boot, touched=BY_JOB),
             lambda: self.slowness,
             self.world.dies,
             self._ran,
@@ -256,9 +256,9 @@ class Host:
         assert self.peer is not None
         self._done(self.peer.perform(effects, self.clock.now, touched))
 
-    def _follow(self, boot: int, effects: list[fx.Effect]) -> None:
+    def _follow(self, boot: int, effects: list[fx.Effect], touched: int = BY_COMMIT) -> None:
         if self.peer is not None and self.boot == boot:
-            self.follow(effects, BY_COMMIT)
+            self.follow(effects, touched)
 
     def _done(self, effects: list[fx.Effect]) -> None:
         if effects:

@@ -232,8 +232,7 @@ def test_what_processes_report_becomes_the_machines_events() -> None:
     bench.runs.event(Died(4, 1, 11, None))
     bench.runs.event(Output(4, 3, 2, b"text"))
     assert bench.performed == [
-        ("tell", 4, b"\0\1", [b"x", b"y"], digests, 0.75, NOW, ["x", "y"]),
-        ("behind", NOW),
+        ("ran", 4, 2, b"\0\1", [b"x", b"y"], digests, 0.75, NOW, ["x", "y"]),
         ("died", 4, 1, 11, None, NOW),
         ("printed", 4, 3, 2, b"text"),
     ]
@@ -440,11 +439,9 @@ async def test_a_large_result_is_sealed_in_a_thread_and_told_of_before_what_came
     blob = sealed(b"\4" * 32, large)
     assert bench.performed == [
         ("printed", 5, 0, 1, b"another batch's"),
-        ("tell", 4, b"\0\0", [b"small", blob], bytes(32), 1.0, NOW, []),
-        ("behind", NOW),
+        ("ran", 4, 0, b"\0\0", [b"small", blob], bytes(32), 1.0, NOW, []),
         ("printed", 4, 2, 1, b"text"),
-        ("tell", 4, b"\0", [blob], bytes(16), 0.5, NOW, []),
-        ("behind", NOW),
+        ("ran", 4, 2, b"\0", [blob], bytes(16), 0.5, NOW, []),
         ("died", 4, 3, 9, None, NOW),
     ]
 
@@ -480,14 +477,3 @@ async def test_a_blob_that_nobody_has_is_a_refusal() -> None:
     bench.runs.answered([ref.digest])
     await bench.settle()
     assert [(name, number) for name, number, *_ in bench.performed] == [("refused", 4)]
-
-
-def test_results_are_with_whoever_waits_for_them_before_the_machine_is_asked_what_follows() -> None:
-    bench = Bench()
-    order: list[str] = []
-    machine: Any = SimpleNamespace(
-        turns=Worker.turns, tell=lambda *_: order.append("told") or [], behind=lambda _: order.append("behind") or []
-    )
-    runs = Runs(machine, bench.shelf, lambda _: order.append("performed"), lambda: NOW, bench.spawn)  # type: ignore[arg-type]
-    runs.event(Finished(4, 0, b"\0", [b"x"], bytes(16), [0.25], []))
-    assert order == ["told", "performed", "behind", "performed"]

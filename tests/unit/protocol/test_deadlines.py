@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
@@ -139,9 +140,10 @@ def _watched(monkeypatch) -> list[int]:  # type: ignore[no-untyped-def]
     return counts
 
 
-def test_in_a_swarm_with_jobs_and_every_fault_nothing_is_ever_stale(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize(("scenario", "seed"), [("churn", 4), ("calls", 2)])
+def test_in_a_swarm_with_jobs_and_every_fault_nothing_is_ever_stale(monkeypatch, scenario: str, seed: int) -> None:  # type: ignore[no-untyped-def]
     counts = _watched(monkeypatch)
-    assert scenarios.run("churn", peers=8, seed=4).verdict == "ok"
+    assert scenarios.run(scenario, peers=8, seed=seed).verdict == "ok"
     assert counts[0] > 5_000
 
 

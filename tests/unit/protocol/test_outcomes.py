@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol.breakers import FAILURES_MAX
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.pages import Death, Print
-from p2pcpn.wire.sealing import result_digest
 from p2pcpn.wire.statements import Outcome
 from tests.unit.protocol.leased import GRANTOR_AT, Bench, Made, told
 
@@ -159,51 +157,3 @@ def test_whatever_a_process_says_beyond_success_is_an_exception() -> None:
     bench, made, number = running()
     (message,) = told(bench.ran(number, 1, outcomes=bytes([77])), m.Results)
     assert made.open(message).receipt.outcomes == bytes([Outcome.RAISED])
-
-
-def _told(bench: Bench, number: int, count: int, outcomes: bytes | None = None) -> list[fx.Effect]:
-    values = [b"value"] * count
-    digests = result_digest(bench.runs[number].digest_key, b"value") * count
-    return bench.worker.tell(number, outcomes or bytes(count), values, digests, 0.001, bench.now)
-
-
-def test_a_result_is_told_before_anything_follows_from_it() -> None:
-    bench, made, number = running()
-    (tell,) = _told(bench, number, 5, bytes([0, 1, 0, 0, 0]))
-    assert isinstance(tell, fx.Tell) and isinstance(tell.message, m.Results)
-    assert made.open(tell.message).receipt.outcomes == bytes([0, 1, 0, 0, 0])
-    work = bench.worker.works[made.job]
-    assert (bench.worker.completed, work.unsettled.keys(), number in bench.worker.turns.batches) == (
-        1,
-        {(0, 1, 0)},
-        True,
-    )
-    commit, *following = bench.worker.behind(bench.now)
-    assert isinstance(commit, fx.Commit) and [type(each) for each in following] == [fx.Run]
-    assert (bench.worker.completed, work.unsettled.keys()) == (6, {(0, 1, 0), (0, 1, 1)})
-    assert number not in bench.worker.turns.batches and bench.worker.behind(bench.now) == []
-
-
-def test_what_was_dropped_is_dealt_with_at_once() -> None:
-    bench, made, number = running()
-    effects = _told(bench, number, 2, bytes([0, 2]))
-    assert [message.spans for message in told(effects, m.Return)] == [[(2, 1)]]
-    assert [made.open(message).indices for message in told(effects, m.Results)] == [[1]]
-    assert bench.worker.behind(bench.now) == [] and bench.worker.completed == 2
-
-
-def test_a_result_whose_telling_ends_the_session_is_offered_again() -> None:
-    bench, made, number = running()
-    assert len(_told(bench, number, 5)) == 1
-    bench.worker.session_closed(NodeId(GRANTOR_AT.id), bench.now)
-    bench.worker.behind(bench.now)
-    assert bench.worker.journal.deadline() is not None
-    effects = bench.worker.session_opened(NodeId(GRANTOR_AT.id), bench.now)
-    assert [made.open(message).receipt.part for message in told(effects, m.Results)] == [0, 1]
-
-
-def test_a_batch_that_is_over_has_nothing_to_tell() -> None:
-    bench, _, number = running()
-    bench.ran(number)
-    assert bench.worker.tell(number, b"\0", [b"late"], bytes(16), 0.001, bench.now) == []
-    assert bench.worker.behind(bench.now) == []
