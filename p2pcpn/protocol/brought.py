@@ -67,14 +67,14 @@ class Brought:
 
     def _sweep(self) -> None:
         """What jobs took that are known no more is given back."""
-        for job in [job for job in self._jobs if not self._is_here(job)]:
+        logged = frozenset(self._peer.steward.foreign.jobs())
+        for job in [job for job in self._jobs if job not in logged and not self._is_here(job)]:
             for (kind, who), cost_bytes in self._jobs.pop(job).items():
                 self._quotas[kind].give_back(who, cost_bytes)
 
     def _is_here(self, job: bytes) -> bool:
-        """Whether a job, or a log of it, is kept here, or it is granted here."""
-        steward = self._peer.steward
-        return job in steward.jobs or job in self._peer.jobs.granted or job in steward.foreign.jobs()
+        """Whether a job is kept or granted here."""
+        return job in self._peer.steward.jobs or job in self._peer.jobs.granted
 
     def _payer(self, job: bytes, source: NodeId) -> Payer | None:
         """Who is bound by a part of the disk; nobody, where all of it is the job's."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from p2pcpn import limits
@@ -107,6 +109,20 @@ def test_jobs_that_are_gone_are_forgotten_however_much_room_there_is(monkeypatch
     cast.brought._jobs[b"gone"] = cast.brought._jobs[cast.job].copy()
     assert cast.takes(cast.other, 1)
     assert set(cast.brought._jobs) == {cast.job}
+
+
+def test_who_is_refused_again_and_again_has_the_logs_of_strangers_looked_through_once_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cast, looked = Cast(), list[int]()
+    assert cast.takes(cast.other, SHARE_BYTES)
+    foreign = cast.one.peer.steward.foreign
+    monkeypatch.setattr(foreign, "jobs", lambda: looked.append(1) or [b"logged"])
+    for number in range(50):
+        cast.brought._jobs[b"gone %d" % number] = Counter()
+    cast.brought._jobs[b"logged"] = Counter()
+    assert not cast.takes(cast.other, 0) and looked == [1]
+    assert set(cast.brought._jobs) == {cast.job, b"logged"}
 
 
 def test_a_stranger_whose_log_of_an_unknown_job_is_kept_has_a_sixteenth_for_its_blobs() -> None:
