@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from p2pcpn.cli.failures import DONE, FAILED, Ended, say
+from p2pcpn.cli.failures import DONE, FAILED, INTERRUPTED, Ended, say
 from p2pcpn.cli.options import json_option, swarm_options, timeout_option, where
 from p2pcpn.cli.plain import plain
 from p2pcpn.cli.printing import duration, number_of, print_facts, print_failures, print_json, print_table
@@ -313,7 +313,13 @@ def _follow(
                 say(f"{number_of(count, 'pickle')} in {output}")
             return endings, found.reader.cancelled and not found.reader.complete
 
-        return _with(id_, bootstrap, swarm_key, key, look)
+        try:
+            return _with(id_, bootstrap, swarm_key, key, look)
+        except KeyboardInterrupt:
+            if resumed:  # who grants it is gone with us
+                raise
+            say("interrupted; the job goes on")
+            raise Ended(INTERRUPTED) from None
 
 
 def _end(endings: list[Ending], cancelled: bool) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from p2pcpn.cli import job as job_module
 from p2pcpn.client import kept
 from p2pcpn.client.swarm import Swarm
 from p2pcpn.identity.files import load_or_create_key
@@ -224,3 +225,17 @@ def test_without_a_swarm_nobody_is_reachable(p2pcpn: Command) -> None:
     for words in (("ls",), ("show", "ab" * 20), ("cancel", "ab" * 20)):
         said = p2pcpn("job", *words)
         assert (said.code, said.out) == (3, "") and said.err.count("\n") == 1
+
+
+def test_an_interrupt_of_who_only_waits_says_that_the_job_goes_on(
+    p2pcpn: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pressed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(job_module, "_with", pressed)
+    for verb in ("wait", "result"):
+        said = p2pcpn("job", verb, "ab" * 20)
+        assert (said.code, said.out, said.err) == (130, "", "p2pcpn: interrupted; the job goes on\n")
+    said = p2pcpn("job", "resume", "--here", "ab" * 20)
+    assert said.code == 130 and "goes on" not in said.err
