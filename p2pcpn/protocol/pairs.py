@@ -98,20 +98,10 @@ class Pairs:
         pair = self._pairs.get(peer)
         return pair.public if pair else None
 
-    def contact_of(self, peer: bytes) -> Contact | None:
-        """The proven contact of a pair."""
-        pair = self._pairs.get(peer)
-        return pair.contact if pair else None
-
     def roles_of(self, peer: bytes) -> int | None:
         """The roles that a pair stated when it greeted last."""
         pair = self._pairs.get(peer)
         return pair.roles if pair else None
-
-    def boot_of(self, peer: bytes) -> int | None:
-        """The boot number of a pair."""
-        pair = self._pairs.get(peer)
-        return pair.boot if pair else None
 
     def translated(self, peer: bytes) -> bool:
         """Whether a NAT stands before a pair: it is seen at another port than it says it listens on."""

@@ -162,7 +162,7 @@ def test_a_hello_of_an_older_boot_is_refused_and_a_newer_replaces(wire: Any) -> 
     wire.say(a, b, Ping(6, 0))
     wire.run()
     assert wire.said(b) == [PairMade(6, 0), Ping(6, 0)]
-    assert wire.peers[b].boot_of(wire.peers[a].id) == 6
+    assert wire.peers[b].table.pairs[wire.peers[a].id].boot == 6
 
 
 def test_a_welcome_of_an_older_boot_is_refused(wire: Any) -> None:
@@ -172,7 +172,7 @@ def test_a_welcome_of_an_older_boot_is_refused(wire: Any) -> None:
     wire.say(a, b, Ping(1 << 60, 0))  # answered by a reset: the peer does not know the pair
     wire.wait(6.0)
     assert wire.count(a, "dropped_boot") > 0
-    assert wire.peers[a].boot_of(wire.peers[b].id) == 5
+    assert wire.peers[a].table.pairs[wire.peers[b].id].boot == 5
 
 
 CHANGES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [

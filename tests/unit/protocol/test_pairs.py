@@ -36,12 +36,12 @@ def test_what_is_known_of_a_pair_can_be_asked(wire: Any) -> None:
     a, b = wire.add(1, roles=1), wire.add(2, boot=9, roles=6)
     wire.meet(a, b)
     pairs, peer = wire.peers[a], wire.peers[b].id
-    assert pairs.established(peer) and pairs.boot_of(peer) == 9 and pairs.roles_of(peer) == 6
-    assert pairs.contact_of(peer) == wire.contact(b) and pairs.key_of(peer) == Keypair(bytes([2]) * 32).public
+    assert pairs.established(peer) and pairs.table.pairs[peer].boot == 9 and pairs.roles_of(peer) == 6
+    assert pairs.table.pairs[peer].contact == wire.contact(b) and pairs.key_of(peer) == Keypair(bytes([2]) * 32).public
     assert not pairs.translated(peer)
     pairs.forget(peer)
     assert not pairs.established(peer) and not pairs.translated(peer)
-    assert pairs.key_of(peer) is pairs.contact_of(peer) is pairs.roles_of(peer) is pairs.boot_of(peer) is None
+    assert pairs.key_of(peer) is pairs.roles_of(peer) is None
 
 
 def test_a_peer_presents_new_roles_in_its_next_greeting(wire: Any) -> None:
@@ -78,7 +78,7 @@ def test_what_is_said_aside_is_heard_from_wherever_it_comes_and_moves_nobody(wir
     (effect,) = wire.peers[a].aside(wire.contact(b), Knock(7))
     assert isinstance(effect, SendAside) and effect.address == b
     assert wire.peers[b].receive(effect.data, ELSEWHERE, wire.now) == [Heard(Knock(7), wire.contact(a))]
-    assert wire.peers[b].contact_of(wire.peers[a].id) == wire.contact(a)
+    assert wire.peers[b].table.pairs[wire.peers[a].id].contact == wire.contact(a)
     assert wire.peers[a].aside(contact(IDS[3], b), Knock(7)) == [], "to a pair alone"
 
 
@@ -244,7 +244,7 @@ def test_a_peer_that_moved_is_believed_once_it_answers_there(wire: Any) -> None:
     assert [target for _, target, _ in wire.flying] == [ELSEWHERE]
     wire.peers[ELSEWHERE] = wire.peers.pop(b)
     wire.run()
-    assert wire.peers[a].contact_of(wire.peers[ELSEWHERE].id).address == ELSEWHERE
+    assert wire.peers[a].table.pairs[wire.peers[ELSEWHERE].id].contact.address == ELSEWHERE
     assert wire.said(a)[1] == PairMade(1, 0)
 
 
@@ -258,7 +258,7 @@ def test_a_datagram_sent_again_from_elsewhere_moves_nobody(wire: Any) -> None:
     moved(wire, a, b)
     assert len(wire.flying) == 1
     wire.wait(30.0)
-    assert wire.peers[a].contact_of(wire.peers[b].id).address == b
+    assert wire.peers[a].table.pairs[wire.peers[b].id].contact.address == b
     assert not wire.said(a, PairFailed)
 
 
@@ -272,7 +272,7 @@ def test_a_caller_who_names_another_address_has_it_asked(wire: Any) -> None:
         wire.say(a, contact(peer, ELSEWHERE), Ping(BIG, 1))
     assert Counter(target for _, target, _ in wire.flying) == {b: 3, ELSEWHERE: 1}
     wire.run()
-    assert wire.peers[a].contact_of(peer).address == ELSEWHERE
+    assert wire.peers[a].table.pairs[peer].contact.address == ELSEWHERE
     wire.say(a, Contact(peer, b"\0" * 7, 1), Ping(BIG, 2))
     assert [target for _, target, _ in wire.flying] == [ELSEWHERE]
 
