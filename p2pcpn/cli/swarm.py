@@ -66,7 +66,19 @@ def status(as_json: bool) -> None:
     for peer in found.peers:
         said = peer.status()
         if said is None:
-            rows.append((peer.n, peer.id[:8], peer.address, "", "dead", "", "", ""))
+            lives = peer.lives()
+            rows.append(
+                (
+                    peer.n,
+                    peer.id[:8],
+                    peer.address,
+                    peer.pid if lives else "",
+                    "silent" if lives else "dead",
+                    "",
+                    "",
+                    "",
+                )
+            )
         else:
             rows.append(
                 (

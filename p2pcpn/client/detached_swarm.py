@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +29,7 @@ from p2pcpn.client.keys import new_swarm_key_text
 from p2pcpn.client.swarm import DRAIN_S, IDLE_S, PEERS_MAX, START_S, check_scaling
 from p2pcpn.config import Config, data_home, state_home
 from p2pcpn.errors import P2pcpnError, StoreError, Unreachable, UsageError
-from p2pcpn.node.control import ask, control_path
+from p2pcpn.node.control import ask, control_path, listener
 
 # Its own program, so that it outlives the command.
 _SCALE: Final = (
@@ -56,6 +56,10 @@ class LocalPeer:
         except P2pcpnError:
             return None
         return found if found.get("id") == self.id else None
+
+    def lives(self) -> bool:
+        """Whether its process is there; it may be too busy to answer, or stopped."""
+        return listener(control_path(Path(self.data_dir)), ASK_S) == self.pid
 
 
 @dataclass(slots=True)
@@ -98,7 +102,7 @@ def up(
         check_scaling(peers, peers_max, idle_s)
     with _alone(env):
         known = last_swarm(env)
-        alive = [peer for peer in known.peers if peer.status() is not None] if known is not None else []
+        alive = [peer for peer in known.peers if peer.lives()] if known is not None else []
         if alive:
             peers_there = "1 peer" if len(alive) == 1 else f"{len(alive)} peers"
             raise UsageError(
@@ -135,9 +139,7 @@ def add(peers: int, env: Mapping[str, str]) -> list[LocalPeer]:
 def kill(n: int, env: Mapping[str, str]) -> LocalPeer:
     """SIGKILL peer ``n``, as if its machine lost power. Raises :class:`UsageError` where it does not run."""
     found = _alive(n, env)
-    status = found.status()
-    if status is not None:
-        os.kill(status["pid"], signal.SIGKILL)
+    os.kill(found.pid, signal.SIGKILL)
     _wait_gone([found])
     return found
 
@@ -147,7 +149,7 @@ def _alive(n: int, env: Mapping[str, str]) -> LocalPeer:
     found = next((peer for peer in swarm.peers if peer.n == n), None)
     if found is None:
         raise UsageError(f"there is no peer {n}; p2pcpn swarm status shows those there are")
-    if found.status() is None:
+    if not found.lives():
         raise UsageError(f"peer {n} is dead already")
     return found
 
@@ -177,17 +179,13 @@ def down(env: Mapping[str, str]) -> int:
     """End the swarm's peers and remove their data; how many there were to end. It is no error when there are none."""
     with _alone(env):
         swarm = last_swarm(env)
-        ended = []
-        for peer in swarm.peers if swarm is not None else []:
-            try:
+        ended = [peer for peer in swarm.peers if peer.lives()] if swarm is not None else []
+        for peer in ended:
+            with suppress(P2pcpnError):  # it is busy, or stopped
                 ask(control_path(Path(peer.data_dir)), "stop", timeout_s=ASK_S)
-                ended.append(peer)
-            except P2pcpnError:
-                continue  # dead already
         for peer in _wait_gone(ended):
-            status = peer.status()
-            if status is not None:
-                os.kill(status["pid"], signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(peer.pid, signal.SIGKILL)
         remove_note(SWARM_NOTE, env)
         _remove_data(env)
         return len(ended)
@@ -208,7 +206,7 @@ def _start(swarm: LocalSwarm, count: int, env: Mapping[str, str]) -> None:
     while (_data(env) / f"peer-{first}").exists():  # one left, and kept what nobody else took
         first += 1
     numbers = list(range(first, first + count))
-    known = [peer.address for peer in swarm.peers if peer.status() is not None]
+    known = [peer.address for peer in swarm.peers if peer.lives()]
     try:
         # The first has to be there for the others to find it.
         for wave in [numbers] if known else [numbers[:1], numbers[1:]]:
@@ -243,9 +241,9 @@ def _write(swarm: LocalSwarm, env: Mapping[str, str]) -> None:
 
 
 def _wait_gone(peers: list[LocalPeer]) -> list[LocalPeer]:
-    """Those that still answer after ``END_S``."""
+    """Those that are still there after ``END_S``."""
     until = time.monotonic() + END_S
-    while (left := [peer for peer in peers if peer.status() is not None]) and time.monotonic() < until:
+    while (left := [peer for peer in peers if peer.lives()]) and time.monotonic() < until:
         time.sleep(0.02)
     return left
 

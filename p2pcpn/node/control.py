@@ -359,6 +359,20 @@ def ask(path: Path, op: str, *, timeout_s: float = ANSWER_S, **words: str | floa
     return found
 
 
+def listener(path: Path, timeout_s: float = ANSWER_S) -> int | None:
+    """The process that listens at ``path``, however busy it is, or stopped; ``None`` where none does."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(timeout_s)
+            sock.connect(os.fspath(path))
+            pid, _, _ = struct.unpack(
+                "3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            )
+    except OSError:
+        return None
+    return int(pid)
+
+
 def _line(sock: socket.socket, until: float) -> bytes:
     received = bytearray()
     while not received.endswith(b"\n"):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -117,11 +119,30 @@ def test_another_peer_that_answers_there_is_not_taken_for_ours(monkeypatch: pyte
     assert LocalPeer(0, 1, "127.0.0.1:5", "ours", str(tmp_path)).status() is None
 
 
+def test_a_peer_that_does_not_answer_lives_and_is_neither_replaced_nor_left_behind(
+    ended: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detached_swarm, "ASK_S", 0.2)
+    monkeypatch.setattr(detached_swarm, "END_S", 0.2)
+    (peer,) = up(1, 1, ended).peers
+    os.kill(peer.pid, signal.SIGSTOP)
+    try:
+        assert peer.status() is None and peer.lives()
+        with pytest.raises(UsageError, match="1 peer runs already"):
+            up(1, 1, ended)
+        assert down(ended) == 1
+        assert detached_swarm._wait_gone([peer]) == []
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(peer.pid, signal.SIGKILL)
+
+
 def test_a_peer_that_does_not_leave_when_asked_is_killed(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     peer = {"n": 0, "pid": 7, "address": "127.0.0.1:5", "id": "ours", "data_dir": str(env["HOME"])}
     write_note(SWARM_NOTE, {"swarm_key": "k", "cpus": 1, "bootstrap": [], "peers": [peer]}, env)
     killed: list[Any] = []
     monkeypatch.setattr(detached_swarm, "ask", lambda *_, **__: {"id": "ours", "pid": 7})
+    monkeypatch.setattr(detached_swarm, "listener", lambda *_: 7)
     monkeypatch.setattr(detached_swarm, "END_S", 0.0)
     monkeypatch.setattr(detached_swarm.os, "kill", lambda pid, number: killed.append((pid, number)))
     assert down(env) == 1

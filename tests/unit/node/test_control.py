@@ -23,7 +23,7 @@ from p2pcpn import limits
 from p2pcpn.errors import Unreachable, UsageError
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.node import control
-from p2pcpn.node.control import ControlServer, ask, control_path, described, is_answered
+from p2pcpn.node.control import ControlServer, ask, control_path, described, is_answered, listener
 from p2pcpn.protocol.directory import Directory, Listed
 from p2pcpn.protocol.reachability import Reach
 from p2pcpn.wire.addresses import contact
@@ -396,3 +396,13 @@ def test_the_socket_lies_in_the_data_directory_where_its_path_fits(tmp_path: Pat
     found = control_path(long)
     assert found == control_path(long) != control_path(tmp_path / ("e" * 100))
     assert len(os.fsencode(found)) <= control.PATH_BYTES_MAX
+
+
+def test_who_listens_is_known_without_an_answer(tmp_path: Path) -> None:
+    path = tmp_path / "control"
+    assert listener(path) is None
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.bind(str(path))
+        sock.listen(1)
+        assert listener(path) == os.getpid()
+    assert listener(path) is None
