@@ -15,11 +15,21 @@ from collections.abc import Iterator
 import psutil
 import pytest
 from coverage import Coverage
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
-# The slowness of a shared machine is no finding, so deadlines are off; CI replays the same examples each time.
+# The slowness of a shared machine is no finding, so deadlines are off; CI replays the same examples each time. There a
+# failing example is printed as it was found: to shrink one of the simulator's takes longer than a test may, and what
+# ends the test then is taken for one more failure, and shrunk on.
 settings.register_profile("house", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("house-ci", settings.get_profile("house"), derandomize=True, database=None)
+AT_ONCE = [Phase.explicit, Phase.generate]
+settings.register_profile(
+    "house-ci",
+    settings.get_profile("house"),
+    derandomize=True,
+    database=None,
+    phases=AT_ONCE,
+    report_multiple_bugs=False,
+)
 settings.load_profile("house-ci" if os.environ.get("CI") else "house")
 
 MARK = "P2PCPN_TEST_SESSION"

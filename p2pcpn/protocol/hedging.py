@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from p2pcpn.protocol.book import Book
 from p2pcpn.protocol.leases import LeaseHeld
-from p2pcpn.protocol.participants import Participant
+from p2pcpn.protocol.participants import NOT_CROWDED, Participant
 from p2pcpn.protocol.placement import GAIN_S, UNPROVEN_TOO_LONG, Outlook, Placement
 from p2pcpn.protocol.turns import STARTED_AFTER_S
 
@@ -112,7 +112,7 @@ class Hedging:
         free = {
             peer.node: peer.slots - peer.held
             for peer in peers.ready()
-            if peer.held < peer.slots and knows(peer.node) and closed(peer.node)
+            if peer.held < peer.slots and peer.crowded_until == NOT_CROWDED and knows(peer.node) and closed(peer.node)
         }
         if not free:
             return []

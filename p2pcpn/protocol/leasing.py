@@ -9,6 +9,9 @@ at once, and that is asked back. The peer itself picks what it has not started, 
 
 from __future__ import annotations
 
+import math
+from itertools import repeat
+
 from p2pcpn import limits
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol.book import Book
@@ -95,17 +98,12 @@ class Leasing:
         ledger, peers = self._book.ledger, self._book.participants
         if not ledger.waiting:
             self._placement.over()
-            if self._look_at is None:
-                self._calling.satisfied()
-                if ledger.leased and (peers.surplus or peers.unused):
-                    self._look_at = now + self._look_s
-            if peers.slots_idle > self._idle:
-                self.hasten(now)
-            self._idle = peers.slots_idle
+            self._all_leased(now)
             return []
         self._look_at, self._look_s, self._idle = None, LOOK_S, 0
         foreseen = self.foresight.take(now)
         if foreseen is not None:
+            self._all_leased(now)
             return self._say(*foreseen[:2])
         peers.uncrowd(now)
         stuck = ledger.stuck(peers.taken()) if ledger.barred_waiting else []
@@ -133,8 +131,21 @@ class Leasing:
         if peers.seats <= 0 or (peers.wanted(ledger.waiting) <= 0 and not ledger.barred_waiting):
             self._calling.satisfied()
         else:
-            effects += self._call(now)
+            effects += self._call(ledger.waiting, now)
+        if not ledger.waiting:  # the tasks may be long, and nobody say anything for as long
+            self._all_leased(now)
         return effects
+
+    def _all_leased(self, now: float) -> None:
+        """Nothing waits: who may idle, or comes to do so, is looked after soon."""
+        peers = self._book.participants
+        if self._look_at is None:
+            self._calling.satisfied()
+            if self._book.ledger.leased:
+                self._look_at = now + self._look_s
+        if peers.slots_idle > self._idle:
+            self.hasten(now)
+        self._idle = peers.slots_idle
 
     def _grant(self, peer: Participant, now: float) -> list[Effect]:
         """One batch for ``peer``, or nothing when it has enough."""
@@ -208,10 +219,10 @@ class Leasing:
             effects += self._say(peer, token)
         return effects
 
-    def _call(self, now: float) -> list[Effect]:
-        """An offer, where it is time for one: to as many as are wanted, and not to thousands who would find it full."""
-        said, peers, waiting = self._spec, self._book.participants, self._book.ledger.waiting
-        waiting = waiting or peers.surplus
+    def _call(self, waiting: int, now: float) -> list[Effect]:
+        """An offer of ``waiting`` tasks, here or at others, where it is time for one: to as many as are wanted, and not
+        to thousands who would find it full."""
+        said, peers = self._spec, self._book.participants
         wanted = max(1, min(peers.wanted(waiting), SLOTS_WANTED_MAX))
         far = min(wanted, HEAR_A_SEAT * peers.seats)
         if not self._calling.wanted(now, far):
@@ -233,17 +244,23 @@ class Leasing:
         ledger, peers = self._book.ledger, self._book.participants
         self._look_at = None
         peers.uncrowd(now)
-        if ledger.waiting or not (ledger.leased and (peers.surplus or peers.unused)):
+        if ledger.waiting or not ledger.leased:
             return []
         self._look_s = min(2 * self._look_s, LOOK_S_MAX)
         self._look_at = now + self._look_s
         slots = peers.slots + peers.slots_standing_by(now)
         idle = peers.slots_idle + slots - peers.slots
         behind = [peer for peer in peers.ready() if self._unstarted(peer, now)]
+        more_at = self._more_known_at(now)
+        if more_at < self._look_at:
+            self._look_at = max(now + LOOK_S, more_at)
+        elif not behind and not peers.unused:  # all run, as far as is known, and nobody could take one
+            self._look_at = None
+            return []
         if not behind:
-            return self._hedge(now)
+            return self._hedge(now) if peers.unused else []
         if not idle:  # somebody else in the swarm might
-            return self._call(now) if peers.seats > 0 else []
+            return self._call(sum(map(self._unstarted, behind, repeat(now))), now) if peers.seats > 0 else []
         effects: list[Effect] = []
         silent = any(now >= peer.asked_until > peer.pace.heard_at for peer in behind)
         for peer in behind:
@@ -259,6 +276,8 @@ class Leasing:
         hedges, again_at = self.hedging.look(now)
         if again_at is not None and self._look_at is not None:
             self._look_at = max(min(self._look_at, again_at), now + LOOK_S)
+        if hedges and self._look_at is not None:  # their slots may run others' tasks by now
+            self._look_at = min(self._look_at, now + UNSTARTED_S + LOOK_S)
         return self._hedged(hedges, now)
 
     def _hedged(self, hedges: list[Hedge], now: float) -> list[Effect]:
@@ -279,15 +298,30 @@ class Leasing:
 
     def _unstarted(self, peer: Participant, now: float) -> int:
         """How many tasks wait at a peer and will do so for a while."""
-        behind_s = peer.pace.behind_s(peer.held, now)
-        if peer.held > peer.slots:
-            return peer.held - peer.slots if behind_s > BEHIND_S else 0
-        if behind_s < UNSTARTED_S or not peer.held:
+        if not peer.held:
             return 0
+        over = peer.held - peer.slots
+        if over < 0 or peer.pace.behind_s(peer.held, now) <= BEHIND_S:
+            over = 0
+        if peer.pace.silent_s(now) < UNSTARTED_S:
+            return over
         states = self._book.ledger.states
         for index in [index for index in peer.started if states[index] != LEASED]:
             del peer.started[index]
-        return max(0, peer.held - len(peer.started))
+        return max(over, peer.held - len(peer.started))
+
+    def _more_known_at(self, now: float) -> float:
+        """When more can be taken back, or somebody to take it, though nothing is heard until then: tasks will be known
+        to wait at a peer, or its slots, crowded now, count again."""
+        found = math.inf
+        for peer in self._book.participants.ready():
+            if peer.crowded_until > now:
+                found = min(found, peer.crowded_until)
+            silent_s = peer.pace.silent_s(now)
+            if len(peer.started) < peer.held and silent_s < UNSTARTED_S:
+                soon = peer.held > peer.slots and silent_s <= BEHIND_S
+                found = min(found, now - silent_s + (BEHIND_S if soon else UNSTARTED_S))
+        return found
 
     def deadline(self) -> float | None:
         """When the next offer is due, or what rested runs again: :meth:`work`. Or the next look: :meth:`expire`."""

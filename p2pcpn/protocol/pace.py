@@ -94,4 +94,8 @@ class Pace:
         """How long what it holds beyond its slots will wait by the receipts so far, or how long it has been silent."""
         over = held - self.slots
         foreseen = 0.0 if self.task_s is None or over <= 0 else over * self.task_s / max(self.slots, 1)
-        return max(foreseen, now - self.heard_at - self.rtt_s)
+        return max(foreseen, self.silent_s(now))
+
+    def silent_s(self, now: float) -> float:
+        """For how long it could have said something, and did not."""
+        return now - self.heard_at - self.rtt_s

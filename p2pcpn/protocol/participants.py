@@ -91,13 +91,12 @@ class Participants:
     """See the module. ``slots_max`` bounds the slots that are taken at a time; 0: no bound. Where claims are not
     ``ranked`` who came first is taken first."""
 
-    __slots__ = ("peers", "slots", "slots_idle", "surplus", "crowded", "_ranked", "_slots_max", "_standby")
+    __slots__ = ("peers", "slots", "slots_idle", "crowded", "_ranked", "_slots_max", "_standby")
 
     def __init__(self, slots_max: int, *, ranked: bool = True) -> None:
         self.peers: dict[NodeId, Participant] = {}
         self.slots = 0  # of taken peers
         self.slots_idle = 0  # of taken peers, those beyond what they hold; none of a crowded one
-        self.surplus = 0  # tasks that peers hold beyond their slots
         self.crowded: dict[NodeId, None] = {}
         self._ranked = ranked
         self._slots_max = slots_max
@@ -126,11 +125,8 @@ class Participants:
         self._count(peer, 1)
 
     def _count(self, peer: Participant, sign: int) -> None:
-        if peer.held <= peer.slots:
-            if peer.crowded_until == NOT_CROWDED:
-                self.slots_idle += sign * (peer.slots - peer.held)
-        else:
-            self.surplus += sign * (peer.held - peer.slots)
+        if peer.held < peer.slots and peer.crowded_until == NOT_CROWDED:
+            self.slots_idle += sign * (peer.slots - peer.held)
 
     def crowd(self, peer: Participant, until: float = NOT_CROWDED) -> None:
         """Until then, or until it brings results, the slots of ``peer`` are not counted on. By default: no longer.

@@ -18,6 +18,8 @@ from p2pcpn.protocol.pace import TASK_S_MIN
 NEWEST = 128
 # A peer's average forgets: it stands for so many of its newest receipts.
 RECENT = 48
+# What fewer receipts of a peer, or receipts of fewer others, tell of its speed is chance.
+SEVERAL = 3
 # How far peers of one swarm typically differ: by a factor of two. The variance of the logarithm.
 PEERS_VARIANCE = log(2.0) ** 2
 ALIKE = (1.0, 1.0)  # the slowness of a peer that brought nothing
@@ -65,6 +67,11 @@ class Speeds:
         """Whether the peer brought anything."""
         return node in self._peers
 
+    def tells(self, node: NodeId) -> bool:
+        """Whether what the peer brought took long because of the peer, and not of the task: it brought several, or
+        there are several others to compare it with. What one peer runs in a row is often of one length."""
+        return self._peers.get(node, (0, 0.0))[0] >= SEVERAL or len(self._peers) > SEVERAL
+
     def __len__(self) -> int:
         """How many receipts the lengths are taken from."""
         return len(self._newest)
@@ -89,6 +96,14 @@ class Speeds:
             chance = sqrt(PEERS_VARIANCE * variance / whole)
             found[node] = exp(differs), exp(copysign(max(abs(differs) - chance, 0.0), differs))
         return found
+
+    @property
+    def lengths_variance(self) -> float:
+        """How far the lengths of tasks vary: the variance of their logarithms, at one peer, or among all by more than
+        peers do."""
+        middle = self._middle
+        among = sum((length - middle) ** 2 for _, length in self._newest) / max(len(self._newest), 1)
+        return max(self._variance, among - PEERS_VARIANCE)
 
     def lengths(self, slowness: dict[NodeId, tuple[float, float]]) -> list[float]:
         """How long the newest tasks would have taken on a peer of slowness 1, shortest first."""

@@ -318,7 +318,6 @@ class Granting(RuleBasedStateMachine):
         assert book.participants.slots == sum(peer.slots for peer in peers.values())
         idle = [max(0, peer.slots - peer.held) for peer in peers.values() if peer.crowded_until == NOT_CROWDED]
         assert book.participants.slots_idle == sum(idle)
-        assert book.participants.surplus == sum(max(0, peer.held - peer.slots) for peer in peers.values())
         assert not self.max_workers or book.participants.slots <= self.max_workers
 
     @invariant()

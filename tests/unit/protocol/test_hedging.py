@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from p2pcpn.protocol import events
 from p2pcpn.protocol.hedging import HANDFUL
+from p2pcpn.protocol.leasing import LOOK_S, UNSTARTED_S
 from p2pcpn.wire.messages import Output, Progress, Revoke
 from p2pcpn.wire.pages import Print, cut
 from tests.unit.protocol.granting import Table, Worker
@@ -39,6 +40,23 @@ def test_when_the_first_run_wins_the_second_is_stopped() -> None:
     slow.run(ran_s=4.0)
     assert [list(said.spans) for said in fast.of(Revoke)] == [[(0, 1)]]
     assert table.grantor.hedging.statistics()["hedges_won"] == 0
+
+
+def test_a_peer_whose_slots_run_others_tasks_gets_no_second_run() -> None:
+    table, _, fast = begun(4)
+    table.grantor.book.participants.crowd(table.grantor.participants[fast.node], table.now + 0.8)
+    table.pass_time(0.5)
+    assert 0 not in fast.indices
+    table.pass_time(0.5)
+    assert 0 in fast.indices
+
+
+def test_it_is_looked_soon_whether_a_second_run_has_started() -> None:
+    table, _, fast = begun(4)
+    while fast.indices[-1]:
+        table.pass_time(LOOK_S)
+    due = table.grantor._leasing.deadline()
+    assert due is not None and due <= table.now + UNSTARTED_S + LOOK_S
 
 
 def test_who_says_so_has_no_second_runs() -> None:

@@ -202,6 +202,67 @@ def test_where_nobody_idles_more_peers_are_called_for_what_waits_at_one() -> Non
     assert one.of(Recall)
 
 
+def test_with_the_last_task_leased_it_is_known_when_to_look_who_idles() -> None:
+    table = Table()
+    table.extend(1)
+    table.worker(10, slots=2)
+    assert table.grantor._leasing.deadline() == table.now + LOOK_S
+    table.extend(1)
+    assert table.grantor._leasing.deadline() == table.now + LOOK_S
+
+
+def test_it_is_looked_when_tasks_will_be_known_to_wait_and_not_only_now_and_then() -> None:
+    table = Table()
+    table.extend(2)
+    one, _ = table.worker(10, slots=2), table.worker(11, slots=2)
+    known_at = UNSTARTED_S + table.grantor.participants[one.node].pace.rtt_s
+    table.pass_time(known_at - 0.001)
+    assert not one.of(Recall)
+    table.pass_time(LOOK_S)
+    assert one.of(Recall)
+
+
+def test_it_is_looked_when_the_slots_of_a_crowded_peer_count_again() -> None:
+    table = Table()
+    table.extend(2)
+    one, two = table.worker(10, slots=1), table.worker(11, slots=1)
+    two.run(ran_s=0.1)
+    table.grantor.book.participants.crowd(table.grantor.participants[two.node], table.now + 0.9)
+    table.pass_time(0.895)
+    assert not one.of(Recall)
+    table.pass_time(2 * LOOK_S)
+    assert one.of(Recall)
+
+
+def test_where_nobody_idles_and_all_wait_behind_others_tasks_more_peers_are_called_for() -> None:
+    table = Table()
+    table.extend(2)
+    one = table.worker(10, slots=2)
+    before = len(table.offers)
+    table.pass_time(2.0)
+    assert one.indices == [0, 1] and len(table.offers) > before
+    progress = Progress(table.job, one.last.token, [0, 1])
+    table.act(lambda grantor, now: grantor.running.progress(one.contact, progress, now))
+    before = len(table.offers)
+    table.pass_time(20.0)
+    assert len(table.offers) == before
+
+
+def test_a_peer_that_lately_brought_nothing_is_asked_for_all_that_has_not_started() -> None:
+    table = Table()
+    table.extend(1)
+    one = table.worker(10, slots=1)
+    one.run(ran_s=0.1)
+    for _ in range(2):
+        table.extend(1)
+    peer = table.grantor.participants[one.node]
+    assert peer.held == 2
+    table.pass_time(UNSTARTED_S / 2)
+    assert table.grantor._leasing._unstarted(peer, table.now) == peer.held - peer.slots
+    table.pass_time(UNSTARTED_S)
+    assert table.grantor._leasing._unstarted(peer, table.now) == peer.held
+
+
 def test_a_peer_that_let_a_lease_end_gets_no_other_before_it_speaks() -> None:
     table = Table()
     table.extend(1)
@@ -219,8 +280,7 @@ def test_a_peer_that_let_a_lease_end_gets_no_other_before_it_speaks() -> None:
 
 def test_an_offer_states_no_more_slots_than_a_field_holds() -> None:
     table = Table()
-    table.grantor.ledger.waiting = 1 << 40
-    (spread,) = table.grantor._leasing._call(table.now)
+    (spread,) = table.grantor._leasing._call(1 << 40, table.now)
     assert isinstance(spread, fx.Spread) and isinstance(spread.statement, Offer)
     assert spread.statement.slots_wanted == (1 << 32) - 1
 

@@ -44,15 +44,15 @@ def test_slots_of_peers_that_hold_something_are_not_idle() -> None:
     assert (found.slots_idle, found.wanted(2)) == (2, 0)
 
 
-def test_what_is_held_beyond_the_slots_is_surplus() -> None:
+def test_who_holds_more_than_its_slots_has_none_idle() -> None:
     one, two = peer(10), peer(20, 4)
     found = table(one, two)
     found.promote(6, [], 0.0)
     found.hold(one, 1)
     found.hold(two, 9)
-    assert (found.slots_idle, found.surplus) == (1, 5)
+    assert found.slots_idle == 1
     found.hold(two, -6)
-    assert (found.slots_idle, found.surplus) == (2, 0)
+    assert found.slots_idle == 2
 
 
 def test_slots_of_a_crowded_peer_are_not_counted_on_for_a_while() -> None:

@@ -69,6 +69,45 @@ def test_what_the_others_may_not_have_is_not_left_to_them() -> None:
     assert not bench.placement.waits(bench.peers[0], outlook, 100.0)
 
 
+def test_where_lengths_vary_widely_nobody_waits() -> None:
+    bench = Bench(1)
+    for length_s in (1e-4, 20.0) * 8:
+        for number, peer in enumerate(bench.peers):
+            bench.speeds.ran(peer.node, 1, length_s * (1 if number else 4))
+    outlook = bench.placement.outlook(100.0)
+    assert outlook is not None and outlook.varied
+    assert not bench.placement.waits(bench.peers[0], outlook, 100.0)
+
+
+def test_who_brought_one_task_is_not_made_to_wait_on_the_word_of_one_other_peer() -> None:
+    bench = Bench(3)
+    bench.speeds = Speeds()
+    bench.placement = Placement(bench.ledger, bench.participants, bench.speeds)
+    slow, *others = bench.peers
+    bench.speeds.ran(slow.node, 1, 4.0)
+    for _ in range(5):
+        bench.speeds.ran(others[0].node, 1, 1.0)
+    outlook = bench.placement.outlook(100.0)
+    assert outlook is not None and not outlook.varied
+    assert not bench.placement.waits(slow, outlook, 100.0)
+    for peer in others:
+        bench.speeds.ran(peer.node, 1, 1.0)
+    assert bench.placement.waits(slow, outlook, 100.0)
+
+
+def test_what_was_guessed_of_a_peer_is_over_when_it_brings_something() -> None:
+    bench = Bench(2)
+    late = bench.peers[0]
+    bench.speeds.forget(late.node)
+    late.pace.heard_at = 90.0
+    bench.participants.hold(late, 1)
+    outlook = bench.placement.outlook(100.0)
+    assert outlook is not None and late.node in outlook.guessed
+    bench.participants.hold(late, -1)
+    bench.speeds.ran(late.node, 1, 10.0)
+    assert bench.placement.outlook(100.0) is outlook and not bench.placement.waits(late, outlook, 100.0)
+
+
 def test_an_outlook_is_good_for_a_moment() -> None:
     bench = Bench(2)
     first = bench.placement.outlook(100.0)

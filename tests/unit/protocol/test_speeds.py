@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from p2pcpn.protocol.speeds import ALIKE, NEWEST, Speeds
+from p2pcpn.protocol.speeds import ALIKE, NEWEST, SEVERAL, Speeds
 from tests.unit.protocol.granting import keypair
 
 A, B, C = (keypair(number).id for number in (10, 11, 12))
@@ -76,3 +76,29 @@ def test_the_newest_lengths_are_remembered_and_no_more() -> None:
         speeds.ran(A, 1, 1.0 if number < NEWEST else 2.0)
     assert len(speeds) == NEWEST
     assert speeds.lengths({A: ALIKE}) == pytest.approx([2.0] * NEWEST)
+
+
+def test_lengths_vary_as_at_one_peer_or_as_among_all_beyond_what_peers_differ() -> None:
+    alike, twofold, long = Speeds(), Speeds(), Speeds()
+    for node, slow in ((A, 1.0), (B, 2.0), (C, 4.0)):
+        alike.ran(node, 3, 3.0)
+        for length in (1.0, 2.0, 1.0):
+            twofold.ran(node, 1, slow * length)
+        long.ran(node, 1, 20.0 if node == A else 1e-4)
+    assert alike.lengths_variance == 0.0
+    assert 0.0 < twofold.lengths_variance < 0.5
+    assert long.lengths_variance > 10.0
+
+
+def test_one_receipt_tells_of_a_peer_where_several_others_are_known() -> None:
+    speeds = Speeds()
+    for number in range(10, 13):
+        speeds.ran(keypair(number).id, 1, 1.0)
+        assert not speeds.tells(keypair(10).id)
+    speeds.ran(keypair(13).id, 1, 1.0)
+    assert speeds.tells(keypair(10).id)
+    few = Speeds()
+    for _ in range(SEVERAL):
+        assert not few.tells(A)
+        few.ran(A, 1, 1.0)
+    assert few.tells(A)
