@@ -29,6 +29,25 @@ def test_what_defines_structs_is_left_out_and_nothing_else_for_them() -> None:
     assert found == set(modules.LEFT_OUT["structs"])
 
 
+def test_the_scenario_that_is_played_at_every_size_inherits_from_nothing_that_is_compiled() -> None:
+    compiled = {path.removesuffix(".py").replace("/", ".") for path in modules.chosen(ROOT)}
+    assert inherits_from(ROOT / "p2pcpn/sim/modes.py", {*compiled, "p2pcpn.sim.trace"}) == ["Tally"]
+    assert inherits_from(ROOT / "p2pcpn/sim/modes.py", compiled) == [], "mypyc refuses such a class when it is made"
+
+
+def inherits_from(path: Path, compiled: set[str]) -> list[str]:
+    """The classes of a module whose base is imported by its name from one of ``compiled``."""
+    tree = ast.parse(path.read_text("utf-8"))
+    bases = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module in compiled
+        for alias in node.names
+    }
+    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    return [node.name for node in classes if any(ast.unparse(base) in bases for base in node.bases)]
+
+
 def defines_structs(path: Path) -> bool:
     tree = ast.parse(path.read_text("utf-8"))
     bases = [ast.unparse(base) for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for base in node.bases]
