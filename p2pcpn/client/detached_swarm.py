@@ -228,8 +228,9 @@ def _start(swarm: LocalSwarm, count: int, env: Mapping[str, str]) -> None:
         if isinstance(error, StoreError):
             raise StoreError(f"{error}; make room there, or name another folder with XDG_DATA_HOME") from error
         raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     fleet.release()
-    shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write(swarm: LocalSwarm, env: Mapping[str, str]) -> None:

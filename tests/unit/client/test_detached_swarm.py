@@ -101,11 +101,15 @@ def test_a_number_of_peers_that_cannot_be_is_refused(peers: int, env: dict[str, 
         up(peers, 1, env)
 
 
-def test_a_start_that_fails_leaves_no_peer_and_no_note(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_that_fails_leaves_no_peer_no_note_and_no_folder(
+    env: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(detached_swarm, "START_S", 0.0)
+    monkeypatch.setattr(detached_swarm.tempfile, "tempdir", str(tmp_path))
     with pytest.raises(Exception, match="not up after 0 s"):
         up(1, 1, env)
     assert read_note(SWARM_NOTE, env) is None
+    assert not list(tmp_path.glob("p2pcpn-up-*"))
 
 
 def test_a_note_that_cannot_be_understood_is_no_swarm(env: dict[str, str]) -> None:
