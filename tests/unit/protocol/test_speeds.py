@@ -90,15 +90,11 @@ def test_lengths_vary_as_at_one_peer_or_as_among_all_beyond_what_peers_differ() 
     assert long.lengths_variance > 10.0
 
 
-def test_one_receipt_tells_of_a_peer_where_several_others_are_known() -> None:
+def test_receipts_tell_of_a_peer_where_several_others_are_known() -> None:
     speeds = Speeds()
-    for number in range(10, 13):
-        speeds.ran(keypair(number).id, 1, 1.0)
+    for number in range(10, 10 + SEVERAL):
+        for _ in range(20):
+            speeds.ran(keypair(number).id, 1, 1.0)
         assert not speeds.tells(keypair(10).id)
-    speeds.ran(keypair(13).id, 1, 1.0)
-    assert speeds.tells(keypair(10).id)
-    few = Speeds()
-    for _ in range(SEVERAL):
-        assert not few.tells(A)
-        few.ran(A, 1, 1.0)
-    assert few.tells(A)
+    speeds.ran(keypair(10 + SEVERAL).id, 1, 1.0)
+    assert speeds.tells(keypair(10).id) and not speeds.tells(keypair(30).id)
