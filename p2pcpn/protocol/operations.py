@@ -266,12 +266,7 @@ class Putting(Finding):
     @property
     def is_kept(self) -> bool:
         """Whether as many keep it as should."""
-        return self._kept >= self._copies
-
-    @property
-    def is_kept_by_most(self) -> bool:
-        """Whether so many keep it that whoever reads it asks one of them."""
-        return self._kept >= min(self._copies, limits.RECORD_COPIES_MIN)
+        return len(self.holders) + (self.own_code == StoreCode.KEPT) >= self._copies
 
     @property
     def located(self) -> bool:
@@ -348,10 +343,6 @@ class Putting(Finding):
         if self._candidates is None or self._awaited:
             return False
         return self.settled >= self._copies or not (self._candidates or self._asked)
-
-    @property
-    def _kept(self) -> int:
-        return len(self.holders) + (self.own_code == StoreCode.KEPT)
 
     @property
     def _awaited(self) -> int:

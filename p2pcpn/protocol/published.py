@@ -2,7 +2,7 @@
 
 Who kept it is remembered for hours: a newer version goes to them without another lookup among strangers, which is ten
 times as dear. Those who come nearer meanwhile are given it by its holders, and who is gone is replaced by them. When
-fewer than most of them keep the newer one, they are looked for anew: a reader asks six of eight, and finds it with one.
+one of them does not keep the newer one, they are looked for anew.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from p2pcpn.protocol.operations import Putting
 from p2pcpn.protocol.timetable import Timetable
 from p2pcpn.wire.addresses import Contact
 
-# Then who kept it is looked for anew. Where a tenth of all peers is replaced in an hour five of eight are there still.
+# Then who kept it is looked for anew, if each of them has kept every version since.
 BELIEVED_S = 4.0 * limits.REFRESH_S
 # What no peer took (perhaps we knew none yet) is put again so soon.
 PUBLISH_AGAIN_S = 30.0
@@ -51,9 +51,10 @@ class Published:
 
     def kept(self, operation: Putting, now: float) -> None:
         """A put of our program ended: who keeps it now, if enough do."""
-        _, until_s = self._holders.pop(operation.target, ([], now))
-        if operation.is_kept_by_most if operation.knows else operation.is_kept:
-            self.believe(operation.target, operation.holders, until_s if operation.knows else now + BELIEVED_S)
+        if not operation.is_kept:
+            self._holders.pop(operation.target, None)
+        elif not operation.knows:
+            self.believe(operation.target, operation.holders, now + BELIEVED_S)
 
     def believe(self, key: bytes, holders: Sequence[Contact], until_s: float) -> None:
         """Until then ``holders`` are those who keep what is put under ``key``."""

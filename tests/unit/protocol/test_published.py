@@ -8,10 +8,10 @@ import pytest
 
 from p2pcpn import limits
 from p2pcpn.protocol.items import ContentItem
-from p2pcpn.protocol.operations import Ask, Putting
+from p2pcpn.protocol.operations import Putting
 from p2pcpn.protocol.published import BELIEVED_S, PUBLISH_AGAIN_S, Published
 from p2pcpn.protocol.roll import Roll
-from p2pcpn.wire.addresses import Contact, contact
+from p2pcpn.wire.addresses import contact
 
 ONE, TWO = ContentItem(b"one", 10_000.0), ContentItem(b"two", 20_000.0)
 
@@ -82,33 +82,3 @@ def test_where_too_few_kept_it_they_are_looked_for_again() -> None:
     again = put(knows=False, kept=False)
     published.direct(again, 20.0)
     assert not again.knows
-
-
-def test_who_failed_a_direct_put_is_not_sent_the_next_while_most_keep_it() -> None:
-    published = Published(random.Random(1))
-    many = [contact(bytes([number]) * 20, (f"192.0.2.{number}", 4000)) for number in range(1, 9)]
-
-    def ended(knows: bool, holders: list[Contact]) -> None:
-        operation = Putting(ONE, 8, 0.0, 7)
-        operation.begin(Roll(b"o" * 20, ONE.key, (), 0))
-        if knows:
-            operation.know([])
-        operation.holders = holders
-        published.kept(operation, 10.0)
-
-    def told() -> list[Contact]:
-        again = Putting(ONE, 8, 0.0, 7)
-        again.begin(Roll(b"o" * 20, ONE.key, (), 0))
-        published.direct(again, 20.0)
-        return [asked for asked, _ in asks_of(again)] if again.knows else []
-
-    ended(False, many)
-    ended(True, many[:5])
-    assert told() == many[:5]
-    ended(True, many[:4])
-    assert told() == []
-
-
-def asks_of(operation: Putting) -> list[Ask]:
-    operation.store(None, 0, lambda node: False)
-    return operation.asks()
