@@ -83,7 +83,7 @@ def test_what_is_played_crowded_is_there() -> None:
     assert set(CROWDED) <= set(POPULATIONS)
 
 
-# Found by playing thousands of others: in each a slot once idled for longer than it may. Seconds each task takes, in
+# Found among hundreds, some while this was being mended: in each a slot idled for too long. Seconds a task takes, in
 # what order, and how often each in a row.
 LONGER_ONCE = [
     (2, [0.0001, 0.003, 20.0], 2, True),
