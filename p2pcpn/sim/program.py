@@ -128,6 +128,12 @@ class Program:
         assert self.host.peer is not None
         return len(self.host.peer.stewards_near(job_id(self.owner.public, self._nonce), self.host.clock.now))
 
+    def stewards_now(self) -> set[bytes]:
+        """Who would be its stewards, were it opened now: the dead, too, that nobody here knows to be dead."""
+        assert self.host.peer is not None
+        near = self.host.peer.stewards_near(job_id(self.owner.public, self._nonce), self.host.clock.now)
+        return {listed.advert.contact.id for listed in near[: self._stewards]}
+
     def open(self) -> None:
         """Choose the stewards, sign the spec, introduce the job, and put the record that points to it."""
         host, now = self.host, self.host.clock.now

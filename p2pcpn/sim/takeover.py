@@ -98,7 +98,11 @@ class Play:
         world.start(host)
         program = Program(host, name, page_tasks=PAGE_TASKS, orchestration=orchestration, peers_max=peers_max)
         stewards = min(limits.STEWARDS, len(there))
-        if not world.run(world.clock.now + JOIN_WAIT_S, lambda: program.stewards_known() >= stewards):
+        living = {host.id for host in there}  # a job whose stewards had all died before would be known to nobody
+        if not world.run(
+            world.clock.now + JOIN_WAIT_S,
+            lambda: program.stewards_known() >= stewards and not living.isdisjoint(program.stewards_now()),
+        ):
             raise Violation(f"the submitter knows {program.stewards_known()} storage peers, not {stewards}")
         self.programs.append(program)
         program.open()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from p2pcpn.protocol import events
-from p2pcpn.sim.program import PAGE_TASKS
+from p2pcpn.sim.program import PAGE_TASKS, Program
 from p2pcpn.sim.runtime import Deed
 from p2pcpn.wire.sealing import digest
 from p2pcpn.wire.statements import BlobRef
@@ -45,3 +45,9 @@ def test_a_large_result_that_is_not_at_hand_is_asked_of_its_worker() -> None:
     world.run(world.clock.now + 2.0)
     assert arrived == [1] and program.delivered == {1}
     assert value.digest in program.host.shelf.blobs
+
+
+def test_who_would_be_its_stewards_is_known_before_it_is_opened() -> None:
+    world, program = submitting(deeds=some_deeds())
+    named = Program(program.host, "another", stewards=2).stewards_now()
+    assert len(named) == 2 and named <= {host.id for host in world.alive}
