@@ -49,6 +49,7 @@ class Log:
     last: bytes = NOTHING
     holders: dict[bytes, Contact] = field(default_factory=dict)
     turn: int = 0
+    vain: int = 0  # how often it was asked for since a segment came
 
 
 class Reading:
@@ -145,9 +146,12 @@ class Reading:
     def _more(self, name: tuple[bytes, int]) -> None:
         """Ask for the next segment of a log."""
         log = self._logs[name]
-        # Who took a copy over after its grantor had named the holders is known by the job alone.
-        others = [contact for node, contact in self._stewards.items() if node not in log.holders]
-        holders = [contact for contact in [*log.holders.values(), *others] if contact.id != self.host.id]
+        holders = [contact for contact in log.holders.values() if contact.id != self.host.id]
+        log.vain += 1
+        if log.vain > len(holders):
+            # Who took a copy over after its grantor had named the holders is known by the job alone.
+            others = [contact for node, contact in self._stewards.items() if node not in log.holders]
+            holders += [contact for contact in others if contact.id != self.host.id]
         if log.read >= log.known or not holders:
             return
         to = holders[log.turn % len(holders)]
@@ -198,7 +202,8 @@ class Reading:
         elif isinstance(message, m.LogData):
             name = self._asked.pop(message.request, None)
             if name is not None and self._take(name, message):
-                self._logs[name].turn -= 1  # who showed one is asked for the next
+                log = self._logs[name]
+                log.turn, log.vain = log.turn - 1, 0  # who showed one is asked for the next
                 # Not at once: what is heard here is still being dealt with there.
                 self.host.clock.after(0.0, partial(self._next, name))
 
