@@ -304,7 +304,13 @@ class Membership:
     # --- probes ------------------------------------------------------------------------------------------------
 
     def _next(self) -> Contact | None:
-        """Each neighbour once in a round, in a new order each round: none waits for longer than two rounds."""
+        """Each neighbour once in a round, in a new order each round: none waits for longer than two rounds.
+
+        Those that took a place by hearsay come first: the word of their death may have gone by while they had none.
+        """
+        unproved = self._neighbourhood.unproved()
+        if unproved is not None:
+            return unproved
         while self._order:
             contact = self._neighbourhood.get(self._order.pop())
             if contact is not None:

@@ -55,6 +55,7 @@ class Neighbourhood:
         self._candidates: OrderedDict[bytes, tuple[Contact, bool]] = OrderedDict()  # and whether it was heard itself
         self._chosen: dict[bytes, Contact] = {}
         self._by_chance: list[bytes] = []
+        self._unproved: dict[bytes, None] = {}  # neighbours that nobody here heard since they took their place
         self._due_s: float | None = None
         self._wait_s = limits.NEIGHBOURHOOD_S
         self._flaps: OrderedDict[bytes, _Flaps] = OrderedDict()
@@ -78,6 +79,14 @@ class Neighbourhood:
         """The neighbour with the id ``node``."""
         return self._chosen.get(node)
 
+    def unproved(self) -> Contact | None:
+        """A neighbour that was not heard since it took its place, each once: it may be dead for long."""
+        while self._unproved:
+            contact = self._chosen.get(self._unproved.popitem()[0])
+            if contact is not None:
+                return contact
+        return None
+
     def sample(self, count: int, without: Iterable[bytes] = ()) -> list[Contact]:
         """At most ``count`` neighbours by chance, none of the ids ``without``."""
         absent = list(without)
@@ -88,6 +97,8 @@ class Neighbourhood:
         """``contact`` spoke; not ``direct``: another passed on its signed word. A new one may become a neighbour."""
         if contact.id == self._own:
             return
+        if direct:
+            self._unproved.pop(contact.id, None)
         known = self._candidates.get(contact.id)
         if known is not None and (known[0] == contact or (known[1] and not direct)):
             if direct:
@@ -99,6 +110,8 @@ class Neighbourhood:
         self._candidates[contact.id] = (contact, direct)
         self._candidates.move_to_end(contact.id)
         if contact.id in self._chosen or len(self._chosen) < limits.NEIGHBOURHOOD_MAX:
+            if not direct:
+                self._unproved[contact.id] = None
             self._chosen[contact.id] = contact
         if self._due_s is None:
             self._due_s = now + limits.NEIGHBOURHOOD_S
@@ -169,3 +182,4 @@ class Neighbourhood:
             self._by_chance += self._rng.sample([node for _, node in sorted(others)], missing)
         del self._by_chance[places:]
         self._chosen = {node: self._candidates[node][0] for node in chosen + self._by_chance}
+        self._unproved = {node: None for node in self._chosen if node in self._unproved or node not in before}

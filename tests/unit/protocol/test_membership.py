@@ -133,6 +133,23 @@ def test_each_peer_pings_one_neighbour_a_period_and_faster_while_leases_are_out(
     assert set(pinged[:4]) == set(pinged[4:]) == set(swarm.contacts[1:])  # each once in a round
 
 
+def test_a_neighbour_by_hearsay_is_pinged_before_those_that_were_heard() -> None:
+    swarm = Swarm(12)
+    me, hood = swarm.members[0], swarm.hoods[0]
+    me.leases_out = True
+    pinged = []
+    for period in range(1, 6):
+        if period == 3:
+            told = contact(Keypair(bytes(32)).id, ("10.0.0.1", 99))
+            hood.heard(told, 2.5, direct=False)
+        [send] = me.expire(float(period))
+        assert isinstance(send, Send)
+        assert isinstance(send.message, Ping)
+        pinged.append(send.to)
+        me.receive(send.to, Ack(send.message.nonce, 0), period + 0.01)
+    assert pinged[2] == told and told not in pinged[:2] + pinged[3:]
+
+
 @pytest.mark.parametrize("loss", [0.0, 0.05])
 def test_a_silent_member_is_found_dead_by_everybody_within_seconds(loss: float) -> None:
     swarm = Swarm(8, loss=loss)

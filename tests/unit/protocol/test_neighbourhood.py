@@ -61,6 +61,32 @@ def test_the_lowest_round_trips_and_the_nearest_ids_are_chosen_and_some_by_chanc
     assert set(hood.contacts()) == set(chosen)  # who stands by chance stays
 
 
+def test_who_took_a_place_by_hearsay_is_unproved_until_it_is_asked_or_heard() -> None:
+    hood = Neighbourhood(OWN, RoundTrips(), random.Random(1))
+    one, two, three = (peer(number) for number in range(3))
+    for it in (one, two):
+        hood.heard(it, 0.0, direct=False)
+    hood.heard(three, 0.0)
+    hood.heard(two, 1.0)
+    assert hood.unproved() == one and hood.unproved() is None
+    hood.heard(peer(3), 2.0, direct=False)
+    hood.gone(peer(3).id)
+    assert hood.unproved() is None
+
+
+def test_who_is_chosen_anew_long_after_it_was_heard_is_unproved() -> None:
+    # Churn, 100 peers, seed 4: dead for minutes, and it was nobody's neighbour when the word of it went round.
+    hood, trips, peers = crowd(60)
+    outside = [it for it in peers if it.id not in hood]
+    assert hood.unproved() is None
+    trips.observe(outside[0].id, 0.001)
+    hood.expire(limits.NEIGHBOURHOOD_S)
+    asked = []
+    while (it := hood.unproved()) is not None:
+        asked.append(it)
+    assert outside[0] in asked and set(asked) == {it for it in outside if it.id in hood}
+
+
 def test_a_neighbour_keeps_its_place_unless_another_is_clearly_nearer() -> None:
     hood, trips, peers = crowd(60)
     for it in peers[: limits.NEIGHBOURS_BY_RTT]:
