@@ -147,18 +147,19 @@ class Reading:
         """Ask for the next segment of a log."""
         log = self._logs[name]
         holders = [contact for contact in log.holders.values() if contact.id != self.host.id]
-        log.vain += 1
-        if log.vain > len(holders):
-            # Who took a copy over after its grantor had named the holders is known by the job alone.
-            others = [contact for node, contact in self._stewards.items() if node not in log.holders]
-            holders += [contact for contact in others if contact.id != self.host.id]
-        if log.read >= log.known or not holders:
+        others = [contact for node, contact in self._stewards.items() if node not in log.holders]
+        others = [contact for contact in others if contact.id != self.host.id]
+        if log.read >= log.known:
             return
-        to = holders[log.turn % len(holders)]
-        log.turn += 1
-        request = self._request()
-        self._asked[request] = name
-        self._tell(to, m.ReadLog(request, self.job, name[0], name[1], log.read))
+        asked = [holders[log.turn % len(holders)]] if holders else []
+        if others and log.vain >= len(holders):
+            # Who took a copy over after its grantor had named the holders is known by the job alone.
+            asked.append(others[log.vain % len(others)])
+        log.turn, log.vain = log.turn + 1, log.vain + 1
+        for to in asked:
+            request = self._request()
+            self._asked[request] = name
+            self._tell(to, m.ReadLog(request, self.job, name[0], name[1], log.read))
 
     def _find_successors(self) -> None:
         """Those who keep the job in the place of stewards that are gone lie near it, and provide it."""
