@@ -26,11 +26,14 @@ def shown(effect: Effect, grantor: Grantor, now: float) -> Effect:
 
 def _logs(state: JobState, grantor: Grantor) -> list[tuple[bytes, int, int]]:
     """The log that is written now, those of earlier epochs, which may lie nowhere else, and what is kept of others."""
-    me, counts = bytes(grantor.me.id), {**grantor.custody.logs, grantor.epoch: grantor.log.number}
+    me = bytes(grantor.me.id)
+    counts = {**grantor.custody.logs, grantor.epoch: grantor.log.number}
+    for node, epoch, count in state.logs:  # what lies on the disk of it may be longer than what was read from there
+        if node == me:
+            counts[epoch] = max(count, counts.get(epoch, 0))
     earlier = sorted((epoch for epoch, count in counts.items() if count and epoch != grantor.epoch), reverse=True)
     own = [(me, epoch, counts[epoch]) for epoch in [grantor.epoch, *earlier]]
-    kept = [log for log in state.logs if log[:2] not in {each[:2] for each in own}]
-    return [*own, *kept][: limits.LOGS_PER_JOB_MAX]
+    return [*own, *(log for log in state.logs if log[0] != me)][: limits.LOGS_PER_JOB_MAX]
 
 
 def _shut_out(grantor: Grantor, now: float) -> list[ShutOut]:

@@ -52,8 +52,8 @@ def test_the_logs_of_its_earlier_epochs_are_shown_too_and_each_log_once() -> Non
     me, other = bytes(table.grantor.me.id), bytes(32)
     table.grantor.epoch = 11
     table.grantor.custody.logs.update({0: 0, 5: 9, 7: 2})
-    said = msgspec.structs.replace(state(), logs=[(other, 0, 29), (me, 5, 8)])
-    assert seen(table, said).logs == [(me, 11, 0), (me, 7, 2), (me, 5, 9), (other, 0, 29)]
+    said = msgspec.structs.replace(state(), logs=[(other, 0, 29), (me, 5, 8), (me, 7, 3)])
+    assert seen(table, said).logs == [(me, 11, 0), (me, 7, 3), (me, 5, 9), (other, 0, 29)]
     many = msgspec.structs.replace(said, logs=[(other, epoch, 1) for epoch in range(limits.LOGS_PER_JOB_MAX)])
     assert len(seen(table, many).logs) == limits.LOGS_PER_JOB_MAX
 
