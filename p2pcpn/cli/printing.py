@@ -9,6 +9,7 @@ from itertools import islice
 
 import click
 
+from p2pcpn.cli.failures import say
 from p2pcpn.cli.plain import one_line, plain
 
 FAILURES_SHOWN = 20
@@ -103,10 +104,10 @@ def print_failures(failed: Iterable[tuple[int, str]]) -> None:
         tasks.setdefault(text, []).append(index)
     for text, indices in islice(tasks.items(), FAILURES_SHOWN):
         more = f" and {len(indices) - 1:,} more" if len(indices) > 1 else ""
-        print(f"p2pcpn: task {indices[0]}{more} failed: {plain(text)}", file=sys.stderr)
+        say(f"task {indices[0]}{more} failed: {text}")
     left = sum(len(indices) for indices in islice(tasks.values(), FAILURES_SHOWN, None))
     if left:
-        print(f"p2pcpn: {number_of(left, 'more task')} failed; --json tells of each", file=sys.stderr)
+        say(f"{number_of(left, 'more task')} failed; --json tells of each")
 
 
 def size(count: float | None) -> str:

@@ -29,7 +29,7 @@ from p2pcpn.client.keys import new_swarm_key_text
 from p2pcpn.client.swarm import DRAIN_S, IDLE_S, PEERS_MAX, START_S, check_scaling
 from p2pcpn.config import Config, data_home, state_home
 from p2pcpn.errors import P2pcpnError, StoreError, Unreachable, UsageError
-from p2pcpn.node.control import ask, control_path, listener
+from p2pcpn.node.control import SOMEBODY, ask, control_path, listener
 
 # Its own program, so that it outlives the command.
 _SCALE: Final = (
@@ -59,7 +59,7 @@ class LocalPeer:
 
     def lives(self) -> bool:
         """Whether its process is there; it may be too busy to answer, or stopped."""
-        return listener(control_path(Path(self.data_dir)), ASK_S) == self.pid
+        return listener(control_path(Path(self.data_dir)), ASK_S) in (self.pid, SOMEBODY)
 
 
 @dataclass(slots=True)

@@ -39,6 +39,8 @@ ANSWER_S: Final = 5.0
 # A month: longer is no waiting.
 DRAIN_S_MAX: Final = 30 * 86_400.0
 _CREDENTIALS: Final = struct.Struct("3i")
+# What `listener` says of a process whose number it cannot tell.
+SOMEBODY: Final = 0
 
 
 def control_path(data_dir: Path) -> Path:
@@ -287,14 +289,19 @@ def _refusal(text: str) -> dict[str, Any]:
 
 def _is_owner(sock: Any) -> bool:
     """Whether the caller is our user or root, as far as the system tells (Linux); the socket's mode says the same."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return True
     try:
-        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        other = _other_end(sock)
     except OSError:
         return False
-    _, uid, _ = _CREDENTIALS.unpack(credentials)
-    return uid in (os.getuid(), 0)
+    return other is None or other[1] in (os.getuid(), 0)
+
+
+def _other_end(sock: Any) -> tuple[int, int] | None:
+    """Process and user at the other end; ``None`` where the system does not tell. Raises ``OSError``."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return None
+    pid, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return pid, uid
 
 
 def _private_directory(directory: Path) -> None:
@@ -360,17 +367,18 @@ def ask(path: Path, op: str, *, timeout_s: float = ANSWER_S, **words: str | floa
 
 
 def listener(path: Path, timeout_s: float = ANSWER_S) -> int | None:
-    """The process that listens at ``path``, however busy it is, or stopped; ``None`` where none does."""
+    """The process that listens at ``path``, however busy it is, or stopped; ``None`` where none does, and
+    :data:`SOMEBODY` where the system does not tell which, or so many wait there that nobody more gets in."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.settimeout(timeout_s)
             sock.connect(os.fspath(path))
-            pid, _, _ = struct.unpack(
-                "3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-            )
+            other = _other_end(sock)
+    except (BlockingIOError, TimeoutError):
+        return SOMEBODY
     except OSError:
         return None
-    return int(pid)
+    return SOMEBODY if other is None else int(other[0])
 
 
 def _line(sock: socket.socket, until: float) -> bytes:

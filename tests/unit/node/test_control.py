@@ -23,7 +23,7 @@ from p2pcpn import limits
 from p2pcpn.errors import Unreachable, UsageError
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.node import control
-from p2pcpn.node.control import ControlServer, ask, control_path, described, is_answered, listener
+from p2pcpn.node.control import SOMEBODY, ControlServer, ask, control_path, described, is_answered, listener
 from p2pcpn.protocol.directory import Directory, Listed
 from p2pcpn.protocol.reachability import Reach
 from p2pcpn.wire.addresses import contact
@@ -406,3 +406,17 @@ def test_who_listens_is_known_without_an_answer(tmp_path: Path) -> None:
         sock.listen(1)
         assert listener(path) == os.getpid()
     assert listener(path) is None
+
+
+def test_somebody_listens_where_nobody_more_gets_in_or_the_system_does_not_say_who(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "control"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.bind(str(path))
+        sock.listen(1)
+        with monkeypatch.context() as elsewhere:
+            elsewhere.delattr(socket, "SO_PEERCRED")
+            assert listener(path) == SOMEBODY
+        found = [listener(path, 0.01) for _ in range(4)]
+        assert found == [os.getpid(), SOMEBODY, SOMEBODY, SOMEBODY]
