@@ -559,6 +559,9 @@ async def test_a_worker_that_dies_before_it_starts_a_batch_is_replaced_without_b
     async with peer(slots=1) as one:
         await one.run(batch(1, double, (1,)))
         [link] = [link for link in one.runtime._links.values() if link.group == OURS]
+        await one.until(lambda: link.pid is not None)
+        assert link.pid is not None
+        os.kill(link.pid, signal.SIGSTOP)  # it would begin the batch before we say that it died
         one.runtime.submit(OURS, batch(2, double, (2,)))
         one.runtime._answer(zygote.EXITED, link.number, 1, 0)
         one.runtime._pump()
