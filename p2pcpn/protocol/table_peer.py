@@ -32,6 +32,8 @@ class TablePeer:
             network_group=setup.network_group,
         )  # fmt: skip
         self.dht = Dht(setup.keypair.id, rng, setup.network_group, RoundTrips(), now)
+        # Answers others' questions in the table's place, where attacks are simulated.
+        self.liar: Callable[[Contact, Find | Get | Put], list[Effect]] | None = None
 
     def datagram_received(self, data: bytes, address: Address, now: float) -> list[Effect]:
         """Bytes from the socket."""
@@ -67,6 +69,9 @@ class TablePeer:
             return self.dht.failed(sender, now)
         if isinstance(value, Ping):
             return [Send(sender, Ack(value.nonce, 0)), *self.dht.heard(sender, now)]
+        if self.liar is not None and isinstance(value, Find | Get | Put):
+            heard = self.dht.heard(sender, now)
+            return [*self.liar(sender, value), *heard]
         if isinstance(value, Find | Get | Put | Nodes | Value | Stored):
             try:
                 return self.dht.receive(sender, value, now, self.wall())

@@ -11,7 +11,6 @@ import random
 from collections.abc import Sequence
 
 from p2pcpn import limits
-from p2pcpn.protocol.dht import Dht, DhtMessage
 from p2pcpn.protocol.effects import Effect, Send
 from p2pcpn.protocol.table import distance
 from p2pcpn.protocol.table_peer import TablePeer
@@ -56,21 +55,17 @@ class Gang:
         return self.rng.choice(lies)
 
 
-class HostileDht(Dht):
-    """A DHT that answers others as its gang wants. Its own lookups, by which it gets into tables, are those of all."""
+class Liar:
+    """What a hostile peer answers others, as its gang wants. Its own lookups stay honest: by them it gets into tables."""
 
-    gang: Gang
-    deaf: bool
+    def __init__(self, own: bytes, gang: Gang, deaf: bool) -> None:
+        self.own = own
+        self.gang = gang
+        self.deaf = deaf
 
-    def receive(
-        self, sender: Contact, message: DhtMessage, now: float, wall: float, *, routable: bool = True
-    ) -> list[Effect]:
-        if not isinstance(message, Find | Get | Put):
-            return super().receive(sender, message, now, wall, routable=routable)
-        effects = self.heard(sender, now)
-        if self.deaf:
-            return effects
-        return [Send(sender, self._lie(sender, message)), *effects]
+    def answer(self, sender: Contact, message: Find | Get | Put) -> list[Effect]:
+        """What ``sender`` gets for its question: a lie, or nothing."""
+        return [] if self.deaf else [Send(sender, self._lie(sender, message))]
 
     def _lie(self, sender: Contact, message: Find | Get | Put) -> Nodes | Value | Stored:
         if isinstance(message, Find):
@@ -82,9 +77,8 @@ class HostileDht(Dht):
         return Stored(message.nonce, code, 0)
 
 
-def turn_hostile(peer: TablePeer, gang: Gang) -> None:
-    """Make ``peer`` one of ``gang``."""
-    dht = peer.dht
-    dht.__class__ = HostileDht
-    assert isinstance(dht, HostileDht)
-    dht.gang, dht.deaf = gang, gang.rng.random() < DEAF_SHARE
+def turn_hostile(peer: TablePeer, gang: Gang) -> Liar:
+    """Make ``peer`` one of ``gang``; returns what it answers by."""
+    liar = Liar(peer.dht.own, gang, gang.rng.random() < DEAF_SHARE)
+    peer.liar = liar.answer
+    return liar

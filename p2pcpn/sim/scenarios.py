@@ -120,7 +120,7 @@ class Play:
         self.program.open()
         if self.canary:
             assert self.submitter.peer is not None
-            plant_canary(self.submitter.peer.grantors[self.program.job])
+            plant_canary(self.submitter.peer.grantors[self.program.job].ledger, world.clock)
         self._call() if self.plan.calls else self._feed()
         self.faults.begin()
         world.run(world.clock.now + self.plan.faults_s)

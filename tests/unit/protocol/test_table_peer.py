@@ -14,8 +14,8 @@ from p2pcpn.protocol.operations import GetDone, PutDone
 from p2pcpn.protocol.requests import ANYBODY
 from p2pcpn.protocol.setup import Setup
 from p2pcpn.protocol.table_peer import TablePeer
-from p2pcpn.wire.addresses import Address, contact
-from p2pcpn.wire.datagrams import Leave, Ping
+from p2pcpn.wire.addresses import Address, Contact, contact
+from p2pcpn.wire.datagrams import Find, Get, Leave, Nodes, Ping, Put
 from p2pcpn.wire.statements import Record, Role, signed
 
 WALL = 1_700_000_000.0
@@ -84,6 +84,23 @@ def test_a_probe_is_answered_and_what_is_none_of_its_business_is_not() -> None:
     [sent] = one.perform([Heard(Ping(7, 0), other.contact)], 0.0)
     assert isinstance(sent, SendBytes) and sent.address == second
     assert one.perform([Heard(Leave(0), other.contact)], 0.0) == []
+
+
+def test_a_liar_answers_questions_in_the_tables_place_and_nothing_else() -> None:
+    wire = Wire(2)
+    (_, one), (second, other) = wire.peers.items()
+    wire.perform(second, [Send(one.contact, Ping(7, 0))])
+    asked: list[Find | Get | Put] = []
+
+    def lie(asker: Contact, question: Find | Get | Put) -> list[Effect]:
+        asked.append(question)
+        return [Send(asker, Nodes(question.nonce, []))]
+
+    one.liar = lie
+    [sent, *_] = one.perform([Heard(Find(8, KEY[:20]), other.contact)], 0.0)
+    assert isinstance(sent, SendBytes) and sent.address == second and asked == [Find(8, KEY[:20])]
+    one.perform([Heard(Nodes(9, []), other.contact)], 0.0)
+    assert len(asked) == 1
 
 
 def test_a_peer_that_cannot_be_greeted_is_dead() -> None:

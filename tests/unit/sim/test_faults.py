@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2pcpn.protocol import history
+from p2pcpn.protocol.ledger import SETTLED
 from p2pcpn.sim import faults
 from p2pcpn.sim.faults import KINDS, Faults, plant_canary
 from p2pcpn.sim.network import Weather
@@ -123,13 +124,14 @@ def test_a_seed_turns_kinds_on_or_off() -> None:
 
 
 def test_the_canary_forgets_what_it_settled() -> None:
-    _, program = submitting(deeds=some_deeds())
+    world, program = submitting(deeds=some_deeds())
     assert program.host.peer is not None
-    grantor = program.host.peer.grantors[program.job]
-    plant_canary(grantor)
-    assert grantor.ledger.settle([(0, 2)]) == [(0, 2)]
-    assert grantor.ledger.waiting == 11
-    assert grantor.ledger.settle([]) == []
+    ledger = program.host.peer.grantors[program.job].ledger
+    assert ledger.settle([(0, 2)]) == [(0, 2)]
+    waiting = ledger.waiting
+    plant_canary(ledger, world.clock)
+    assert ledger.waiting == waiting + 1 and ledger.states[0] != SETTLED and ledger.states[1] == SETTLED
+    assert ledger.settle([(0, 1)]) == [(0, 1)], "what is forgotten is settled again"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 
 from p2pcpn.identity.keys import Keypair
-from p2pcpn.protocol.effects import Send
+from p2pcpn.protocol.effects import Heard, Send
 from p2pcpn.protocol.items import record_key
 from p2pcpn.protocol.replies import believed
-from p2pcpn.sim.gang import Gang, HostileDht, turn_hostile
+from p2pcpn.sim.gang import Gang, turn_hostile
 from p2pcpn.sim.tables import TableSwarm
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.datagrams import CODEC, Find, Get, Nodes, Put, StoreCode, Stored, Value
@@ -58,23 +58,22 @@ def test_a_hostile_peer_lies_to_every_question_or_is_deaf_and_refuses_or_drops_w
     asker, codes = swarm.hosts[0].contact, set()
     deaf = 0
     for host in swarm.hosts[1:]:
-        turn_hostile(host.peer, gang)
-        dht = host.peer.dht
-        assert isinstance(dht, HostileDht)
+        liar = turn_hostile(host.peer, gang)
         for question, answer in (
             (Find(1, b"t" * 20), Nodes),
             (Get(2, record_key(OWNER.public, b"a"), 0), Value),
             (Put(3, record(b"c"), None), Stored),
         ):
-            effects = dht.receive(asker, question, 0.0, WALL)
-            replies = [e.message for e in effects if isinstance(e, Send) and isinstance(e.message, answer)]
-            assert len(replies) == (not dht.deaf)
+            host.peer.perform([Heard(question, asker)], 0.0)
+            sent = liar.answer(asker, question)
+            replies = [e.message for e in sent if isinstance(e, Send) and isinstance(e.message, answer)]
+            assert len(replies) == len(sent) == (not liar.deaf)
             for reply in replies:
                 CODEC.encode(reply)  # it fits a datagram
                 if isinstance(reply, Stored):
                     codes.add(reply.code)
-        deaf += dht.deaf
-        assert record_key(OWNER.public, b"c") not in dht.records
-        assert dht.receive(asker, Nodes(9, []), 0.0, WALL) == [], "its own lookups are those of all"
+        deaf += liar.deaf
+        assert record_key(OWNER.public, b"c") not in host.peer.dht.records
+        assert host.peer.perform([Heard(Nodes(9, []), asker)], 0.0) == [], "its own lookups are those of all"
     assert 0 < deaf < len(gang.members)
     assert codes == {StoreCode.KEPT, StoreCode.REFUSED}
