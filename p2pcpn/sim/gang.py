@@ -56,7 +56,7 @@ class Gang:
 
 
 class Liar:
-    """What a hostile peer answers others, as its gang wants. Its own lookups stay honest: by them it gets into tables."""
+    """Answers others as its gang wants. Its peer's own lookups, by which it gets into tables, are those of all."""
 
     def __init__(self, own: bytes, gang: Gang, deaf: bool) -> None:
         self.own = own
