@@ -199,7 +199,8 @@ def test_the_launcher_ends_when_its_parent_is_another_process(
     programs: Callable[..., Program], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = programs()
-    monkeypatch.setattr(os, "getppid", lambda: 1)
+    another = os.getppid() + 1
+    monkeypatch.setattr(os, "getppid", lambda: another)
     wake, waking = os.pipe()
     program.launcher.serve(wake)
     os.close(wake)
