@@ -367,6 +367,8 @@ SHARED_BYTES_MAX: Final = 256 << 20
 SHARED_FILES_MAX: Final = 256
 # Names (100 bytes each) of values that were shared before: who comes again is likely to come a third time.
 SHARED_SEEN_MAX: Final = 1024
+# Memory that an argument lay in and nothing does now: 32 of 1 MiB. 64 pieces at most, two descriptors each.
+SPARE_SLABS_BYTES_MAX: Final = 32 << 20
 # Values that one worker keeps open or loaded between batches, beside those that its batch needs.
 WORKER_PARTS_BYTES_MAX: Final = 64 << 20
 # Memory in which one worker puts large results for its peer: eight of 1 MiB on their way. 64 workers are half a

@@ -44,6 +44,7 @@ from p2pcpn.runtime.function.messages import (
 )
 from p2pcpn.runtime.function.progress import Page, shared_file
 from p2pcpn.runtime.function.sharing import SharedFile
+from p2pcpn.runtime.function.slabs import given
 
 RECEIVE_BYTES: Final = 256 << 10
 # A pipe is read at most this often, at most this much: a task that floods it waits for us, not we for it.
@@ -51,6 +52,8 @@ _PIPE_PAUSE_S: Final = 0.02
 _PIPE_BYTES: Final = 1 << 20
 _PIPE_CAPACITY: Final = 256 << 10
 _CUT: Final = b"\n[... output cut]\n"
+# What lay in a slab is forgotten with the next that lies there; where none does, after this time.
+_FORGET_S: Final = 0.05
 # Linux passes 253 descriptors at a time.
 DESCRIPTORS_MAX: Final = 64
 
@@ -109,6 +112,10 @@ class WorkerLink:
         self._known_bytes = 0
         self._files: dict[int, int] = {}  # shared files that the worker has, oldest first, and their sizes
         self._files_bytes = 0
+        self._slabs: dict[int, SharedFile] = {}  # that the worker has, and what lies there as it knows
+        self._gone: dict[int, None] = {}  # files, and below slabs, that it is to forget
+        self._gone_slabs: list[int] = []
+        self._forget_later: asyncio.TimerHandle | None = None
         self._landing: Landing | None = None
         self._unsent: deque[tuple[bytearray, list[int]]] = deque()
         self._printed_at = (0, 0)
@@ -175,27 +182,50 @@ class WorkerLink:
             batch.states,
         )
         if batch.parts is not None:
-            self._share(assignment.files)
-            run = msgspec.structs.replace(run, parts=[[_named(part) for part in parts] for parts in batch.parts])
+            again = self._share(assignment.files)
+            named = [[_named(part) for part in parts] for parts in batch.parts]
+            run = msgspec.structs.replace(run, parts=named, again=again)
         self._write(frame(run))
 
-    def _share(self, files: Sequence[SharedFile]) -> None:
-        """Give the worker the files that it lacks; what it has beyond a bound, and no batch of its needs, may go."""
+    def _share(self, files: Sequence[SharedFile]) -> list[tuple[int, int, int]]:
+        """Give the worker the files that it lacks; what it has beyond a bound, and no batch of its needs, may go.
+
+        What lies in a slab that it has is returned, to be told with the batch.
+        """
         for file in files:
             size_bytes = self._files.pop(file.number, None)
             if size_bytes is not None:
                 self._files[file.number] = size_bytes  # last of all now
-        lacking = [file for file in files if file.number not in self._files]
+        again: list[tuple[int, int, int]] = []
+        lacking: list[SharedFile] = []
+        for file in files:
+            if file.number in self._files:
+                continue
+            self._files[file.number] = file.size_bytes
+            self._files_bytes += file.size_bytes
+            slab = file.slab
+            before = None if slab is None else self._slabs.get(slab.number)
+            if slab is not None:
+                self._slabs[slab.number] = file
+            if slab is None or before is None:
+                lacking.append(file)
+            else:
+                self._gone.pop(before.number, None)  # the worker forgets it by itself
+                again.append((file.number, slab.number, file.size_bytes))
         for at in range(0, len(lacking), DESCRIPTORS_MAX):
             some = lacking[at : at + DESCRIPTORS_MAX]
-            for file in some:
-                self._files[file.number] = file.size_bytes
-                self._files_bytes += file.size_bytes
-            share = Share([file.number for file in some], [file.size_bytes for file in some], [])
+            slabs = [0 if file.slab is None else file.slab.number for file in some]
+            share = Share(
+                [file.number for file in some],
+                [file.size_bytes for file in some],
+                [],
+                slabs if any(slabs) else [],
+            )
             self._write(frame(share), [file.descriptor for file in some])
         if self._files_bytes > WORKER_PARTS_BYTES_MAX:
             needed = {file.number for assignment in self.assignments for file in assignment.files}
             self.forget_files([number for number in self._files if number not in needed], WORKER_PARTS_BYTES_MAX)
+        return again
 
     def forget_files(self, numbers: Sequence[int], bytes_max: int = 0) -> None:
         """Have the worker forget these, in order, until what it has is no more than ``bytes_max``."""
@@ -203,12 +233,41 @@ class WorkerLink:
         for number in numbers:
             if bytes_max and self._files_bytes <= bytes_max:
                 break
-            size_bytes = self._files.pop(number, None)
-            if size_bytes is not None:
-                self._files_bytes -= size_bytes
+            if self._drop_file(number):
                 gone.append(number)
         if gone and self._open:
             self._write(frame(Share([], [], gone)))
+
+    def _drop_file(self, number: int) -> bool:
+        size_bytes = self._files.pop(number, None)
+        if size_bytes is not None:
+            self._files_bytes -= size_bytes
+        return size_bytes is not None
+
+    def dropped(self, file: SharedFile) -> None:
+        """The file is no more. In a slab something else will lie soon, and it is forgotten then."""
+        if file.slab is None:
+            self.forget_files([file.number])
+        elif self._drop_file(file.number):
+            self._gone[file.number] = None
+            self._forget_soon()
+
+    def dropped_slab(self, number: int) -> None:
+        """Nothing lies in that slab any more, nor ever will."""
+        if self._slabs.pop(number, None) is not None:
+            self._gone_slabs.append(number)
+            self._forget_soon()
+
+    def _forget_soon(self) -> None:
+        if self._forget_later is None and self._open:
+            self._forget_later = self._loop.call_later(_FORGET_S, self._forget_now)
+
+    def _forget_now(self) -> None:
+        self._forget_later = None
+        if self._gone or self._gone_slabs:
+            share = Share([], [], list(self._gone), [], self._gone_slabs)
+            self._gone, self._gone_slabs = {}, []
+            self._write(frame(share))
 
     def _lend(self) -> None:
         """Lend the worker memory for its next large results."""
@@ -325,6 +384,8 @@ class WorkerLink:
                 self.revoked = None
             self._on_skipped(self, message.dispatch)
             return
+        if isinstance(message, Finished) and message.given:
+            given(found.slab for number in message.given if (found := self._slabs.get(number)) is not None)
         head = self.assignments[0] if self.assignments else None
         if head is None or message.batch_id != head.batch.batch_id:
             if isinstance(message, Finished) and self._landing is not None:
@@ -430,6 +491,8 @@ class WorkerLink:
         self._unsent.clear()
         if self._landing is not None:
             self._landing.close()
+        if self._forget_later is not None:
+            self._forget_later.cancel()
         for pause in self._pauses.values():
             pause.cancel()
         for end in self._pipes:

@@ -51,6 +51,8 @@ class Run(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     # The buffers beside each task's pickle: numbers of shared files, or bytes where there was no room for one.
     parts: list[list[int | bytes]] | None = None
     states: list[bytes | None] | None = None  # what earlier runs of the tasks left
+    # Shared files in slabs that the worker has: (file, slab, size). What lay there before is forgotten.
+    again: list[tuple[int, int, int]] = []
 
 
 class Cancel(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
@@ -61,11 +63,16 @@ class Cancel(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
 
 
 class Share(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
-    """To a worker: shared files by number and size, whose descriptors come with its first byte; and which may go."""
+    """To a worker: shared files by number and size, whose descriptors come with its first byte; and which may go.
+
+    ``slabs``, where there are any, are those that the files lie in, or 0; ``forget_slabs``, which may go.
+    """
 
     numbers: list[int]
     sizes: list[int]
     forget: list[int]
+    slabs: list[int] = []
+    forget_slabs: list[int] = []
 
 
 class Lend(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
@@ -80,7 +87,7 @@ class Finished(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
     ``digests`` has 16 bytes a task: BLAKE2b of the value under the batch's ``digest_key``; zeros for a value above
     ``limits.INLINE_BYTES_MAX``, for it becomes a blob whose digest stands for it. ``renderings`` is empty or has a
     short text a task. ``placed`` are the values that were put into lent memory, empty here; ``until`` counts what was
-    put.
+    put. ``given`` are slabs whose memory itself some task was given.
     """
 
     batch_id: Count
@@ -92,6 +99,7 @@ class Finished(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
     renderings: list[str]
     placed: list[tuple[Count, Count, Count]] = []
     until: Count = 0
+    given: list[Count] = []
 
 
 class Output(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):

@@ -5,6 +5,9 @@ mapping of the shared file, so that nothing is copied before a task writes, and 
 large ``bytes`` or ``str`` argument, or any object whose pickle is large, is a buffer too, which the functions below
 turn into the value again: ``client/pickling.py`` names them in the pickle. What cannot change is made once and given
 to every task that wants it.
+
+A slab is mapped once, and read by all that lie there one after the other. A task that has the memory itself, as an
+array has, keeps that mapping, and the peer is told: nothing else is put there then.
 """
 
 from __future__ import annotations
@@ -40,38 +43,71 @@ class _Copy(bytearray):
     file: File
 
 
+class _Slab:
+    """A slab at a worker; ``file`` is the number of what lies there. ``out``: a task has its mapping just now."""
+
+    __slots__ = ("descriptor", "file", "mapping", "number", "out", "size_bytes")
+
+    def __init__(self, number: int, descriptor: int) -> None:
+        self.number = number
+        self.descriptor = descriptor
+        self.size_bytes = os.fstat(descriptor).st_size
+        self.mapping: _Mapping | None = None
+        self.file = 0
+        self.out = False
+
+    def view(self, file: File, size_bytes: int) -> memoryview | None:
+        """Its first bytes, unless a task has them, or there are mappings enough."""
+        if self.out or (self.mapping is None and _Mapping.count >= MAPPINGS_MAX):
+            return None
+        if self.mapping is None:
+            self.mapping = _mapped(self.descriptor, self.size_bytes)
+        self.mapping.file = file
+        self.out = True
+        return memoryview(self.mapping)[:size_bytes]
+
+    def returned(self) -> bool:
+        """The task's arguments are made. Whether some have the memory itself: it is theirs from now on."""
+        self.out = False
+        if sys.getrefcount(self.mapping) <= 2:  # ours, and the one that is asked with
+            return False
+        self.mapping = None
+        return True
+
+    def close(self) -> None:
+        """Forget it. What tasks hold of it stays."""
+        self.mapping = None
+        os.close(self.descriptor)
+
+
 class File:
     """A shared file at a worker. ``value`` is what was made of it, where that may serve several tasks."""
 
-    __slots__ = ("_descriptor", "_size_bytes", "made", "users", "value")
+    __slots__ = ("_descriptor", "_size_bytes", "made", "slab", "users", "value")
 
-    def __init__(self, descriptor: int, size_bytes: int) -> None:
+    def __init__(self, descriptor: int, size_bytes: int, slab: _Slab | None = None) -> None:
         self._descriptor = descriptor
         self._size_bytes = size_bytes
+        self.slab = slab
         self.made = False
         self.value: Any = None
         self.users: list[File] = []  # whose values hold buffers of this one
 
     def buffer(self) -> Buffer:
         """Its bytes, for one task to write to."""
-        if self._size_bytes >= MAPPED_BYTES and _Mapping.count < MAPPINGS_MAX:
-            untracked = {"trackfd": False} if sys.version_info >= (3, 13) else {}
-            mapping = _Mapping(
-                self._descriptor,
-                self._size_bytes,
-                flags=mmap.MAP_PRIVATE,
-                prot=mmap.PROT_READ | mmap.PROT_WRITE,
-                **untracked,
-            )
-            _Mapping.count += 1
+        view = None if self.slab is None else self.slab.view(self, self._size_bytes)
+        if view is not None:
+            return view
+        if self._size_bytes >= MAPPED_BYTES and self.slab is None and _Mapping.count < MAPPINGS_MAX:
+            mapping = _mapped(self._descriptor, self._size_bytes)
             mapping.file = self
             return mapping
         copy = _Copy(self._size_bytes)
         copy.file = self
         at = 0
-        with memoryview(copy) as view:
+        with memoryview(copy) as whole:
             while at < self._size_bytes:  # one call reads 2 GiB at most
-                read = os.preadv(self._descriptor, [view[at:]], at)
+                read = os.preadv(self._descriptor, [whole[at:]], at)
                 if not read:
                     raise EOFError("a shared file is shorter than its peer said")
                 at += read
@@ -79,36 +115,74 @@ class File:
 
     def close(self) -> None:
         """Forget it. What tasks hold of it stays."""
-        os.close(self._descriptor)
+        if self.slab is None:
+            os.close(self._descriptor)
         for file in (self, *self.users):
             file.value, file.made = None, False
         self.users.clear()
 
 
+def _mapped(descriptor: int, size_bytes: int) -> _Mapping:
+    untracked = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+    mapping = _Mapping(
+        descriptor, size_bytes, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE, **untracked
+    )
+    _Mapping.count += 1
+    return mapping
+
+
 class Files:
-    """The shared files that one worker has, by their numbers."""
+    """The shared files that one worker has, by their numbers. ``given(slab)``: a task has that memory itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, given: Callable[[int], None] = lambda _: None) -> None:
+        self._given = given
         self._files: dict[int, File] = {}
+        self._slabs: dict[int, _Slab] = {}
 
-    def add(self, numbers: Sequence[int], sizes: Sequence[int], descriptors: Sequence[int]) -> None:
-        """Files that arrived."""
-        for number, size_bytes, descriptor in zip(numbers, sizes, descriptors, strict=True):
-            self._files[number] = File(descriptor, size_bytes)
+    def add(
+        self, numbers: Sequence[int], sizes: Sequence[int], descriptors: Sequence[int], slabs: Sequence[int] = ()
+    ) -> None:
+        """Files that arrived, and the slabs that they lie in, or 0."""
+        for at, (number, size_bytes, descriptor) in enumerate(zip(numbers, sizes, descriptors, strict=True)):
+            if slabs and slabs[at]:
+                self._slabs[slabs[at]] = _Slab(slabs[at], descriptor)
+                self.again([(number, slabs[at], size_bytes)])
+            else:
+                self._files[number] = File(descriptor, size_bytes)
 
-    def forget(self, numbers: Sequence[int]) -> None:
-        """Files that are needed no more."""
+    def again(self, files: Sequence[tuple[int, int, int]]) -> None:
+        """Files ``(number, slab, size)`` that lie in slabs that are here, in the place of others."""
+        for number, where, size_bytes in files:
+            slab = self._slabs[where]
+            self.forget([slab.file])
+            slab.file = number
+            self._files[number] = File(slab.descriptor, size_bytes, slab)
+
+    def forget(self, numbers: Sequence[int], slabs: Sequence[int] = ()) -> None:
+        """Files and slabs that are needed no more."""
         for number in numbers:
             found = self._files.pop(number, None)
             if found is not None:
                 found.close()
+        for where in slabs:
+            slab = self._slabs.pop(where, None)
+            if slab is not None:
+                self.forget([slab.file])
+                slab.close()
 
     def loads(self, packed: bytes, parts: Sequence[int | bytes]) -> Any:
         """What ``packed`` and its buffers, in order, are the pickle of. Raises whatever loading raises."""
         files = self._files
         # What came through the socket is a copy already, made writable here.
         buffers = [bytearray(part) if isinstance(part, bytes) else files[part].buffer() for part in parts]
-        return pickle.loads(packed, buffers=buffers)
+        try:
+            return pickle.loads(packed, buffers=buffers)
+        finally:
+            buffers.clear()
+            for part in parts:
+                slab = None if isinstance(part, bytes) else files[part].slab
+                if slab is not None and slab.out and slab.returned():
+                    self._given(slab.number)
 
 
 # --- what pickles name ----------------------------------------------------------------------------------------------

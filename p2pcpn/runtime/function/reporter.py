@@ -62,6 +62,7 @@ class Reporter:
         self._ran_s: list[float] = []
         self._renderings: list[str] = []
         self._placed: list[Placed] = []
+        self._given: list[int] = []
         self._berth: Berth | None = None
         self._printed: list[tuple[int, int, int, bytearray]] = []
         self._printed_bytes = 0
@@ -114,6 +115,11 @@ class Reporter:
             if self._parked:
                 self._unpark()
             return False
+
+    def gave(self, slab: int) -> None:
+        """A task was given the memory of a slab itself: the peer hears of it with the next results at the latest."""
+        with self._lock:
+            self._given.append(slab)
 
     def lend(self, descriptor: int) -> None:
         """The peer lent memory for large results."""
@@ -201,11 +207,13 @@ class Reporter:
                     self._renderings,
                     self._placed,
                     0 if self._berth is None else self._berth.until,
+                    self._given,
                 )
             )
             self._first += len(self._values)
             self._outcomes, self._values, self._digests = bytearray(), [], []
             self._ran_s, self._renderings, self._placed, self._bytes = [], [], [], 0
+            self._given = []
         self._printed, self._printed_bytes = [], 0
         if self._state is not None and self._clock() - self._state_at >= CHECKPOINT_S:
             data += frame(self._state)

@@ -24,6 +24,7 @@ from p2pcpn.runtime.function.batches import Batch, Died, Event, GroupKey, Unstar
 from p2pcpn.runtime.function.link import RECEIVE_BYTES, Assignment, WorkerLink
 from p2pcpn.runtime.function.messages import DROPPED, Finished, Output, State
 from p2pcpn.runtime.function.sharing import SharedFile, SharedFiles
+from p2pcpn.runtime.function.slabs import Slab, given
 
 # A second batch waits in a worker while batches of its group take less than this: on busy cores the way to the peer and
 # back takes 2 ms, and what takes 150 ms gains nothing from hiding it.
@@ -84,7 +85,7 @@ class FunctionRuntime:
         self._answers = bytearray()
         self._scratch = memoryview(bytearray(RECEIVE_BYTES))
         self._closing: asyncio.Future[None] | None = None
-        self.files = SharedFiles(self._file_dropped)
+        self.files = SharedFiles(self._file_dropped, self._slab_dropped)
 
     # --- what the caller asks ---------------------------------------------------------------------------------------
 
@@ -407,7 +408,11 @@ class FunctionRuntime:
 
     def _file_dropped(self, file: SharedFile) -> None:
         for link in self._links.values():
-            link.forget_files([file.number])
+            link.dropped(file)
+
+    def _slab_dropped(self, slab: Slab) -> None:
+        for link in self._links.values():
+            link.dropped_slab(slab.number)
 
     def _forget_bundles(self) -> None:
         used = {key.bundle for key, group in self._groups.items() if group.members}
@@ -422,6 +427,7 @@ class FunctionRuntime:
         link.drain()
         self._leave_group(link)
         assignments = list(link.assignments)
+        given(file.slab for each in assignments for file in each.files)  # what its tasks had was not said
         event: Event | None = None
         if assignments:
             self._busy -= 1

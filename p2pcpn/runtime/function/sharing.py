@@ -4,7 +4,8 @@ A value that ten tasks share is opened once, into a file in memory without a nam
 temporary file), and every worker is passed its descriptor: copying 8 MiB into each task would cost 1 ms a task. On
 Linux the file is sealed against writing before anybody gets it, so that a task cannot change what the next one reads.
 Files have no names, so nothing is left behind when a process dies, whichever it is. What no batch uses is kept for the
-next one only if it was asked for before, and only within bounds.
+next one only if it was asked for before, and only within bounds. A value of the middle size that nobody asked for
+before lies in a slab, which is used again for the next one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from p2pcpn.limits import SHARED_BYTES_MAX, SHARED_FILES_MAX, SHARED_SEEN_MAX
+from p2pcpn.runtime.function.slabs import Slab, Slabs
 
 # (owner, project, digest, key): plaintext of one owner is never given to another's workers.
 Name = tuple[bytes, bytes | None, bytes, bytes]
@@ -26,24 +28,34 @@ _SEALED: Final = "F_ADD_SEALS"
 
 
 class SharedFile:
-    """One value. ``number`` names it to workers; ``uses`` counts the batches at hand that need it."""
+    """One value. ``number`` names it to workers; ``uses`` counts the batches at hand that need it.
 
-    __slots__ = ("descriptor", "name", "number", "repeated", "size_bytes", "uses")
+    Some lie in a ``slab``, whose descriptor is theirs.
+    """
 
-    def __init__(self, number: int, name: Name, descriptor: int, size_bytes: int) -> None:
+    __slots__ = ("descriptor", "name", "number", "repeated", "slab", "size_bytes", "uses")
+
+    def __init__(self, number: int, name: Name, descriptor: int, size_bytes: int, slab: Slab | None) -> None:
         self.number = number
         self.name = name
         self.descriptor = descriptor
+        self.slab = slab
         self.size_bytes = size_bytes
         self.repeated = False
         self.uses = 0
 
 
 class SharedFiles:
-    """The files of one runtime. ``dropped(file)`` is called for each that goes: its number is never used again."""
+    """The files of one runtime. ``dropped(file)`` is called for each that goes: its number is never used again.
 
-    def __init__(self, dropped: Callable[[SharedFile], None]) -> None:
+    ``dropped_slab(slab)`` is called for each slab that goes.
+    """
+
+    def __init__(
+        self, dropped: Callable[[SharedFile], None], dropped_slab: Callable[[Slab], None] = lambda _: None
+    ) -> None:
         self._dropped = dropped
+        self._slabs = Slabs(dropped_slab)
         self._files: OrderedDict[Name, SharedFile] = OrderedDict()  # least recently used first
         self._seen: OrderedDict[Name, None] = OrderedDict()  # made before, dropped since
         self._numbers = 0
@@ -68,16 +80,30 @@ class SharedFiles:
         """A file that holds ``data``; none where the system refuses, or where batches use as many as there may be."""
         return self.add(name, filled(data), len(data))
 
+    def make_by(self, name: Name, size_bytes: int, fill: Callable[[memoryview], None]) -> SharedFile | None:
+        """The same of what ``fill`` puts into memory, which others lay in before; none, too, for what is asked for
+        once more, or is too large. Raises what ``fill`` raises."""
+        slab = None if name in self._seen else self._slabs.take(name[:2], size_bytes)
+        if slab is None:
+            return None
+        try:
+            slab.fill(size_bytes, fill)
+        except BaseException:
+            self._slabs.give_back(slab)
+            raise
+        return self._add(name, slab.descriptor, size_bytes, slab)
+
     def add(self, name: Name, descriptor: int | None, size_bytes: int) -> SharedFile | None:
         """The same of a file that was :func:`filled`, elsewhere perhaps; ours from now on."""
-        if descriptor is None:
-            return None
+        return None if descriptor is None else self._add(name, descriptor, size_bytes, None)
+
+    def _add(self, name: Name, descriptor: int, size_bytes: int, slab: Slab | None) -> SharedFile | None:
         self._make_room(size_bytes, 1)
         if self._closed or name in self._files or len(self._files) >= SHARED_FILES_MAX:
-            os.close(descriptor)
+            self._close(descriptor, slab)
             return self.find(name)
         self._numbers += 1
-        made = self._files[name] = SharedFile(self._numbers, name, descriptor, size_bytes)
+        made = self._files[name] = SharedFile(self._numbers, name, descriptor, size_bytes, slab)
         made.repeated = self._seen.pop(name, False) is None
         self.size_bytes += size_bytes
         return made
@@ -99,10 +125,12 @@ class SharedFiles:
         """Drop what no batch uses."""
         for file in [file for file in self._files.values() if not file.uses]:
             self._drop(file)
+        self._slabs.forget_unused()
 
     def close(self) -> None:
         """Drop everything, and keep nothing that comes later: from a thread that was at it, say."""
         self._closed = True
+        self._slabs.close()
         for file in list(self._files.values()):
             self._drop(file)
 
@@ -118,11 +146,17 @@ class SharedFiles:
     def _drop(self, file: SharedFile) -> None:
         del self._files[file.name]
         self.size_bytes -= file.size_bytes
-        os.close(file.descriptor)
         self._seen[file.name] = None
         if len(self._seen) > SHARED_SEEN_MAX:
             self._seen.popitem(last=False)
         self._dropped(file)
+        self._close(file.descriptor, file.slab)
+
+    def _close(self, descriptor: int, slab: Slab | None) -> None:
+        if slab is None:
+            os.close(descriptor)
+        else:
+            self._slabs.give_back(slab)
 
 
 def filled(data: bytes | memoryview) -> int | None:

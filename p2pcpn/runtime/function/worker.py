@@ -67,7 +67,7 @@ class Worker:
         self._polled = 0.0
         self._pickles: dict[int, bytes] = {}
         self._loaded: dict[int, Callable[..., Any]] = {}
-        self._files = Files()
+        self._files = Files(self._reporter.gave)
         self._passed: list[int] = []  # descriptors that came ahead of the message they belong to
         self._bundle: str | None = None
         self._home = False  # the working directory is our folder
@@ -99,13 +99,14 @@ class Worker:
         for message in self._frames.feed(self._scratch[:size]):
             if isinstance(message, Run):
                 self._waiting.append(message)
+                self._files.again(message.again)
                 if message.dropped:
                     self._dropped.setdefault(message.batch_id, set()).update(message.dropped)
             elif isinstance(message, Share):
                 count = len(message.numbers)
-                self._files.add(message.numbers, message.sizes, self._passed[:count])
+                self._files.add(message.numbers, message.sizes, self._passed[:count], message.slabs)
                 del self._passed[:count]
-                self._files.forget(message.forget)
+                self._files.forget(message.forget, message.forget_slabs)
             elif isinstance(message, Lend):
                 self._reporter.lend(self._passed.pop(0))
             elif message.batch_id == self._current or any(run.batch_id == message.batch_id for run in self._waiting):

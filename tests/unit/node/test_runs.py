@@ -255,7 +255,7 @@ def contents(batch: Batch) -> list[list[bytes]]:
     """What the buffers of a batch hold."""
     assert batch.parts is not None
     return [
-        [part if isinstance(part, bytes) else os.pread(part.descriptor, 1 << 20, 0) for part in parts]
+        [part if isinstance(part, bytes) else os.pread(part.descriptor, part.size_bytes, 0) for part in parts]
         for parts in batch.parts
     ]
 
@@ -277,9 +277,20 @@ def test_a_buffer_that_tasks_share_is_opened_once_into_a_shared_file() -> None:
 
 def test_where_there_is_no_room_for_files_the_bytes_themselves_go() -> None:
     bench = Bench()
-    bench.runtime.files.add = lambda *_: None  # type: ignore[method-assign]
+    bench.runtime.files.add = bench.runtime.files.make_by = lambda *_: None  # type: ignore[method-assign]
     bench.runs.start(run(parts=((bench.shelf.keep(b"one"),), ())))
     assert bench.runtime.batches[0][1].parts == [(b"one",), ()]
+
+
+def test_a_buffer_that_was_changed_lies_nowhere() -> None:
+    bench = Bench()
+    one = bench.shelf.keep(b"one")
+    sealed = bytearray(bench.shelf.blobs[one.digest])
+    sealed[0] ^= 1
+    bench.shelf.blobs[one.digest] = bytes(sealed)
+    bench.runs.start(run(parts=((one,), ())))
+    assert bench.runtime.batches == [] and len(bench.runtime.files) == 0
+    bench.runtime.files.close()
 
 
 def test_room_for_a_batchs_last_buffers_is_not_made_by_dropping_its_first(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -367,6 +367,79 @@ async def test_a_link_that_closes_leaves_no_descriptor_open() -> None:
     files.close()
 
 
+def in_slab(files: SharedFiles, number: int) -> SharedFile:
+    def fill(view: memoryview) -> None:
+        view[:] = bytes([number]) * 4
+
+    made = files.make_by((b"o", None, bytes([number]) * 32, b"k"), 4, fill)
+    assert made is not None and made.slab is not None
+    return made
+
+
+@pytest.mark.asyncio
+async def test_a_slab_is_passed_once_and_what_lies_there_next_is_told_with_its_batch() -> None:
+    async with worker() as one:
+        files = SharedFiles(one.link.dropped, lambda slab: one.link.dropped_slab(slab.number))
+        first = in_slab(files, 1)
+        sent = with_parts(1, (first,))
+        files.use(sent.files)
+        one.link.send(sent, None)
+        messages, held = take(one)
+        messages += take(one)[0] if len(messages) < 2 else []
+        assert held[0][:4] == b"\1" * 4 and messages[0] == Share([1], [4], [], [1]) and messages[1].again == []
+        one.link.assignments.popleft()  # over
+        files.release(sent.files)
+        second = in_slab(files, 2)
+        assert second.slab is first.slab
+        one.link.send(with_parts(2, (second,)), None)
+        messages, held = take(one)
+        assert held == [] and [(said.parts, said.again) for said in messages] == [([[2]], [(2, 1, 4)])]
+        assert not one.link._gone, "the worker forgets by itself what lay there"
+        files.close()
+
+
+@pytest.mark.asyncio
+async def test_what_lay_in_a_slab_is_forgotten_soon_where_nothing_comes_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_FORGET_S", 0.0)
+    async with worker() as one:
+        files = SharedFiles(one.link.dropped, lambda slab: one.link.dropped_slab(slab.number))
+        file = in_slab(files, 1)
+        sent = with_parts(1, (file,))
+        files.use(sent.files)
+        one.link.send(sent, None)
+        assert [type(said) for said in take(one)[0] + take(one)[0]] == [Share, Run]
+        one.link.assignments.popleft()
+        files.release(sent.files)
+        files.close()
+        one.socket.setblocking(False)
+        said: list[Any] = []
+        async with asyncio.timeout(20):
+            while not said:
+                await asyncio.sleep(0)
+                try:
+                    said += take(one)[0]
+                except BlockingIOError:
+                    continue
+        assert said == [Share([], [], [1], [], [1])]
+        one.link.dropped_slab(99)
+        assert not one.link._gone_slabs
+
+
+@pytest.mark.asyncio
+async def test_what_a_worker_says_of_slabs_that_it_has_is_believed() -> None:
+    async with worker() as one:
+        files = SharedFiles(lambda file: None)
+        mine, another = in_slab(files, 1), in_slab(files, 2)
+        one.link.send(with_parts(1, (mine,)), None)
+        assert mine.slab is not None and another.slab is not None
+        one.say(msgspec.structs.replace(finished(1, 0, 1), given=[mine.slab.number, another.slab.number, 99]))
+        await one.until(lambda: one.messages)
+        assert mine.slab.given and not another.slab.given
+        files.close()
+
+
 # --- lent memory -----------------------------------------------------------------------------------------------------
 
 

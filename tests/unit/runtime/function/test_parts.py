@@ -12,6 +12,7 @@ import pytest
 from p2pcpn.runtime.function import parts
 from p2pcpn.runtime.function.parts import Files
 from p2pcpn.runtime.function.sharing import filled
+from p2pcpn.runtime.function.slabs import Slabs
 
 SIZE = 4 * os.sysconf("SC_PAGE_SIZE") + 5
 DATA = bytes(range(256)) * (SIZE // 256) + b"12345"[: SIZE % 256]
@@ -156,3 +157,94 @@ def test_a_file_that_is_shorter_than_its_peer_said_is_an_error() -> None:
     with pytest.raises(EOFError):
         files.loads(pickled(None, b"x"), [1])
     files.forget([1])
+
+
+# --- slabs -----------------------------------------------------------------------------------------------------------
+
+
+class Slabbed:
+    """A worker's files, one slab of them, and which slabs tasks were given."""
+
+    def __init__(self) -> None:
+        self.given: list[int] = []
+        self.files = Files(self.given.append)
+        slab = Slabs(lambda _: None).take((b"o", None), len(DATA))
+        assert slab is not None
+        self.slab = slab
+
+    def put(self, data: bytes) -> None:
+        def fill(view: memoryview) -> None:
+            view[:] = data
+
+        self.slab.fill(len(data), fill)
+
+
+@pytest.fixture
+def slabbed() -> Iterator[Slabbed]:
+    one = Slabbed()
+    one.put(DATA)
+    one.files.add([1], [len(DATA)], [os.dup(one.slab.descriptor)], [7])
+    yield one
+    one.files.forget([], [7, 7, 8])
+    one.slab.close()
+
+
+def test_bytes_are_copied_out_of_a_slab_and_what_comes_next_lies_in_the_same_mapping(slabbed: Slabbed) -> None:
+    packed = pickled(parts.as_bytes, b"x")
+    first = slabbed.files.loads(packed, [1])
+    mapping = id(slabbed.files._slabs[7].mapping)  # one more reference would count as a task's
+    slabbed.put(DATA[::-1])
+    slabbed.files.again([(2, 7, len(DATA))])
+    assert slabbed.files.loads(packed, [2]) == DATA[::-1] and first == DATA
+    assert id(slabbed.files._slabs[7].mapping) == mapping and slabbed.given == []
+    with pytest.raises(KeyError):
+        slabbed.files.loads(packed, [1])
+
+
+def test_a_task_that_has_the_memory_itself_keeps_it_and_the_peer_hears_of_it(slabbed: Slabbed) -> None:
+    packed = pickled(None, bytearray(1))
+    array = slabbed.files.loads(packed, [1])
+    assert bytes(array) == DATA and slabbed.given == [7]
+    array[0] = 255
+    assert bytes(slabbed.files.loads(packed, [1])) == DATA, "what one task writes no other sees"
+    slabbed.files.forget([], [7])
+    assert bytes(array[1:]) == DATA[1:] and array[0] == 255
+
+
+def test_a_task_that_has_the_same_bytes_twice_has_memory_of_its_own_for_each(slabbed: Slabbed) -> None:
+    packed = pickle.dumps(
+        (pickle.PickleBuffer(bytearray(1)), pickle.PickleBuffer(bytearray(1))), 5, buffer_callback=lambda _: False
+    )
+    one, two = slabbed.files.loads(packed, [1, 1])
+    one[0] = 255
+    assert bytes(two) == DATA and slabbed.given == [7]
+
+
+def test_what_cannot_be_loaded_may_have_kept_the_memory(slabbed: Slabbed) -> None:
+    kept: list[Any] = []
+
+    with pytest.MonkeyPatch.context() as patch:
+
+        def refuse(_: bytes, buffers: list[Any]) -> None:
+            kept.append(buffers[0])
+            raise ValueError("no")
+
+        patch.setattr(pickle, "loads", refuse)
+        with pytest.raises(ValueError, match="no"):
+            slabbed.files.loads(b"", [1])
+    assert slabbed.given == [7] and bytes(kept[0]) == DATA
+
+
+def test_where_there_are_mappings_enough_a_slab_is_copied(slabbed: Slabbed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "MAPPINGS_MAX", 0)
+    found = slabbed.files.loads(pickled(None, bytearray(1)), [1])
+    assert isinstance(found, bytearray) and found == DATA and slabbed.given == []
+
+
+def test_a_value_that_is_kept_goes_with_what_lay_there(slabbed: Slabbed) -> None:
+    packed = pickled(parts.as_bytes, b"x")
+    one = slabbed.files.loads(packed, [1])
+    assert slabbed.files.loads(packed, [1]) is one
+    slabbed.files.forget([1])
+    slabbed.files.again([(1, 7, len(DATA))])
+    assert slabbed.files.loads(packed, [1]) is not one

@@ -247,6 +247,13 @@ def test_a_result_that_finds_no_room_is_sent_after_what_fills_it_was_reported(
     landing.close()
 
 
+def test_what_tasks_were_given_is_told_with_their_results_once(line: Line) -> None:
+    line.reporter.gave(7)
+    line.add(ran_s=FLUSH_S)
+    line.add(ran_s=FLUSH_S)
+    assert [message.given for message in line.received()] == [[7], []]
+
+
 def done(received: list[Any]) -> bool:
     return bool(received) and isinstance(received[-1], Skipped)
 

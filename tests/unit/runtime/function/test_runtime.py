@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import io
 import os
 import pickle
@@ -21,10 +22,11 @@ import cloudpickle
 import pytest
 
 from p2pcpn.errors import StoreError, UsageError
-from p2pcpn.runtime.function import failures, launch, zygote
+from p2pcpn.runtime.function import failures, launch, parts, zygote
 from p2pcpn.runtime.function.batches import Batch, Died, Event, GroupKey, Unstarted
 from p2pcpn.runtime.function.messages import DROPPED, OK, RAISED, STDERR, STDOUT, Finished, Output
 from p2pcpn.runtime.function.runtime import FunctionRuntime
+from p2pcpn.runtime.function.sharing import SharedFile
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -630,3 +632,73 @@ async def test_files_are_let_go_when_a_batch_dies_or_is_cancelled() -> None:
         one.runtime.cancel(2, [0])
         await one.until(lambda: one.died(1))
         assert len(one.runtime.files) == 0
+
+
+def in_slab(one: Peer, batch_id: int, number: int, load: Callable[..., Any] | None, function: Any) -> Batch:
+    """A batch of one task whose argument lies in a slab: the memory itself, or what ``load`` makes of it."""
+
+    class Call:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return load, (pickle.PickleBuffer(b"x"),)
+
+    def fill(view: memoryview) -> None:
+        view[:] = bytes([number]) * (1 << 20)
+
+    file = one.runtime.files.make_by((OURS.owner, OURS.bundle, bytes([number]) * 32, b"k"), 1 << 20, fill)
+    assert file is not None
+    value = pickle.PickleBuffer(bytearray(1)) if load is None else Call()
+    packed = pickle.dumps(((value,), {}), 5, buffer_callback=lambda _: False)
+    return Batch(batch_id, [cloudpickle.dumps(function)], None, [packed], KEY, False, [(file,)])
+
+
+def slab_of(batch: Batch) -> int:
+    assert batch.parts is not None
+    (file,) = batch.parts[0]
+    assert isinstance(file, SharedFile) and file.slab is not None
+    return file.slab.number
+
+
+@pytest.mark.asyncio
+async def test_arguments_follow_each_other_in_one_slab_and_no_task_sees_anothers() -> None:
+    async with peer(slots=1) as one:
+        numbers = []
+        for number in range(1, 9):
+            batch = in_slab(one, number, number, parts.as_bytes, lambda data: (len(data), set(data)))
+            numbers.append(slab_of(batch))
+            assert await one.run(batch) == [(1 << 20, {number})]
+        assert set(numbers) == {1} and len(one.runtime.files) == 0
+
+
+@pytest.mark.asyncio
+async def test_an_array_that_a_task_keeps_is_not_written_over() -> None:
+    def keep(array: Any) -> list[int]:
+        kept = builtins.__dict__.setdefault("kept_arrays", [])
+        kept.append(array)
+        return [each[0] for each in kept] + [each[-1] for each in kept]
+
+    async with peer(slots=1) as one:
+        for number in range(1, 4):
+            batch = in_slab(one, number, number, None, keep)
+            assert slab_of(batch) == number
+            assert await one.run(batch) == [list(range(1, number + 1)) * 2]
+
+
+@pytest.mark.asyncio
+async def test_the_memory_of_a_batch_that_dies_is_given_back_and_never_filled_again() -> None:
+    def die(_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    async with peer(slots=1) as one:
+        await one.run(batch(100, double, (1,)))
+        before = len(os.listdir("/proc/self/fd"))
+        for number in range(1, 4):
+            fatal = in_slab(one, number, number, parts.as_bytes, die)
+            assert slab_of(fatal) == number, "who died may have left a process behind that has it"
+            one.runtime.submit(OURS, fatal)
+            await one.until(lambda number=number: one.died(number))
+        assert len(one.runtime.files) == one.runtime.files.size_bytes == len(one.runtime.files._slabs) == 0
+        await one.run(in_slab(one, 9, 9, parts.as_bytes, len))
+        assert one.runtime.files._slabs.spare_bytes == 1 << 20
+        one.runtime.files.forget_unused()
+        assert one.runtime.files._slabs.spare_bytes == 0
+        assert len(os.listdir("/proc/self/fd")) <= before + 4, "only the one more worker's own are open"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from p2pcpn.errors import PeerError
 from p2pcpn.runtime.function import sharing
 from p2pcpn.runtime.function.sharing import SharedFile, SharedFiles, filled, filled_by
 
@@ -172,3 +173,47 @@ def test_what_is_released_or_comes_after_the_end_leaves_nothing_open() -> None:
     assert bench.files.add((b"o", None, b"late", b"k"), descriptor, 4) is None
     with pytest.raises(OSError):
         os.fstat(descriptor)
+
+
+# --- slabs -----------------------------------------------------------------------------------------------------------
+
+
+def filled_with(data: bytes) -> Callable[[memoryview], None]:
+    def fill(view: memoryview) -> None:
+        view[:] = data
+
+    return fill
+
+
+def test_values_that_nobody_asked_for_before_follow_each_other_in_one_slab(bench: Bench) -> None:
+    slabs, numbers = [], []
+    for number, data in ((1, b"first"), (2, b"later")):
+        made = bench.files.make_by(name(number), len(data), filled_with(data))
+        assert made is not None and made.slab is not None and read(made)[: len(data)] == data
+        slabs.append(made.slab)
+        numbers.append(made.number)
+        bench.files.use((made,))
+        bench.files.release((made,))
+    assert slabs[0] is slabs[1] and bench.dropped == numbers == [1, 2]
+    assert bench.files.make_by(name(1), 5, filled_with(b"again")) is None, "it comes again: it gets a file that stays"
+
+
+def test_a_slab_that_could_not_be_filled_waits_for_the_next_value(bench: Bench) -> None:
+    def refuse(_: memoryview) -> None:
+        raise PeerError("it was changed")
+
+    with pytest.raises(PeerError):
+        bench.files.make_by(name(1), 5, refuse)
+    assert len(bench.files) == 0
+    made = bench.files.make_by(name(1), 5, filled_with(b"right"))
+    assert made is not None and made.slab is not None and made.slab.number == 1
+    assert bench.files.make_by(name(1), 5, filled_with(b"right")) is made, "what is there already is given"
+
+
+def test_slabs_go_when_nothing_is_used(bench: Bench) -> None:
+    gone: list[int] = []
+    bench.files = SharedFiles(lambda file: None, lambda slab: gone.append(slab.number))
+    made = bench.files.make_by(name(1), 5, filled_with(b"value"))
+    assert made is not None
+    bench.files.forget_unused()
+    assert gone == [1] and len(bench.files) == 0
