@@ -3,18 +3,22 @@
 Through the socket a megabyte is copied five times and wakes both sides a dozen times; here it is copied once by each.
 A ring of ``LANDING_BYTES`` is used again and again, for the first touch of fresh memory costs more than a copy; behind
 it there is room for one result that is larger. The peer makes the file and nobody names it, so it is gone with the two
-of them. The peer reads it with ``pread`` into memory of its own before it looks at a byte: a worker may say what it
-likes, shorten the file, or change what it reported, and all it can spoil is its own result.
+of them. The peer copies into memory of its own before it looks at a byte: a worker may say what it likes, or change
+what it reported, and all it can spoil is its own result. Both have the ring mapped where the system can promise that nobody
+shortens it (``F_SEAL_SHRINK``), which takes two thirds of the time that reading and writing the file takes.
 
 The first eight bytes of the file say how far the peer has taken what was put: only the worker believes them.
 """
 
 from __future__ import annotations
 
+import fcntl
+import mmap
 import os
 import struct
 import tempfile
 import time
+from contextlib import suppress
 from typing import Final
 
 from p2pcpn.errors import PeerError
@@ -38,12 +42,21 @@ class Landing:
     """The peer's end."""
 
     def __init__(self) -> None:
-        if hasattr(os, "memfd_create"):
-            self.descriptor = os.memfd_create("p2pcpn-results", os.MFD_CLOEXEC)
-        else:
+        """Raises ``OSError`` where the system has no memory for it."""
+        self._ring: mmap.mmap | None = None
+        if not all((hasattr(os, "memfd_create"), hasattr(fcntl, "F_ADD_SEALS"), hasattr(mmap, "MADV_REMOVE"))):
             self.descriptor, path = tempfile.mkstemp(prefix="p2pcpn-results-")
             os.unlink(path)
-        os.pwrite(self.descriptor, bytes(_TAKEN.size), 0)
+            os.pwrite(self.descriptor, bytes(_TAKEN.size), 0)
+            return
+        self.descriptor = os.memfd_create("p2pcpn-results", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            os.ftruncate(self.descriptor, _BEHIND_AT)
+            fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
+            self._ring = mmap.mmap(self.descriptor, _BEHIND_AT, prot=mmap.PROT_READ)
+        except OSError:
+            os.close(self.descriptor)
+            raise
 
     def take(self, values: list[bytes], placed: list[Placed], until: int) -> list[bytes]:
         """The values of a report, with those that were put here. Raises :class:`PeerError` where they are not."""
@@ -64,10 +77,24 @@ class Landing:
             found[at] = self._read(offset, size_bytes)
         self.taken(until)
         if larger:
-            os.ftruncate(self.descriptor, _BEHIND_AT)  # the system has that memory back
+            self._give_back()
         return found
 
+    def _give_back(self) -> None:
+        """The system has the memory behind the ring back."""
+        if self._ring is None:
+            os.ftruncate(self.descriptor, _BEHIND_AT)
+            return
+        begin = -(-_BEHIND_AT // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
+        size_bytes = os.fstat(self.descriptor).st_size - begin
+        if size_bytes > 0:
+            with suppress(OSError), mmap.mmap(self.descriptor, size_bytes, offset=begin) as behind:
+                behind.madvise(mmap.MADV_REMOVE)
+
     def _read(self, offset: int, size_bytes: int) -> bytes:
+        if self._ring is not None and offset < _BEHIND_AT:
+            with memoryview(self._ring) as ring, ring[offset : offset + size_bytes] as value:
+                return bytes(value)
         try:
             data = os.pread(self.descriptor, size_bytes, offset)
         except (OSError, OverflowError, MemoryError) as error:
@@ -81,6 +108,8 @@ class Landing:
         os.pwrite(self.descriptor, _TAKEN.pack(min(until, (1 << 64) - 1)), 0)
 
     def close(self) -> None:
+        if self._ring is not None:
+            self._ring.close()
         os.close(self.descriptor)
 
 
@@ -89,6 +118,8 @@ class Berth:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        has_ring = os.fstat(descriptor).st_size >= _BEHIND_AT
+        self._ring = mmap.mmap(descriptor, _BEHIND_AT) if has_ring else None
         self._larger_until = 0
         self.until = 0
 
@@ -104,10 +135,14 @@ class Berth:
         if not self._is_taken(needed, _WAIT_S if wait else 0.0):
             return None
         offset = _RING_AT + at if ring else _BEHIND_AT
-        try:
-            write_all(self._descriptor, value, offset)
-        except OSError:
-            return None
+        if ring and self._ring is not None:
+            with memoryview(self._ring) as memory:
+                memory[offset : offset + size] = value
+        else:
+            try:
+                write_all(self._descriptor, value, offset)
+            except OSError:
+                return None
         self.until = end
         if not ring:
             self._larger_until = end

@@ -25,6 +25,8 @@ Buffer = bytes | bytearray | memoryview | mmap.mmap
 MAPPED_BYTES: Final = 1 << 20
 # Each mapping holds a descriptor where Python is older than 3.13: tasks that keep many arrays get copies.
 MAPPINGS_MAX: Final = 128
+# Of slabs a worker keeps so much mapped: mappings that could be written count as memory that it uses.
+MAPPED_SLABS_BYTES: Final = 16 << 20
 
 
 class _Mapping(mmap.mmap):
@@ -46,6 +48,8 @@ class _Copy(bytearray):
 class _Slab:
     """A slab at a worker; ``file`` is the number of what lies there. ``out``: a task has its mapping just now."""
 
+    mapped_bytes = 0  # by all of them
+
     __slots__ = ("descriptor", "file", "mapping", "number", "out", "size_bytes")
 
     def __init__(self, number: int, descriptor: int) -> None:
@@ -62,6 +66,7 @@ class _Slab:
             return None
         if self.mapping is None:
             self.mapping = _mapped(self.descriptor, self.size_bytes)
+            _Slab.mapped_bytes += self.size_bytes
         self.mapping.file = file
         self.out = True
         return memoryview(self.mapping)[:size_bytes]
@@ -69,14 +74,19 @@ class _Slab:
     def returned(self) -> bool:
         """The task's arguments are made. Whether some have the memory itself: it is theirs from now on."""
         self.out = False
-        if sys.getrefcount(self.mapping) <= 2:  # ours, and the one that is asked with
-            return False
-        self.mapping = None
-        return True
+        given = sys.getrefcount(self.mapping) > 2  # ours, and the one that is asked with
+        if given or _Slab.mapped_bytes > MAPPED_SLABS_BYTES:
+            self._unmap()
+        return given
+
+    def _unmap(self) -> None:
+        if self.mapping is not None:
+            _Slab.mapped_bytes -= self.size_bytes
+            self.mapping = None
 
     def close(self) -> None:
         """Forget it. What tasks hold of it stays."""
-        self.mapping = None
+        self._unmap()
         os.close(self.descriptor)
 
 

@@ -296,6 +296,7 @@ def main(descriptors: Sequence[int], folder: Path, parent: int, memory_bytes_max
         os.environ["TMPDIR"] = str(folder)
         os.environ["PWD"] = str(folder)
         lifetime.limit_memory(memory_bytes_max)
+        lifetime.keep_memory()
         # What tasks define in __main__ was pickled by value; ours holds nothing that a name could wrongly resolve to.
         sys.modules["__main__"] = types.ModuleType("__main__")
         shared = Page(page)

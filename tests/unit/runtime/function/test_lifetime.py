@@ -85,3 +85,32 @@ def test_the_memory_limit_stays_under_the_hard_one(monkeypatch: pytest.MonkeyPat
     lifetime.limit_memory(500)
     lifetime.no_core_dumps()
     assert [both for _, both in limits] == [(50, 50), (100, 100), (0, 0)]
+
+
+FAULTS = """
+import resource, sys
+from p2pcpn.runtime.function import lifetime
+if sys.argv[1] == "keep":
+    lifetime.keep_memory()
+data = b"x" * (3 << 20)
+for turn in range(4):
+    first, second = bytearray(data), bytearray(data)
+    del first, second
+    if not turn:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(not hasattr(lifetime.ctypes.CDLL(None), "mallopt"), reason="another C library")
+def test_memory_that_was_freed_is_there_for_the_next_task() -> None:
+    kept, fetched = (
+        int(subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, check=True, timeout=60).stdout)
+        for how in ("keep", "leave")
+    )
+    assert kept < 300 < 3000 < fetched, "three turns of 6 MiB are 4,608 pages"
+
+
+def test_another_c_library_keeps_what_it_likes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifetime.ctypes, "CDLL", lambda _: object())
+    lifetime.keep_memory()

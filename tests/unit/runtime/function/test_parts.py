@@ -241,6 +241,16 @@ def test_where_there_are_mappings_enough_a_slab_is_copied(slabbed: Slabbed, monk
     assert isinstance(found, bytearray) and found == DATA and slabbed.given == []
 
 
+def test_so_much_stays_mapped_and_no_more(slabbed: Slabbed, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed, size_bytes = pickled(parts.as_bytes, b"x"), slabbed.slab.size_bytes
+    slabbed.files.loads(packed, [1])
+    assert parts._Slab.mapped_bytes == size_bytes and slabbed.files._slabs[7].mapping is not None
+    monkeypatch.setattr(parts, "MAPPED_SLABS_BYTES", size_bytes - 1)
+    slabbed.files.again([(2, 7, len(DATA))])
+    slabbed.files.loads(packed, [2])
+    assert parts._Slab.mapped_bytes == 0 and slabbed.files._slabs[7].mapping is None and slabbed.given == []
+
+
 def test_a_value_that_is_kept_goes_with_what_lay_there(slabbed: Slabbed) -> None:
     packed = pickled(parts.as_bytes, b"x")
     one = slabbed.files.loads(packed, [1])
