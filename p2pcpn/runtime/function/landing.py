@@ -4,8 +4,8 @@ Through the socket a megabyte is copied five times and wakes both sides a dozen 
 A ring of ``LANDING_BYTES`` is used again and again, for the first touch of fresh memory costs more than a copy; behind
 it there is room for one result that is larger. The peer makes the file and nobody names it, so it is gone with the two
 of them. The peer copies into memory of its own before it looks at a byte: a worker may say what it likes, or change
-what it reported, and all it can spoil is its own result. Both have the ring mapped where the system can promise that nobody
-shortens it (``F_SEAL_SHRINK``), which takes two thirds of the time that reading and writing the file takes.
+what it reported, and all it can spoil is its own result. Both have the ring mapped where the system can promise that
+nobody shortens it (``F_SEAL_SHRINK``): reading and writing the file takes half as long again.
 
 The first eight bytes of the file say how far the peer has taken what was put: only the worker believes them.
 """
