@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from p2pcpn.limits import LANDING_BYTES
 from p2pcpn.runtime.function import link as module
 from p2pcpn.runtime.function.batches import Batch, GroupKey
 from p2pcpn.runtime.function.landing import LANDED_BYTES, Berth
@@ -495,7 +496,9 @@ async def test_a_result_that_is_not_in_the_memory_is_a_fault(is_lent: bool) -> N
         else:
             one.link.send(assignment(1, 9), None)
         first = 1 if is_lent else 0
-        one.say(msgspec.structs.replace(finished(1, first, 1), values=[b""], placed=[(0, 4096, 1 << 16)]))
+        one.say(
+            msgspec.structs.replace(finished(1, first, 1), values=[b""], placed=[(0, 4096 + LANDING_BYTES, 1 << 16)])
+        )
         await one.until(lambda: one.faults)
 
 
