@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
-from p2pcpn.sim.clock import EPOCH_S, WATCH_EVENTS, Clock, OwnClock
+from p2pcpn.sim.clock import EPOCH_S, FAR_S, SLICES_PER_S, WATCH_EVENTS, Clock, OwnClock
 
 
 def test_events_happen_in_the_order_of_their_times_and_ties_in_the_order_of_asking() -> None:
@@ -15,6 +17,39 @@ def test_events_happen_in_the_order_of_their_times_and_ties_in_the_order_of_aski
     assert not clock.run(3.0)
     assert seen == ["first", "second", "late"]
     assert (clock.now, clock.events, len(clock)) == (3.0, 3, 0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_events_that_ask_for_events_happen_in_order_wherever_slices_of_time_begin(seed: int) -> None:
+    clock, rng, asked, seen = Clock(), random.Random(seed), [], []
+
+    def ask(when: float) -> None:
+        asked.append((max(when, clock.now), len(asked)))
+        clock.at(when, happen, len(asked) - 1)
+
+    def happen(number: int) -> None:
+        seen.append((clock.now, number))
+        for _ in range(rng.choice((0, 1, 1, 2))):
+            slices = rng.choice((-1.0, 0.0, 0.1, 1.0, 9.0, 300.0)) * rng.choice((1.0, rng.random()))
+            ask(clock.now + slices / SLICES_PER_S)
+
+    for _ in range(50):
+        ask(rng.random() * 3.0)
+    for stop in (0.001, 0.5, 0.5, 2.0, 5.0):
+        clock.run(stop)
+        assert clock.now == stop
+        ask(stop)  # before whatever waits for later, of a slice that may have begun
+        assert all(at <= stop for at, _ in seen) and len(clock) == len(asked) - len(seen)
+    clock.run(FAR_S, lambda: len(seen) > 2000)
+    assert seen == sorted(asked)[: len(seen)] and len(seen) > 50
+
+
+def test_what_never_happens_may_be_asked_for() -> None:
+    clock, seen = Clock(), []
+    clock.at(float("inf"), lambda: seen.append("never"))
+    clock.at(2 * FAR_S, lambda: seen.append("late"))
+    assert not clock.run(FAR_S) and not seen and len(clock) == 2
+    assert not clock.run(3 * FAR_S) and seen == ["late"]
 
 
 def test_what_lies_in_the_past_happens_now() -> None:
