@@ -4,11 +4,13 @@ Two swarms that started apart, or that a broken cable parted until each buried t
 every peer asks only those it knows. So each, now and then, asks one of the bootstraps it does not know (any more), and
 one of the dead (as Serf reconnects), for the peers near its own id. Whoever answers with strangers only is of another
 part: the strangers are asked as well, nearest first, until the neighbours of our id over there know us and we know
-them. Each peer of either part does so, and that is all a Kademlia table needs.
+them. Each peer of either part does so, and that is all a Kademlia table needs. Where many are known and nobody was
+lost lately each asks more rarely: all of them together ask the same few bootstraps.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -25,9 +27,11 @@ from p2pcpn.protocol.table import distance
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.datagrams import Datagram, Find, Nodes
 
-# First so soon, then ever more rarely: at the most, 10,000 peers ask 80 times a second all bootstraps together.
+# First so soon, then ever more rarely, down to this; where more than REUNION_PEERS are known and nobody was lost lately
+# so much more rarely again for each doubling: 10,000 peers, who know 512 each, ask all bootstraps 20 times a second then.
 REUNION_S = 10.0
 REUNION_S_MAX = 120.0
+REUNION_PEERS = 64
 # Who was lost is looked for so long: a laptop comes back the next morning.
 LOST_S = 86_400.0
 # Of the strangers in one answer, and of all in one reunion.
@@ -66,6 +70,7 @@ class Reunion:
         if len(self._lost) > limits.LOST_PEERS_MAX:
             self._lost.popitem(last=False)
         self._due_s = min(self._due_s, now + REUNION_S * self._uneven)
+        self._wait_s = min(self._wait_s, REUNION_S_MAX)  # perhaps it is we who are parted from them
 
     def receive(self, sender: Contact, message: Datagram, now: float) -> list[Effect]:
         """An answer, perhaps to us. Whatever else there is said among peers is no matter of ours."""
@@ -82,7 +87,8 @@ class Reunion:
         if now < self._due_s:
             return effects
         self._due_s = now + self._wait_s * self._uneven
-        self._wait_s = min(REUNION_S_MAX, 2 * self._wait_s)
+        doublings = math.log2(max(1.0, self._neighbourhood.known / REUNION_PEERS))
+        self._wait_s = min((1.0 + doublings) * REUNION_S_MAX, 2 * self._wait_s)
         self._left = ASKED_MAX
         self._asked.clear()
         return effects + self._ask([*self._next_bootstrap(), *self._one_lost(now)], now)

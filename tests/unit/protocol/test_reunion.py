@@ -5,12 +5,22 @@ from __future__ import annotations
 import random
 from itertools import pairwise
 
+import pytest
+
 from p2pcpn import limits
 from p2pcpn.protocol.dht import Dht
 from p2pcpn.protocol.effects import Effect, Send
 from p2pcpn.protocol.neighbourhood import Neighbourhood
 from p2pcpn.protocol.requests import ANYBODY
-from p2pcpn.protocol.reunion import ASKED_MAX, ASKED_PER_ANSWER, LOST_S, REUNION_S, REUNION_S_MAX, Reunion
+from p2pcpn.protocol.reunion import (
+    ASKED_MAX,
+    ASKED_PER_ANSWER,
+    LOST_S,
+    REUNION_PEERS,
+    REUNION_S,
+    REUNION_S_MAX,
+    Reunion,
+)
 from p2pcpn.protocol.roundtrip import RoundTrips
 from p2pcpn.protocol.table import distance
 from p2pcpn.wire.addresses import Contact, contact
@@ -58,6 +68,18 @@ def test_bootstraps_that_are_not_known_are_asked_in_turn_and_ever_more_rarely() 
     assert [to for _, to in asked[:4]] == [one, two, one, two]
     gaps = [later - earlier for (earlier, _), (later, _) in pairwise(asked)]
     assert gaps[0] < 1.3 * REUNION_S and gaps == sorted(gaps) and gaps[-1] <= 1.2 * REUNION_S_MAX
+
+
+def test_among_many_bootstraps_are_asked_more_rarely_until_somebody_is_lost() -> None:
+    bench = Bench((contact(ANYBODY, ("10.0.0.1", 4000)),))
+    for number in range(4 * REUNION_PEERS):
+        bench.hood.heard(peer(1000 + number), 0.0)
+    asked = bench.run(5000.0)
+    assert asked[-1][0] - asked[-2][0] == pytest.approx(3.0 * REUNION_S_MAX * (0.8 + OWN[0] / 640))
+    bench.reunion.lost(peer(1), bench.now)
+    asked = bench.run(1000.0)
+    rounds = sorted({at for at, _ in asked})
+    assert rounds[0] - 5000.0 <= 1.2 * REUNION_S and rounds[1] - rounds[0] <= 1.2 * REUNION_S_MAX
 
 
 def test_who_is_known_is_not_looked_for() -> None:
