@@ -7,7 +7,6 @@ share go first, then those of peers whom we never met.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
@@ -45,7 +44,7 @@ class Directory:
     ) -> None:
         self._group = group
         self._met = met
-        self._listed: OrderedDict[NodeId, Listed] = OrderedDict()
+        self._listed: dict[NodeId, Listed] = {}  # the longest unrefreshed first
 
     def __len__(self) -> int:
         return len(self._listed)
@@ -61,8 +60,8 @@ class Directory:
         known = self._listed.get(node)
         if known is not None and (advert.boot, advert.version) <= (known.advert.boot, known.advert.version):
             return False
+        self._listed.pop(node, None)
         self._listed[node] = Listed(advert, signed, now + min(advert.ttl_s, TTL_S_MAX))
-        self._listed.move_to_end(node)
         if len(self._listed) > limits.ADVERTS_MAX:
             self._crowd_out()
         return node in self._listed

@@ -52,7 +52,8 @@ class Neighbourhood:
         self._own = own
         self._roundtrips = roundtrips
         self._rng = rng
-        self._candidates: OrderedDict[bytes, tuple[Contact, bool]] = OrderedDict()  # and whether it was heard itself
+        # And whether it was heard itself; the longest unheard first. A plain dict: all of it is walked at each choice.
+        self._candidates: dict[bytes, tuple[Contact, bool]] = {}
         self._chosen: dict[bytes, Contact] = {}
         self._by_chance: list[bytes] = []
         self._unproved: dict[bytes, None] = {}  # neighbours that nobody here heard since they took their place
@@ -100,15 +101,15 @@ class Neighbourhood:
         if direct:
             self._unproved.pop(contact.id, None)
         known = self._candidates.get(contact.id)
-        if known is not None and (known[0] == contact or (known[1] and not direct)):
+        if known is not None and (known[0] is contact or known[0] == contact or (known[1] and not direct)):
             if direct:
-                self._candidates[contact.id] = (contact, True)
-                self._candidates.move_to_end(contact.id)
+                del self._candidates[contact.id]
+                self._candidates[contact.id] = known if known[1] else (contact, True)
             return
         if not contact.usable or self._is_held_off(contact.id, now):
             return
+        self._candidates.pop(contact.id, None)
         self._candidates[contact.id] = (contact, direct)
-        self._candidates.move_to_end(contact.id)
         if contact.id in self._chosen or len(self._chosen) < limits.NEIGHBOURHOOD_MAX:
             if not direct:
                 self._unproved[contact.id] = None
@@ -175,11 +176,11 @@ class Neighbourhood:
         taken.update(nearest)
         self._by_chance = [node for node in self._by_chance if node in self._candidates and node not in taken]
         places = limits.NEIGHBOURHOOD_MAX - len(chosen)
-        taken.update(self._by_chance)
-        others = [(gap, node) for gap, node in gaps if node not in taken]
-        missing = max(0, min(places - len(self._by_chance), len(others)))
-        if missing:
-            self._by_chance += self._rng.sample([node for _, node in sorted(others)], missing)
+        if places > len(self._by_chance):
+            taken.update(self._by_chance)
+            others = sorted([(gap, node) for gap, node in gaps if node not in taken])
+            missing = min(places - len(self._by_chance), len(others))
+            self._by_chance += self._rng.sample([node for _, node in others], missing)
         del self._by_chance[places:]
         self._chosen = {node: self._candidates[node][0] for node in chosen + self._by_chance}
         self._unproved = {node: None for node in self._chosen if node in self._unproved or node not in before}

@@ -11,7 +11,7 @@ moves nothing. A newer boot replaces the pair and its address.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from dataclasses import dataclass
 
 from p2pcpn import limits
@@ -52,7 +52,7 @@ class PairTable:
     """At most :data:`p2pcpn.limits.PAIRS_MAX` pairs; the least recently heard is forgotten first."""
 
     def __init__(self, keypair: Keypair, boot: int, swarm_key: bytes, cookies: Cookies, counts: Counter[str]) -> None:
-        self.pairs: OrderedDict[bytes, Pair] = OrderedDict()  # the least recently heard first
+        self.pairs: dict[bytes, Pair] = {}  # the least recently heard first
         self._keypair = keypair
         self._boot = boot
         self._swarm_key = swarm_key
@@ -79,12 +79,11 @@ class PairTable:
         if pair is None or pair.boot != header.boot:
             key = pair_key(self._keypair, self._boot, public, peer, header.boot, self._swarm_key)
             sequence = max(self._sequence, pair.sequence) if pair else self._sequence
-            self.pairs[peer] = Pair(
+            self._newest(peer, Pair(
                 to, to.address, public, header.boot, version, roles, Mac(key), Window(header.sequence), sequence,
                 now, now, header.sequence,
-            )  # fmt: skip
+            ))  # fmt: skip
             self._counts["made"] += 1
-            self.pairs.move_to_end(peer)
             if len(self.pairs) > limits.PAIRS_MAX:
                 self._counts["forgotten_full"] += 1
                 self.forget(next(iter(self.pairs)))
@@ -97,8 +96,13 @@ class PairTable:
         pair.version, pair.roles, pair.heard_at, pair.head = version, roles, now, b""
         pair.greeted = max(pair.greeted, header.sequence)
         pair.window.accept(header.sequence)
-        self.pairs.move_to_end(peer)
+        self._newest(peer, pair)
         return moved
+
+    def _newest(self, peer: bytes, pair: Pair) -> None:
+        """It is the one heard most recently. In a plain dict: an ordered one takes twice the memory and the time."""
+        self.pairs.pop(peer, None)
+        self.pairs[peer] = pair
 
     def proven(self, pair: Pair, now: float) -> bool:
         """Whether the pair's address was heard from so lately that no other is asked or taken for it."""
@@ -110,7 +114,7 @@ class PairTable:
         pair.welcome = b""
         if address == pair.address:
             pair.proven_at = now
-        self.pairs.move_to_end(pair.contact.id)
+        self._newest(pair.contact.id, pair)
 
     def forget(self, peer: bytes) -> None:
         """End the pair with ``peer``, if there is one."""

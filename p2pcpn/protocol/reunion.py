@@ -28,7 +28,7 @@ from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.datagrams import Datagram, Find, Nodes
 
 # First so soon, then ever more rarely, down to this; where more than REUNION_PEERS are known and nobody was lost lately
-# so much more rarely again for each doubling: 10,000 peers, who know 512 each, ask all bootstraps 20 times a second then.
+# so much more rarely again for each doubling: 10,000 peers, who know 512 each, ask all bootstraps 20 times a second.
 REUNION_S = 10.0
 REUNION_S_MAX = 120.0
 REUNION_PEERS = 64

@@ -12,8 +12,8 @@ is less. A fixed guess is wrong everywhere: where round trips take a millisecond
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Container
 from dataclasses import dataclass
 
 from p2pcpn import limits
@@ -42,7 +42,7 @@ class RoundTrips:
 
     def __init__(self, peers_max: int = limits.ROUNDTRIPS_MAX) -> None:
         self._peers_max = peers_max
-        self._estimates: OrderedDict[bytes, _Estimate] = OrderedDict()
+        self._estimates: dict[bytes, _Estimate] = {}  # the one asked least recently first
         self._first_s: deque[float] = deque(maxlen=SAMPLES)
         self._later_s: deque[float] = deque(maxlen=SAMPLES)
         self._observed = 0
@@ -80,11 +80,9 @@ class RoundTrips:
         estimate = self._estimates.get(node)
         return estimate.srtt_s if estimate is not None and estimate.samples else None
 
-    def measured(self, nodes: Iterable[bytes]) -> list[tuple[float, bytes]]:
+    def measured(self, nodes: Container[bytes]) -> list[tuple[float, bytes]]:
         """The smoothed round trips to those of ``nodes`` that were measured, and whose each is."""
-        get = self._estimates.get
-        found = [(get(node), node) for node in nodes]
-        return [(known.srtt_s, node) for known, node in found if known is not None and known.samples]
+        return [(known.srtt_s, node) for node, known in self._estimates.items() if known.samples and node in nodes]
 
     def timeout_s(self, node: bytes) -> float:
         """After how long without an answer ``node`` counts as late."""
@@ -122,7 +120,8 @@ class RoundTrips:
         if estimate is None:
             estimate = self._estimates[node] = _Estimate()
             if len(self._estimates) > self._peers_max:
-                self._estimates.popitem(last=False)
+                del self._estimates[next(iter(self._estimates))]
         else:
-            self._estimates.move_to_end(node)
+            del self._estimates[node]
+            self._estimates[node] = estimate
         return estimate
