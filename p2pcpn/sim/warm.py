@@ -28,6 +28,7 @@ from p2pcpn.protocol.peer import Peer
 from p2pcpn.protocol.published import BELIEVED_S
 from p2pcpn.protocol.requests import ANYBODY
 from p2pcpn.protocol.reunion import REUNION_S, REUNION_S_MAX
+from p2pcpn.protocol.roundtrip import FIRST_EXCHANGE_TRIPS
 from p2pcpn.protocol.table import ID_BITS
 from p2pcpn.sim.circles import Circles
 from p2pcpn.sim.host import Host
@@ -173,7 +174,8 @@ class _Swarm:
         # Four choices: the waits between them come to as much as the last one.
         first_s = self._now - (1.0 + self._chance[number].random()) * RARER_MAX_S
         for other in self._circles.asked[number]:
-            peer.roundtrips.observe(self._hosts[other].id, self._there_and_back_s(host, self._hosts[other]))
+            way_s = self._there_and_back_s(host, self._hosts[other])
+            peer.roundtrips.observe(self._hosts[other].id, FIRST_EXCHANGE_TRIPS * way_s)  # greeted first
         for other in self._circles.met[number]:
             peer.neighbourhood.heard(self._hosts[other].contact, first_s)
         for listed in peer.directory.contacts(self._now):
