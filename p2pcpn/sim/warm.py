@@ -81,7 +81,7 @@ class _Swarm:
             self._grow_old(number)
             self._join(number)
             self._choose_neighbours(number)
-        self._greet()
+        self._greet(published_s)
         for number, at_s in enumerate(published_s):
             self._hold(number, at_s)
         for host in self._hosts:
@@ -193,8 +193,9 @@ class _Swarm:
 
     # --- between two ------------------------------------------------------------------------------------------------
 
-    def _greet(self) -> None:
-        """Everybody has a pair with whom it met, and spoke to its neighbours in their last round."""
+    def _greet(self, published_s: Sequence[float]) -> None:
+        """Everybody has a pair with whom it met, put its advert to its holders, and spoke to its neighbours in their
+        last round."""
         numbers = {host.id: number for number, host in enumerate(self._hosts)}
         spoke_s: dict[tuple[int, int], float] = {}
         round_s = CALM_RARER_MAX * self._world.pulse.probe_s
@@ -203,6 +204,10 @@ class _Swarm:
             for other in self._circles.met[number]:
                 ends = min(number, other), max(number, other)
                 spoke_s.setdefault(ends, self._now - dice.random() * limits.PAIR_SILENT_S)
+            for other in self._holders(number):
+                if other != number:
+                    ends = min(number, other), max(number, other)
+                    spoke_s[ends] = max(spoke_s.get(ends, 0.0), published_s[number])
             for neighbour in peer.neighbourhood.contacts():
                 other = numbers[NodeId(neighbour.id)]
                 spoke_s[min(number, other), max(number, other)] = self._now - dice.random() * round_s
@@ -230,7 +235,7 @@ class _Swarm:
         key = record_key(owner.keypair.public, ADVERT_SALT)
         record = owner.peer.dht.records.get(key, owner.wall())
         assert record is not None, "whoever starts alone keeps what it puts"
-        holders = [self._hosts[number] for number in self._circles.by_id.nearest(key, self._world.record_copies)]
+        holders = [self._hosts[number] for number in self._holders(number)]
         until_s = self._now + self._chance[number].random() * BELIEVED_S
         owner.peer.dht.published.believe(key, [holder.contact for holder in holders if holder is not owner], until_s)
         for holder in holders:
@@ -242,6 +247,11 @@ class _Swarm:
                     holder.disk.commit(effect.writes, _kept)
         if owner not in holders:
             owner.disk.commit(owner.peer.dht.storage.drop(key), _kept)
+
+    def _holders(self, number: int) -> list[int]:
+        """Those nearest to the key of a peer's advert."""
+        key = record_key(self._hosts[number].keypair.public, ADVERT_SALT)
+        return self._circles.by_id.nearest(key, self._world.record_copies)
 
 
 def _answer(question: object) -> Nodes | Stored:
