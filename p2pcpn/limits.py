@@ -237,7 +237,7 @@ PUBLISHED_RECORDS_MAX: Final = RECORDS_PER_OWNER_MAX
 # 1.1 KB a rumor: 4,096 are 4.5 MB; ids alone are remembered longer (100 bytes: 1.6 MB), so that none comes twice.
 RUMORS_MAX: Final = 4096
 RUMORS_SEEN_MAX: Final = 16_384
-RUMOR_S: Final = 120.0
+RUMOR_S: Final = 240.0
 RUMOR_SEEN_S: Final = 600.0
 # Fanout 3 for four rounds reached all of 10,000 peers at 5 % loss in ln(10,000) / ln(3) = 9 hops; 16 leave room.
 FANOUT: Final = 3

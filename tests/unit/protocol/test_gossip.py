@@ -13,7 +13,7 @@ from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol.effects import Effect, Heard, Send
-from p2pcpn.protocol.gossip import Gossip, Rumor, rumor_id
+from p2pcpn.protocol.gossip import COMPARE_ADVERTS, Gossip, Rumor, rumor_id
 from p2pcpn.protocol.neighbourhood import Neighbourhood
 from p2pcpn.protocol.roundtrip import RoundTrips
 from p2pcpn.wire import datagrams
@@ -372,18 +372,41 @@ def test_comparisons_that_find_nothing_are_made_more_rarely_until_one_finds_some
     assert it.deadline() - now <= 12.0
 
 
-@pytest.mark.parametrize(("known", "usual_s", "most_s"), [(32, 10.0, 40.0), (64, 20.0, 60.0), (512, 50.0, 60.0)])
+def among(known: int) -> Gossip:
+    return gossip([contact(number.to_bytes(20, "big"), ("10.0.1.1", 1 + number)) for number in range(known)])
+
+
+def waits_s(it: Gossip, now: float, count: int, rumors: list[Signed]) -> list[float]:
+    """The waits before so many comparisons, each of which finds ``rumors``."""
+    found_s = []
+    for turn in range(count):
+        if rumors:
+            rumor = rumors[turn % len(rumors)]
+            it.receive(SENDER, RumorDigest(rumor_id(SIGNED.encode(rumor)), False), now)
+            tell(it, rumor, now, hops=0)
+        it.expire(now)
+        found_s.append(it.deadline() - now)
+        now = it.deadline()
+    return found_s
+
+
+@pytest.mark.parametrize(("known", "usual_s", "most_s"), [(32, 10.0, 40.0), (64, 20.0, 80.0), (512, 50.0, 120.0)])
 def test_the_more_are_known_the_more_rarely_rumors_are_compared(known: int, usual_s: float, most_s: float) -> None:
-    it = gossip([contact(number.to_bytes(20, "big"), ("10.0.1.1", 1 + number)) for number in range(known)])
-    waits_s, now = [], 0.0
-    for _ in range(8):
-        it.receive(SENDER, RumorDigest(bytes(8), False), now)  # which always finds something
-        it.expire(now)
-        waits_s.append(it.deadline() - now)
-        now = it.deadline()
-    assert all(0.8 * usual_s <= wait_s <= 1.2 * usual_s for wait_s in waits_s[1:])
-    for _ in range(4):
-        it.expire(now)
-        last_s = it.deadline() - now
-        now = it.deadline()
+    it = among(known)
+    found_s = waits_s(it, 0.0, 8, [member(1, incarnation) for incarnation in range(8)])
+    assert all(0.8 * usual_s <= wait_s <= 1.2 * usual_s for wait_s in found_s[1:])
+    last_s = waits_s(it, sum(found_s), 4, [])[-1]
     assert 0.8 * most_s <= last_s <= 1.2 * most_s <= limits.RUMOR_S, "a rumor is held for longer than any pause"
+
+
+@pytest.mark.parametrize(("known", "last_s"), [(COMPARE_ADVERTS, 30.0), (2 * COMPARE_ADVERTS, 120.0)])
+def test_among_many_to_find_adverts_alone_is_to_find_nothing(known: int, last_s: float) -> None:
+    it = among(known)
+    found_s = waits_s(it, 0.0, 8, [advert(version) for version in range(1, 9)])
+    assert 0.8 * last_s <= found_s[-1] <= 1.2 * last_s
+    now = sum(found_s)
+    it.receive(SENDER, RumorPull(rumor_id(SIGNED.encode(advert(8)))), now)
+    assert 0.8 * last_s <= waits_s(it, now, 1, [])[0] <= 1.2 * last_s
+    tell(it, offer(), now)
+    it.receive(SENDER, RumorPull(rumor_id(SIGNED.encode(offer()))), now)
+    assert waits_s(it, now, 1, [])[0] <= 1.2 * 50.0, "somebody lacked an offer"
