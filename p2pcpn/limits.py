@@ -168,9 +168,7 @@ HELLOS_PER_GROUP_PER_S: Final = 100.0
 HELLO_GROUPS_MAX: Final = 1024
 # "I do not know you" for datagrams of unknown pairs: 85 bytes each, 17 KB/s in all.
 RESETS_PER_S: Final = 200.0
-# A pair silent for this long is forgotten. Calm neighbours ping each other once in rounds of 640 s, holders of a record
-# hear of it each 40 minutes; where they are forgotten sooner they greet each other anew each time, four datagrams twice
-# as dear as others. A stale pair costs a reset and that greeting.
+# Silent pairs are forgotten: calm ones speak each 640 s, a record's holders each 2,400. A stale one costs a greeting.
 PAIR_SILENT_S: Final = 3600.0
 # A proven address that was heard from within this time is given up for no other; another one is asked no more often.
 ADDRESS_PROVEN_S: Final = 5.0
