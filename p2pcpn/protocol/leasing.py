@@ -21,7 +21,7 @@ from p2pcpn.protocol.effects import Effect, Spread, Tell
 from p2pcpn.protocol.foresight import Foresight
 from p2pcpn.protocol.hedging import Hedge, Hedging
 from p2pcpn.protocol.ledger import LEASED
-from p2pcpn.protocol.participants import Participant
+from p2pcpn.protocol.participants import NOT_CROWDED, UNSTARTED_S, Participant
 from p2pcpn.protocol.placement import Placement
 from p2pcpn.protocol.spans import Span
 from p2pcpn.protocol.supply import Supply
@@ -41,8 +41,6 @@ LOOK_S = 0.005
 LOOK_S_MAX = 1.0
 # What will wait no longer than this is left where it is: to move it takes as long.
 BEHIND_S = 0.01
-# A task that its peer was given for so long and that it did not tell of as started waits there behind others' tasks.
-UNSTARTED_S = 0.15
 # Who takes part in a job that was taken over brings first what it ran for an earlier grantor, and what it runs just now
 # if that is short: without this all of it would be leased, and run, again.
 HEAR_S = 0.15
@@ -97,7 +95,8 @@ class Leasing:
         self._book.wake(now)
         ledger, peers = self._book.ledger, self._book.participants
         if not ledger.waiting:
-            self._placement.over()
+            if not ledger.leased:
+                self._placement.over()
             self._all_leased(now)
             return []
         self._look_at, self._look_s, self._idle = None, LOOK_S, 0
@@ -248,8 +247,7 @@ class Leasing:
             return []
         self._look_s = min(2 * self._look_s, LOOK_S_MAX)
         self._look_at = now + self._look_s
-        slots = peers.slots + peers.slots_standing_by(now)
-        idle = peers.slots_idle + slots - peers.slots
+        self._placement.passed(now)
         behind = [peer for peer in peers.ready() if self._unstarted(peer, now)]
         more_at = self._more_known_at(now)
         if more_at < self._look_at:
@@ -259,12 +257,31 @@ class Leasing:
             return []
         if not behind:
             return self._hedge(now) if peers.unused else []
-        if not idle:  # somebody else in the swarm might
+        slots = peers.slots + peers.slots_standing_by(now)
+        if not peers.slots_idle and slots == peers.slots:  # somebody else in the swarm might
             return self._call(sum(map(self._unstarted, behind, repeat(now))), now) if peers.seats > 0 else []
+        if slots == peers.slots and peers.slots_idle <= self._slots_held_back(now):
+            return []
+        return self._recall(behind, slots, now)
+
+    def _slots_held_back(self, now: float) -> int:
+        """How many slots idle on purpose, and when that is over it is looked again."""
+        outlook = self._placement.near_end(now)
+        if outlook is None:
+            return 0
+        idle = [p for p in self._book.participants.ready() if not p.held and p.crowded_until == NOT_CROWDED]
+        found = sum(peer.slots for peer in idle if self._placement.waits(peer, outlook, now))
+        until = self._placement.deadline()
+        if until is not None and self._look_at is not None:
+            self._look_at = max(now + LOOK_S, min(self._look_at, until))
+        return found
+
+    def _recall(self, behind: list[Participant], slots: int, now: float) -> list[Effect]:
+        """Ask those for tasks who hold more than their part, of so many slots."""
         effects: list[Effect] = []
         silent = any(now >= peer.asked_until > peer.pace.heard_at for peer in behind)
         for peer in behind:
-            fair = ledger.leased * peer.slots // max(slots, 1)
+            fair = self._book.ledger.leased * peer.slots // max(slots, 1)
             count = min(self._unstarted(peer, now), max(peer.held - fair, 1))
             if count and now >= peer.asked_until:
                 peer.asked_until = now + ANSWER_S + peer.pace.rtt_s

@@ -25,6 +25,8 @@ BLOBS_REMEMBERED = limits.SEGMENT_TASKS_MAX
 # What one peer may claim: it gets that many tasks before it has shown anything.
 SLOTS_MAX = 1024
 NOT_CROWDED = float("-inf")
+# A task that its peer was given for so long and that it did not tell of as started waits there behind others' tasks.
+UNSTARTED_S = 0.15
 
 
 @dataclass(slots=True)
@@ -69,6 +71,16 @@ class Participant:
         self.heard = self.ready = True
         self.in_doubt = self.redialled = False
         self.rest_until, self.failed_dials = float("-inf"), 0
+
+    def unstarted(self, now: float) -> int:
+        """How many of its tasks do not run, as far as it has had time to say that they do."""
+        return self.held - len(self.started) if self.pace.silent_s(now) >= UNSTARTED_S else 0
+
+    def slots_ours(self, now: float) -> int:
+        """How many of its slots run what it was leased here, or could: none is free where some of that waits."""
+        if self.crowded_until > now:
+            return 0
+        return min(len(self.started), self.slots) if self.unstarted(now) else self.slots
 
     def lacks_blob(self, digest: bytes) -> bool:
         """Whether it was not sent that blob in this session; notes that it is now."""

@@ -3,7 +3,9 @@
 A long task that starts last on a slow peer sets the time of its job. So a peer gets nothing more once the others are
 expected to end all that waits before it could end one task: what an earliest-finish-time list scheduler does with
 known lengths (HEFT, Topcuoglu et al. 2002) is done with the usual one. The expectation may be wrong, so it counts for a
-limited time only; and where lengths vary widely it is worth nothing, for whoever ran the long tasks seems slow.
+limited time only; and where lengths vary widely it is worth nothing, for whoever ran the long tasks seems slow. Slots
+that run others' tasks are not counted: when these end the receipts of one job do not tell, so where there are many of
+them nobody waits for long.
 """
 
 from __future__ import annotations
@@ -31,6 +33,10 @@ GAIN_S = 0.02
 # Where tasks differ from the usual one by more than a factor of four, typically, none is foreseen. *Simulated*: among
 # lengths of 1 us to 20 s, alike peers and fast ones were made to wait, never slow ones. The variance of the logarithm.
 VARIANCE_MAX = log(4.0) ** 2
+# Where others' tasks run in more than this share of the slots a peer waits no longer than so. *Simulated*, two jobs of
+# tasks of a second beside each other: without a bound slow peers idled for two seconds, and the jobs ended as now.
+SHARED = 1 / 5
+SHARED_S = 1.0
 # How much longer than foreseen the others may take before the peer that waits gets its share after all.
 DOUBT = 1.5
 
@@ -44,7 +50,10 @@ class Outlook:
     lengths: list[float]
     longer_s: list[float]  # by count: how long the longest so many took together
     nearly_all_s: float  # what a share of NEARLY_ALL do not exceed
-    rate: float  # seconds of work, on a peer of slowness 1, that all slots do in one
+    rate: float  # seconds of work, on a peer of slowness 1, that all slots which run no others' tasks do in one
+    slots: int  # how many these are
+    shared: bool  # others' tasks run in many
+    unstarted: int  # tasks that wait at peers
     fastest: float
     slowest: float
     guessed: frozenset[NodeId]  # of these nothing was known but that they brought nothing
@@ -104,18 +113,26 @@ class Placement:
             if peer.held and not self._speeds.knows(peer.node) and silent_s > UNPROVEN_TOO_LONG * nearly_all_s:
                 slowness[peer.node] = (silent_s / nearly_all_s,) * 2
                 guessed.append(peer.node)
-        slow = [(*slowness.get(peer.node, ALIKE), peer.slots) for peer in peers.values() if peer.slots]
-        rate = sum(slots / expected for expected, _, slots in slow)
-        ends = [surely for _, surely, _ in slow] or [1.0]
+        slow = [(*slowness.get(p.node, ALIKE), p.slots_ours(now), p.unstarted(now)) for p in peers.values() if p.slots]
+        rate = sum(slots / expected for expected, _, slots, _ in slow)
+        slots = sum(slots for _, _, slots, _ in slow)
+        shared = slots < (1 - SHARED) * self._participants.slots
+        unstarted = sum(unstarted for *_, unstarted in slow)
+        ends = [surely for _, surely, _, _ in slow] or [1.0]
         varied = self._speeds.lengths_variance > VARIANCE_MAX
         self._outlook = Outlook(
-            now, slowness, lengths, sums, nearly_all_s, rate, min(ends), max(ends), frozenset(guessed), varied
-        )
+            now, slowness, lengths, sums, nearly_all_s, rate, slots, shared, unstarted, min(ends), max(ends),
+            frozenset(guessed), varied,
+        )  # fmt: skip
         return self._outlook
 
     def drain_s(self, outlook: Outlook) -> float:
-        """How long until all that waits now has started."""
-        return self._ledger.waiting * outlook.mean_s / outlook.rate if outlook.rate else inf
+        """How long until all that waits now, here and at peers, has started."""
+        return self._waiting_s(outlook) / outlook.rate if outlook.rate else inf
+
+    def _waiting_s(self, outlook: Outlook) -> float:
+        """Seconds of work, on a peer of slowness 1, that have not begun."""
+        return (self._ledger.waiting + outlook.unstarted) * outlook.mean_s
 
     def near_end(self, now: float) -> Outlook | None:
         """The outlook, where it matters who gets the next task: peers differ, and the end is near for the slowest."""
@@ -124,30 +141,35 @@ class Placement:
             return None
         if outlook.lengths[-1] * outlook.slowest < GAIN_S:
             return None
-        return outlook if self.drain_s(outlook) < outlook.lengths[-1] * outlook.slowest else None
+        if self.drain_s(outlook) < outlook.lengths[-1] * outlook.slowest:
+            return outlook
+        self.over()
+        return None
 
     def waits(self, peer: Participant, outlook: Outlook, now: float) -> bool:
         """Whether ``peer`` had better get nothing now."""
         expected, slow = outlook.slowness.get(peer.node, ALIKE)
-        rate, slots = outlook.rate - peer.slots / expected, self._participants.slots - peer.slots
+        own = peer.slots_ours(now)
+        rate, slots = outlook.rate - own / expected, outlook.slots - own
         if peer.held or rate <= 0 or slots <= 0 or self._ledger.barred_waiting or outlook.varied:
             return False
         if not self._speeds.tells(peer.node) or peer.node in outlook.guessed:  # what was guessed it has brought since
             return False
         others = slots / rate  # their slowness, taken together
-        drained_s = self._ledger.waiting * outlook.mean_s / rate
+        drained_s = self._waiting_s(outlook) / rate
         if slow < UNEQUAL * others or outlook.mean_s * (slow - others) < drained_s + GAIN_S:
             return False
         if self._until is None:
-            self._until = self._due = now + DOUBT * (drained_s + outlook.mean_s) + GAIN_S
+            wait_s = DOUBT * (drained_s + outlook.mean_s) + GAIN_S
+            self._until = self._due = now + (min(wait_s, SHARED_S) if outlook.shared else wait_s)
         return now < self._until
 
     def over(self) -> None:
-        """Nothing waits any more."""
+        """The end that was foreseen is over, or is not near: who waits at the next one does so anew."""
         self._until = self._due = None
 
     def passed(self, now: float) -> None:
-        """Something is about to be leased: what was due is done."""
+        """Something is about to be leased, or looked for: what was due is done."""
         if self._due is not None and now >= self._due:
             self._due = None
 

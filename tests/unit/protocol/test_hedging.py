@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from p2pcpn.protocol import events
 from p2pcpn.protocol.hedging import HANDFUL
-from p2pcpn.protocol.leasing import LOOK_S, UNSTARTED_S
+from p2pcpn.protocol.leasing import LOOK_S
+from p2pcpn.protocol.participants import UNSTARTED_S
 from p2pcpn.wire.messages import Output, Progress, Revoke
 from p2pcpn.wire.pages import Print, cut
 from tests.unit.protocol.granting import Table, Worker

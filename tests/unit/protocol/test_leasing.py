@@ -6,12 +6,14 @@ import pytest
 
 from p2pcpn import limits
 from p2pcpn.protocol import effects as fx
-from p2pcpn.protocol.leasing import BEHIND_S, LOOK_S, UNSTARTED_S
+from p2pcpn.protocol.leasing import BEHIND_S, LOOK_S
+from p2pcpn.protocol.participants import UNSTARTED_S
+from p2pcpn.protocol.speeds import SEVERAL
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.messages import Progress, Recall
 from p2pcpn.wire.pages import cut
 from p2pcpn.wire.statements import Offer
-from tests.unit.protocol.granting import Table, Worker
+from tests.unit.protocol.granting import Table, Worker, keypair
 
 
 def size(worker: Worker, number: int) -> int:
@@ -184,6 +186,29 @@ def test_tasks_that_wait_behind_those_of_another_job_are_asked_back_after_a_whil
     assert two.indices == [1]
     # Its slots run others' tasks: nothing is leased to it again before somebody else, and it is not said to idle.
     assert table.grantor.book.participants.slots_idle == 1
+
+
+def test_nothing_is_asked_back_for_a_slow_peer_that_had_better_leave_it_to_others_for_a_time() -> None:
+    table = Table()
+    table.extend(2)
+    one, slow = table.worker(10, slots=1), table.worker(11, slots=1)
+    speeds = table.grantor.book.speeds
+    for _ in range(8):
+        speeds.ran(slow.node, 1, 4.0)
+        for number in (10, *range(30, 30 + SEVERAL)):
+            speeds.ran(keypair(number).id, 1, 1.0)
+    slow.run(ran_s=4.0)
+    one.run(ran_s=0.1)
+    table.extend(1)
+    table.extend(1)
+    held = [table.grantor.participants[worker.node].held for worker in (one, slow)]
+    assert held == [2, 0] and not table.grantor.ledger.waiting
+    progress = Progress(table.job, one.last.token, one.indices[-1:])
+    table.act(lambda grantor, now: grantor.running.progress(one.contact, progress, now))
+    table.pass_time(1.0)
+    assert not one.of(Recall)
+    table.pass_time(4.0)
+    assert one.of(Recall)
 
 
 def test_where_nobody_idles_more_peers_are_called_for_what_waits_at_one() -> None:

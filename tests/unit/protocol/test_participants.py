@@ -6,7 +6,7 @@ import pytest
 
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol import participants as module
-from p2pcpn.protocol.participants import Participant, Participants
+from p2pcpn.protocol.participants import UNSTARTED_S, Participant, Participants
 from tests.unit.protocol.granting import at, keypair
 
 
@@ -82,6 +82,24 @@ def test_slots_of_a_crowded_peer_are_not_counted_on_for_a_while() -> None:
     found.crowd(two, 9.0)
     found.remove(two.node)
     assert found.crowded == {}
+
+
+def test_slots_are_ours_unless_what_was_leased_there_is_known_to_wait() -> None:
+    one = peer(10)
+    found = table(one)
+    found.promote(2, [], 0.0)
+    assert (one.unstarted(0.0), one.slots_ours(0.0)) == (0, 2)
+    one.pace.heard_at = 0.0
+    found.hold(one, 3)
+    soon, late = UNSTARTED_S / 2, 2 * UNSTARTED_S + one.pace.rtt_s
+    assert (one.unstarted(soon), one.slots_ours(soon)) == (0, 2)
+    assert (one.unstarted(late), one.slots_ours(late)) == (3, 0)
+    one.started = {0: 0.1}
+    assert (one.unstarted(late), one.slots_ours(late)) == (2, 1)
+    one.started = {0: 0.1, 1: 0.1}
+    assert (one.unstarted(late), one.slots_ours(late)) == (1, 2)
+    found.crowd(one, late + 1.0)
+    assert (one.slots_ours(late), one.slots_ours(late + 1.0)) == (0, 2)
 
 
 def test_slots_that_stand_by_are_counted_within_the_bound() -> None:

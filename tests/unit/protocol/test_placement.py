@@ -6,7 +6,7 @@ import pytest
 
 from p2pcpn.protocol.ledger import Ledger
 from p2pcpn.protocol.participants import Participant, Participants
-from p2pcpn.protocol.placement import OUTLOOK_S, Placement
+from p2pcpn.protocol.placement import OUTLOOK_S, SHARED_S, Placement
 from p2pcpn.protocol.speeds import SEVERAL, Speeds
 from tests.unit.protocol.granting import at, keypair
 
@@ -61,6 +61,48 @@ def test_nobody_waits_among_peers_that_are_alike_or_for_short_tasks_or_where_lit
     assert Bench(1, length_s=0.001).placement.near_end(100.0) is None
     bench = Bench(1)
     assert Placement(bench.ledger, bench.participants, Speeds()).outlook(0.0) is None
+
+
+def test_what_waits_at_peers_is_ahead_of_it_as_what_waits_here() -> None:
+    bench = Bench(1)
+    outlook = bench.placement.near_end(100.0)
+    assert outlook is not None and bench.placement.waits(bench.peers[0], outlook, 100.0)
+    fast = bench.peers[1]
+    fast.pace.heard_at = 100.0
+    bench.participants.hold(fast, 11)
+    fast.started = dict.fromkeys(range(1), 100.0)
+    outlook = bench.placement.outlook(101.0 + fast.pace.rtt_s)
+    assert outlook is not None and (outlook.unstarted, outlook.slots, outlook.shared) == (10, 4, False)
+    assert not bench.placement.waits(bench.peers[0], outlook, 101.0)
+
+
+def test_where_others_tasks_run_in_many_slots_it_waits_no_longer_than_a_moment() -> None:
+    bench = Bench(1)
+    alone = bench.placement.near_end(100.0)
+    assert alone is not None and bench.placement.waits(bench.peers[0], alone, 100.0)
+    due = bench.placement.deadline()
+    assert due is not None and due > 100.0 + SHARED_S
+    bench = Bench(1)
+    bench.participants.crowd(bench.peers[1], 200.0)
+    shared = bench.placement.near_end(100.0)
+    assert shared is not None and shared.shared and shared.slots == 3
+    assert shared.rate == pytest.approx(alone.rate - 1 / alone.slow(bench.peers[1].node))
+    assert bench.placement.waits(bench.peers[0], shared, 100.0)
+    assert bench.placement.deadline() == 100.0 + SHARED_S
+    assert not bench.placement.waits(bench.peers[0], shared, 100.0 + SHARED_S)
+
+
+def test_who_waited_for_long_enough_does_so_anew_only_at_another_end() -> None:
+    bench = Bench(3)
+    slow = bench.peers[0]
+    outlook = bench.placement.near_end(100.0)
+    assert outlook is not None and bench.placement.waits(slow, outlook, 100.0)
+    assert not bench.placement.waits(slow, outlook, 110.0)
+    bench.ledger.extend(1000)
+    assert bench.placement.near_end(110.0) is None
+    bench.ledger.cancel([(3, 1000)])
+    outlook = bench.placement.near_end(120.0)
+    assert outlook is not None and bench.placement.waits(slow, outlook, 120.0)
 
 
 def test_what_the_others_may_not_have_is_not_left_to_them() -> None:
