@@ -107,19 +107,20 @@ class Deadlines:
 
     def expire(self, now: float, always: int) -> list[Effect]:
         """What is due at ``now``, and whatever the machines of the bits ``always`` do beside that."""
-        for number, due_s in enumerate(self._due_s):
-            if due_s <= now and self.later >> number & 1:
-                self.touched |= 1 << number
+        self.touched |= self._due(now) & self.later
         self.earliest()
         effects: list[Effect] = []
-        due = always
-        for number, due_s in enumerate(self._due_s):
-            if due_s <= now:
-                due |= 1 << number
+        due = always | self._due(now)
         self.touched |= due | BY_JOB if due & BY_JOB else due  # they speak to each other: what is proved is kept
         for number in _numbers(due):
             effects += self._expires[number](now)
         return effects
+
+    def _due(self, now: float) -> int:
+        """The bits of those that said to be due by ``now``."""
+        if self._earliest_s > now:
+            return 0
+        return sum([1 << number for number, due_s in enumerate(self._due_s) if due_s <= now])
 
     def stale(self) -> list[int]:
         """Numbers of machines that would say now what they did not say when they were asked last: there are none."""

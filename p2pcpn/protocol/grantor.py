@@ -431,7 +431,7 @@ class Grantor:
             peer.spoke()
             self.book.participants.crowd(peer)
             if live and not admitted.deaths:
-                peer.pace.ran(len(admitted.opened.indices), admitted.opened.receipt.ran_s, now)
+                self.book.participants.ran(peer, len(admitted.opened.indices), admitted.opened.receipt.ran_s, now)
                 self.book.speeds.ran(peer.node, len(admitted.opened.indices), admitted.opened.receipt.ran_s)
         if live:
             self.book.renew(admitted.token, now + limits.LEASE_S)

@@ -111,7 +111,7 @@ class Hedging:
         knows, closed = self._book.speeds.knows, self._book.blame.closed
         free = {
             peer.node: peer.slots - peer.held
-            for peer in peers.ready()
+            for peer in peers.hungry()
             if peer.held < peer.slots and peer.crowded_until == NOT_CROWDED and knows(peer.node) and closed(peer.node)
         }
         if not free:

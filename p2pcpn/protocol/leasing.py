@@ -85,7 +85,7 @@ class Leasing:
         self._look_at: float | None = None
         self._look_s = LOOK_S
         self._idle = 0  # slots, when it was last noticed that some do
-        self._hear_at: float | None = None
+        self._hearing: list[Participant] = []  # taken not long ago, where there was another grantor before
 
     def work(self, now: float, spoke: Participant | None = None, *, recalled: bool = False) -> list[Effect]:
         """Take claims, lease what waits to whom it suits, and call for more claims where they are too few.
@@ -113,13 +113,14 @@ class Leasing:
             effects += self._supply.introduce(peer)
             if self._inherits:
                 peer.hear_until = now + HEAR_S
-        if self._inherits:
-            self._hear_at = min((p.hear_until for p in peers.ready() if p.hear_until > now), default=None)
+                self._hearing.append(peer)
+        if self._hearing:
+            self._hearing = [peer for peer in self._hearing if peer.hear_until > now and peer.slots]
         self._placement.passed(now)
         outlook = self._placement.near_end(now)
         if outlook is not None and peers.slots_idle:
             effects += self._hedged(self.hedging.ahead(outlook), now)
-        for peer in peers.ready() if spoke is None or promoted else [spoke]:
+        for peer in peers.hungry() if spoke is None or promoted else [spoke]:
             if not peer.taken or not peer.ready or (recalled and peer.held >= peer.slots):
                 continue
             if outlook is None or not self._placement.waits(peer, outlook, now):
@@ -344,7 +345,8 @@ class Leasing:
         """When the next offer is due, or what rested runs again: :meth:`work`. Or the next look: :meth:`expire`."""
         times = [self._book.wakes_at()]
         if self._book.ledger.waiting:
-            times += [self._calling.deadline(), self._placement.deadline(), self._hear_at]
+            times += [self._calling.deadline(), self._placement.deadline()]
+            times.append(min((peer.hear_until for peer in self._hearing), default=None))
         else:
             times.append(self._look_at)
         return min((time for time in times if time is not None), default=None)

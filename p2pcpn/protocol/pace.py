@@ -77,14 +77,18 @@ class Pace:
         """How many tasks the peer should hold, running ones included."""
         return self.slots * self._ahead
 
+    def sated(self, held: int) -> bool:
+        """Whether a peer that holds ``held`` gets nothing more: so refills come as batches, not as single tasks."""
+        return held >= self.slots and held * 2 > self.target
+
     def batch(self, held: int, waiting: int, slots_all: int) -> int:
         """How many tasks to lease now to a peer that holds ``held``, while ``waiting`` wait for ``slots_all`` slots.
 
-        0 while it still holds more than half of its target: so refills come as batches, not as single tasks.
+        0 while it is :meth:`sated`.
         """
-        target = self.target
-        if held >= self.slots and held * 2 > target:
+        if self.sated(held):
             return 0
+        target = self.target
         # A fair share of half of what waits: the next share is smaller, down to one task a slot at the very end.
         share = -(-waiting * self.slots // max(2 * slots_all, 1))
         wish = min(target - held, max(share, self.slots - held))

@@ -6,13 +6,15 @@
                    ^── rests: silent, or not to be dialled ──┤        └──dead──> forgotten
                    └── its slots are due to another ─────────┘
 
-Slots are counted as they change: whether more peers are wanted is asked after every batch of results.
+Slots are counted as they change, and it is noted who would be leased more: whether more peers are wanted, and who gets
+what waits, is asked after every batch of results.
 """
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from p2pcpn import limits
@@ -103,13 +105,14 @@ class Participants:
     """See the module. ``slots_max`` bounds the slots that are taken at a time; 0: no bound. Where claims are not
     ``ranked`` who came first is taken first."""
 
-    __slots__ = ("peers", "slots", "slots_idle", "crowded", "_ranked", "_slots_max", "_standby")
+    __slots__ = ("peers", "slots", "slots_idle", "crowded", "_hungry", "_ranked", "_slots_max", "_standby")
 
     def __init__(self, slots_max: int, *, ranked: bool = True) -> None:
         self.peers: dict[NodeId, Participant] = {}
         self.slots = 0  # of taken peers
         self.slots_idle = 0  # of taken peers, those beyond what they hold; none of a crowded one
         self.crowded: dict[NodeId, None] = {}
+        self._hungry: dict[NodeId, Participant] = {}  # with slots, and not sated
         self._ranked = ranked
         self._slots_max = slots_max
         self._standby: dict[NodeId, None] = {}
@@ -129,12 +132,24 @@ class Participants:
             self._standby.pop(node, None)
         return peer
 
+    def ran(self, peer: Participant, count: int, ran_s: float, now: float) -> None:
+        """``count`` tasks took ``peer`` so long together."""
+        peer.pace.ran(count, ran_s, now)
+        self._weigh(peer)
+
     def hold(self, peer: Participant, count: int) -> None:
         """``peer`` holds ``count`` more tasks (fewer, where negative)."""
         self._count(peer, -1)
         peer.held += count
         assert peer.held >= 0
         self._count(peer, 1)
+        self._weigh(peer)
+
+    def _weigh(self, peer: Participant) -> None:
+        if peer.slots and not peer.pace.sated(peer.held):
+            self._hungry[peer.node] = peer
+        else:
+            self._hungry.pop(peer.node, None)
 
     def _count(self, peer: Participant, sign: int) -> None:
         if peer.held < peer.slots and peer.crowded_until == NOT_CROWDED:
@@ -188,9 +203,11 @@ class Participants:
 
     def ready(self) -> list[Participant]:
         """Who may be leased to now: not the crowded, the least loaded first, the nearest of those."""
-        found = [peer for peer in self.peers.values() if peer.taken and peer.ready and peer.crowded_until < math.inf]
-        found.sort(key=lambda peer: (peer.crowded_until, peer.held / peer.slots, peer.rank))
-        return found
+        return _least_loaded(self.peers.values())
+
+    def hungry(self) -> list[Participant]:
+        """Those of them who hold less than they should: all others would be leased nothing."""
+        return _least_loaded(self._hungry.values())
 
     def taken(self) -> list[NodeId]:
         """Who is taken."""
@@ -289,3 +306,10 @@ class Participants:
         self.slots += slots - peer.slots
         peer.slots = peer.pace.slots = slots
         self._count(peer, 1)
+        self._weigh(peer)
+
+
+def _least_loaded(peers: Iterable[Participant]) -> list[Participant]:
+    found = [peer for peer in peers if peer.taken and peer.ready and peer.crowded_until < math.inf]
+    found.sort(key=lambda peer: (peer.crowded_until, peer.held / peer.slots, peer.rank))
+    return found

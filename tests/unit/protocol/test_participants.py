@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given
 
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol import participants as module
@@ -100,6 +102,32 @@ def test_slots_are_ours_unless_what_was_leased_there_is_known_to_wait() -> None:
     assert (one.unstarted(late), one.slots_ours(late)) == (1, 2)
     found.crowd(one, late + 1.0)
     assert (one.slots_ours(late), one.slots_ours(late + 1.0)) == (0, 2)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3), st.integers(0, 8)), max_size=40))
+def test_whoever_is_not_hungry_would_be_leased_nothing(steps: list[tuple[int, int, int]]) -> None:
+    found = table(*(peer(10 + number, 1 + number % 3) for number in range(4)), slots_max=5)
+    for kind, number, count in steps:
+        one = found.peers.get(peer(10 + number).node)
+        if one is None:
+            found.add(peer(10 + number, 1 + number % 3))
+        elif kind == 0:
+            for each in found.promote(count, [], 0.0):
+                each.ready = True
+        elif kind == 1:
+            found.hold(one, count if one.taken else -one.held)
+        elif kind == 2:
+            found.hold(one, -min(count, one.held))
+        elif kind == 3:
+            found.ran(one, count, 0.01 * count, 0.0)
+        elif kind == 4:
+            found.crowd(one, float(count))
+        elif not one.held:
+            found.remove(one.node)
+        hungry = found.hungry()
+        assert hungry == [each for each in found.ready() if each in hungry]
+        assert not [p for p in found.ready() if p not in hungry and p.pace.batch(p.held, 100, found.slots)]
+        assert not [p for p in hungry if p.pace.sated(p.held)]
 
 
 def test_slots_that_stand_by_are_counted_within_the_bound() -> None:
