@@ -71,10 +71,20 @@ class Log:
 
     grantor: bytes  # node id
     epoch: int
-    known: int = 0  # segments that are said to exist
     read: int = 0
     last: bytes = NOTHING
+    said: dict[NodeId, int] = field(default_factory=dict)  # how many segments there are, by who says so
     holders: dict[NodeId, Contact] = field(default_factory=dict)
+    refused: str = ""  # why the next segment is not right, where nobody shows it otherwise or says that it is not there
+
+    @property
+    def known(self) -> int:
+        """How many segments are said to exist, by those who show what they say."""
+        return max(self.read, *self.said.values(), 0)
+
+    def tell(self, node: NodeId, count: int) -> None:
+        """``node`` says that there are so many segments."""
+        self.said[node] = max(count, self.said.get(node, 0))
 
 
 class Reader:
@@ -99,6 +109,7 @@ class Reader:
         self.results = self._canon.results
         self.stale = self._canon.stale  # made of results that are not the canonical ones
         self.refused: list[str] = []
+        self._refused_last = ""  # of results: they are not shown otherwise by anybody else
         self._refreshes = 0
         self._silent: dict[NodeId, float] = {}  # holders that did not answer, and until when they are not asked again
         self._stewards: dict[NodeId, Contact] = {}
@@ -212,7 +223,7 @@ class Reader:
         for grantor, epoch, count in state.logs:
             if self.authority.key_of(grantor, epoch) is not None:
                 log = self._log(grantor, epoch)
-                log.known = max(log.known, count)
+                log.tell(NodeId(contact.id), count)
                 log.holders[NodeId(contact.id)] = contact
 
     def _writers(self) -> list[bytes]:
@@ -242,7 +253,7 @@ class Reader:
                     if not self.authority.grants(key, epoch):
                         continue
                     log = self._log(node_id(key), epoch)
-                    log.known = max(log.known, segments)
+                    log.tell(NodeId(log.grantor), segments)
                     for contact in holders:
                         log.holders.setdefault(NodeId(contact.id), contact)
             except PeerError:
@@ -268,8 +279,13 @@ class Reader:
                 self._canon.add(stored)
 
     async def _segment(self, log: Log) -> list[Entry] | None:
-        """The next segment of a log, from the first that shows a right one: those said to hold it, then all others."""
+        """The next segment of a log, from the first that shows a right one: those said to hold it, then all others.
+
+        Who says that there is one and does not show it is not believed, or one steward could keep every reader waiting
+        for what never was. The log's own grantor is: what it has just written may not lie anywhere yet.
+        """
         assert self.authority is not None
+        refused, denied = "", False
         # Who took a copy over after its grantor had named the holders is known by the job alone.
         others = [(node, contact) for node, contact in self._stewards.items() if node not in log.holders]
         for node, contact in [*log.holders.items(), *others]:
@@ -284,20 +300,29 @@ class Reader:
             except Unreachable:
                 self._silent[node] = self.overlay.loop.time() + SILENT_S
                 continue
-            if not isinstance(data, LogData):
-                continue
-            try:
-                header, entries = check_segment(data.header, data.body, self.job, self.authority.grants)
-                self.authority.require_own(header.epoch, header.spans)
-                if header.number != log.read or header.previous != log.last or header.epoch != log.epoch:
-                    raise PeerError("a log segment is not the next of its chain")
-            except PeerError as error:
-                self._refuse(error)
-                continue
-            log.read, log.last = log.read + 1, digest(data.header.body)
-            log.holders = {node: contact, **log.holders}
-            return entries
+            if isinstance(data, LogData):
+                try:
+                    return self._checked(log, data, node, contact)
+                except PeerError as error:
+                    refused = str(error)
+                    self._refuse(error)
+            else:
+                denied = True
+            if node != log.grantor:
+                log.said.pop(node, None)
+        log.refused = "" if denied else refused or log.refused
         return None
+
+    def _checked(self, log: Log, data: LogData, node: NodeId, contact: Contact) -> list[Entry]:
+        """The segment that ``node`` shows as the next of its log. Raises :class:`PeerError` where it is not."""
+        assert self.authority is not None
+        header, entries = check_segment(data.header, data.body, self.job, self.authority.grants)
+        self.authority.require_own(header.epoch, header.spans)
+        if header.number != log.read or header.previous != log.last or header.epoch != log.epoch:
+            raise PeerError("a log segment is not the next of its chain")
+        log.read, log.last, log.refused = log.read + 1, digest(data.header.body), ""
+        log.holders = {node: contact, **log.holders}
+        return entries
 
     def _open(self, entries: list[Entry], epoch: int) -> list[Stored]:
         assert self.keys is not None
@@ -310,6 +335,7 @@ class Reader:
                 )
             except (PeerError, ResultRefused) as error:
                 self._refuse(error)
+                self._refused_last = str(error)
                 continue
             prints: dict[int, list[Print]] = {}
             for line in checked.page.output:
@@ -351,7 +377,7 @@ class Reader:
     @property
     def complete(self) -> bool:
         """Whether every task of the closed job has a result."""
-        return self.total is not None and not self.missing()
+        return self.total is not None and len(self.results) >= self.total and not self.missing()
 
     def missing(self) -> list[int]:
         """The tasks of the closed job that have no result (yet)."""
@@ -417,8 +443,9 @@ class Reader:
                 return
             if end is not None and now >= end:
                 raise TimeoutError
-            if self.refused and now - quiet_since >= REFUSED_WAIT_S:
-                raise ResultRefused(self.refused[-1])
+            refused = self._refused_last or next((log.refused for log in self.logs if log.refused), "")
+            if refused and now - quiet_since >= REFUSED_WAIT_S:
+                raise ResultRefused(refused)
             await asyncio.sleep(pause if end is None else min(pause, max(end - now, 0.01)))
             pause = min(pause * 1.5, POLL_S_MAX)
             await self.refresh()

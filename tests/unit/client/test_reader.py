@@ -21,7 +21,7 @@ from p2pcpn.node.overlay import Overlay
 from p2pcpn.protocol.custody import CONTACT
 from p2pcpn.protocol.settlement import LogWriter
 from p2pcpn.wire import pages
-from p2pcpn.wire.messages import Answer, JobState, LogData, ShutOut
+from p2pcpn.wire.messages import Answer, Ask, JobState, LogData, ShutOut
 from p2pcpn.wire.pages import Print, ResultPage
 from p2pcpn.wire.sealing import RESULT_DIGEST_BYTES, digest, result_digest, seal, swarm_proof
 from p2pcpn.wire.statements import BlobRef, Cancel, Close, Handover, Outcome, Receipt, read, signed
@@ -209,6 +209,7 @@ async def test_a_log_that_does_not_follow_its_chain_is_not_read(kept: Make, monk
     monkeypatch.setattr(job.overlay, "request", job.answer(None))
     assert await reader.read() == [] and "not the next of its chain" in reader.refused[0]
     for _ in range(2 * readers.REFUSED_MAX):
+        reader._learn(job.steward.contact, job.state())
         await reader.read()
     assert len(reader.refused) == readers.REFUSED_MAX
 
@@ -251,6 +252,53 @@ async def test_a_log_that_none_of_its_named_holders_has_is_asked_of_all_others(
     monkeypatch.setattr(job.overlay, "request", request)
     assert len(await reader.read()) == 1 and read.read == 1
     assert asked == [node_id(OTHER.public), job.steward.contact.id]
+
+
+@pytest.mark.asyncio
+async def test_a_steward_that_shows_what_never_was_keeps_no_reader_from_the_end(
+    kept: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "POLL_S", 0.001)
+    monkeypatch.setattr(readers, "POLL_S_MAX", 0.001)
+    monkeypatch.setattr(readers, "REFUSED_WAIT_S", 0.0)
+    monkeypatch.setattr(readers, "GIVEN_UP_WAIT_S", 0.05)
+    job = await kept()
+    grantor, liar = job.overlay.keypair, msgspec.structs.replace(job.steward.contact, id=node_id(OTHER.public))
+    job.settle(LogWriter(job.job, 0, grantor), grantor, [0], [pickle.dumps("a")])
+    reader = job.reader()
+    reader._stewards[NodeId(liar.id)] = liar
+    reader._stewards[NodeId(grantor.id)] = job.overlay.peer.contact
+    ended = {"close": close(job.job, 2), "settled": 2}  # of which one was given up
+    true, false = job.state(**ended, granting=True), job.state(**ended, logs=[(bytes(grantor.id), 0, 1 << 30)])
+    answers = {True: job.answer(false), False: job.answer(true)}
+    shown = LogData(1, *job.segments[bytes(grantor.id), 0, 0])
+
+    async def request(to: Any, make: Any, wait_s: float = 1.0) -> Any:
+        lies = to.id == liar.id
+        return shown if lies and not isinstance(make(1), Ask) else await answers[lies](to, make)
+
+    monkeypatch.setattr(job.overlay, "request", request)
+    await reader.find()
+    told = [stored.index async for batch in reader.follow(20) for stored in batch]
+    assert told == [0] and reader.missing() == [1] and not reader.complete
+    assert "not the next of its chain" in reader.refused[-1]
+
+
+@pytest.mark.asyncio
+async def test_where_nobody_shows_anything_but_a_wrong_segment_the_reader_is_told_so(
+    kept: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "POLL_S", 0.001)
+    monkeypatch.setattr(readers, "REFUSED_WAIT_S", 0.0)
+    job = await kept()
+    grantor = job.overlay.keypair
+    job.settle(LogWriter(job.job, 0, grantor, number=1, last=b"x" * 32), grantor, [0], [pickle.dumps("a")])
+    job.segments[bytes(grantor.id), 0, 0] = job.segments.pop((bytes(grantor.id), 0, 1))
+    reader = job.reader()
+    monkeypatch.setattr(job.overlay, "request", job.answer(job.state(close=close(job.job, 1))))
+    await reader.find()
+    with pytest.raises(ResultRefused, match="not the next of its chain"):
+        [batch async for batch in reader.follow(20)]
 
 
 @pytest.mark.asyncio
