@@ -157,9 +157,11 @@ class Offers:
         self.interests[key] = interest
         self._lots[offer.job] += 1
         if len(self.interests) > limits.OFFERS_MAX:
-            # Whom we work for is forgotten last: a flood of offers of others must not end that.
-            idle = (key for key, interest in self.interests.items() if interest.state not in ("taken", "claiming"))
-            self._forget(next(idle, next(iter(self.interests))))
+            # Whom we work for is forgotten last: a flood of offers of others must not end that. Nor is what was just
+            # heard: who has worked for so many jobs, which all say so still, would never claim another.
+            idle = (each for each, known in self.interests.items() if known.state not in ("taken", "claiming"))
+            first = next(idle)
+            self._forget(next(iter(self.interests)) if first == key else first)
         return []
 
     def _forget(self, key: Key) -> None:

@@ -226,6 +226,16 @@ def test_a_flood_of_offers_is_bounded_and_forgets_idle_ones_first() -> None:
     assert hall.offers.explain((0).to_bytes(20, "big")) == ("unseen", "has heard no offer of this job")
 
 
+def test_who_has_worked_for_a_thousand_jobs_of_one_grantor_claims_the_next_one() -> None:
+    hall = Hall()
+    for number in range(limits.OFFERS_MAX + 5):
+        hall.hear(offer(job=number.to_bytes(20, "big")))
+        [request] = hall.wait(0.1)
+        hall.reply(request, 0)
+    assert len(hall.offers.interests) == limits.OFFERS_MAX
+    assert hall.offers.explain((0).to_bytes(20, "big"))[0] == "unseen"
+
+
 def test_a_grantors_own_slots_claim_too() -> None:
     hall = Hall()
     hall.hear(offer(grantor=ME_AT))
