@@ -107,15 +107,7 @@ class Leasing:
         peers.uncrowd(now)
         stuck = ledger.stuck(peers.taken()) if ledger.barred_waiting else []
         promoted = peers.promote(ledger.waiting, stuck, now)
-        effects: list[Effect] = []
-        for peer in promoted:
-            peer.ready = True
-            effects += self._supply.introduce(peer)
-            if self._inherits:
-                peer.hear_until = now + HEAR_S
-                self._hearing.append(peer)
-        if self._hearing:
-            self._hearing = [peer for peer in self._hearing if peer.hear_until > now and peer.slots]
+        effects = self._introduced(promoted, now)
         self._placement.passed(now)
         outlook = self._placement.near_end(now)
         if outlook is not None and peers.slots_idle:
@@ -134,6 +126,19 @@ class Leasing:
             effects += self._call(ledger.waiting, now)
         if not ledger.waiting:  # the tasks may be long, and nobody say anything for as long
             self._all_leased(now)
+        return effects
+
+    def _introduced(self, promoted: list[Participant], now: float) -> list[Effect]:
+        """The job, to those who have just been taken. Where there was another grantor before they are heard first."""
+        effects: list[Effect] = []
+        for peer in promoted:
+            peer.ready = True
+            effects += self._supply.introduce(peer)
+            if self._inherits:
+                peer.hear_until = now + HEAR_S
+                self._hearing.append(peer)
+        if self._hearing:
+            self._hearing = [peer for peer in self._hearing if peer.hear_until > now and peer.slots]
         return effects
 
     def _all_leased(self, now: float) -> None:

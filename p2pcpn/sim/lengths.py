@@ -3,9 +3,8 @@
 Peers have one, two or four slots and compute at three speeds. In some jobs another peer joins in the middle, and a
 second job runs beside. What must hold: no slot idles for long while unstarted tasks lie leased at somebody else, no
 task runs twice but those that were hedged, and a job takes hardly longer than any schedule that leaves no slot idle.
-How long slots idled, how a
-job compares with a list schedule without any network, and how soon after the first slot fell idle for good the last
-task started is measured beside.
+How long slots idled, how a job compares with a list schedule without any network, and how soon after the first slot
+fell idle for good the last task started is measured beside.
 """
 
 from __future__ import annotations
