@@ -6,7 +6,7 @@ import pytest
 
 from p2pcpn import limits
 from p2pcpn.protocol import effects as fx
-from p2pcpn.protocol.leasing import BEHIND_S, LOOK_S
+from p2pcpn.protocol.leasing import BEHIND_S, HEAR_S, LOOK_S
 from p2pcpn.protocol.participants import UNSTARTED_S
 from p2pcpn.protocol.speeds import SEVERAL
 from p2pcpn.wire import messages as m
@@ -186,6 +186,18 @@ def test_tasks_that_wait_behind_those_of_another_job_are_asked_back_after_a_whil
     assert two.indices == [1]
     # Its slots run others' tasks: nothing is leased to it again before somebody else, and it is not said to idle.
     assert table.grantor.book.participants.slots_idle == 1
+
+
+def test_whoever_takes_part_in_a_job_that_was_taken_over_is_heard_before_it_is_leased_anything() -> None:
+    table = Table(epoch=1)
+    table.extend(2)
+    one, two = table.worker(10, slots=1), table.worker(11, slots=1)
+    assert not one.grants and not two.grants
+    leasing = table.grantor._leasing
+    assert leasing.deadline() == table.now + HEAR_S
+    table.grantor.book.participants.remove(one.node)
+    table.pass_time(HEAR_S)
+    assert two.indices == [0] and leasing.deadline() != table.now
 
 
 def test_nothing_is_asked_back_for_a_slow_peer_that_had_better_leave_it_to_others_for_a_time() -> None:
