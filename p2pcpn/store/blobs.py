@@ -32,6 +32,9 @@ DIGEST_BYTES = 32
 # A blob found at start that is no larger is proved before its first byte is given: 4 ms. Larger ones wait their turn.
 PROVED_AT_ONCE_BYTES = 16 << 20
 _NAME = re.compile(r"[0-9a-f]{62}")
+# Bits that tell what was never here, by the first 20 bits of its digest: with all blobs that there may be one question
+# in nine still goes to the disk, which takes 18 us to say no.
+_MARKS_BYTES = 1 << 17
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -80,6 +83,9 @@ class BlobStore:
                 left.unlink(missing_ok=True)
             sizes = [path.stat().st_size for path in self._paths()]
             self._unproved = dict.fromkeys(self.digests())
+            self._marks = bytearray(_MARKS_BYTES)
+            for digest in self._unproved:
+                self._mark(digest)
         except OSError as error:
             raise self._refused(error) from error
         self._count = len(sizes)
@@ -162,6 +168,9 @@ class BlobStore:
 
     def size(self, digest: bytes) -> int | None:
         """The blob's size in bytes; ``None`` where it is not here."""
+        at = int.from_bytes(digest[:3], "big")
+        if not self._marks[at >> 7] & 1 << (at >> 4 & 7):
+            return None
         try:
             name = digest.hex()
             return os.stat(f"{self._place}/{name[:2]}/{name[2:]}").st_size
@@ -223,6 +232,11 @@ class BlobStore:
         """Whether a put can be acknowledged without writing: what was found at start counts once it is proved."""
         return self.size(digest) is not None and (digest not in self._unproved or self.prove(digest))
 
+    def _mark(self, digest: bytes) -> None:
+        """Something of this name is to be here: said before it is, and for good."""
+        at = int.from_bytes(digest[:3], "big")
+        self._marks[at >> 7] |= 1 << (at >> 4 & 7)
+
     def _put(self, digest: bytes, data: Buffer) -> Path:
         """Write one whole blob; the directory it lies in."""
         if self._count + len(self._unfinished) >= limits.BLOBS_MAX:
@@ -238,6 +252,7 @@ class BlobStore:
                 if self._durable:
                     os.fsync(file.fileno())
             path.parent.mkdir(mode=0o700, exist_ok=True)
+            self._mark(digest)
             unfinished.replace(path)
         except OSError:
             unfinished.unlink(missing_ok=True)
@@ -302,6 +317,7 @@ class BlobStore:
             raise PeerError(f"blob {digest.hex()[:8]}: {blob.size} bytes came, and they are another blob's")
         path = self._path(digest)
         path.parent.mkdir(mode=0o700, exist_ok=True)
+        self._mark(digest)
         blob.path.replace(path)
         del self._unfinished[key]
         self._count += 1

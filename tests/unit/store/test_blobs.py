@@ -202,11 +202,24 @@ def test_a_directory_that_cannot_be_used_is_named(tmp_path):
         BlobStore(tmp_path / "file")
 
 
+def test_the_disk_is_not_asked_for_what_was_never_here(store, monkeypatch):
+    put(store, b"here")
+    here, never = digest_of(b"here"), digest_of(b"never")
+    like = here[:3] + bytes(29)  # looks as if it might be: the disk tells
+    asked = []
+    stat = os.stat
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", lambda path, *rest, **more: asked.append(path) or stat(path, *rest, **more))
+        assert [store.size(digest) for digest in (here, never, like)] == [4, None, None]
+    assert len(asked) == 2
+    again = BlobStore(store.directory)
+    assert again.size(here) == 4 and again.size(never) is None, "what is found at the start is known"
+
+
 def test_a_blob_whose_place_is_taken_by_something_else_is_an_error(store):
     digest = digest_of(b"abc")
     (store.directory / digest.hex()[:2]).write_text("")
-    with pytest.raises(StoreError):
-        store.size(digest)
+    assert store.size(digest) is None
     with pytest.raises(StoreError):
         store.put_part(digest, 3, 0, b"abc")
     put(store, b"d")
