@@ -24,7 +24,7 @@ from p2pcpn.protocol.witness import Witness
 from p2pcpn.protocol.work import TOKEN_BITS, run_number
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Delivery, Results, Revoke
+from p2pcpn.wire.messages import Results, Revoke, Settlement
 from p2pcpn.wire.pages import Entry, cut
 from p2pcpn.wire.sealing import RESULT_DIGEST_BYTES, JobKeys
 from p2pcpn.wire.statements import BlobRef, Outcome, Receipt, read
@@ -193,7 +193,7 @@ class Acceptance:
         effects.append(Notify(self._delivery(opened, settled, whole, node_id(opened.worker), entry)))
         return effects
 
-    def told(self, message: Delivery) -> list[Effect]:
+    def told(self, message: Settlement) -> list[Effect]:
         """The grantor of a lot settled what it says, of a job that this node submitted.
 
         What was told before is told no more: a future resolves once. Raises :class:`PeerError` as :meth:`admit` does.

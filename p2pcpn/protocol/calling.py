@@ -10,9 +10,15 @@ out after ``WIDER_WAIT_S``.
 from __future__ import annotations
 
 OFFER_WAIT_S = 0.5
+# Who is called from so far away for so many slots needs longer to come, and to tell everybody costs each a dozen
+# datagrams: for each ring beyond the narrowest the next offer waits so much longer.
+RING_WAIT_S = 0.5
 OFFER_WAIT_S_MAX = 5.0
 WIDER_WAIT_S = 0.05
 OFFER_TTL_S = 10.0
+# An offer stands for little longer than it takes until the next one is heard: whoever has nothing to do when the need
+# is over would greet and claim in vain.
+HEARD_S = 0.5
 HOPS_MIN = 2
 HOPS_MAX = 8
 # Each hop reaches about 2**3 = 8 times as many peers: a rumor is told to three in each of four rounds; some know it.
@@ -48,19 +54,27 @@ class Calling:
             self._at = at
             return False
         self.number += 1
-        self._ring, self._said_at, self._not_before = ring, now, now + OFFER_WAIT_S
+        self._ring, self._said_at = ring, now
+        far_s = RING_WAIT_S * max(0, ring - HOPS_MIN)
+        self._not_before = now + OFFER_WAIT_S + far_s
         if wider:
             self._wait_s = OFFER_WAIT_S  # another need, which nobody has heard of
         else:
             self._repeated += 1
-        self._at = now + self._wait_s
+        self._at = now + min(self._wait_s + far_s, OFFER_WAIT_S_MAX)
         self._wait_s = min(self._wait_s * 1.5, OFFER_WAIT_S_MAX)
         return True
+
+    @property
+    def stands_s(self) -> float:
+        """How long the newest offer stands: until the next one, should more be wanted still, has been heard."""
+        return OFFER_TTL_S if self._at is None else min(OFFER_TTL_S, self._at - self._said_at + HEARD_S)
 
     def satisfied(self) -> None:
         """No more peers are wanted; the next need starts with short waits again."""
         self._at = None
         self._wait_s = OFFER_WAIT_S
+        self._repeated = -1  # the next need is another one: it is told from near to far again
 
     def deadline(self) -> float | None:
         """When the next offer is due."""

@@ -37,6 +37,8 @@ from p2pcpn.wire.statements import Advert, MemberState, Offer, Signed, opened, r
 RUMOR_ID_BYTES = 8
 # A body less the framing of a Gossip and its two lists.
 GOSSIP_BYTES = limits.BODY_BYTES_MAX - 8
+# Other rumors are to reach everybody; an offer is said again while it stands for something.
+OFFER_ROUNDS = 2
 # How often rumors that nobody could be told are tried again.
 LONELY_S = 1.0
 # Comparisons that find nothing are done more rarely, down to this share of as often.
@@ -83,6 +85,10 @@ def _slot(signed: Signed, statement: Gossiped) -> tuple[tuple[bytes | int, ...],
     if isinstance(statement, Offer):
         return (signed.kind, signed.key, statement.job, statement.lot), (statement.epoch, statement.number)
     return (signed.kind, signed.key, statement.member.id), (statement.boot, statement.incarnation, statement.state)
+
+
+def _rounds(signed: Signed) -> int:
+    return OFFER_ROUNDS if signed.kind == Offer.kind else limits.RUMOR_ROUNDS
 
 
 def _is_authorised(signed: Signed, statement: Gossiped) -> bool:
@@ -249,7 +255,7 @@ class Gossip:
                     del self._active[held.id]
         if hops > held.hops:  # it came a shorter way as well: it may go farther than we thought
             if held.hops == 0:
-                held.rounds = limits.RUMOR_ROUNDS
+                held.rounds = _rounds(held.signed)
                 self._active[held.id] = held
             held.hops = hops
             self._going[held.id] = held
@@ -297,7 +303,7 @@ class Gossip:
         if len(self._slots) > limits.RUMORS_SEEN_MAX:
             self._slots.popitem(last=False)
         ttl_s = limits.RUMOR_S if isinstance(statement, MemberState) else min(limits.RUMOR_S, statement.ttl_s)
-        held = _Held(rumor, signed, size_bytes + 2, hops, limits.RUMOR_ROUNDS, now + ttl_s)
+        held = _Held(rumor, signed, size_bytes + 2, hops, _rounds(signed), now + ttl_s)
         self._held[rumor] = held
         self._lapses_s = min(self._lapses_s, held.expires_s)
         self._seen[rumor] = now

@@ -363,7 +363,7 @@ class Grantor:
         """The program lets go of the job: where nothing is open the stewards hear so, and else nothing more."""
         return [] if self.left or not self._heartbeat.beating else self.custody.say(self.mandate(), everybody=False)
 
-    def hear(self, message: m.Delivery, now: float) -> list[Effect]:
+    def hear(self, message: m.Settlement, now: float) -> list[Effect]:
         """Whoever grants tasks of this job settled them. Raises :class:`PeerError` for a receipt that is not right."""
         return self._acceptance.told(message) + self._log_due(now)
 
@@ -411,7 +411,7 @@ class Grantor:
 
     # --- leases ------------------------------------------------------------------------------------------------
 
-    def _work(self, now: float, spoke: Participant | None = None, *, recalled: bool = False) -> list[Effect]:
+    def _work(self, now: float, spoke: Participant | None = None, *, recalled: int = 0) -> list[Effect]:
         """Lease what waits, where there is anything to lease; see :meth:`Leasing.work`."""
         self.term.passes(now)
         if self.finished or self.paused or not self.granting:
@@ -459,7 +459,8 @@ class Grantor:
         self._leasing.foresight.withdraw(message.token)
         if not covers(lease.spans, [(first, count) for first, count in message.spans]):
             raise PeerError("a peer returns tasks that were not leased to it")
-        return self._returns.back(lease, message, now) + self._work(now, recalled=message.code == "recalled")
+        recalled = lease.moved + 1 if message.code == "recalled" else 0
+        return self._returns.back(lease, message, now) + self._work(now, recalled=recalled)
 
     # --- peers come and go -------------------------------------------------------------------------------------
 

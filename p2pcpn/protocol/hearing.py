@@ -13,7 +13,7 @@ from p2pcpn.protocol.proving import Proving, together
 from p2pcpn.protocol.steward import Steward
 from p2pcpn.protocol.worker import Worker
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Extend, Further
+from p2pcpn.wire.messages import Extend, Further, Grant
 from p2pcpn.wire.statements import Segment, read
 
 Refused = Callable[[NodeId, Extend, PeerError], list[Effect]]
@@ -53,12 +53,14 @@ class Hearing:
         kept = self._steward.jobs.get(job)
         return kept is not None and kept.authority.is_split
 
-    def heard(self, contact: Contact, key: bytes, message: Extend | Further, now: float) -> list[Effect]:
-        """A segment, or tasks that a lease gave before they were there, with theirs. Raises :class:`PeerError` as
-        :meth:`extended` does, and for tasks that the lease does not give."""
+    def heard(self, contact: Contact, key: bytes, message: Extend | Further | Grant, now: float) -> list[Effect]:
+        """A segment, a lease with one, or tasks that a lease gave before they were there, with theirs. Raises
+        :class:`PeerError` as :meth:`extended` and the worker do."""
         if isinstance(message, Extend):
             return self.extended(contact, key, message, now)
         effects = [] if message.extend is None else self.extended(contact, key, message.extend, now, prove=False)
+        if isinstance(message, Grant):
+            return effects + self._worker.granted(contact, key, message, now)
         return effects + self._worker.furthered(contact, message, now)
 
     def prove(self, now: float, *, early: bool = False) -> list[Effect]:

@@ -30,6 +30,7 @@ class LeaseHeld:
     since: float
     hedge: bool = False  # its tasks were leased to another peer before
     further: bool = False  # what it owes came after it had been granted
+    moved: int = 0  # how often its tasks were given back by peers that had not begun them
 
     @property
     def remaining(self) -> int:

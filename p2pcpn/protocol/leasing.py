@@ -15,7 +15,7 @@ from itertools import repeat
 from p2pcpn import limits
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol.book import Book
-from p2pcpn.protocol.calling import OFFER_TTL_S, Calling
+from p2pcpn.protocol.calling import Calling
 from p2pcpn.protocol.checkpoints import Checkpoints
 from p2pcpn.protocol.effects import Effect, Spread, Tell
 from p2pcpn.protocol.foresight import Foresight
@@ -27,7 +27,7 @@ from p2pcpn.protocol.spans import Span
 from p2pcpn.protocol.supply import Supply
 from p2pcpn.protocol.witness import Witness
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Further, Grant, Input, Inputs, Recall
+from p2pcpn.wire.messages import Extend, Further, Grant, Input, Inputs, Recall
 from p2pcpn.wire.sealing import JobKeys
 from p2pcpn.wire.statements import Lease, Offer, Spec, signed
 
@@ -41,6 +41,8 @@ LOOK_S = 0.005
 LOOK_S_MAX = 1.0
 # What will wait no longer than this is left where it is: to move it takes as long.
 BEHIND_S = 0.01
+# A task that a peer did not begin is left for so many times twice as long where it went.
+MOVED_MAX = 1
 # Who takes part in a job that was taken over brings first what it ran for an earlier grantor, and what it runs just now
 # if that is short: without this all of it would be leased, and run, again.
 HEAR_S = 0.15
@@ -87,10 +89,11 @@ class Leasing:
         self._idle = 0  # slots, when it was last noticed that some do
         self._hearing: list[Participant] = []  # taken not long ago, where there was another grantor before
 
-    def work(self, now: float, spoke: Participant | None = None, *, recalled: bool = False) -> list[Effect]:
+    def work(self, now: float, spoke: Participant | None = None, *, recalled: int = 0) -> list[Effect]:
         """Take claims, lease what waits to whom it suits, and call for more claims where they are too few.
 
-        ``spoke``: only this peer's needs can have changed. ``recalled``: what came to wait is for those who idle.
+        ``spoke``: only this peer's needs can have changed. ``recalled``: what came to wait is for those who idle, and
+        was given back so often.
         """
         self._book.wake(now)
         ledger, peers = self._book.ledger, self._book.participants
@@ -113,14 +116,14 @@ class Leasing:
         if outlook is not None and peers.slots_idle:
             effects += self._hedged(self.hedging.ahead(outlook), now)
         for peer in peers.hungry() if spoke is None or promoted else [spoke]:
-            if not peer.taken or not peer.ready or (recalled and peer.held >= peer.slots):
+            if not peer.taken or not peer.ready or (recalled and not peers.idles(peer)):
                 continue
             if outlook is None or not self._placement.waits(peer, outlook, now):
-                effects += self._grant(peer, now)
+                effects += self._grant(peer, now, recalled)
                 if not ledger.waiting:
                     break
-        # Whoever can take nobody calls nobody: a whole swarm would claim in vain.
-        if peers.seats <= 0 or (peers.wanted(ledger.waiting) <= 0 and not ledger.barred_waiting):
+        # Whoever can take nobody calls nobody: a whole swarm would claim in vain. What came back waits for who is here.
+        if peers.seats <= 0 or recalled or (peers.wanted(ledger.waiting) <= 0 and not ledger.barred_waiting):
             self._calling.satisfied()
         else:
             effects += self._call(ledger.waiting, now)
@@ -152,7 +155,7 @@ class Leasing:
             self.hasten(now)
         self._idle = peers.slots_idle
 
-    def _grant(self, peer: Participant, now: float) -> list[Effect]:
+    def _grant(self, peer: Participant, now: float, moved: int = 0) -> list[Effect]:
         """One batch for ``peer``, or nothing when it has enough."""
         if now < peer.hear_until:
             return []
@@ -162,6 +165,7 @@ class Leasing:
         token = self._book.lease(peer, count, now + limits.LEASE_S, now) if count else None
         if token is None:
             return []
+        self._book.leases.live[token].moved = moved
         self._book.blame.leased(peer, now)
         if self._book.dependencies.needs:
             self._fit(token)
@@ -204,15 +208,18 @@ class Leasing:
         held = self._book.leases.live[token]
         spans = held.open
         slices, effects = self._supply.ahead_of(peer, spans)
+        extend = None
+        if effects and isinstance(last := effects[-1], Tell) and isinstance(last.message, Extend):
+            extend, effects = last.message, effects[:-1]
         if held.further:  # the peer has the lease, or says that it has not
-            return [*effects, Tell(peer.contact, Further(self._job, self._epoch, token, slices))]
+            return [*effects, Tell(peer.contact, Further(self._job, self._epoch, token, slices, extend))]
         if self._book.dependencies.needs:
             effects += self._inputs(peer, token, spans)
         first, count = spans[-1]
         given = [*spans[:-1], (first, count + self.foresight.beyond(token))]
         lease = signed(Lease(self._job, self._epoch, token, peer.node, given), self._me)
         key = self._keys.results(self._epoch, self._me.id, token)
-        grant = Grant(lease, slices, key, self._keys.digests, self._keys.code, peer.slots)
+        grant = Grant(lease, slices, key, self._keys.digests, self._keys.code, peer.slots, extend)
         resumes = self._checkpoints.ahead_of(token, key, spans)
         return [*effects, *(Tell(peer.contact, resume) for resume in resumes), Tell(peer.contact, grant)]
 
@@ -236,7 +243,8 @@ class Leasing:
             self._witness.offered(self._calling.number)
         offer = Offer(
             self._job, self._owner, self._epoch, self._contact, self._calling.number, said.runtime, said.python,
-            list(said.requires), said.memory_bytes, waiting, wanted, OFFER_TTL_S, said.priority, self._book.lot,
+            list(said.requires), said.memory_bytes, waiting, wanted, self._calling.stands_s, said.priority,
+            self._book.lot, min(peers.slots, SLOTS_WANTED_MAX),
         )  # fmt: skip
         return [Spread(offer, self._calling.hops(far))]
 
@@ -326,12 +334,19 @@ class Leasing:
         over = peer.held - peer.slots
         if over < 0 or peer.pace.behind_s(peer.held, now) <= BEHIND_S:
             over = 0
-        if peer.pace.silent_s(now) < UNSTARTED_S:
+        if peer.pace.silent_s(now) < self._patience_s(peer):
             return over
         states = self._book.ledger.states
         for index in [index for index in peer.started if states[index] != LEASED]:
             del peer.started[index]
         return max(over, peer.held - len(peer.started))
+
+    def _patience_s(self, peer: Participant) -> float:
+        """After how long a task that a peer did not begin is known to wait there. Tasks that others had not begun
+        either are left for twice as long each time: where all are busy with other lots nobody would begin them."""
+        live = self._book.leases.live
+        moved = max((live[token].moved for token in peer.tokens), default=0)
+        return UNSTARTED_S * 2.0 ** min(moved, MOVED_MAX)
 
     def _more_known_at(self, now: float) -> float:
         """When more can be taken back, or somebody to take it, though nothing is heard until then: tasks will be known
@@ -341,9 +356,10 @@ class Leasing:
             if peer.crowded_until > now:
                 found = min(found, peer.crowded_until)
             silent_s = peer.pace.silent_s(now)
-            if len(peer.started) < peer.held and silent_s < UNSTARTED_S:
+            patience_s = self._patience_s(peer)
+            if len(peer.started) < peer.held and silent_s < patience_s:
                 soon = peer.held > peer.slots and silent_s <= BEHIND_S
-                found = min(found, now - silent_s + (BEHIND_S if soon else UNSTARTED_S))
+                found = min(found, now - silent_s + (BEHIND_S if soon else patience_s))
         return found
 
     def deadline(self) -> float | None:

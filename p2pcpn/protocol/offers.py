@@ -37,7 +37,8 @@ from p2pcpn.wire.statements import Claim, Offer, signed
 LOAD_WAIT_S = 0.4
 # How often it is looked whether that is over; of a job in lots each is looked at in turn.
 BUSY_WAIT_S = 0.25
-REPLY_WAIT_S = 0.3
+# A greeting may come first, whose hellos are said again by themselves.
+REPLY_WAIT_S = 0.5
 # How often it is looked whether a claim was refused while another lot of the job waits for that, beside a round trip.
 REFUSED_S = 0.05
 # From a claim to its verdict a greeting and the claim go there and back, from the verdict to the first lease a session
@@ -46,6 +47,9 @@ REFUSED_S = 0.05
 SOON_ROUNDTRIPS, SOON_S = 5.0, 0.25
 # A grantor that still calls so long after it was heard first has seats that nobody takes.
 LACKING_S = 1.0
+# And so many times as many tasks must wait there for each slot that it fills: lots differ by less from the beginning,
+# and each seat at another costs a greeting, a claim, a session, and leases that wait behind those of others.
+LACKING_TIMES = 2.0
 TRIES_MAX = 4
 # A decline that the spec or a segment showed stands for so long: further offers of the job would show the same.
 DECLINED_S = 60.0
@@ -211,6 +215,10 @@ class Offers:
         known.said_at = now
         return []
 
+    def claims_at(self, grantor: bytes) -> bool:
+        """Whether an offer of that grantor was heard and not turned down."""
+        return any(by == grantor and known.state != "declined" for (_, by, _), known in self.interests.items())
+
     def session_closed(self, peer: NodeId) -> None:
         """Without a session a claim is void: the next offer is answered afresh."""
         for (_, grantor, _), known in self.interests.items():
@@ -287,7 +295,7 @@ class Offers:
         until = before.said_at + SOON_ROUNDTRIPS * rtt_s + SOON_S
         if before.state == "claiming":
             until = min(until, now + rtt_s + REFUSED_S)
-        elif until <= now and capacity.running >= capacity.slots and not known.lacking:
+        elif until <= now and capacity.running >= capacity.slots and not _lacks_more(known, before, now):
             # One seat is enough for who is kept busy from it, as long as there may be others who have none.
             until = now + BUSY_WAIT_S * self._lots[known.offer.job] * self.rng.uniform(0.5, 1.5)
         return until if until > now else None
@@ -315,3 +323,14 @@ class Offers:
 
 def _ttl_s(offer: Offer) -> float:
     return min(offer.ttl_s, OFFER_TTL_S_MAX)
+
+
+def _lacks_more(known: Interest, mine: Interest, now: float) -> bool:
+    """Whether a lot is so much worse off than the one that keeps us busy that we had better work for both."""
+    if not known.lacking:
+        return False
+    return now > mine.until or _tasks_a_slot(known.offer) >= LACKING_TIMES * _tasks_a_slot(mine.offer)
+
+
+def _tasks_a_slot(offer: Offer) -> float:
+    return offer.waiting / max(offer.slots_filled, 1)

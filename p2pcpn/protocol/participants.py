@@ -209,6 +209,10 @@ class Participants:
         """Those of them who hold less than they should: all others would be leased nothing."""
         return _least_loaded(self._hungry.values())
 
+    def idles(self, peer: Participant) -> bool:
+        """Whether it has slots to spare, by what is known."""
+        return peer.held < peer.slots and peer.node not in self.crowded
+
     def taken(self) -> list[NodeId]:
         """Who is taken."""
         return [node for node, peer in self.peers.items() if peer.taken]

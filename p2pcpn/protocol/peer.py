@@ -195,14 +195,12 @@ class Peer:
         match message:
             case m.Results():
                 return self.presiding.results(contact, message, now)
-            case m.Grant():
-                effects = self.worker.granted(contact, key, message, now)
+            case m.Grant() | m.Further() | m.Extend():
+                effects = self.hearing.heard(contact, key, message, now)
                 for job, why in self.worker.declines:
                     self.offers.decline(job, why)
                 self.worker.declines.clear()
                 return effects
-            case m.Further() | m.Extend():
-                return self.hearing.heard(contact, key, message, now)
             case m.Progress() | m.Return() | m.Output() | m.Checkpoint():
                 return self.presiding.under(contact, key, message, now)
             case m.Answer():
@@ -399,7 +397,9 @@ class Peer:
                 pending += self._follow(effect, now)[::-1]
             else:
                 done.append(effect)
-        done += [follows for tell in self.presiding.relayed(done) for follows in self._follow(tell, now)]
+        done += [follows for tell in self.presiding.relayed(done, now) for follows in self._follow(tell, now)]
+        if self.presiding.relaying.deadline() is not None:
+            self.deadlines.touched |= due.PRESIDING
         return done
 
     def _follow(self, effect: fx.Effect, now: float) -> list[fx.Effect]:
@@ -513,8 +513,8 @@ class Peer:
         if self._is_member(peer):
             self.neighbourhood.heard(peer, now)
             effects += self.dht.heard(peer, now) if self.pairs.routable(peer.id) else []
-            if peer.id not in self.neighbourhood:
-                return effects
+        if peer.id not in self.neighbourhood if self._is_member(peer) else self.offers.claims_at(peer.id):
+            return effects  # where others came to claim it hears of us by their rumors
         if self.announcement.signed is not None:
             effects.append(fx.Send(peer, d.Gossip([self.announcement.signed], [0])))
         return effects + self.gossip.pull(peer, now)

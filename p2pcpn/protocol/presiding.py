@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
-from p2pcpn.identity.keys import Keypair, NodeId
+from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
 from p2pcpn.protocol.authority import Authority
@@ -517,17 +517,18 @@ class Presiding:
 
     # --- a job that is granted in lots, told to whoever submitted it -------------------------------------------------
 
-    def relayed(self, effects: list[fx.Effect]) -> list[fx.Effect]:
+    def relayed(self, effects: list[fx.Effect], now: float) -> list[fx.Effect]:
         """What follows from what grantors report here of jobs that are granted in lots."""
         if not self.jobs.granted.lots and not self.divides:
             return []
-        return self.relaying.relayed(effects, self.steward.jobs, self._own)
+        return self.relaying.relayed(effects, self.steward.jobs, self._own, now)
 
     def told(self, key: bytes, message: m.Delivery | m.GivenUp | m.Standing, now: float) -> list[fx.Effect]:
         """What became of tasks that are granted elsewhere."""
         own = self._own.get(message.job)
         if isinstance(message, m.Delivery):
-            return self.relaying.delivered(own, key, message, now)
+            effects, wrong = self.relaying.delivered(own, key, message, now)
+            return effects if wrong is None else effects + self.refused(node_id(key), message, wrong)
         if isinstance(message, m.Standing):
             return self.relaying.stands(own, key, message)
         known = self.authority(message.job)
@@ -578,12 +579,13 @@ class Presiding:
 
     def deadline(self) -> float | None:
         """When :meth:`expire` is due."""
-        times = (self.succession.deadline(), self.reviewing.deadline(), self.gaps.deadline())
+        times = (self.succession.deadline(), self.reviewing.deadline(), self.gaps.deadline(), self.relaying.deadline())
         return min((time for time in times if time is not None), default=None)
 
     def expire(self, now: float) -> list[fx.Effect]:
         """Take over what is ours to."""
-        return self.reviewing.expire(now) + self.gaps.expire(now) + self._taking(self.succession.expire(now), now)
+        told = self.relaying.expire(now) + self.reviewing.expire(now) + self.gaps.expire(now)
+        return told + self._taking(self.succession.expire(now), now)
 
     def _taking(self, effects: list[fx.Effect], now: float) -> list[fx.Effect]:
         """What was believed is on disk before a job is read from there."""

@@ -14,6 +14,7 @@ from p2pcpn.errors import PeerError
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
 from p2pcpn.protocol.authority import Authority
+from p2pcpn.protocol.bundling import Bundles
 from p2pcpn.protocol.granted import Granted
 from p2pcpn.protocol.grantor import Grantor
 from p2pcpn.protocol.kept_jobs import Kept
@@ -29,13 +30,14 @@ class Relaying:
 
     def __init__(self, granted: Granted) -> None:
         self._granted = granted
+        self._bundles = Bundles()
         self._said: dict[tuple[bytes, int], m.Standing] = {}  # of lots granted here, by job and epoch
         self._standings: dict[bytes, dict[int, m.Standing]] = {}  # of jobs submitted here, by lot, stems among them
 
     # --- a grantor says ----------------------------------------------------------------------------------------------
 
     def relayed(
-        self, effects: Iterable[fx.Effect], kept: dict[bytes, Kept], own: dict[bytes, Authority]
+        self, effects: Iterable[fx.Effect], kept: dict[bytes, Kept], own: dict[bytes, Authority], now: float
     ) -> list[fx.Effect]:
         """What follows from what grantors report: of lots it is told to whoever submitted the job, and what was given
         up of a stem that is granted where the job was submitted, to the grantors of its lots."""
@@ -45,31 +47,45 @@ class Relaying:
                 job = getattr(effect.event, "job", None)
                 of = kept.get(job) if isinstance(job, bytes) else None
                 if of is not None and of.authority.is_split:
-                    found += self._told(effect.event, of)
+                    found += self._told(effect.event, of, now)
                 elif isinstance(effect.event, events.GaveUp) and (mine := own.get(effect.event.job)) is not None:
                     stem = mine.lots.split and mine.lots.is_stem(mine.lots.of(effect.event.indices[0]))
                     found += _gave_up(effect.event, mine, None) if stem else []
         return found
 
-    def _told(self, event: object, kept: Kept) -> list[fx.Effect]:
+    def _told(self, event: object, kept: Kept, now: float) -> list[fx.Effect]:
         to, job = kept.owner_at, kept.authority.job
         if isinstance(event, events.GaveUp):
-            return _gave_up(event, kept.authority, to)
+            return self._bundles.of(job, now) + _gave_up(event, kept.authority, to)
         if to is None:
             return []
         if isinstance(event, events.Delivered) and event.entry is not None:
             entry = event.entry
-            grantor = self._granted.in_epoch(job, read(entry.receipt, Receipt).epoch)
+            said = read(entry.receipt, Receipt)
+            grantor = self._granted.in_epoch(job, said.epoch)
             if grantor is None:
                 return []
-            return [fx.Tell(to, m.Delivery(job, grantor.epoch, entry.receipt, entry.page, entry.spans))]
-        if isinstance(event, events.Started):
-            return [fx.Tell(to, m.Progress(job, 0, event.indices))]
+            settled = m.Settlement(entry.receipt, entry.page, entry.spans)
+            spans = said.spans if entry.spans is None else entry.spans
+            return self._bundles.settled(to, (job, grantor.epoch), settled, spans, now)
+        if isinstance(event, events.Started) and event.indices:
+            grantor = self._granted.at(job, kept.authority.lots.of(event.indices[0]), kept.authority.lots)
+            return [] if grantor is None else self._bundles.started(to, (job, grantor.epoch), event.indices, now)
         if isinstance(event, events.Replicated):
-            return self._stand(to, job)
+            # It sums up what was settled, and counts once all of that was told.
+            standing = self._stand(to, job)
+            return self._bundles.of(job, now) + standing if standing else []
         if isinstance(event, events.Cancelled) and kept.cancel is not None:
-            return [fx.Tell(to, m.Finish(0, kept.cancel))]
+            return [*self._bundles.of(job, now), fx.Tell(to, m.Finish(0, kept.cancel))]
         return []
+
+    def deadline(self) -> float | None:
+        """When :meth:`expire` is due."""
+        return self._bundles.deadline()
+
+    def expire(self, now: float) -> list[fx.Effect]:
+        """Tell what has waited to be told together."""
+        return self._bundles.expire(now)
 
     def _stand(self, to: Contact, job: bytes) -> list[fx.Effect]:
         """How safe each lot is, where that is another word than the last: not after each segment that is on its way."""
@@ -86,17 +102,27 @@ class Relaying:
 
     # --- whoever submitted hears -------------------------------------------------------------------------------------
 
-    def delivered(self, own: Authority | None, key: bytes, message: m.Delivery, now: float) -> list[fx.Effect]:
-        """A grantor settled tasks of a job that was submitted here. Raises :class:`PeerError` where they are not its
-        to settle, or the receipt is not right."""
+    def delivered(
+        self, own: Authority | None, key: bytes, message: m.Delivery, now: float
+    ) -> tuple[list[fx.Effect], PeerError | None]:
+        """A grantor settled tasks of a job that was submitted here; and what is wrong with a receipt, where one is not
+        right. Raises :class:`PeerError` where they are not its to settle, and none of them counts."""
         grantor = self._submitted(own, key, message.job, message.epoch)
         if grantor is None or own is None:
-            return []
-        said = read(message.receipt, Receipt)
-        own.require_own(message.epoch, said.spans if message.spans is None else message.spans)
-        if own.lots.of_epoch(said.epoch) != own.lots.of_epoch(message.epoch) or said.epoch > message.epoch:
-            raise PeerError("a grantor settles tasks by a receipt of an epoch that it cannot have inherited")
-        return grantor.hear(message, now)
+            return [], None
+        for each in message.settled:
+            said = read(each.receipt, Receipt)
+            own.require_own(message.epoch, said.spans if each.spans is None else each.spans)
+            if own.lots.of_epoch(said.epoch) != own.lots.of_epoch(message.epoch) or said.epoch > message.epoch:
+                raise PeerError("a grantor settles tasks by a receipt of an epoch that it cannot have inherited")
+        effects: list[fx.Effect] = []
+        wrong: PeerError | None = None
+        for each in message.settled:
+            try:
+                effects += grantor.hear(each, now)
+            except PeerError as error:  # those beside it are proved by their own receipts
+                wrong = error
+        return effects, wrong
 
     def gave_up(self, own: Authority | None, key: bytes, message: m.GivenUp, now: float) -> list[fx.Effect]:
         """A grantor gave tasks up. Raises :class:`PeerError` where they are not its to give up."""

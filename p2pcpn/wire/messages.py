@@ -14,6 +14,11 @@ from msgspec import Meta
 from p2pcpn import limits
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.codec import U16, U32, U63, Codec, Digest, Id, Key, Seconds
+from p2pcpn.wire.rings import OfferRing as OfferRing
+from p2pcpn.wire.rings import RingGone as RingGone
+from p2pcpn.wire.rings import RingHanded as RingHanded
+from p2pcpn.wire.rings import RingPlace as RingPlace
+from p2pcpn.wire.rings import RingTaken as RingTaken
 from p2pcpn.wire.statements import BlobRef, ShortText, Signed, Stated
 
 Indices = Annotated[list[U63], Meta(max_length=limits.BATCH_TASKS_MAX)]
@@ -71,6 +76,7 @@ class Grant(msgspec.Struct, array_like=True, frozen=True, tag=3):
     digest_key: Key
     code_key: Key
     slots: U16  # runs of this job at a time on this peer
+    extend: Extend | None = None  # a segment of its tasks, where the peer was not sent all pages before
 
 
 class Progress(msgspec.Struct, array_like=True, frozen=True, tag=4):
@@ -424,31 +430,6 @@ class Entrust(msgspec.Struct, array_like=True, frozen=True, tag=37):
     age_s: Seconds  # of the job, by the sender's clock
 
 
-class OfferRing(msgspec.Struct, array_like=True, frozen=True, tag=38):
-    """We seem to be on one machine: where can I hand you memory for the bytes of blobs? (:mod:`p2pcpn.net.beside`)"""
-
-
-class RingPlace(msgspec.Struct, array_like=True, frozen=True, tag=39):
-    """The answer to :class:`OfferRing`: the name of an abstract Unix socket, and what to say there."""
-
-    name: Annotated[bytes, Meta(min_length=1, max_length=limits.RING_NAME_BYTES_MAX)]
-    token: Annotated[bytes, Meta(min_length=limits.RING_TOKEN_BYTES, max_length=limits.RING_TOKEN_BYTES)]
-
-
-class RingHanded(msgspec.Struct, array_like=True, frozen=True, tag=40):
-    """The ring is at its place. Who finds it there says :class:`RingTaken` with no parts; who does not says nothing."""
-
-
-class RingTaken(msgspec.Struct, array_like=True, frozen=True, tag=41):
-    """So many more parts were taken from the ring: their room may be used again."""
-
-    parts: U32
-
-
-class RingGone(msgspec.Struct, array_like=True, frozen=True, tag=42):
-    """The ring was not used for a while: let go of it. It may be offered anew."""
-
-
 class Input(msgspec.Struct, array_like=True, frozen=True):
     """The result of task ``index``, which others take: its value, or the blob that ``holders`` have, and the digest
     that its receipt states."""
@@ -540,15 +521,20 @@ class Orphan(msgspec.Struct, array_like=True, frozen=True, tag=50):
     request: U63 = 0
 
 
-class Delivery(msgspec.Struct, array_like=True, frozen=True, tag=51):
-    """The grantor of a lot settled ``spans`` (all that the receipt states, where none are named): told at once to the
-    node that submitted the job. The receipt proves it, as in the log."""
+class Settlement(msgspec.Struct, array_like=True, frozen=True):
+    """A receipt and its page, of which ``spans`` are settled: all that it states, where none are named."""
 
-    job: Id
-    epoch: U32
     receipt: Signed
     page: Annotated[bytes, Meta(max_length=limits.MESSAGE_BYTES_MAX)]
     spans: Spans | None
+
+
+class Delivery(msgspec.Struct, array_like=True, frozen=True, tag=51):
+    """What the grantor of a lot settled, told to the node that submitted the job. Receipts prove it, as in the log."""
+
+    job: Id
+    epoch: U32
+    settled: Annotated[list[Settlement], Meta(min_length=1, max_length=limits.BATCH_TASKS_MAX)]
 
 
 class GivenUp(msgspec.Struct, array_like=True, frozen=True, tag=52):

@@ -118,6 +118,7 @@ class Offer(Statement, frozen=True):
     ttl_s: Seconds
     priority: Priority = 0  # among the owner's own jobs
     lot: U16 = 0  # of a distributed job
+    slots_filled: U32 = 0  # by those who take part already
 
 
 class Claim(Statement, frozen=True):

@@ -115,8 +115,10 @@ class Worker:
         return verdict
 
     def of(self, kind: type[T]) -> list[T]:
-        """What it was told, of one kind."""
-        return [message for message in self.said if isinstance(message, kind)]
+        """What it was told, of one kind, with what a lease brought along."""
+        along = [getattr(message, "extend", None) for message in self.said]
+        told = [each for pair in zip(along, self.said, strict=True) for each in pair]
+        return [message for message in told if isinstance(message, kind)]
 
     @property
     def grants(self) -> list[tuple[m.Grant | m.Further, Lease]]:

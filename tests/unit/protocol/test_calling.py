@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from p2pcpn.protocol.calling import HOPS_MAX, HOPS_MIN, OFFER_WAIT_S, OFFER_WAIT_S_MAX, WIDER_WAIT_S, Calling
+from p2pcpn.protocol.calling import (
+    HEARD_S,
+    HOPS_MAX,
+    HOPS_MIN,
+    OFFER_TTL_S,
+    OFFER_WAIT_S,
+    OFFER_WAIT_S_MAX,
+    RING_WAIT_S,
+    WIDER_WAIT_S,
+    Calling,
+)  # fmt: skip
 
 
 def test_an_offer_goes_out_at_once_and_then_when_it_is_due() -> None:
@@ -60,5 +70,27 @@ def test_a_need_that_has_grown_by_a_ring_waits_a_moment_only() -> None:
     assert not calling.wanted(0.02, 600) and calling.deadline() == WIDER_WAIT_S
     assert calling.wanted(WIDER_WAIT_S, 600)
     assert (calling.number, calling.hops(600)) == (2, 4), "farther because of the need, not because nobody came"
-    assert not calling.wanted(0.11, 600) and calling.deadline() == WIDER_WAIT_S + OFFER_WAIT_S
-    assert calling.wanted(WIDER_WAIT_S + OFFER_WAIT_S, 600) and calling.hops(600) == 5
+    due = WIDER_WAIT_S + OFFER_WAIT_S + 2 * RING_WAIT_S
+    assert not calling.wanted(0.11, 600) and calling.deadline() == due, "they need longer who come from so far"
+    assert calling.wanted(due, 600) and calling.hops(600) == 5
+
+
+def test_an_offer_stands_until_the_next_one_is_heard() -> None:
+    calling = Calling()
+    calling.wanted(0.0)
+    assert calling.stands_s == OFFER_WAIT_S + HEARD_S
+    for _ in range(12):
+        due = calling.deadline()
+        assert due is not None and calling.wanted(due, 600)
+    assert calling.stands_s == OFFER_WAIT_S_MAX + HEARD_S
+    calling.satisfied()
+    assert calling.stands_s == OFFER_TTL_S
+
+
+def test_another_need_is_told_from_near_to_far_again() -> None:
+    calling = Calling()
+    for now in (0.0, 10.0, 20.0):
+        assert calling.wanted(now)
+    assert calling.hops(1) == HOPS_MIN + 2
+    calling.satisfied()
+    assert calling.wanted(30.0) and calling.hops(1) == HOPS_MIN

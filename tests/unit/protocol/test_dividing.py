@@ -181,13 +181,13 @@ def test_when_a_steward_dies_its_lot_is_taken_over_and_the_submitter_is_told_all
 def test_what_was_given_up_of_the_stem_is_told_to_those_whose_tasks_may_take_it(divided: Cast) -> None:
     cast = divided
     gave_up = fx.Notify(events.GaveUp(cast.job.job, [0], "its peer was lost"))
-    effects = cast.submitter.peer.presiding.relayed([gave_up])
+    effects = cast.submitter.peer.presiding.relayed([gave_up], cast.swarm.now)
     assert {effect.to.id for effect in effects} == {cast.one.id, cast.two.id}
     cast.submitter.follow(effects)
     lots = [grantor for s in (cast.one, cast.two) for grantor in s.peer.jobs.granted.of(cast.job.job)]
     assert cast.swarm.run(5, lambda: all(lot.ledger.states[0] in (FAILED, SETTLED) for lot in lots))
     behind = fx.Notify(events.GaveUp(cast.job.job, [TASKS - 1], "its peer was lost"))
-    assert cast.submitter.peer.presiding.relayed([behind]) == [], "who grants that has told them"
+    assert cast.submitter.peer.presiding.relayed([behind], cast.swarm.now) == [], "who grants that has told them"
 
 
 def test_what_a_steward_gives_up_its_submitter_hears(divided: Cast) -> None:

@@ -13,7 +13,7 @@ from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol.effects import Effect, Heard, Send
-from p2pcpn.protocol.gossip import COMPARE_ADVERTS, Gossip, Rumor, rumor_id
+from p2pcpn.protocol.gossip import COMPARE_ADVERTS, OFFER_ROUNDS, Gossip, Rumor, rumor_id
 from p2pcpn.protocol.neighbourhood import Neighbourhood
 from p2pcpn.protocol.roundtrip import RoundTrips
 from p2pcpn.wire import datagrams
@@ -85,7 +85,7 @@ def statement(rumor: object) -> Statement:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_at_five_percent_loss_all_of_two_hundred_hear_each_rumor_once(seed: int) -> None:
+def test_at_five_percent_loss_all_of_two_hundred_hear_a_rumor_once_and_most_of_them_an_offer(seed: int) -> None:
     rng = random.Random(seed)
     count = 200
     contacts = [contact(rng.randbytes(20), ("10.0.0.1", 1 + number)) for number in range(count)]
@@ -112,10 +112,14 @@ def test_at_five_percent_loss_all_of_two_hundred_hear_each_rumor_once(seed: int)
                 heapq.heappush(queue, (now + rng.uniform(0.001, 0.05), number, who, ports[effect.to.port], body))
 
     rumors = [offer(), advert(pad=200)]
+
+    def of(rumor: int) -> int:
+        return sum(body == rumors[rumor].body for _, body in heard)
+
     for origin, rumor in enumerate(rumors):
         perform(origin, peers[origin].spread(rumor, 0.0, hops=12), 0.0)
     now = 0.0
-    while now < 30.0 and len(heard) < len(rumors) * (count - 1):
+    while now < 30.0 and of(1) < count - 1:
         timers = ((it.deadline(), who) for who, it in enumerate(peers))
         due_s, who = min(timers)
         if queue and queue[0][0] <= due_s:
@@ -124,12 +128,12 @@ def test_at_five_percent_loss_all_of_two_hundred_hear_each_rumor_once(seed: int)
         else:
             now = max(now, due_s)
             perform(who, peers[who].expire(now), now)
-    assert len(heard) == len(rumors) * (count - 1)
+    assert of(1) == count - 1 and of(0) > 0.9 * count, "offers are said again"
     assert set(heard.values()) == {1}
     assert now < 5.0
 
 
-def test_a_rumor_is_sent_to_three_neighbours_for_four_rounds() -> None:
+def test_a_rumor_is_sent_to_three_neighbours_for_some_rounds() -> None:
     it = gossip(PEERS)
     it.expire(0.0)
     rounds = [sent(it.spread(offer(), 0.0, hops=4))]
@@ -138,7 +142,7 @@ def test_a_rumor_is_sent_to_three_neighbours_for_four_rounds() -> None:
     while it.statistics()["active"]:
         now += limits.RUMOR_ROUND_S
         rounds.append(sent(it.expire(now)))
-    assert [len(sends) for sends in rounds] == [limits.FANOUT] * limits.RUMOR_ROUNDS
+    assert [len(sends) for sends in rounds] == [limits.FANOUT] * OFFER_ROUNDS
     assert rounds[0][0][1] == datagrams.Gossip([offer()], [3])
     assert it.deadline() > now
 

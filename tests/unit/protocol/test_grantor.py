@@ -25,7 +25,7 @@ def test_a_job_goes_from_a_claim_to_the_last_result() -> None:
     table = Table()
     table.extend(2)
     worker = table.worker(10)
-    assert [type(message) for message in worker.said] == [m.Introduce, m.Extend, m.Grant]
+    assert [type(message) for message in worker.said] == [m.Introduce, m.Grant]
     worker.run(last=True)
     table.close()
     assert table.delivered == [0, 1]
@@ -256,7 +256,7 @@ def test_a_peer_that_lives_is_introduced_again_and_goes_on() -> None:
     table.session_closed(worker.node)
     worker.said.clear()
     table.peer_alive(worker.node)
-    assert [type(message) for message in worker.said] == [m.Introduce, m.Extend, m.Grant]
+    assert [type(message) for message in worker.said] == [m.Introduce, m.Grant]
     assert (worker.last.token, worker.last.spans) == (lease.token, lease.spans)
     table.session_opened(worker.node)
     worker.run(lease)
@@ -272,7 +272,7 @@ def test_a_session_that_comes_back_before_the_probes_answer_goes_on_too() -> Non
     worker.said.clear()
     table.session_opened(worker.node)
     said = [type(message) for message in worker.said]
-    assert said == [m.Introduce, m.Extend, m.Grant]
+    assert said == [m.Introduce, m.Grant]
     table.peer_alive(worker.node)
     assert [type(message) for message in worker.said] == said
 
@@ -605,7 +605,7 @@ def test_a_peer_that_lacks_something_is_sent_it_again() -> None:
     worker = table.worker(10)
     worker.give_back(worker.last, "missing")
     said = [type(message) for message in worker.said]
-    assert said == [m.Introduce, m.Extend, m.Grant] * 2
+    assert said == [m.Introduce, m.Grant] * 2
 
 
 def test_a_peer_that_goes_on_lacking_takes_part_no_more() -> None:

@@ -223,6 +223,35 @@ def test_nothing_is_asked_back_for_a_slow_peer_that_had_better_leave_it_to_other
     assert one.of(Recall)
 
 
+def test_a_task_that_nobody_begins_is_left_for_longer_where_it_went() -> None:
+    table = Table()
+    table.extend(2)
+    one, two = table.worker(10, slots=2), table.worker(11, slots=2)
+    table.pass_time(2 * UNSTARTED_S)
+    one.give_back(one.last, "recalled", [(1, 1)])
+    [token] = table.grantor.participants[two.node].tokens
+    assert table.grantor.leases[token].moved == 1
+    table.pass_time(1.5 * UNSTARTED_S)
+    assert not two.of(Recall)
+    progress = Progress(table.job, one.last.token, [0])
+    table.act(lambda grantor, now: grantor.running.progress(one.contact, progress, now))
+    table.worker(12, slots=1)
+    table.pass_time(2 * UNSTARTED_S)
+    assert two.of(Recall)
+
+
+def test_what_comes_back_is_not_given_to_who_gave_such_back_and_nobody_is_called_for_it() -> None:
+    table = Table()
+    table.extend(2)
+    one, two = table.worker(10, slots=2), table.worker(11, slots=2)
+    table.pass_time(3 * UNSTARTED_S)
+    one.give_back(one.last, "recalled", [(1, 1)])
+    offers = len(table.offers)
+    two.give_back(two.last, "recalled", [(1, 1)])
+    assert table.grantor.ledger.waiting == 1 and len(one.grants) == len(two.grants) == 1
+    assert len(table.offers) == offers
+
+
 def test_where_nobody_idles_more_peers_are_called_for_what_waits_at_one() -> None:
     table = Table()
     table.extend(1)

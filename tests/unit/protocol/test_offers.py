@@ -325,7 +325,7 @@ def test_who_is_kept_busy_by_one_lot_claims_no_other(queued: int) -> None:
     assert len(set(claims(hall.wait(0.5)))) == 1, "the other one"
 
 
-def test_who_is_kept_busy_by_one_lot_helps_another_whose_grantor_goes_on_calling() -> None:
+def test_who_is_kept_busy_by_one_lot_helps_another_that_is_much_worse_off_and_goes_on_calling() -> None:
     hall = Hall(rtt_s=0.01)
     hall.hear(offer(**ONE))
     hall.hear(offer(**TWO))
@@ -334,10 +334,27 @@ def test_who_is_kept_busy_by_one_lot_helps_another_whose_grantor_goes_on_calling
     hall.reply(first, 0, mine["grantor"])
     hall.capacity = Capacity(2, 2, 0, 0.0)
     hall.wait(0.4)
-    hall.hear(offer(2, **other))
+    hall.hear(offer(2, **mine, waiting=100, slots_filled=20))
+    hall.hear(offer(2, **other, waiting=100, slots_filled=10))
     assert hall.wait(0.7) == [], "others may be on their way"
-    hall.hear(offer(3, **other))
-    assert claims(hall.wait(0.3)) == [other["epoch"]]
+    hall.hear(offer(3, **other, waiting=90, slots_filled=10))
+    assert hall.wait(0.9) == [], "nine tasks a slot are not twice as many as five"
+    hall.hear(offer(4, **other, waiting=100, slots_filled=10))
+    assert claims(hall.wait(0.9)) == [other["epoch"]]
+
+
+def test_a_lot_that_calls_no_more_while_it_keeps_us_busy_has_less_to_do() -> None:
+    hall = Hall(rtt_s=0.01)
+    hall.hear(offer(**ONE, waiting=1000))
+    hall.hear(offer(**TWO, waiting=1000))
+    (first,) = hall.wait(0.1)
+    mine, other = (ONE, TWO) if claims([first]) == [1] else (TWO, ONE)
+    hall.reply(first, 0, mine["grantor"])
+    hall.capacity = Capacity(2, 2, 0, 0.0)
+    hall.wait(9.0)
+    hall.hear(offer(2, **other, waiting=10))
+    assert hall.wait(0.5) == []
+    assert set(claims(hall.wait(2.0))) == {other["epoch"]}, "the first offer has lapsed"
 
 
 def test_whoever_took_a_lot_over_is_claimed_at_once_though_what_its_grantor_gave_runs() -> None:

@@ -110,7 +110,7 @@ def test_tasks_that_are_given_up_fail_at_the_submitter_and_for_those_that_wait_f
     lots = cast.own().lots
     mine = next(index for index in range(TASKS) if lots.of(index) == 0)
     gave_up = fx.Notify(events.GaveUp(cast.name, [mine], "its peer was lost", True, 9, None))
-    effects = cast.one.peer.presiding.relayed([gave_up])
+    effects = cast.one.peer.presiding.relayed([gave_up], cast.swarm.now)
     assert {effect.to.id for effect in effects} == {cast.submitter.id, cast.two.id}
     cast.one.follow(effects)
     assert cast.swarm.run(5, lambda: bool(cast.submitter.seen(events.GaveUp)))
@@ -190,19 +190,25 @@ def test_a_delivery_is_believed_for_its_receipt_alone() -> None:
     epoch = own.lots.of(0) + 1
     steward = cast.one if epoch == 1 else cast.two
     relaying, now = peer.presiding.relaying, cast.swarm.now
-    told = m.Delivery(cast.name, epoch, entry.receipt, entry.page, entry.spans)
-    assert relaying.delivered(own, steward.key.public, told, now) == [], "it was told before"
-    with pytest.raises(Exception, match="page of results"):
-        relaying.delivered(own, steward.key.public, m.Delivery(cast.name, epoch, entry.receipt, b"", None), now)
-    with pytest.raises(Exception, match="does not state"):
-        relaying.delivered(
-            own, steward.key.public, m.Delivery(cast.name, epoch, entry.receipt, entry.page, [(0, RANGE_TASKS)]), now
-        )
+
+    def told(*settled: m.Settlement, epoch: int = epoch) -> m.Delivery:
+        return m.Delivery(cast.name, epoch, [*settled])
+
+    right = m.Settlement(entry.receipt, entry.page, entry.spans)
+    torn = m.Settlement(entry.receipt, b"", None)
+    too_much = m.Settlement(entry.receipt, entry.page, [(0, RANGE_TASKS)])
+    assert relaying.delivered(own, steward.key.public, told(right), now) == ([], None), "it was told before"
+    for settled, why in ((torn, "page of results"), (too_much, "does not state")):
+        effects, wrong = relaying.delivered(own, steward.key.public, told(settled, right), now)
+        assert effects == [] and why in str(wrong), "what stands beside it is heard"
     with pytest.raises(Exception, match="not its own"):
-        relaying.delivered(own, STRANGER.public, told, now)
+        relaying.delivered(own, STRANGER.public, told(right), now)
     with pytest.raises(Exception, match="cannot have come yet"):
-        relaying.delivered(own, steward.key.public, m.Delivery(cast.name, 1 << 19, entry.receipt, b"", None), now)
-    assert relaying.delivered(None, steward.key.public, told, now) == []
+        relaying.delivered(own, steward.key.public, told(torn, epoch=1 << 19), now)
+    assert relaying.delivered(None, steward.key.public, told(right), now) == ([], None)
+    refused = peer.counters["refused Delivery"]
+    peer.presiding.told(steward.key.public, told(torn), now)
+    assert sum(peer.counters.values()) and peer.counters["refused Delivery"] >= refused
 
 
 def _at_stewards(cast: Cast, kind: type[events.Delivered]) -> list[events.Delivered]:
@@ -230,14 +236,14 @@ def test_a_submitter_that_is_dead_is_told_nothing_and_one_that_speaks_again_is_t
     cast.swarm.kill(cast.submitter)
     assert cast.swarm.run(20, lambda: kept.owner_at is None)
     started = fx.Notify(events.Started(cast.name, [0]))
-    assert cast.one.peer.presiding.relayed([started]) == []
+    assert cast.one.peer.presiding.relayed([started], cast.swarm.now) == []
     # Its own record may never have been kept: readers find the job at one of its grantors.
     assert cast.swarm.run(20, lambda: any(cast.name in each.peer.publishing._provided for each in (cast.one, cast.two)))
 
 
 def test_what_is_no_news_of_a_lot_is_nobodys() -> None:
     relaying = Relaying(Granted())
-    assert relaying.relayed([fx.Dial(STRANGER_AT), fx.Notify(object())], {}, {}) == []
+    assert relaying.relayed([fx.Dial(STRANGER_AT), fx.Notify(object())], {}, {}, 0.0) == []
     assert relaying.started(None, STRANGER.public, m.Progress(b"j" * 20, 0, [1])) == []
 
 

@@ -139,7 +139,7 @@ def test_a_task_that_runs_elsewhere_too_does_not_fail_of_an_input(code: str, mon
 def test_a_peer_that_lacks_something_is_sent_it_again() -> None:
     _, worker = one_worker(2)
     worker.give_back(worker.last, "missing")
-    assert [type(message) for message in worker.said] == [m.Introduce, m.Extend, m.Grant] * 2
+    assert [type(message) for message in worker.said] == [m.Introduce, m.Grant] * 2
 
 
 def test_the_slots_of_a_peer_that_works_for_others_are_not_counted_on_for_a_while() -> None:

@@ -72,7 +72,7 @@ def test_a_steward_that_lacks_a_page_is_sent_everything() -> None:
     table.extend(2, blobs=[[BLOB]])
     worker = as_worker(table, 20)
     worker.give_back(worker.last, "missing")
-    assert [type(message) for message in worker.said] == [m.Grant, m.Introduce, m.Extend, m.Grant]
+    assert [type(message) for message in worker.said] == [m.Grant, m.Introduce, m.Grant]
     turns = [effect.turn for effect in table.effects if isinstance(effect, TellBlob)]
     assert turns == [Turn.LATER, Turn.HURRY, Turn.NOW]
 
@@ -83,7 +83,7 @@ def test_a_steward_that_is_lost_is_supplied_like_any_peer() -> None:
     table.extend(2)
     table.peer_dead(keypair(20).id)
     worker = as_worker(table, 20)
-    assert [type(message) for message in worker.said] == [m.Introduce, m.Extend, m.Grant]
+    assert [type(message) for message in worker.said] == [m.Introduce, m.Grant]
 
 
 def test_who_grants_by_a_handover_shows_it() -> None:
@@ -92,7 +92,7 @@ def test_who_grants_by_a_handover_shows_it() -> None:
     table.custody.adopt(m.Take(0, handover))
     table.extend(1)
     worker = table.worker(10)
-    assert [type(message) for message in worker.said] == [m.Introduce, m.Take, m.Extend, m.Grant]
+    assert [type(message) for message in worker.said] == [m.Introduce, m.Take, m.Grant]
     assert worker.of(m.Take) == [m.Take(0, handover)]
 
 
