@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import cloudpickle
 import pytest
 
 from p2pcpn import Executor, Swarm
-from p2pcpn.errors import UsageError
+from p2pcpn.errors import UsageError, WorkerDied
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -140,3 +141,34 @@ def test_arrays_are_writable_and_every_task_has_its_own() -> None:
         found = executor.submit(echo, odd).result(60)
         assert all((found[name] == odd[name]).all() and found[name].shape == odd[name].shape for name in odd)
         assert found["fortran"].flags.f_contiguous
+
+
+def kept(array: Any) -> list[tuple[int, int]]:
+    """Of all arrays that tasks of this process were given: the first and the last item."""
+    arrays = sys.__dict__.setdefault("arrays_of_a_test", [])
+    arrays.append(array)
+    return [(int(each[0]), int(each[-1])) for each in arrays]
+
+
+def test_what_a_task_keeps_of_its_argument_stays_while_others_come_and_go(executor: Executor) -> None:
+    numpy = pytest.importorskip("numpy")
+    for number in range(1, 13):
+        found = executor.submit(kept, numpy.full(MIB // 8, number)).result(60)
+        assert found[-1] == (number, number) and all(first == last for first, last in found)
+        assert found == sorted(set(found)), "an array of an earlier task was written over"
+        data = bytes([number]) * MIB
+        assert all(future.result(60) == data for future in [executor.submit(echo, data) for _ in range(3)])
+
+
+def die(_: bytes) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_dies_over_its_argument_spoils_no_other(executor: Executor) -> None:
+    blobs = [os.urandom(MIB) for _ in range(24)]
+    fatal = executor.submit(die, os.urandom(MIB))
+    futures = [executor.submit(echo, blob) for blob in blobs]
+    assert [future.result(60) for future in futures] == blobs
+    with pytest.raises(WorkerDied):
+        fatal.result(60)
+    assert executor.submit(echo, blobs[0]).result(60) == blobs[0]
