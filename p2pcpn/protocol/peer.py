@@ -505,19 +505,19 @@ class Peer:
     def _pair_made(self, peer: Contact, now: float) -> list[fx.Effect]:
         """Greet a new pair: it gets our advert at once, and each tells the other the rumors it lacks.
 
-        A member that is no neighbour gets neither. Lookups make a peer that joins meet hundreds of members, and all of
-        them hold the same rumors.
+        A member that is no neighbour gets neither: lookups make a peer that joins meet hundreds, who hold the same
+        rumors. A client gets our advert; those it gossips with it compares with, and a thousand may claim its job.
         """
         effects: list[fx.Effect] = []
         self.reachability.greeted(now)
-        if self._is_member(peer):
+        if member := self._is_member(peer):
             self.neighbourhood.heard(peer, now)
             effects += self.dht.heard(peer, now) if self.pairs.routable(peer.id) else []
         if peer.id not in self.neighbourhood if self._is_member(peer) else self.offers.claims_at(peer.id):
             return effects  # where others came to claim it hears of us by their rumors
         if self.announcement.signed is not None:
             effects.append(fx.Send(peer, d.Gossip([self.announcement.signed], [0])))
-        return effects + self.gossip.pull(peer, now)
+        return effects + self.gossip.pull(peer, now) if member else effects
 
     def _is_member(self, peer: Contact) -> bool:
         """Whether a peer has a role. Clients have none: they come, submit and go, and nobody routes by them."""
