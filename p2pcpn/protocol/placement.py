@@ -84,7 +84,7 @@ class Outlook:
 class Placement:
     """See the module. Times are the caller's ``now``."""
 
-    __slots__ = ("_ledger", "_participants", "_speeds", "_outlook", "_until", "_due")
+    __slots__ = ("_ledger", "_participants", "_speeds", "_outlook", "_until", "_shared_until", "_due")
 
     def __init__(self, ledger: Ledger, participants: Participants, speeds: Speeds) -> None:
         self._ledger = ledger
@@ -92,6 +92,7 @@ class Placement:
         self._speeds = speeds
         self._outlook: Outlook | None = None
         self._until: float | None = None  # slow peers wait no longer
+        self._shared_until = 0.0  # nor than that, where others' tasks run in many slots
         self._due: float | None = None  # the same, until that time came
 
     def outlook(self, now: float) -> Outlook | None:
@@ -160,8 +161,11 @@ class Placement:
         if slow < UNEQUAL * others or outlook.mean_s * (slow - others) < drained_s + GAIN_S:
             return False
         if self._until is None:
-            wait_s = DOUBT * (drained_s + outlook.mean_s) + GAIN_S
-            self._until = self._due = now + (min(wait_s, SHARED_S) if outlook.shared else wait_s)
+            self._shared_until = now + SHARED_S
+            self._until = self._due = now + DOUBT * (drained_s + outlook.mean_s) + GAIN_S
+        if outlook.shared and self._shared_until < self._until:  # which may have been seen only now
+            self._until = self._shared_until
+            self._due = None if self._due is None else self._until
         return now < self._until
 
     def over(self) -> None:

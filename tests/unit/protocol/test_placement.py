@@ -92,6 +92,17 @@ def test_where_others_tasks_run_in_many_slots_it_waits_no_longer_than_a_moment()
     assert not bench.placement.waits(bench.peers[0], shared, 100.0 + SHARED_S)
 
 
+def test_that_others_tasks_run_in_many_slots_ends_a_longer_wait() -> None:
+    bench = Bench(1)
+    outlook = bench.placement.near_end(100.0)
+    assert outlook is not None and bench.placement.waits(bench.peers[0], outlook, 100.0)
+    bench.participants.crowd(bench.peers[1], 200.0)
+    outlook = bench.placement.outlook(100.5)
+    assert outlook is not None and bench.placement.waits(bench.peers[0], outlook, 100.5)
+    assert bench.placement.deadline() == 100.0 + SHARED_S
+    assert not bench.placement.waits(bench.peers[0], outlook, 100.0 + SHARED_S)
+
+
 def test_who_waited_for_long_enough_does_so_anew_only_at_another_end() -> None:
     bench = Bench(3)
     slow = bench.peers[0]
