@@ -390,3 +390,12 @@ def test_whose_claim_is_not_wanted_claims_the_next_lot_at_once_and_other_jobs_wa
     (first,) = (request for request in found if opened(request.claim, Claim).job == JOB)
     hall.reply(first, 2, STEWARDS_AT[claims([first])[0] - 1])
     assert len(hall.wait(0.2)) == 1
+
+
+def test_it_is_known_at_whom_this_peer_may_claim() -> None:
+    hall = Hall()
+    assert not hall.offers.claims_at(GRANTOR_AT.id)
+    hall.hear(offer())
+    hall.hear(offer(grantor=STRANGER_AT, python="3.9"))
+    assert hall.offers.claims_at(GRANTOR_AT.id)
+    assert not hall.offers.claims_at(STRANGER_AT.id), "what was turned down is not claimed"

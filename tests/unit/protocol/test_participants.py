@@ -57,6 +57,18 @@ def test_who_holds_more_than_its_slots_has_none_idle() -> None:
     assert found.slots_idle == 2
 
 
+def test_who_holds_enough_or_is_crowded_does_not_idle() -> None:
+    one = peer(10)
+    found = table(one)
+    found.promote(1, [], 0.0)
+    assert found.idles(one)
+    found.crowd(one, 5.0)
+    assert not found.idles(one)
+    found.crowd(one)
+    found.hold(one, 2)
+    assert not found.idles(one)
+
+
 def test_slots_of_a_crowded_peer_are_not_counted_on_for_a_while() -> None:
     one, two = peer(10), peer(20)
     found = table(one, two)
