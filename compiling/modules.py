@@ -24,6 +24,7 @@ LEFT_OUT = {
         "wire/manifests.py",
         "wire/messages.py",
         "wire/pages.py",
+        "wire/rings.py",
         "wire/statements.py",
     ),
 }

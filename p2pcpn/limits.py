@@ -21,8 +21,7 @@ SALT_BYTES_MAX: Final = 64
 # A rumor is one signed statement; one of them always fits a datagram (Advert is the largest).
 RUMOR_BYTES_MAX: Final = 1000
 RUMORS_PER_DATAGRAM_MAX: Final = 16
-# 8 bytes (+2) per digest entry: 100 entries are 1,000 bytes.
-RUMOR_DIGESTS_MAX: Final = 100
+RUMOR_DIGESTS_MAX: Final = 100  # 8 bytes (+2) per entry: 1,000
 # The datagrams that wait between the socket and the machines: 2,048 of at most 1,200 bytes are 2.4 MB.
 INBOX_DATAGRAMS_MAX: Final = 2048
 
@@ -367,7 +366,8 @@ SHARED_BYTES_MAX: Final = 256 << 20
 SHARED_FILES_MAX: Final = 256
 # Names (100 bytes each) of values that were shared before: who comes again is likely to come a third time.
 SHARED_SEEN_MAX: Final = 1024
-# Memory that an argument lay in and nothing does now: 32 of 1 MiB. 64 pieces at most, two descriptors each.
+# Memory that arguments lie in: up to 4 MiB each; or lay in: 64 pieces at most. Two descriptors each are 192 more.
+USED_SLABS_MAX: Final = 64
 SPARE_SLABS_BYTES_MAX: Final = 32 << 20
 # Values that one worker keeps open or loaded between batches, beside those that its batch needs.
 WORKER_PARTS_BYTES_MAX: Final = 64 << 20

@@ -104,8 +104,14 @@ class Landing:
         return data
 
     def taken(self, until: int) -> None:
-        """Everything up to ``until`` may be written over: it was taken, or nobody wants it."""
-        os.pwrite(self.descriptor, _TAKEN.pack(min(until, (1 << 64) - 1)), 0)
+        """Everything up to ``until`` may be written over: it was taken, or nobody wants it.
+
+        Raises :class:`PeerError` where the worker has made the file one that cannot be written.
+        """
+        try:
+            os.pwrite(self.descriptor, _TAKEN.pack(min(until, (1 << 64) - 1)), 0)
+        except OSError as error:
+            raise PeerError(f"a worker's memory for results cannot be used: {error}") from None
 
     def close(self) -> None:
         if self._ring is not None:

@@ -287,6 +287,8 @@ class WorkerLink:
         if not self.page.revoke(last.dispatch):
             return None
         self.revoked = last.dispatch
+        # Where both sides stored before either looked, it runs all the same, and what it has of them must not change.
+        given(file.slab for file in last.files)
         return self.assignments.pop()
 
     def cut(self, assignment: Assignment) -> int:

@@ -30,9 +30,10 @@ MAPPED_SLABS_BYTES: Final = 16 << 20
 
 
 class _Mapping(mmap.mmap):
-    """A private mapping of a file: writable, and nobody else's."""
+    """A private mapping of a file: writable, and nobody else's. ``read_only``: whoever has it now only reads."""
 
     file: File
+    read_only = False
     count = 0
 
     def __del__(self) -> None:
@@ -68,6 +69,7 @@ class _Slab:
             self.mapping = _mapped(self.descriptor, self.size_bytes)
             _Slab.mapped_bytes += self.size_bytes
         self.mapping.file = file
+        self.mapping.read_only = False
         self.out = True
         return memoryview(self.mapping)[:size_bytes]
 
@@ -75,7 +77,9 @@ class _Slab:
         """The task's arguments are made. Whether some have the memory itself: it is theirs from now on."""
         self.out = False
         given = sys.getrefcount(self.mapping) > 2  # ours, and the one that is asked with
-        if given or _Slab.mapped_bytes > MAPPED_SLABS_BYTES:
+        # Pages that were written stay this mapping's own: the next value would not be seen through them.
+        written = self.mapping is not None and not self.mapping.read_only
+        if given or written or _Slab.mapped_bytes > MAPPED_SLABS_BYTES:
             self._unmap()
         return given
 
@@ -184,8 +188,10 @@ class Files:
         """What ``packed`` and its buffers, in order, are the pickle of. Raises whatever loading raises."""
         files = self._files
         # What came through the socket is a copy already, made writable here.
-        buffers = [bytearray(part) if isinstance(part, bytes) else files[part].buffer() for part in parts]
+        buffers: list[Buffer] = []
         try:
+            for part in parts:
+                buffers.append(bytearray(part) if isinstance(part, bytes) else files[part].buffer())
             return pickle.loads(packed, buffers=buffers)
         finally:
             buffers.clear()
@@ -212,11 +218,13 @@ def as_text(buffer: Buffer) -> str:
 
 def as_bytearray(buffer: Buffer) -> bytearray:
     """A large ``bytearray`` argument, for one task."""
+    _only_read(buffer)
     return bytearray(buffer)
 
 
 def as_object(buffer: Buffer, *buffers: Buffer) -> Any:
     """Any other argument whose pickle is large, for one task: the pickle, and the buffers beside it."""
+    _only_read(buffer)
     return pickle.loads(buffer, buffers=buffers)
 
 
@@ -239,6 +247,7 @@ def as_scattered(buffer: Buffer, *buffers: Buffer) -> Any:
 
 def _once(buffer: Buffer, make: Callable[[Any], Any]) -> Any:
     """``make(buffer)``, or what that was before where the file is the same and kept."""
+    _only_read(buffer)
     file = _file(buffer)
     if file is None:
         return make(buffer)
@@ -251,3 +260,10 @@ def _file(buffer: Buffer) -> File | None:
     """The shared file that a buffer is of; none for one that came through the socket."""
     owner = buffer.obj if isinstance(buffer, memoryview) else buffer
     return owner.file if isinstance(owner, (_Mapping, _Copy)) else None
+
+
+def _only_read(buffer: Buffer) -> None:
+    """Nothing is written to it: its mapping may serve the next value, too."""
+    owner = buffer.obj if isinstance(buffer, memoryview) else buffer
+    if isinstance(owner, _Mapping):
+        owner.read_only = True

@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from p2pcpn.limits import SPARE_SLABS_BYTES_MAX
+from p2pcpn.limits import SPARE_SLABS_BYTES_MAX, USED_SLABS_MAX
 
 # Owner and project: plaintext of one owner is never given to another's workers.
 Group = tuple[bytes, bytes | None]
@@ -70,6 +70,7 @@ class Slabs:
         self._spare: OrderedDict[int, Slab] = OrderedDict()  # those used last at the end
         self._possible = hasattr(os, "memfd_create") and hasattr(fcntl, "F_ADD_SEALS")
         self._numbers = 0
+        self._used = 0
         self._closed = False
         self.spare_bytes = 0
 
@@ -79,22 +80,26 @@ class Slabs:
 
     def take(self, group: Group, size_bytes: int) -> Slab | None:
         """Memory for a value of ``size_bytes``; none where the system has none, or where the value is too large."""
-        if not self._possible or not 0 < size_bytes <= SLAB_BYTES_MAX:
+        if not self._possible or not 0 < size_bytes <= SLAB_BYTES_MAX or self._used >= USED_SLABS_MAX:
             return None
         size_bytes = max(_SMALLEST_BYTES, 1 << (size_bytes - 1).bit_length())
         for slab in reversed(self._spare.values()):  # the warmest first
             if slab.group == group and slab.size_bytes == size_bytes:
                 del self._spare[slab.number]
                 self.spare_bytes -= size_bytes
+                self._used += 1
                 return slab
         self._numbers += 1
         try:
-            return Slab(self._numbers, group, size_bytes)
+            made = Slab(self._numbers, group, size_bytes)
         except OSError:
             return None
+        self._used += 1
+        return made
 
     def give_back(self, slab: Slab) -> None:
         """Nothing lies there any more. It waits for the next value, unless a task has it."""
+        self._used -= 1
         if slab.given or self._closed:
             self._drop(slab)
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
 
@@ -164,6 +165,14 @@ def test_a_file_that_the_worker_shortened_is_an_error_and_nothing_worse(
 def test_a_result_behind_the_ring_that_is_not_there_is_an_error(pair: Pair) -> None:
     with pytest.raises(PeerError):
         pair.landing.take([b""], [(0, RING_AT + RING, 5)], 0)
+
+
+def test_a_file_that_the_worker_has_made_unwritable_is_an_error_of_its_own(pair: Pair) -> None:
+    os.ftruncate(pair.landing.descriptor, (1 << 63) - 1)
+    flags = fcntl.fcntl(pair.landing.descriptor, fcntl.F_GETFL)
+    fcntl.fcntl(pair.landing.descriptor, fcntl.F_SETFL, flags | os.O_APPEND)
+    with pytest.raises(PeerError, match="cannot be used"):
+        pair.landing.taken(1)
 
 
 def test_where_the_system_has_no_memory_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:

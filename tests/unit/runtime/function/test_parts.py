@@ -211,6 +211,20 @@ def test_a_task_that_has_the_memory_itself_keeps_it_and_the_peer_hears_of_it(sla
     assert bytes(array[1:]) == DATA[1:] and array[0] == 255
 
 
+def _decoded(buffer: memoryview) -> bytes:
+    """Bytes that are decoded where they lie."""
+    memoryview(buffer)[:1] = b"!"
+    return bytes(buffer)
+
+
+def test_what_a_task_wrote_into_memory_that_it_did_not_keep_no_later_one_reads(slabbed: Slabbed) -> None:
+    found = slabbed.files.loads(pickled(_decoded, bytearray(1)), [1])
+    assert found == b"!" + DATA[1:] and slabbed.given == []
+    slabbed.put(DATA[::-1])
+    slabbed.files.again([(2, 7, len(DATA))])
+    assert slabbed.files.loads(pickled(parts.as_bytes, b"x"), [2]) == DATA[::-1]
+
+
 def test_a_task_that_has_the_same_bytes_twice_has_memory_of_its_own_for_each(slabbed: Slabbed) -> None:
     packed = pickle.dumps(
         (pickle.PickleBuffer(bytearray(1)), pickle.PickleBuffer(bytearray(1))), 5, buffer_callback=lambda _: False

@@ -116,9 +116,12 @@ def test_what_is_spare_has_bounds_and_the_oldest_goes_first(bench: Bench, monkey
 
 
 def test_however_small_the_values_descriptors_have_a_bound(bench: Bench) -> None:
-    before, made = descriptors(), [bench.take(1) for _ in range(100)]
-    for slab in made:
-        bench.slabs.give_back(slab)
+    before = descriptors()
+    for owner in (b"a", b"b"):
+        made = [bench.take(1, (owner, None)) for _ in range(64)]
+        assert bench.slabs.take((owner, None), 1) is None
+        for slab in made:
+            bench.slabs.give_back(slab)
     assert len(bench.slabs) == 64 and descriptors() == before + 128
 
 
