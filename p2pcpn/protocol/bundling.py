@@ -40,7 +40,7 @@ Key = tuple[bytes, int]  # job, epoch
 
 
 class Bundles:
-    """See the module. Bounded by the lots that a node grants; who was told nothing for long is forgotten first."""
+    """See the module. Bounded by the lots that a node grants: of those that wait for nothing the oldest go first."""
 
     def __init__(self) -> None:
         self._bundles: OrderedDict[Key, Bundle] = OrderedDict()
@@ -77,8 +77,10 @@ class Bundles:
         bundle = self._bundles.get(key)
         if bundle is None:
             bundle = self._bundles[key] = Bundle(to, now)
-            while len(self._bundles) > limits.FORMER_GRANTORS_MAX:
-                self._waiting.pop(self._bundles.popitem(last=False)[0], None)
+            if len(self._bundles) > limits.FORMER_GRANTORS_MAX:
+                idle = next((each for each in self._bundles if each != key and each not in self._waiting), None)
+                if idle is not None:
+                    del self._bundles[idle]
         self._bundles.move_to_end(key)
         bundle.to = to
         if now >= bundle.opened_s + WINDOW_S and not bundle.results:

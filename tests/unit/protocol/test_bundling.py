@@ -104,8 +104,12 @@ def test_more_tasks_than_a_message_names_do_not_wait() -> None:
     ]  # fmt: skip
 
 
-def test_so_many_lots_are_remembered_and_no_more() -> None:
-    bundles = Bundles()
-    for epoch in range(limits.FORMER_GRANTORS_MAX + 5):
+def test_of_lots_that_wait_for_nothing_so_many_are_remembered_and_what_waits_is_told_of_however_many() -> None:
+    bundles, many = Bundles(), limits.FORMER_GRANTORS_MAX + 5
+    for epoch in range(many):
         bundles.started(OWNER_AT, (JOB, epoch), [epoch], 1.0)
-    assert len(told(bundles.expire(2.0))) == limits.FORMER_GRANTORS_MAX
+    assert told(bundles.expire(2.0)) == [Progress(JOB, 0, [epoch]) for epoch in range(many)]
+    for epoch in range(many, 2 * many):
+        bundles.started(OWNER_AT, (JOB, epoch), [epoch], 3.0)
+        bundles.expire(4.0)
+    assert len(bundles._bundles) <= many
