@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
@@ -286,9 +286,7 @@ class Reader:
         """
         assert self.authority is not None
         refused, denied = "", False
-        # Who took a copy over after its grantor had named the holders is known by the job alone.
-        others = [(node, contact) for node, contact in self._stewards.items() if node not in log.holders]
-        for node, contact in [*log.holders.items(), *others]:
+        for node, contact in self._who_may_have(log):
             if self.overlay.loop.time() < self._silent.get(node, 0.0):
                 continue
             if node in log.holders:
@@ -312,6 +310,21 @@ class Reader:
                 log.said.pop(node, None)
         log.refused = "" if denied else refused or log.refused
         return None
+
+    def _who_may_have(self, log: Log) -> Iterator[tuple[NodeId, Contact]]:
+        """Whom to ask for a segment, in turn."""
+        asked = dict(log.holders)
+        yield from asked.items()
+        # Who took a copy over after its grantor had named the holders is known by the job alone.
+        others = {node: contact for node, contact in self._stewards.items() if node not in asked}
+        yield from others.items()
+        grantor = NodeId(log.grantor)
+        is_known = grantor in asked or grantor in others
+        if not is_known or self._silent.get(grantor, 0.0) > self.overlay.loop.time():
+            # It wrote while it was cut off, perhaps, and those who heard of it there keep the log, and not the job.
+            for contact in self._near():
+                if contact.id not in asked and contact.id not in others:
+                    yield NodeId(contact.id), contact
 
     def _checked(self, log: Log, data: LogData, node: NodeId, contact: Contact) -> list[Entry]:
         """The segment that ``node`` shows as the next of its log. Raises :class:`PeerError` where it is not."""

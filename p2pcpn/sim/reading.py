@@ -155,6 +155,9 @@ class Reading:
         if others and log.vain >= len(holders):
             # Who took a copy over after its grantor had named the holders is known by the job alone.
             asked.append(others[log.vain % len(others)])
+        if log.vain == len(holders) + len(others):
+            # A grantor that was cut off had others keep its log, who know nothing of the job: they lie near it.
+            self._find_successors()
         log.turn, log.vain = log.turn + 1, log.vain + 1
         for to in asked:
             request = self._request()
@@ -204,7 +207,8 @@ class Reading:
             name = self._asked.pop(message.request, None)
             if name is not None and self._take(name, message):
                 log = self._logs[name]
-                log.turn, log.vain = log.turn - 1, 0  # who showed one is asked for the next
+                log.holders = {source.contact.id: source.contact, **log.holders}
+                log.turn = log.vain = 0  # who showed one is asked for the next
                 # Not at once: what is heard here is still being dealt with there.
                 self.host.clock.after(0.0, partial(self._next, name))
 

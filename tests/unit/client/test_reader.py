@@ -255,6 +255,34 @@ async def test_a_log_that_none_of_its_named_holders_has_is_asked_of_all_others(
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("is_gone", [True, False])
+async def test_a_log_whose_grantor_is_gone_is_asked_of_those_near_the_job_who_do_not_keep_it(
+    kept: Make, monkeypatch: pytest.MonkeyPatch, is_gone: bool
+) -> None:
+    # Seed 11 of `faults`: a steward that was cut off took over, and had its log kept by those on its side.
+    job = await kept()
+    grantor = job.overlay.keypair
+    log = LogWriter(job.job, 0, grantor)
+    job.settle(log, grantor, [0], [pickle.dumps(7)])
+    reader = job.reader()
+    reader._learn(job.steward.contact, job.state(logs=[(bytes(grantor.id), 0, 1)]))
+    reader._stewards[grantor.id] = msgspec.structs.replace(job.steward.contact, id=grantor.id)
+    near = msgspec.structs.replace(job.steward.contact, id=node_id(OTHER.public))
+    monkeypatch.setattr(reader, "_near", lambda: [job.steward.contact, near])
+    answer = job.answer(None)
+
+    async def request(to: Any, make: Any, wait_s: float = 1.0) -> Any:
+        if to.id == grantor.id and is_gone:
+            raise Unreachable("gone")
+        return await answer(to, make) if to.id == near.id else Answer(1, 1, "")
+
+    monkeypatch.setattr(job.overlay, "request", request)
+    assert len(await reader.read()) == is_gone
+    [read] = reader.logs
+    assert read.read == is_gone and (node_id(OTHER.public) in read.holders) == is_gone
+
+
+@pytest.mark.asyncio
 async def test_a_steward_that_shows_what_never_was_keeps_no_reader_from_the_end(
     kept: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
