@@ -24,7 +24,7 @@ BOTH = ("compute", "storage")
 @pytest.fixture
 def untold(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody tells the submitter anything, and it soon looks for itself."""
-    monkeypatch.setattr(Relaying, "relayed", lambda self, effects, kept, own: [])
+    monkeypatch.setattr(Relaying, "relayed", lambda self, effects, kept, own, now: [])
     monkeypatch.setattr(catching_up, "SILENT_S", 0.05)
     monkeypatch.setattr(catching_up, "SILENT_S_MAX", 0.1)
 

@@ -90,8 +90,11 @@ def test_a_peer_that_was_lost_with_nothing_or_leaves_or_is_late_failed_at_nothin
     table.extend(100)
     worker = table.worker(10)
     for code in ("late", "recalled", "missing", "unusable", "unreachable", "late", "leaving"):
-        worker.give_back(worker.last, code)
+        table.pass_time(2.0)  # who gave back what it had not begun is left alone for a second
+        (lease,) = live(worker)
+        worker.give_back(lease, code)
     table.extend(1)
+    assert live(worker) == []
     dies(worker)
     assert blamed(table) == {}
 

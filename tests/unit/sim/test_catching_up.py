@@ -37,7 +37,7 @@ def test_who_is_told_of_all_reads_nothing() -> None:
 
 
 def test_what_nobody_tells_is_read_from_the_logs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Relaying, "relayed", lambda self, effects, kept, own: [])
+    monkeypatch.setattr(Relaying, "relayed", lambda self, effects, kept, own, now: [])
     program = begun()
     world = program.host.world
     assert world.run(world.clock.now + 90.0, lambda: program.ended == TASKS)
@@ -47,7 +47,7 @@ def test_what_nobody_tells_is_read_from_the_logs(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_wrong_value_in_the_logs_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Relaying, "relayed", lambda self, effects, kept, own: [])
+    monkeypatch.setattr(Relaying, "relayed", lambda self, effects, kept, own, now: [])
     program = begun()
     program.arguments[3] = program.arguments[4]  # as if another had been sent
     world = program.host.world
@@ -56,7 +56,7 @@ def test_a_wrong_value_in_the_logs_is_a_violation(monkeypatch: pytest.MonkeyPatc
 
 
 def test_it_ends_with_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Relaying, "relayed", lambda self, effects, kept, own: [])
+    monkeypatch.setattr(Relaying, "relayed", lambda self, effects, kept, own, now: [])
     program = begun()
     world = program.host.world
     assert world.run(world.clock.now + 90.0, lambda: bool(program.host.hearers)), "it reads"
