@@ -10,10 +10,12 @@ flap, RFC 2439): a graph is not steady around it, and each of its deaths is news
 from __future__ import annotations
 
 import random
+from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import nsmallest
+from itertools import islice
 
 from p2pcpn import limits
 from p2pcpn.protocol.effects import Effect
@@ -50,10 +52,12 @@ class Neighbourhood:
 
     def __init__(self, own: bytes, roundtrips: RoundTrips, rng: random.Random) -> None:
         self._own = own
+        self._aim = int.from_bytes(own, "big")
         self._roundtrips = roundtrips
         self._rng = rng
         # And whether it was heard itself; the longest unheard first. A plain dict: all of it is walked at each choice.
         self._candidates: dict[bytes, tuple[Contact, bool]] = {}
+        self._by_id: list[tuple[int, bytes]] = []  # the candidates by distance: sorting them took most of a choice
         self._chosen: dict[bytes, Contact] = {}
         self._by_chance: list[bytes] = []
         self._unproved: dict[bytes, None] = {}  # neighbours that nobody here heard since they took their place
@@ -108,7 +112,8 @@ class Neighbourhood:
             return
         if not contact.usable or self._is_held_off(contact.id, now):
             return
-        self._candidates.pop(contact.id, None)
+        if self._candidates.pop(contact.id, None) is None:
+            insort(self._by_id, self._place(contact.id))
         self._candidates[contact.id] = (contact, direct)
         if contact.id in self._chosen or len(self._chosen) < limits.NEIGHBOURHOOD_MAX:
             if not direct:
@@ -117,12 +122,12 @@ class Neighbourhood:
         if self._due_s is None:
             self._due_s = now + limits.NEIGHBOURHOOD_S
         if len(self._candidates) > limits.NEIGHBOUR_CANDIDATES_MAX:
-            oldest = next(node for node in self._candidates if node not in self._chosen)
-            del self._candidates[oldest]
+            self._drop(next(node for node in self._candidates if node not in self._chosen))
 
     def gone(self, node: bytes) -> None:
         """``node`` is dead or has left; another takes its place at once where one is known."""
-        self._candidates.pop(node, None)
+        if node in self._candidates:
+            self._drop(node)
         if self._chosen.pop(node, None) is not None and len(self._candidates) > len(self._chosen):
             self._choose()
 
@@ -141,6 +146,13 @@ class Neighbourhood:
         flaps.until_s = now + min(HOLD_S_MAX, HOLD_S * 2.0 ** min(beyond - 1, 10))
         self.gone(node)
         return True
+
+    def _place(self, node: bytes) -> tuple[int, bytes]:
+        return int.from_bytes(node, "big") ^ self._aim, node
+
+    def _drop(self, node: bytes) -> None:
+        del self._candidates[node]
+        del self._by_id[bisect_left(self._by_id, self._place(node))]
 
     def _is_held_off(self, node: bytes, now: float) -> bool:
         flaps = self._flaps.get(node)
@@ -169,18 +181,16 @@ class Neighbourhood:
         ]
         chosen = [node for _, node in nsmallest(limits.NEIGHBOURS_BY_RTT, measured)]
         taken = set(chosen)
-        own = int.from_bytes(self._own, "big")
-        gaps = [(int.from_bytes(node, "big") ^ own, node) for node in self._candidates if node not in taken]
-        nearest = [node for _, node in nsmallest(limits.NEIGHBOURS_BY_ID, gaps)]
+        nearest = list(islice((node for _, node in self._by_id if node not in taken), limits.NEIGHBOURS_BY_ID))
         chosen += nearest
         taken.update(nearest)
         self._by_chance = [node for node in self._by_chance if node in self._candidates and node not in taken]
         places = limits.NEIGHBOURHOOD_MAX - len(chosen)
         if places > len(self._by_chance):
             taken.update(self._by_chance)
-            others = sorted([(gap, node) for gap, node in gaps if node not in taken])
+            others = [node for _, node in self._by_id if node not in taken]
             missing = min(places - len(self._by_chance), len(others))
-            self._by_chance += self._rng.sample([node for _, node in others], missing)
+            self._by_chance += self._rng.sample(others, missing)
         del self._by_chance[places:]
         self._chosen = {node: self._candidates[node][0] for node in chosen + self._by_chance}
         self._unproved = {node: None for node in self._chosen if node in self._unproved or node not in before}

@@ -139,9 +139,7 @@ class Repair:
 
     def _is_close(self, node: bytes) -> bool:
         """Whether ``node`` may hold a key that we hold: two who are near to a key are near to each other."""
-        nearest = self._table.nearest(self._own, limits.REPAIR_NEAR_PEERS)
-        near = len(nearest) < limits.REPAIR_NEAR_PEERS
-        return near or distance(node, self._own) <= distance(nearest[-1].id, self._own)
+        return self._table.nearer(node) < limits.REPAIR_NEAR_PEERS
 
     def _nearest(self, key: bytes, count: int) -> list[Contact]:
         nearest = self._table.nearest(key, limits.BUCKET_PEERS)

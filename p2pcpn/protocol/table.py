@@ -78,6 +78,13 @@ class RoutingTable:
     def __contains__(self, node: bytes) -> bool:
         return node in self._entries
 
+    def listens_at(self, contact: Contact) -> bool:
+        """Whether somebody in the table, of whichever id, has the address of ``contact``."""
+        if self._network_group(contact.address) not in self._groups:
+            return False  # as nearly always: nobody of that network is here at all
+        host, port = contact.host, contact.port
+        return any([it.contact.port == port and it.contact.host == host for it in self._entries.values()])  # noqa: C419
+
     def contacts(self) -> list[Contact]:
         """Everyone in the table, in the order of their ids' buckets, the most recently heard last in each."""
         return [self._entries[node.id].contact for bucket in self._buckets for node in bucket.get_nodes()]
@@ -167,6 +174,19 @@ class RoutingTable:
             if len(found) >= count:
                 break
         return found[:count]
+
+    def nearer(self, node: bytes) -> int:
+        """How many contacts are nearer to our own id than ``node`` is, which need not be among them."""
+        own, aim = self._own.long_id, int.from_bytes(node, "big")
+        gap = own ^ aim
+        count = 0
+        for bucket in self._buckets:  # as in nearest: all of a bucket is nearer, or none, but of the one it belongs to
+            lowest, highest = bucket.range
+            if lowest <= aim <= highest:
+                count += sum([known.long_id ^ own < gap for known in bucket.nodes.values()])
+            elif self._least_distance(bucket, own) < gap:
+                count += len(bucket.nodes)
+        return count
 
     # --- refreshing --------------------------------------------------------------------------------------------
 

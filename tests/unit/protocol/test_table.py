@@ -46,6 +46,7 @@ def test_the_nearest_are_those_that_brute_force_finds(
     exclude = tuple(data.draw(st.lists(st.sampled_from(ids), max_size=3)) if ids else [])
     expected = sorted((it for it in known.contacts() if it.id not in exclude), key=lambda it: distance(it.id, target))
     assert known.nearest(target, count, exclude) == expected[:count]
+    assert known.nearer(target) == sum(distance(it.id, own) < distance(target, own) for it in known.contacts())
     assert own not in known
     assert len(known) == len(known.contacts()) == known.statistics()["peers"]
 
@@ -143,6 +144,17 @@ def test_a_peer_that_moved_is_known_by_its_new_address_alone() -> None:
     moved = contact(peer(1).id, ("10.9.9.9", 4000))
     known.heard(moved, 1.0)
     assert known.contacts() == [moved]
+
+
+def test_it_says_whether_anybody_in_it_listens_at_an_address() -> None:
+    known = table(by_network)
+    known.heard(peer(1), 0.0)
+    stranger = contact(bytes(19) + b"\x01", ("10.0.0.1", 1001))
+    assert known.listens_at(stranger)  # whatever its id
+    assert not known.listens_at(contact(peer(1).id, ("10.0.0.1", 1002)))
+    assert not known.listens_at(contact(peer(1).id, ("10.9.9.9", 1001)))
+    known.remove(peer(1).id)
+    assert not known.listens_at(stranger)
 
 
 def test_the_dead_are_not_asked_again_until_they_are_heard_or_time_has_passed() -> None:
