@@ -251,8 +251,12 @@ def _pause(
 def explain(id_: str, bootstrap: tuple[str, ...], swarm_key: str | None, key: str | None, as_json: bool) -> None:
     """Ask peers why they run a job or do not: how many say what, and each one's signed reason."""
 
+    from p2pcpn.client.standing import OVER
+
     async def ask(found: KeptJob) -> tuple[dict[str, Any], list[dict[str, str]]]:
-        return await found.standing(), await found.explain()
+        state = await found.standing()
+        # Of one that is over peers know no more than that whoever offered it is gone.
+        return state, [] if state["state"] in OVER else await found.explain()
 
     state, reasons = _with(id_, bootstrap, swarm_key, key, ask)
     counts: dict[str, int] = {}
@@ -262,6 +266,9 @@ def explain(id_: str, bootstrap: tuple[str, ...], swarm_key: str | None, key: st
         print_json({"job": state["id"], "state": state["state"], "counts": counts, "peers": reasons})
         return
     click.echo(f"{state['state']}: {state['settled']} of {state['tasks']} settled, {state['running']} running")
+    if state["state"] in OVER:
+        click.echo("it is over: no peer has a reason to run it")
+        return
     said = ", ".join(f"{count} {code}" for code, count in sorted(counts.items()))
     click.echo(f"{number_of(len(reasons), 'peer')} asked: {said or 'nobody answered'}\n")
     if reasons:

@@ -20,6 +20,8 @@ ASKED_MAX: Final = 64
 AT_A_TIME: Final = 16
 ASK_S: Final = 2.0
 FIND_S: Final = 0.5
+# States after which nothing of a job is run.
+OVER: Final = ("cancelled", "deadline passed", "done")
 
 
 def standing(reader: Reader) -> dict[str, Any]:

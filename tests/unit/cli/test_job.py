@@ -202,6 +202,11 @@ def test_a_cancelled_job_ends_and_says_so(job: Command, unwanted: str) -> None:
     waited = job("wait", unwanted, "--timeout", "60s")
     assert (waited.code, waited.err) == (1, "p2pcpn: the job was cancelled\n")
     assert json.loads(job("show", unwanted, "--json").out)["state"] == "cancelled"
+    # Peers that were not told the job's end would say that they wait for it.
+    explained = job("explain", unwanted)
+    assert explained.lines[0].startswith("cancelled: 0 of ")
+    assert explained.lines[1:] == ["it is over: no peer has a reason to run it"]
+    assert json.loads(job("explain", unwanted, "--json").out)["peers"] == []
 
 
 @pytest.mark.parametrize("verb", ["show", "wait", "result", "logs", "cancel", "explain", "pause", "resume"])
