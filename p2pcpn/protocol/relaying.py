@@ -14,7 +14,7 @@ from p2pcpn.errors import PeerError
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
 from p2pcpn.protocol.authority import Authority
-from p2pcpn.protocol.bundling import Bundles
+from p2pcpn.protocol.coalescing import Coalescing
 from p2pcpn.protocol.granted import Granted
 from p2pcpn.protocol.grantor import Grantor
 from p2pcpn.protocol.kept_jobs import Kept
@@ -30,7 +30,7 @@ class Relaying:
 
     def __init__(self, granted: Granted) -> None:
         self._granted = granted
-        self._bundles = Bundles()
+        self._coalescing = Coalescing()
         self._said: dict[tuple[bytes, int], m.Standing] = {}  # of lots granted here, by job and epoch
         self._standings: dict[bytes, dict[int, m.Standing]] = {}  # of jobs submitted here, by lot, stems among them
 
@@ -56,7 +56,7 @@ class Relaying:
     def _told(self, event: object, kept: Kept, now: float) -> list[fx.Effect]:
         to, job = kept.owner_at, kept.authority.job
         if isinstance(event, events.GaveUp):
-            return self._bundles.of(job, now) + _gave_up(event, kept.authority, to)
+            return self._coalescing.of(job, now) + _gave_up(event, kept.authority, to)
         if to is None:
             return []
         if isinstance(event, events.Delivered) and event.entry is not None:
@@ -67,25 +67,25 @@ class Relaying:
                 return []
             settled = m.Settlement(entry.receipt, entry.page, entry.spans)
             spans = said.spans if entry.spans is None else entry.spans
-            return self._bundles.settled(to, (job, grantor.epoch), settled, spans, now)
+            return self._coalescing.settled(to, (job, grantor.epoch), settled, spans, now)
         if isinstance(event, events.Started) and event.indices:
             grantor = self._granted.at(job, kept.authority.lots.of(event.indices[0]), kept.authority.lots)
-            return [] if grantor is None else self._bundles.started(to, (job, grantor.epoch), event.indices, now)
+            return [] if grantor is None else self._coalescing.started(to, (job, grantor.epoch), event.indices, now)
         if isinstance(event, events.Replicated):
             # It sums up what was settled, and counts once all of that was told.
             standing = self._stand(to, job)
-            return self._bundles.of(job, now) + standing if standing else []
+            return self._coalescing.of(job, now) + standing if standing else []
         if isinstance(event, events.Cancelled) and kept.cancel is not None:
-            return [*self._bundles.of(job, now), fx.Tell(to, m.Finish(0, kept.cancel))]
+            return [*self._coalescing.of(job, now), fx.Tell(to, m.Finish(0, kept.cancel))]
         return []
 
     def deadline(self) -> float | None:
         """When :meth:`expire` is due."""
-        return self._bundles.deadline()
+        return self._coalescing.deadline()
 
     def expire(self, now: float) -> list[fx.Effect]:
         """Tell what has waited to be told together."""
-        return self._bundles.expire(now)
+        return self._coalescing.expire(now)
 
     def _stand(self, to: Contact, job: bytes) -> list[fx.Effect]:
         """How safe each lot is, where that is another word than the last: not after each segment that is on its way."""
