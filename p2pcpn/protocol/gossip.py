@@ -7,8 +7,8 @@ it is told about here without us (Demers 1987, feedback and counters). Every ten
 rumors are held here, and each side pulls what it lacks, so that what loss or an empty neighbourhood hid is found after
 all. While that finds nothing it is done more rarely, down to a quarter as often (as Trickle does, RFC 6206); and where
 many are known a period longer for each doubling (as memberlist does). There always is something then that just one of
-two knows, the adverts of strangers, who repeat them: to find no more than these is to find nothing. A rumor is held for
-twice as long as the longest pause.
+two knows, the adverts of strangers, who repeat them: adverts are left out there. A rumor is held for twice as long as
+the longest pause.
 
 Of one origin's adverts, offers of a job and words about a member only the newest is held and sent. ``hops`` counts
 down: a rumor that comes with 0 goes no farther, nor is it offered to be pulled.
@@ -47,6 +47,7 @@ COMPARE_RARER_MAX = 4.0
 COMPARE_PEERS = 32
 COMPARE_S_MAX = limits.RUMOR_S / 2
 # Where more are known than this a comparison always finds adverts: they reach neighbours of neighbours, who differ.
+# Who knows so many misses none of them, and compares all other rumors.
 COMPARE_ADVERTS = 128
 
 Gossiped = Advert | Offer | MemberState
@@ -149,9 +150,9 @@ class Gossip:
             del self._active[held.id]
         return [effect for peer in peers for effect in self._tell(peer, [held])]
 
-    def pull(self, peer: Contact, now: float) -> list[Effect]:
+    def pull(self, peer: Contact, now: float, *, adverts: bool = True) -> list[Effect]:
         """Compare rumors with ``peer`` at once, for example because it is new."""
-        return [Send(peer, datagrams.RumorDigest(b"".join(self._offered(now)), True))]
+        return [Send(peer, datagrams.RumorDigest(b"".join(self._offered(now, adverts)), True, adverts))]
 
     def receive(self, sender: Contact, message: datagrams.Datagram, now: float) -> list[Effect]:
         """Take a :class:`Gossip`, :class:`RumorDigest` or :class:`RumorPull`; :class:`PeerError` for one that lies."""
@@ -190,7 +191,7 @@ class Gossip:
         while self._seen and next(iter(self._seen.values())) + limits.RUMOR_SEEN_S <= now:
             self._seen.popitem(last=False)
         for peer in self._neighbourhood.sample(1):
-            effects += self.pull(peer, now)
+            effects += self.pull(peer, now, adverts=self._neighbourhood.known <= COMPARE_ADVERTS)
         return effects
 
     @property
@@ -365,11 +366,11 @@ class Gossip:
             for group in groups
         ]
 
-    def _offered(self, now: float) -> list[bytes]:
+    def _offered(self, now: float, adverts: bool) -> list[bytes]:
         """The ids of the newest rumors that may go farther."""
         ids: list[bytes] = []
         for held in reversed(self._going.values()):
-            if held.expires_s > now:
+            if held.expires_s > now and (adverts or held.signed.kind != Advert.kind):
                 ids.append(held.id)
                 if len(ids) == limits.RUMOR_DIGESTS_MAX:
                     break
@@ -381,12 +382,12 @@ class Gossip:
         effects: list[Effect] = []
         if lacking:
             self._pulled = set(lacking)
-            self._found(False)
+            self._found(not message.adverts)
             effects.append(Send(sender, datagrams.RumorPull(b"".join(lacking))))
         if message.reply:
-            ours = self._offered(now)
+            ours = self._offered(now, message.adverts)
             if not set(ours) <= set(theirs):
-                effects.append(Send(sender, datagrams.RumorDigest(b"".join(ours), False)))
+                effects.append(Send(sender, datagrams.RumorDigest(b"".join(ours), False, message.adverts)))
         return effects
 
 

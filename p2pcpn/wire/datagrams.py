@@ -160,10 +160,14 @@ class Gossip(msgspec.Struct, array_like=True, frozen=True, tag=14):
 
 
 class RumorDigest(msgspec.Struct, array_like=True, frozen=True, tag=15):
-    """Push-pull: the ids (8 bytes each, concatenated) of rumors I hold. ``reply`` asks for yours."""
+    """Push-pull: the ids (8 bytes each, concatenated) of rumors I hold. ``reply`` asks for yours.
+
+    Without ``adverts`` these are left out, here and in the reply.
+    """
 
     ids: Annotated[bytes, Meta(max_length=limits.RUMOR_DIGESTS_MAX * 8)]
     reply: bool
+    adverts: bool = True
 
 
 class RumorPull(msgspec.Struct, array_like=True, frozen=True, tag=16):

@@ -414,3 +414,22 @@ def test_among_many_to_find_adverts_alone_is_to_find_nothing(known: int, last_s:
     tell(it, offer(), now)
     it.receive(SENDER, RumorPull(rumor_id(SIGNED.encode(offer()))), now)
     assert waits_s(it, now, 1, [])[0] <= 1.2 * 50.0, "somebody lacked an offer"
+
+
+@pytest.mark.parametrize(("known", "both"), [(COMPARE_ADVERTS, True), (2 * COMPARE_ADVERTS, False)])
+def test_among_many_adverts_are_not_compared_but_with_a_new_neighbour(known: int, both: bool) -> None:
+    it = among(known)
+    tell(it, advert(), 0.0)
+    tell(it, offer(), 0.0)
+    ids = {kind: rumor_id(SIGNED.encode(rumor)) for kind, rumor in (("advert", advert()), ("offer", offer()))}
+    while it.statistics()["active"]:
+        it.expire(at_s := it.deadline())
+    [effect] = it.expire(at_s := it.deadline())
+    assert isinstance(effect, Send)
+    digest = effect.message
+    assert isinstance(digest, RumorDigest) and digest.adverts is both
+    assert digest.ids == ids["offer"] + (ids["advert"] if both else b"")
+    [answer] = it.receive(SENDER, RumorDigest(b"", True, False), at_s)
+    assert isinstance(answer, Send) and answer.message == RumorDigest(ids["offer"], False, False)
+    [greeting] = it.pull(SENDER, at_s)
+    assert isinstance(greeting, Send) and greeting.message == RumorDigest(ids["offer"] + ids["advert"], True)
