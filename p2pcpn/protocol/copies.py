@@ -2,7 +2,7 @@
 
 A holder is sent each segment as it is closed. One that came later, or fell behind, is sent the stored ones in order,
 a few at a time. What is known of a segment is which holders have it, and that is one number a holder (all before it
-are there): a log that grows for days costs eight bytes a segment.
+are there): a log that grows for days costs eight bytes a segment, and until readers find it the digest of its header.
 """
 
 from __future__ import annotations
@@ -49,21 +49,25 @@ class Holder:
 class Copies:
     """See the module. ``own``: whether this node's own disk counts as a holder."""
 
-    __slots__ = ("holders", "_own", "_settled", "_pending")
+    __slots__ = ("found", "holders", "_digests", "_own", "_settled", "_pending")
 
     def __init__(self, own: bool) -> None:
         self.holders: dict[NodeId, Holder] = {}
+        self.found = 0  # so many segments, from the first on, readers find: see :meth:`find`
         self._own = Disk() if own else None
         self._settled = array("Q")  # by segment: indices settled by the log so far
+        self._digests: deque[bytes] = deque()  # of the headers from the last that readers find
         self._pending: deque[tuple[int, Parts]] = deque()  # receipts that were not on enough holders yet
 
     def __len__(self) -> int:
         """How many segments the log has."""
         return len(self._settled)
 
-    def add(self, settled: int, parts: Parts) -> None:
-        """A segment was closed: ``settled`` indices so far; ``parts`` wait until it is safe."""
+    def add(self, settled: int, parts: Parts, header: bytes) -> None:
+        """A segment was closed: ``settled`` indices so far, the digest of its ``header``; ``parts`` wait until it is
+        safe."""
         self._settled.append(settled)
+        self._digests.append(header)
         self._pending.append((len(self._settled) - 1, parts))
         if len(self._pending) > PENDING_MAX:
             self._pending.popleft()
@@ -104,6 +108,26 @@ class Copies:
     def disown(self) -> None:
         """Our own disk counts no more: it refused a segment."""
         self._own = None
+
+    def find(self) -> bool:
+        """Whether readers find more segments than before: those that another peer has on its disk, for ours may be lost
+        with us. Where nobody else keeps the log they find what our own disk has, if that counts.
+
+        What a holder had that is gone is found all the same: it may come back, and the others are sent it.
+        """
+        disks = [holder.disk for holder in self.holders.values()] or ([] if self._own is None else [self._own])
+        found = max((disk.held for disk in disks), default=0)
+        if found <= self.found:
+            return False
+        for _ in range(found - max(self.found, 1)):
+            self._digests.popleft()
+        self.found = found
+        return True
+
+    @property
+    def last(self) -> bytes:
+        """The digest of the header of the last segment that readers find. Only where they find any."""
+        return self._digests[0]
 
     def safe(self, copies: int) -> int:
         """How many segments, from the first on, lie on at least ``copies`` holders."""

@@ -6,7 +6,7 @@ request number; the :class:`Answer` to it means *durable on disk*. Nothing is ca
 
 ::
 
-    segment closed ──> our disk, each holder ──Answer──> on enough of them: workers are told, head is published
+    segment closed ──> our disk, each holder ──Answer──> on one: the head names it; on enough: workers are told
                             │ died, refused, silent
                             └──> another storage peer is sent the log from its beginning
 """
@@ -24,8 +24,8 @@ from p2pcpn.protocol import events
 from p2pcpn.protocol.authority import DISTRIBUTED
 from p2pcpn.protocol.copies import Copies, Holder, Parts
 from p2pcpn.protocol.effects import Commit, Effect, Notify, OnDisk, Probe, Tell, TellLog, Write
-from p2pcpn.protocol.heads import CONTACT, Head
-from p2pcpn.protocol.settlement import LogSegment, LogWriter
+from p2pcpn.protocol.heads import CONTACT, Head, Length
+from p2pcpn.protocol.settlement import LogSegment
 from p2pcpn.protocol.trustees import Trustees
 from p2pcpn.protocol.vigil import DEAD_S, LOOK_S, PROBE_LOOKS, REFUSED_S, SILENT_LOOKS, Vigil
 from p2pcpn.wire import pages
@@ -42,6 +42,7 @@ from p2pcpn.wire.messages import (
     Standing,
     Take,
 )  # fmt: skip
+from p2pcpn.wire.sealing import digest
 from p2pcpn.wire.statements import LogHeader, Segment, Signed, Spec, read
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 class Custody:
     """See the module. ``candidates()`` lists storage peers, best first; ``storing``: this node itself keeps the log.
 
-    ``logs`` are all of this node's logs of the job, which share a head: by epoch, their segments.
+    ``logs`` are all of this node's logs of the job, which share a head: by epoch, how long they are.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Custody:
         storing: bool,
         candidates: Callable[[], list[Contact]],
         request: Callable[[], int],
-        logs: dict[int, int] | None = None,
+        logs: dict[int, Length] | None = None,
     ) -> None:
         self.job = job
         self.signed_spec = spec
@@ -200,7 +201,7 @@ class Custody:
         """Keep a closed segment: on our own disk, on the stewards, on storage peers where those are too few."""
         self._now = now
         said = read(segment.header, LogHeader)
-        self.copies.add(said.settled, self._parts)
+        self.copies.add(said.settled, self._parts, digest(segment.header.body))
         self._parts = {}
         key = (self.job, self.me, self.epoch, segment.number)
         write = Write("logs", key, (pages.SIGNED.encode(segment.header), segment.body))
@@ -214,7 +215,7 @@ class Custody:
                 effects.append(Tell(holder.contact, Append(request, segment.header, segment.body)))
             else:
                 effects += self._catch_up(holder)
-        self._head.changed(now)
+        self._head.follow(self.copies, now)
         return effects + self._enough()
 
     def logged(self, number: int, ok: bool, now: float) -> list[Effect]:
@@ -230,8 +231,8 @@ class Custody:
         return self._replace()
 
     @property
-    def logs(self) -> dict[int, int]:
-        """This node's logs of the job, by epoch, and how many segments each has."""
+    def logs(self) -> dict[int, Length]:
+        """This node's logs of the job, by epoch, and how long each is."""
         return self._head.logs
 
     def holders(self) -> list[Contact]:
@@ -398,12 +399,12 @@ class Custody:
             holder.awaited for holder in self.copies.holders.values()
         )
 
-    def expire(self, now: float, log: LogWriter) -> list[Effect]:
+    def expire(self, now: float) -> list[Effect]:
         """Publish the log's head when it changed, at most once a second; look after the holders."""
         self._now = now
         effects = self._look(now) if self._look_at is not None and now >= self._look_at else []
         if self._head.due(now):
-            effects += self._head.publish(log, self.replicated, self._total, self.done, self.holders(), now)
+            effects += self._head.publish(self.copies, self.replicated, self._total, self.done, self.holders(), now)
         return effects
 
     def _look(self, now: float) -> list[Effect]:
@@ -439,7 +440,13 @@ class Custody:
             return False
         return not len(self.copies) or self.copies.safe(self.wanted()) == len(self.copies)
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether the log needs nothing more of us: it was brought, and its head says how long it is."""
+        return self.brought and self._head.at is None
+
     def _report(self) -> list[Effect]:
+        self._head.follow(self.copies, self._now)
         safe = self.copies.safe(self.wanted())
         self.replicated = self.copies.settled(safe)
         done = self._ended and safe == len(self.copies)

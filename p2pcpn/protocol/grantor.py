@@ -543,14 +543,14 @@ class Grantor:
     def expire(self, now: float) -> list[Effect]:
         """Act on every deadline that has passed."""
         if self.superseded:
-            return self._log_due(now) + self.custody.expire(now, self.log)
+            return self._log_due(now) + self.custody.expire(now)
         if self.dividing.peers_max and (due := self.deadline()) is not None and due <= now:
             self.dividing.looked(now - due, now)
         effects = self._ended_by_itself(now) + self._attendance.expire(now) + self._hardship.expire(now)
         effects += self.safekeeping.expire(now) + self._log_due(now)
         if not self.finished and not self.paused and self.granting:
             effects += self._leasing.expire(now)
-        return effects + self.custody.expire(now, self.log) + self._work(now) + self._outgrown(now)
+        return effects + self.custody.expire(now) + self._work(now) + self._outgrown(now)
 
     def _ended_by_itself(self, now: float) -> list[Effect]:
         """The deadline has passed, or nobody closed the job and nobody added to it for so long as its owner said.

@@ -20,6 +20,7 @@ from p2pcpn.protocol.directory import Listed
 from p2pcpn.protocol.effects import Effect, Gather, Send
 from p2pcpn.protocol.granted import Granted
 from p2pcpn.protocol.grantor import UNKNOWN, UNWANTED, Grantor
+from p2pcpn.protocol.heads import Length
 from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.lots import Lots
 from p2pcpn.protocol.opened_pages import blobs_named
@@ -144,7 +145,8 @@ class Jobs:
         grantor = self._grantor(authority.signed_spec, authority.job, job_key, epoch, now, True, lots=authority.lots)
         for (node, each), log in kept.logs.items():  # of before a restart
             if node == self._me.id:
-                grantor.custody.logs.setdefault(each, log.kept[0])
+                # Who else has it nobody knows any more; those who keep the job bring each other what one lacks.
+                grantor.custody.logs.setdefault(each, Length(log.kept[0], log.kept[0]))
         grantor.division = authority.division
         for segment, sealed, blobs in segments:
             grantor.restore(segment, sealed, blobs)
@@ -267,7 +269,7 @@ class Jobs:
         self.granted.add(grantor)
         return grantor
 
-    def _logs(self, job: bytes) -> dict[int, int]:
+    def _logs(self, job: bytes) -> dict[int, Length]:
         """What this node writes, or wrote, of a job, by epoch: its grantors of other lots and epochs share it."""
         others = [*self.granted.of(job), *(grantor for grantor in self.former if grantor.job == job)]
         return others[0].custody.logs if others else {}
@@ -318,5 +320,5 @@ class Jobs:
         self._now = now
         effects = self.each(lambda grantor: grantor.expire(now))
         if self.former:
-            self.former = [grantor for grantor in self.former if not (grantor.log.empty and grantor.custody.brought)]
+            self.former = [grantor for grantor in self.former if not (grantor.log.empty and grantor.custody.at_rest)]
         return effects

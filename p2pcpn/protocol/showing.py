@@ -27,7 +27,8 @@ def shown(effect: Effect, grantor: Grantor, now: float) -> Effect:
 def _logs(state: JobState, grantor: Grantor) -> list[tuple[bytes, int, int]]:
     """The log that is written now, those of earlier epochs, which may lie nowhere else, and what is kept of others."""
     me = bytes(grantor.me.id)
-    counts = {**grantor.custody.logs, grantor.epoch: grantor.log.number}
+    counts = {epoch: length.written for epoch, length in grantor.custody.logs.items()}
+    counts[grantor.epoch] = grantor.log.number
     for node, epoch, count in state.logs:  # what lies on the disk of it may be longer than what was read from there
         if node == me:
             counts[epoch] = max(count, counts.get(epoch, 0))

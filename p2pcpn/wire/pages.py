@@ -83,7 +83,9 @@ class Entry(msgspec.Struct, array_like=True, frozen=True):
 class LogHead(msgspec.Struct, array_like=True, frozen=True):
     """The record a grantor keeps in the DHT for a job: how long its log is, where it lies, and how far the job is.
 
-    ``others`` are its logs of other epochs, of other lots among them: one key of the DHT stands for all of them.
+    It names the segments, from the first on, that are known to lie on the disk of another peer than the grantor, or
+    on its own where nobody else keeps the log: ``last`` and ``settled`` are of the last of those, too. ``others`` are
+    its logs of other epochs, of other lots among them: one key of the DHT stands for all of them.
     """
 
     epoch: U63

@@ -323,9 +323,10 @@ class Table:
         until, effects = self.now + seconds, []
         while (due := self.grantor.deadline()) is not None and due <= until:
             self.now = max(self.now, due)
-            effects += self.act(lambda grantor, now: grantor.expire(now))
+            done = self.grantor.expire(self.now)
             following = self.grantor.deadline()
             assert following is None or following > self.now, "a deadline that passed is due again"
+            effects += self.file(done)
         self.now = until
         return effects
 

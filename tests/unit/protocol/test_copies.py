@@ -17,7 +17,7 @@ def log(segments: int, own: bool = False) -> Copies:
     """A log of so many segments of ten tasks."""
     copies = Copies(own)
     for number in range(segments):
-        copies.add((number + 1) * 10, parts(number))
+        copies.add((number + 1) * 10, parts(number), b"header %d" % number)
     return copies
 
 
@@ -76,6 +76,42 @@ def test_a_holder_that_leaves_takes_its_copies_along() -> None:
     assert copies.safe(1) == 0
 
 
+def test_readers_find_what_another_peer_has_on_its_disk_and_what_only_ours_has_they_do_not() -> None:
+    copies = log(4, own=True)
+    copies.join(at(A, 5010))
+    copies.join(at(B, 5011))
+    for number in range(4):
+        copies.written(number)
+    assert not copies.find() and copies.found == 0
+    for number in (0, 1, 3):
+        copies.holders[A.id].disk.has(number)
+    assert copies.find()
+    assert (copies.found, copies.last) == (2, b"header 1")
+    copies.holders[B.id].disk.has(0)
+    assert not copies.find(), "nothing more"
+    copies.holders[A.id].disk.has(2)
+    assert copies.find()
+    assert (copies.found, copies.last, len(copies._digests)) == (4, b"header 3", 1)
+
+
+def test_what_a_holder_had_that_is_gone_is_still_to_be_found() -> None:
+    copies = log(2)
+    copies.join(at(A, 5010))
+    copies.holders[A.id].disk.has(0)
+    assert copies.find()
+    copies.leave(A.id)
+    copies.join(at(B, 5011))
+    assert not copies.find()
+    assert (copies.found, copies.last) == (1, b"header 0")
+
+
+def test_where_nobody_else_keeps_the_log_readers_find_what_our_own_disk_has_if_it_counts() -> None:
+    for own, found in ((True, 1), (False, 0)):
+        copies = log(2, own)
+        copies.written(0)
+        assert copies.find() == own and copies.found == found
+
+
 def test_receipts_are_released_once_when_their_segment_is_safe() -> None:
     copies = log(3)
     assert copies.release(0) == []
@@ -93,7 +129,9 @@ def test_what_is_remembered_of_a_safe_segment_is_a_few_bytes() -> None:
         copies.written(number)
         copies.holders[A.id].disk.has(number)
     copies.release(copies.safe(2))
+    assert copies.find()
     assert not copies._pending
+    assert len(copies._digests) == 1
     assert not copies.holders[A.id].disk.ahead
     assert copies._settled.itemsize == 8
     assert len(copies) == 10_000

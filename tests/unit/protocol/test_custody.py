@@ -344,6 +344,50 @@ def test_the_head_is_published_at_most_once_a_second_and_finally_with_done() -> 
     assert table.pass_time(30.0) == []
 
 
+def _heads(effects: list[Effect]) -> list[tuple[int, int, bool]]:
+    """What the heads among ``effects`` say: segments, indices that these settle, whether the job is done."""
+    said = [pages.LOG_HEAD.decode(effect.value) for effect in effects if isinstance(effect, Publish)]
+    return [(head.segments, head.settled, head.done) for head in said]
+
+
+def test_the_head_names_what_others_have_as_soon_as_they_say_so_and_in_the_end_everything() -> None:
+    # Seed 187 of `faults`: it named segments that died with the grantor, and readers waited for them for ever.
+    table = guarded(replicas=1, storing=True)
+    settle(table)
+    assert _heads(table.pass_time(5.0)) == [], "only our own disk has it"
+    answer_all(table, A)
+    assert _heads(table.pass_time(0.0)) == [(1, 2, False)]
+    settle(table, 3)
+    table.close()
+    assert table.seen(events.Replicated)[-1].done, "our own disk is enough for the owner"
+    table.pass_time(5.0)
+    assert _heads(table.effects)[-1] == (1, 2, True)
+    answer_all(table, B)
+    assert _heads(table.pass_time(5.0)) == [(2, 5, True)]
+
+
+def test_where_nobody_else_keeps_the_log_the_head_names_what_our_disk_has() -> None:
+    table = guarded(stewards=0, replicas=1, storing=True)
+    table.disk = None
+    settle(table)
+    assert _heads(table.pass_time(5.0)) == []
+    (commit,) = [effect for effect in table.effects if isinstance(effect, Commit) and effect.writes]
+    (written,) = commit.then
+    assert isinstance(written, OnDisk)
+    table.act(lambda grantor, now: grantor.logged(written.header, True, now))
+    assert _heads(table.pass_time(0.0)) == [(1, 2, False)]
+
+
+def test_a_log_is_at_rest_when_its_head_says_how_long_it_is() -> None:
+    table = guarded(stewards=1, replicas=1)
+    for _ in range(2):
+        settle(table)
+        answer_all(table, A)
+    assert table.custody.brought and not table.custody.at_rest
+    table.pass_time(2.0)
+    assert table.custody.at_rest and _heads(table.effects)[-1] == (2, 4, False)
+
+
 def test_receipts_of_one_worker_are_acknowledged_in_messages_that_fit() -> None:
     table = guarded(stewards=0, storing=True, replicas=1)
     worker = at(keypair(10), 5010)

@@ -8,6 +8,7 @@ import msgspec
 
 from p2pcpn import limits
 from p2pcpn.protocol.effects import Notify, Tell
+from p2pcpn.protocol.heads import Length
 from p2pcpn.protocol.lots import Lots
 from p2pcpn.protocol.showing import shown
 from p2pcpn.wire.messages import Answer, JobState, Mandate
@@ -51,7 +52,7 @@ def test_the_logs_of_its_earlier_epochs_are_shown_too_and_each_log_once() -> Non
     table = Table()
     me, other = bytes(table.grantor.me.id), bytes(32)
     table.grantor.epoch = 11
-    table.grantor.custody.logs.update({0: 0, 5: 9, 7: 2})
+    table.grantor.custody.logs.update({0: Length(), 5: Length(9, 4), 7: Length(2, 2)})
     said = msgspec.structs.replace(state(), logs=[(other, 0, 29), (me, 5, 8), (me, 7, 3)])
     assert seen(table, said).logs == [(me, 11, 0), (me, 7, 3), (me, 5, 9), (other, 0, 29)]
     many = msgspec.structs.replace(said, logs=[(other, epoch, 1) for epoch in range(limits.LOGS_PER_JOB_MAX)])
