@@ -27,7 +27,7 @@ from p2pcpn.protocol.providers import check_provider
 from p2pcpn.protocol.published import Published
 from p2pcpn.protocol.records import check, ours
 from p2pcpn.protocol.refusers import Refusers
-from p2pcpn.protocol.repair import Repair
+from p2pcpn.protocol.repair import Given, Repair
 from p2pcpn.protocol.requests import ANYBODY, Answered, Failed, Late, Request, Requests
 from p2pcpn.protocol.roll import Roll
 from p2pcpn.protocol.roundtrip import RoundTrips
@@ -323,7 +323,7 @@ class Dht:
         purpose = self.requests.purpose_of(nonce)
         if isinstance(purpose, int):
             return isinstance(operation := self._running.get(purpose), Putting) and operation.ticket is None
-        return purpose == _REPAIR or isinstance(purpose, Handed)
+        return purpose == _REPAIR or isinstance(purpose, Given | Handed)
 
     @property
     def at_rest(self) -> bool:
@@ -383,9 +383,8 @@ class Dht:
 
     def _give(self, key: bytes, newcomer: Contact) -> list[Effect]:
         """Hand what is held under ``key`` to one peer that should hold it."""
-        item = self.storage.item(key, self._wall)
-        puts = item.puts(self._wall) if item is not None else ()
-        return [said for make in puts for said in self._ask_aside(newcomer, make, _REPAIR)]
+        puts = item.puts(self._wall) if (item := self.storage.item(key, self._wall)) is not None else ()
+        return [said for make in puts for said in self._ask_aside(newcomer, make, Given(key))]
 
     def _hand_over(self) -> list[Effect]:
         assert self._handing_over is not None
@@ -483,8 +482,9 @@ class Dht:
             if isinstance(outcome, Late) and outcome.asked.id != ANYBODY:
                 self.table.dead.late(outcome.asked, self._now)
             if isinstance(outcome, Answered):
-                self._refusers.heard(outcome.peer, outcome.reply, self._now)
-                said = outcome.reply
+                refused = self._refusers.heard(outcome.peer, said := outcome.reply, self._now)
+                if refused and isinstance(outcome.purpose, Given):
+                    self.storage.hasten(outcome.purpose.key, self._now)
                 self._acquaintance.named(getattr(said, "contacts", ()), self._now, asked=isinstance(said, Nodes))
                 for stranger in strangers(outcome, self.own, self.table, self._now):
                     effects += self._ask_whom_it_knows(stranger)

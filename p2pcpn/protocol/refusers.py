@@ -18,14 +18,17 @@ class Refusers:
     def __init__(self) -> None:
         self._until_s: OrderedDict[bytes, float] = OrderedDict()
 
-    def heard(self, peer: Contact, reply: Reply, now: float) -> None:
-        """``peer`` answered a request."""
-        if isinstance(reply, Stored):
-            self._until_s.pop(peer.id, None)
-            if reply.code == StoreCode.REFUSED:
-                self._until_s[peer.id] = now + REFUSAL_S
-                if len(self._until_s) > limits.DEAD_PEERS_MAX:
-                    self._until_s.popitem(last=False)
+    def heard(self, peer: Contact, reply: Reply, now: float) -> bool:
+        """``peer`` answered a request; whether it refused to store."""
+        if not isinstance(reply, Stored):
+            return False
+        self._until_s.pop(peer.id, None)
+        if reply.code != StoreCode.REFUSED:
+            return False
+        self._until_s[peer.id] = now + REFUSAL_S
+        if len(self._until_s) > limits.DEAD_PEERS_MAX:
+            self._until_s.popitem(last=False)
+        return True
 
     def is_one(self, node: bytes, now: float) -> bool:
         """Whether the peer ``node`` refused within the last ten minutes."""

@@ -2,8 +2,9 @@
 
 Nobody coordinates. Each holder looks at the keys it holds when somebody near to it died or joined, a few at a time:
 
-- **died** among the nearest of a key: the survivors' turn to pass it on comes soon, the nearest survivor's first.
-  Whoever is given the key meanwhile skips its turn, so one put restores the count.
+- **died** among the nearest of a key: each holder that finds out gives it to whom the table names in its place, and to
+  nobody else. They find out one after another, within minutes: where each looked the nearest up and put it to all of
+  them a death cost ten times as much. Who refuses, or is not known, is replaced by such a turn.
 - **joined** among the nearest of a key: of those who hold it the nearest hands it to the newcomer, and only to it, at
   a bounded rate.
 - **surplus**: a holder that finds enough nearer peers of enough networks to hold its key, and finds the same ten
@@ -17,6 +18,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 
 from p2pcpn import limits
 from p2pcpn.protocol.rates import Bucket
@@ -28,6 +30,13 @@ from p2pcpn.wire.addresses import Contact
 SETTLING_S = 30.0
 # Peers that a leaving one may try for each key.
 HEIRS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Why somebody is put what is held under ``key``: it stands among the nearest of it now."""
+
+    key: bytes
 
 
 class Repair:
@@ -161,22 +170,35 @@ class Repair:
         dead, new = self._scanned
         nearest = self._nearest(key, self._copies)
         own = distance(self._own, key)
-        if any(len(nearest) < self._copies or self._is_within(node, key, nearest) for node in dead):
-            rank = sum(distance(contact.id, key) < own for contact in nearest)
-            self._storage.hasten(key, now + (rank + self._rng.random()) * limits.REPAIR_RANK_S)
+        if dead:
+            self._replace(key, nearest, now)
         newcomers = [contact for contact in nearest if contact.id in new]
         if not newcomers:
             return
         others = [contact for contact in nearest if contact.id not in new]
         if not others or own < distance(others[0].id, key):
             for contact in newcomers:
-                if len(self._moves) < limits.MOVES_MAX:
-                    self._moves.append((key, contact))
-            if self._move_due_s is None and self._moves:
-                self._move_due_s = now
+                self._move(key, contact, now)
         elif len(nearest) == self._copies and own > distance(nearest[-1].id, key):
             self._storage.hasten(key, now + limits.SURPLUS_S * self._rng.uniform(1.0, 1.2))
 
-    @staticmethod
-    def _is_within(node: bytes, key: bytes, nearest: list[Contact]) -> bool:
-        return distance(node, key) < distance(nearest[-1].id, key)
+    def _replace(self, key: bytes, nearest: list[Contact], now: float) -> None:
+        """Give ``key`` to those of the ``nearest`` others who have the place of a dead one."""
+        dead, new = self._scanned
+        own = distance(self._own, key)
+        rank = sum(distance(contact.id, key) < own for contact in nearest)
+        if len(nearest) < self._copies:  # perhaps there are some whom we do not know
+            self._storage.hasten(key, now + (rank + self._rng.random()) * limits.REPAIR_RANK_S)
+            return
+        holders = [*nearest[:rank], None, *nearest[rank:]][: self._copies]  # we are among them, or too far away
+        last = own if holders[-1] is None else distance(holders[-1].id, key)
+        gone = sum(distance(node, key) < last for node in dead)
+        for heir in holders[max(0, self._copies - gone) :]:
+            if heir is not None and heir.id not in new:
+                self._move(key, heir, now)
+
+    def _move(self, key: bytes, contact: Contact, now: float) -> None:
+        if len(self._moves) < limits.MOVES_MAX:
+            self._moves.append((key, contact))
+        if self._move_due_s is None:
+            self._move_due_s = now

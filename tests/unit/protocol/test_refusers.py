@@ -14,12 +14,12 @@ PEER = contact(b"p" * 20, ("10.0.0.1", 1))
 
 def test_who_refused_lately_is_one_until_it_stores() -> None:
     refusers = Refusers()
-    refusers.heard(PEER, Ack(1, 0), 0.0)
+    assert not refusers.heard(PEER, Ack(1, 0), 0.0)
     assert not refusers.is_one(PEER.id, 0.0)
-    refusers.heard(PEER, Stored(1, StoreCode.REFUSED, 0), 5.0)
+    assert refusers.heard(PEER, Stored(1, StoreCode.REFUSED, 0), 5.0)
     assert refusers.is_one(PEER.id, 5.0 + REFUSAL_S - 1)
     assert not refusers.is_one(PEER.id, 5.0 + REFUSAL_S)
-    refusers.heard(PEER, Stored(1, StoreCode.KEPT, 1), 6.0)
+    assert not refusers.heard(PEER, Stored(1, StoreCode.KEPT, 1), 6.0)
     assert not refusers.is_one(PEER.id, 6.0)
 
 
