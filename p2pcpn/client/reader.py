@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
 
 import msgspec
 
@@ -25,25 +25,24 @@ from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.canonical import Canon
 from p2pcpn.protocol.custody import CONTACT
 from p2pcpn.protocol.items import record_key
-from p2pcpn.protocol.settlement import NOTHING, check_segment, open_receipt
+from p2pcpn.protocol.log_reading import WAIT_S, Log, LogReading, Wanted
+from p2pcpn.protocol.settlement import check_segment, open_receipt
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Ask, JobState, LogData, ReadLog
 from p2pcpn.wire.pages import Entry, LogHead, Print, spans_of
-from p2pcpn.wire.sealing import JobKeys, digest, unseal, unwrap
-from p2pcpn.wire.statements import BlobRef, Cancel, Close, Handover, Pause, opened
+from p2pcpn.wire.sealing import JobKeys, unseal, unwrap
+from p2pcpn.wire.statements import BlobRef, Cancel, Close, Handover, LogHeader, Pause, opened
 
 POLL_S = 0.1
 POLL_S_MAX = 1.0
 ASK_WAIT_S = 3.0
 NEAR_MAX = 16
 HEADS_EVERY = 8
-SILENT_S = 5.0
 # How long good results are awaited from other holders once some were refused.
 REFUSED_WAIT_S = 2.0
 # How long the last segment of a log may take after its grantor says that all tasks have ended.
 GIVEN_UP_WAIT_S = 1.0
-REFUSED_MAX = 64
 # How long after that its grantor may take to see that a task took a result which lost, and to have it run again.
 STALE_WAIT_S = 10.0
 # What is settled in the last moment before a deadline is in the log soon after it.
@@ -65,30 +64,8 @@ class Stored:
     inputs: tuple[tuple[int, bytes], ...] = ()  # tasks whose results it took, and the digests of those
 
 
-@dataclass(slots=True)
-class Log:
-    """How far one grantor's log has been read."""
-
-    grantor: bytes  # node id
-    epoch: int
-    read: int = 0
-    last: bytes = NOTHING
-    said: dict[NodeId, int] = field(default_factory=dict)  # how many segments there are, by who says so
-    holders: dict[NodeId, Contact] = field(default_factory=dict)
-    refused: str = ""  # why the next segment is not right, where nobody shows it otherwise or says that it is not there
-
-    @property
-    def known(self) -> int:
-        """How many segments are said to exist, by those who show what they say."""
-        return max(self.read, *self.said.values(), 0)
-
-    def tell(self, node: NodeId, count: int) -> None:
-        """``node`` says that there are so many segments."""
-        self.said[node] = max(count, self.said.get(node, 0))
-
-
 class Reader:
-    """Reads one job. ``state`` is the newest :class:`JobState` seen; ``refused`` says what was not accepted, and why.
+    """Reads one job. ``state`` is the newest :class:`JobState` seen.
 
     What counts of several settlements of a task :mod:`p2pcpn.protocol.canonical` says.
     """
@@ -108,12 +85,10 @@ class Reader:
         self._canon: Canon[Stored] = Canon()
         self.results = self._canon.results
         self.stale = self._canon.stale  # made of results that are not the canonical ones
-        self.refused: list[str] = []
         self._refused_last = ""  # of results: they are not shown otherwise by anybody else
         self._refreshes = 0
-        self._silent: dict[NodeId, float] = {}  # holders that did not answer, and until when they are not asked again
-        self._stewards: dict[NodeId, Contact] = {}
-        self._logs: dict[tuple[bytes, int], Log] = {}
+        self._reading = LogReading(self._check, lambda: self._near())
+        self._stewards = self._reading.keepers
 
     # --- finding -----------------------------------------------------------------------------------------------------
 
@@ -144,7 +119,7 @@ class Reader:
             except PeerError:
                 pass  # an unreadable pointer is no pointer
         if not self._stewards:
-            self._stewards = {NodeId(contact.id): contact for contact in self._near()}
+            self._stewards.update((NodeId(contact.id), contact) for contact in self._near())
 
     def _near(self) -> list[Contact]:
         listed = self.overlay.peer.directory.storage_near(self.job, self.overlay.loop.time())
@@ -220,11 +195,8 @@ class Reader:
             state = msgspec.structs.replace(state, granting=False)  # how far a job is only its grantor knows
         if self.state is None or state.granting or not self.state.granting or self._together is not None:
             self.state = state
-        for grantor, epoch, count in state.logs:
-            if self.authority.key_of(grantor, epoch) is not None:
-                log = self._log(grantor, epoch)
-                log.tell(NodeId(contact.id), count)
-                log.holders[NodeId(contact.id)] = contact
+        authority = self.authority
+        self._reading.shown(contact, [log for log in state.logs if authority.key_of(log[0], log[1]) is not None])
 
     def _writers(self) -> list[bytes]:
         """The node keys of everybody who may have written a log of this job."""
@@ -234,9 +206,6 @@ class Reader:
         if authority.is_taken_over and (authority.epoch or authority.is_split):
             keys += [steward.key for steward in authority.spec.stewards]
         return list(dict.fromkeys(keys))
-
-    def _log(self, grantor: bytes, epoch: int) -> Log:
-        return self._logs.setdefault((grantor, epoch), Log(grantor, epoch))
 
     async def _heads(self) -> None:
         """The records of the logs' heads: holders beyond the stewards, and segments these have not got yet."""
@@ -249,13 +218,10 @@ class Reader:
             try:
                 head: LogHead = pages.LOG_HEAD.decode(found.record.value)
                 holders = [CONTACT.decode(packed) for packed in head.holders]
-                for epoch, segments in [(head.epoch, head.segments), *head.others]:
-                    if not self.authority.grants(key, epoch):
-                        continue
-                    log = self._log(node_id(key), epoch)
-                    log.tell(NodeId(log.grantor), segments)
-                    for contact in holders:
-                        log.holders.setdefault(NodeId(contact.id), contact)
+                logs = [
+                    log for log in [(head.epoch, head.segments), *head.others] if self.authority.grants(key, log[0])
+                ]
+                self._reading.headed(node_id(key), logs, holders)
             except PeerError:
                 continue
 
@@ -263,79 +229,50 @@ class Reader:
 
     async def read(self) -> list[Stored]:
         """Read what the logs hold beyond what was read; returns the new results."""
-        for log in list(self._logs.values()):
-            while log.read < log.known:
-                entries = await self._segment(log)
-                if entries is None:
+        reading, loop = self._reading, self.overlay.loop
+        reading.begin()
+        asked: set[asyncio.Task[None]] = set()
+        try:
+            while True:
+                reading.expire(loop.time())
+                asked.update(loop.create_task(self._ask_for(wanted)) for wanted in reading.next(loop.time()))
+                due_s = reading.deadline()
+                if not reading.pending or due_s is None:
                     break
-                for stored in self._open(entries, log.epoch):
-                    self._canon.add(stored)
+                wait_s = max(0.0, due_s - loop.time())
+                done, asked = await asyncio.wait(asked, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+        finally:  # nobody waits for what came from another meanwhile
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+            reading.leave()
         return [self.results[index] for index in self._canon.settle()]
+
+    async def _ask_for(self, wanted: Wanted) -> None:
+        (grantor, epoch), now = wanted.log, self.overlay.loop.time
+        try:
+            data = await self.overlay.request(
+                wanted.to, lambda r: ReadLog(r, self.job, grantor, epoch, wanted.number), WAIT_S
+            )
+        except Unreachable:
+            self._reading.unreachable(wanted, now())
+            return
+        for stored in self._open(self._reading.answered(wanted, data if isinstance(data, LogData) else None), epoch):
+            self._canon.add(stored)
+
+    def _check(self, data: LogData) -> tuple[LogHeader, list[Entry]]:
+        assert self.authority is not None
+        header, entries = check_segment(data.header, data.body, self.job, self.authority.grants)
+        self.authority.require_own(header.epoch, header.spans)
+        return header, entries
 
     def take(self, log: Iterable[tuple[int, Entry]]) -> None:
         """Settlements from a log on this disk, of the epochs that stand beside them: it may lie nowhere else yet."""
         for epoch, entry in log:
             for stored in self._open([entry], epoch):
                 self._canon.add(stored)
-
-    async def _segment(self, log: Log) -> list[Entry] | None:
-        """The next segment of a log, from the first that shows a right one: those said to hold it, then all others.
-
-        Who says that there is one and does not show it is not believed, or one steward could keep every reader waiting
-        for what never was. The log's own grantor is: what it has just written may not lie anywhere yet.
-        """
-        assert self.authority is not None
-        refused, denied = "", False
-        for node, contact in self._who_may_have(log):
-            if self.overlay.loop.time() < self._silent.get(node, 0.0):
-                continue
-            if node in log.holders:
-                log.holders[node] = log.holders.pop(node)  # asked last from now on, unless it shows the segment
-            try:
-                data = await self.overlay.request(
-                    contact, lambda r: ReadLog(r, self.job, log.grantor, log.epoch, log.read), ASK_WAIT_S
-                )
-            except Unreachable:
-                self._silent[node] = self.overlay.loop.time() + SILENT_S
-                continue
-            if isinstance(data, LogData):
-                try:
-                    return self._checked(log, data, node, contact)
-                except PeerError as error:
-                    refused = str(error)
-                    self._refuse(error)
-            else:
-                denied = True
-            if node != log.grantor:
-                log.said.pop(node, None)
-        log.refused = "" if denied else refused or log.refused
-        return None
-
-    def _who_may_have(self, log: Log) -> Iterator[tuple[NodeId, Contact]]:
-        """Whom to ask for a segment, in turn."""
-        asked = dict(log.holders)
-        yield from asked.items()
-        # Who took a copy over after its grantor had named the holders is known by the job alone.
-        others = {node: contact for node, contact in self._stewards.items() if node not in asked}
-        yield from others.items()
-        grantor = NodeId(log.grantor)
-        is_known = grantor in asked or grantor in others
-        if not is_known or self._silent.get(grantor, 0.0) > self.overlay.loop.time():
-            # It wrote while it was cut off, perhaps, and those who heard of it there keep the log, and not the job.
-            for contact in self._near():
-                if contact.id not in asked and contact.id not in others:
-                    yield NodeId(contact.id), contact
-
-    def _checked(self, log: Log, data: LogData, node: NodeId, contact: Contact) -> list[Entry]:
-        """The segment that ``node`` shows as the next of its log. Raises :class:`PeerError` where it is not."""
-        assert self.authority is not None
-        header, entries = check_segment(data.header, data.body, self.job, self.authority.grants)
-        self.authority.require_own(header.epoch, header.spans)
-        if header.number != log.read or header.previous != log.last or header.epoch != log.epoch:
-            raise PeerError("a log segment is not the next of its chain")
-        log.read, log.last, log.refused = log.read + 1, digest(data.header.body), ""
-        log.holders = {node: contact, **log.holders}
-        return entries
 
     def _open(self, entries: list[Entry], epoch: int) -> list[Stored]:
         assert self.keys is not None
@@ -347,7 +284,7 @@ class Reader:
                     entry.receipt, entry.page, self.keys, self.job, lambda key, proof: trusts(rules, key, proof)
                 )
             except (PeerError, ResultRefused) as error:
-                self._refuse(error)
+                self._reading.refuse(error)
                 self._refused_last = str(error)
                 continue
             prints: dict[int, list[Print]] = {}
@@ -368,9 +305,10 @@ class Reader:
                 found.append(stored)
         return found
 
-    def _refuse(self, error: Exception) -> None:
-        if len(self.refused) < REFUSED_MAX:
-            self.refused.append(str(error))
+    @property
+    def refused(self) -> list[str]:
+        """What was not accepted, and why."""
+        return self._reading.refused
 
     @property
     def stewards(self) -> list[Contact]:
@@ -385,7 +323,7 @@ class Reader:
     @property
     def logs(self) -> list[Log]:
         """The grantors' logs that are known, and who holds them."""
-        return list(self._logs.values())
+        return list(self._reading.logs.values())
 
     @property
     def complete(self) -> bool:
@@ -423,11 +361,11 @@ class Reader:
         if (
             here is not None and here.granting and here.finished
         ):  # resumed by this very node, which has given up the rest
-            return here.log.empty and all(log.read >= log.known for log in self._logs.values())
+            return here.log.empty and self._reading.over
         state = self.state
         if self.total is None or state is None or not state.granting or state.waiting or state.running:
             return False
-        return state.settled >= self.total and all(log.read >= log.known for log in self._logs.values())
+        return state.settled >= self.total and self._reading.over
 
     async def follow(self, wait_s: float | None) -> AsyncIterator[list[Stored]]:
         """New results as they are settled, each index once, until the job is :attr:`over`.
@@ -477,7 +415,7 @@ class Reader:
         if isinstance(stored.value, bytes):
             return stored.value
         holders = list(self._stewards.values())
-        for log in self._logs.values():
+        for log in self._reading.logs.values():
             holders += [contact for node, contact in log.holders.items() if node not in self._stewards]
         listed = self.overlay.peer.directory.get(node_id(stored.worker))
         if listed is not None:

@@ -12,13 +12,14 @@ import pytest
 from p2pcpn.client import reader as readers
 from p2pcpn.client.job import why_missing
 from p2pcpn.client.options import Options
-from p2pcpn.client.reader import Log, Reader, Stored
+from p2pcpn.client.reader import Reader, Stored
 from p2pcpn.client.standing import standing
 from p2pcpn.client.submission import Submission
 from p2pcpn.errors import JobError, PeerError, ResultRefused, Unreachable
 from p2pcpn.identity.keys import Keypair, NodeId, node_id
 from p2pcpn.node.overlay import Overlay
 from p2pcpn.protocol.custody import CONTACT
+from p2pcpn.protocol.log_reading import REFUSED_MAX, Log
 from p2pcpn.protocol.settlement import LogWriter
 from p2pcpn.wire import pages
 from p2pcpn.wire.messages import Answer, Ask, JobState, LogData, ShutOut
@@ -208,10 +209,10 @@ async def test_a_log_that_does_not_follow_its_chain_is_not_read(kept: Make, monk
     reader._learn(job.steward.contact, job.state())
     monkeypatch.setattr(job.overlay, "request", job.answer(None))
     assert await reader.read() == [] and "not the next of its chain" in reader.refused[0]
-    for _ in range(2 * readers.REFUSED_MAX):
+    for _ in range(2 * REFUSED_MAX):
         reader._learn(job.steward.contact, job.state())
         await reader.read()
-    assert len(reader.refused) == readers.REFUSED_MAX
+    assert len(reader.refused) == REFUSED_MAX
 
 
 @pytest.mark.asyncio
@@ -353,7 +354,7 @@ async def test_a_large_value_comes_from_whoever_has_it(kept: Make) -> None:
     job = await kept()
     reader = job.reader()
     reader._learn(job.steward.contact, job.state())
-    reader._logs[b"g", 0] = Log(b"g", 0, holders={node_id(OTHER.public): job.steward.contact})
+    reader._reading.logs[b"g", 0] = Log(b"g", 0, holders={node_id(OTHER.public): job.steward.contact})
     key = job.submission.keys.blob(b"value")
     sealed = seal(key, 0, b"value")
     ref = BlobRef(digest(sealed), len(sealed), key)

@@ -1,0 +1,278 @@
+"""Reading logs: whom a reader asks for the next segment of each grantor's log, and whose word on its length counts.
+
+A log is as long as those say who show what they say, and its own grantor: who says that there is a segment and does not
+show it, or shows another, is not believed, or one steward could keep every reader waiting for what never was. Whoever
+said or showed most recently is asked first; who says nothing for ``LATE_S`` is not waited for, the next is asked beside
+it; who says nothing for ``WAIT_S`` is left alone for a while.
+
+::
+
+    begin ──> asked ──the segment──> the next one, asked of whoever showed this
+                │ late: the next peer is asked, too
+                │ not there, another, silent: the next peer
+                └ nobody is left: in vain, until somebody is found or begin() is called again
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from p2pcpn.errors import PeerError
+from p2pcpn.identity.keys import NodeId
+from p2pcpn.protocol.settlement import NOTHING
+from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.messages import LogData
+from p2pcpn.wire.pages import Entry
+from p2pcpn.wire.sealing import digest
+from p2pcpn.wire.statements import LogHeader
+
+# A dial and a segment of 4 MiB over a line of 100 Mbit/s take as long: who needs longer may get it asked of another.
+LATE_S = 0.5
+WAIT_S = 3.0
+SILENT_S = 5.0
+REFUSED_MAX = 64
+Name = tuple[bytes, int]  # the grantor's node id, the epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A question: that segment of that log, of one peer."""
+
+    to: Contact
+    log: Name
+    number: int
+
+
+@dataclass(slots=True)
+class Log:
+    """How far one grantor's log has been read, and who is asked for its next segment."""
+
+    grantor: bytes  # node id
+    epoch: int
+    read: int = 0
+    last: bytes = NOTHING
+    said: dict[NodeId, int] = field(default_factory=dict)  # how many segments there are, by who says so
+    holders: dict[NodeId, Contact] = field(default_factory=dict)
+    refused: str = ""  # why the next segment is not right, where nobody shows it otherwise or says that it is not there
+    asked: set[NodeId] = field(default_factory=set)  # for the next segment, since the round began
+    waiting: dict[NodeId, tuple[Wanted, float]] = field(default_factory=dict)  # whose answer, since when
+    late_at: float | None = None  # when another is asked beside those who have not answered
+    lacked: bool = False  # somebody does not have the segment
+    wrong: str = ""
+
+    @property
+    def known(self) -> int:
+        """How many segments are said to exist, by those who show what they say."""
+        return max(self.read, *self.said.values(), 0)
+
+    @property
+    def pending(self) -> bool:
+        """Whether somebody may still answer for the next segment."""
+        return any(wanted.number == self.read for wanted, _ in self.waiting.values())
+
+    def tell(self, node: NodeId, count: int) -> None:
+        """``node`` says that there are so many segments."""
+        self.said[node] = max(count, self.said.get(node, 0))
+
+    def start(self) -> None:
+        """Whoever was asked in vain may be asked again."""
+        self.asked = {node for node, (wanted, _) in self.waiting.items() if wanted.number == self.read}
+        self.late_at, self.lacked, self.wrong = None, False, ""
+
+
+class LogReading:
+    """See the module. ``check`` opens a segment, or raises :class:`PeerError`; ``near()`` lists storage peers near the
+    job, which keep the log of a grantor that was cut off and know nothing of the job; ``me`` is asked nothing.
+
+    ``keepers`` are the peers that keep the job, as far as the driver knows; ``refused`` says what was not accepted.
+    """
+
+    def __init__(
+        self,
+        check: Callable[[LogData], tuple[LogHeader, list[Entry]]],
+        near: Callable[[], list[Contact]],
+        me: NodeId | None = None,
+    ) -> None:
+        self.logs: dict[Name, Log] = {}
+        self.keepers: dict[NodeId, Contact] = {}
+        self.refused: list[str] = []
+        self._check = check
+        self._near = near
+        self._me = me
+        self._late: set[NodeId] = set()  # asked last, until they answer something
+        self._silent: dict[NodeId, float] = {}  # until when they are not asked
+
+    # --- what there is to read ---------------------------------------------------------------------------------------
+
+    def log(self, grantor: bytes, epoch: int) -> Log:
+        """The log of one grantor, known from now on."""
+        return self.logs.setdefault((bytes(grantor), epoch), Log(bytes(grantor), epoch))
+
+    def shown(self, holder: Contact, logs: Iterable[tuple[bytes, int, int]]) -> None:
+        """``holder`` says which logs it keeps, each as (grantor, epoch, segments)."""
+        node = NodeId(holder.id)
+        for grantor, epoch, count in logs:
+            log = self.log(grantor, epoch)
+            log.tell(node, count)
+            log.holders[node] = holder
+
+    def headed(self, grantor: NodeId, logs: Iterable[tuple[int, int]], holders: list[Contact]) -> None:
+        """The head of a grantor's logs says how long they are, each as (epoch, segments), and who holds them."""
+        for epoch, count in logs:
+            log = self.log(grantor, epoch)
+            log.tell(grantor, count)
+            for contact in holders:
+                log.holders.setdefault(NodeId(contact.id), contact)
+
+    @property
+    def over(self) -> bool:
+        """Whether every log was read to its end, as far as anybody says that there is more of it."""
+        return all(log.read >= log.known and not log.pending for log in self.logs.values())
+
+    @property
+    def pending(self) -> bool:
+        """Whether an answer may still bring a segment on."""
+        return any(log.pending for log in self.logs.values())
+
+    # --- asking ------------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """A new round: whoever was asked in vain may have the segment by now."""
+        for log in self.logs.values():
+            log.start()
+
+    def next(self, now: float) -> list[Wanted]:
+        """Whom to ask now, at most one more for each log."""
+        found: list[Wanted] = []
+        for name, log in self.logs.items():
+            # A round goes on to its end, though whoever spoke of the segment does not have it: others may.
+            if (log.read >= log.known and not log.asked) or (log.late_at is not None and now < log.late_at):
+                continue
+            if log.late_at is not None:
+                self._late.update(node for node, (wanted, _) in log.waiting.items() if wanted.number == log.read)
+            contact = self._candidate(log, now)
+            if contact is None:
+                log.late_at = None
+                if not log.pending:
+                    log.refused = "" if log.lacked else log.wrong or log.refused
+                continue
+            node = NodeId(contact.id)
+            wanted = Wanted(contact, name, log.read)
+            log.asked.add(node)
+            log.waiting[node] = (wanted, now)
+            log.late_at = now + LATE_S
+            if node in log.holders:
+                log.holders[node] = log.holders.pop(node)  # asked last from now on, unless it shows the segment
+            found.append(wanted)
+        return found
+
+    def in_vain(self, now: float) -> bool:
+        """Whether nobody who is known is left to be asked for the next segment of some log."""
+        return any(
+            log.read < log.known and log.asked and not log.pending and self._candidate(log, now) is None
+            for log in self.logs.values()
+        )
+
+    def _candidate(self, log: Log, now: float) -> Contact | None:
+        free = (
+            (node, contact)
+            for node, contact in self._who_may_have(log, now)
+            if node != self._me
+            and node not in log.asked
+            and node not in log.waiting
+            and now >= self._silent.get(node, 0.0)
+        )
+        late: Contact | None = None
+        for node, contact in free:
+            if node not in self._late:
+                return contact
+            late = late or contact
+        return late
+
+    def _who_may_have(self, log: Log, now: float) -> Iterator[tuple[NodeId, Contact]]:
+        """Whom to ask for a segment, in turn."""
+        yield from log.holders.items()
+        # Who took a copy over after its grantor had named the holders is known by the job alone.
+        yield from ((node, contact) for node, contact in self.keepers.items() if node not in log.holders)
+        grantor = NodeId(log.grantor)
+        is_known = grantor in log.holders or grantor in self.keepers
+        if not is_known or grantor in self._late or now < self._silent.get(grantor, 0.0):
+            # It wrote while it was cut off, perhaps, and those who heard of it there keep the log, and not the job.
+            for contact in self._near():
+                node = NodeId(contact.id)
+                if node not in log.holders and node not in self.keepers:
+                    yield node, contact
+
+    # --- answers -----------------------------------------------------------------------------------------------------
+
+    def answered(self, wanted: Wanted, data: LogData | None) -> list[Entry]:
+        """A peer shows a segment, or says that it has none: the settlements in it, where it is the next of its log."""
+        log, node = self._heard(wanted)
+        if wanted.number != log.read:
+            return []  # another was faster
+        log.late_at = None
+        if data is not None:
+            try:
+                entries = self.take(wanted.log, data)
+            except PeerError as error:
+                log.wrong = str(error)
+                self.refuse(error)
+            else:
+                log.holders = {node: wanted.to, **log.holders}
+                return entries
+        else:
+            log.lacked = True
+        if node != log.grantor:  # what it has just written may not lie anywhere yet
+            log.said.pop(node, None)
+        return []
+
+    def unreachable(self, wanted: Wanted, now: float) -> None:
+        """A peer does not answer."""
+        log, node = self._heard(wanted)
+        self._silent[node] = now + SILENT_S
+        self._late.add(node)
+        if wanted.number == log.read:
+            log.late_at = None
+
+    def leave(self) -> None:
+        """No answer is awaited any more; that none came is held against nobody."""
+        for log in self.logs.values():
+            log.waiting.clear()
+            log.late_at = None
+
+    def take(self, name: Name, data: LogData) -> list[Entry]:
+        """The next segment of a log, wherever it comes from. Raises :class:`PeerError` where it is another."""
+        log = self.logs[name]
+        header, entries = self._check(data)
+        said = (bytes(header.grantor), header.epoch, header.number, header.previous)
+        if said != (*name, log.read, log.last):
+            raise PeerError("a log segment is not the next of its chain")
+        log.read, log.last, log.refused = log.read + 1, digest(data.header.body), ""
+        log.start()
+        return entries
+
+    def refuse(self, error: Exception) -> None:
+        """Something that was read is not accepted."""
+        if len(self.refused) < REFUSED_MAX:
+            self.refused.append(str(error))
+
+    def _heard(self, wanted: Wanted) -> tuple[Log, NodeId]:
+        log, node = self.logs[wanted.log], NodeId(wanted.to.id)
+        log.waiting.pop(node, None)
+        self._late.discard(node)
+        self._silent.pop(node, None)
+        return log, node
+
+    def deadline(self) -> float | None:
+        """When :meth:`expire` is due, and :meth:`next` has somebody more to ask."""
+        times = [since + WAIT_S for log in self.logs.values() for _, since in log.waiting.values()]
+        times += [log.late_at for log in self.logs.values() if log.late_at is not None]
+        return min(times, default=None)
+
+    def expire(self, now: float) -> None:
+        """Who has said nothing for too long is not waited for any more."""
+        waiting = [each for log in self.logs.values() for each in log.waiting.values()]
+        for wanted, since in waiting:
+            if now >= since + WAIT_S:
+                self.unreachable(wanted, now)
