@@ -27,9 +27,10 @@ from p2pcpn.protocol.custody import CONTACT
 from p2pcpn.protocol.items import record_key
 from p2pcpn.protocol.log_reading import WAIT_S, Log, LogReading, Wanted
 from p2pcpn.protocol.settlement import check_segment, open_receipt
+from p2pcpn.protocol.vouching import Vouching
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Ask, JobState, LogData, ReadLog
+from p2pcpn.wire.messages import Ask, JobState, LogData, Mandate, ReadLog
 from p2pcpn.wire.pages import Entry, LogHead, Print, spans_of
 from p2pcpn.wire.sealing import JobKeys, unseal, unwrap
 from p2pcpn.wire.statements import BlobRef, Cancel, Close, Handover, LogHeader, Pause, opened
@@ -76,6 +77,8 @@ class Reader:
         self.job = job
         self.authority: Authority | None = None
         self._together: Together | None = None  # of a job that is granted in lots
+        self._vouching: Vouching | None = None
+        self._grantor = b""  # who said of itself what ``state`` says, where it says that the job is granted
         self.keys: JobKeys | None = None
         self.state: JobState | None = None
         self.total: int | None = None
@@ -143,6 +146,8 @@ class Reader:
         for contact, answer in zip(contacts, answers, strict=True):
             if answer is not None:
                 self._learn(contact, answer)
+            elif self._vouching is not None:
+                self._vouching.silent(NodeId(contact.id))
         if not any(answers):
             await self._find_successors()
         # The stewards' word on how long the logs are is checked by the logs' chains. The heads in the DHT name holders
@@ -168,15 +173,14 @@ class Reader:
                 self.keys = JobKeys(unwrap(self.owner, self.owner.public, authority.spec.nonce, authority.spec.wrapped))
                 for steward in authority.spec.stewards:
                     self._stewards.setdefault(NodeId(steward.contact.id), steward.contact)
+            self._vouching = self._vouching or Vouching(self.authority)
             for handover in state.handovers:
                 self.authority.hand_over(handover)
             if self.authority.is_split:
-                self._together = self._together or Together(self.authority)
+                self._together = self._together or Together(self.authority, self._vouching)
                 state = self._together.take(contact, state)
-            if state.mandate is not None:  # hearsay; but whose an epoch is the spec tells
-                key = self.authority.key_of(state.mandate.grantor.id, state.mandate.epoch)
-                if key is not None:
-                    self.authority.take_over(key, state.mandate.epoch)
+            else:
+                self._vouching.names(NodeId(contact.id), self._begun(state.mandate))
             if state.close is not None:
                 self.authority.require_owner(state.close)
                 closed = opened(state.close, Close)
@@ -191,12 +195,35 @@ class Reader:
                     self.pause_number, self.paused = said.number, said.paused
         except PeerError:
             return  # a steward that shows what is not signed is not listened to
-        if state.granting and self._together is None and contact.id != node_id(self.authority.grantor):
-            state = msgspec.structs.replace(state, granting=False)  # how far a job is only its grantor knows
-        if self.state is None or state.granting or not self.state.granting or self._together is not None:
+        if self._together is not None:
             self.state = state
+        else:
+            self._weigh(contact, state)
         authority = self.authority
         self._reading.shown(contact, [log for log in state.logs if authority.key_of(log[0], log[1]) is not None])
+
+    def _begun(self, said: Mandate | None) -> list[int]:
+        """The epoch that a peer names, if it can have begun: hearsay, but whose an epoch is the spec tells."""
+        assert self.authority is not None
+        key = None if said is None else self.authority.key_of(said.grantor.id, said.epoch)
+        if said is None or key is None or self.authority.far(said.epoch):
+            return []
+        self.authority.take_over(key, said.epoch)
+        return [said.epoch]
+
+    def _weigh(self, contact: Contact, state: JobState) -> None:
+        """How far a job is only its grantor knows, and that it is its grantor others must have heard."""
+        authority, vouching = self.authority, self._vouching
+        assert authority is not None and vouching is not None
+        grantor = node_id(authority.grantor)
+        is_believed = vouching.believes(grantor, authority.epoch)
+        if state.granting and (contact.id != grantor or not is_believed):
+            state = msgspec.structs.replace(state, granting=False)
+        known = self.state
+        if known is not None and known.granting and self._grantor == grantor and not is_believed:
+            known = None  # it was believed while nobody else had answered
+        if known is None or state.granting or not known.granting:
+            self.state, self._grantor = state, grantor
 
     def _writers(self) -> list[bytes]:
         """The node keys of everybody who may have written a log of this job."""
