@@ -78,6 +78,7 @@ class Reader:
         self.authority: Authority | None = None
         self._together: Together | None = None  # of a job that is granted in lots
         self._vouching: Vouching | None = None
+        self._distant: dict[int, bytes] = {}  # epochs that are far from any known: by whom they would be granted
         self._grantor = b""  # who said of itself what ``state`` says, where it says that the job is granted
         self.keys: JobKeys | None = None
         self.state: JobState | None = None
@@ -148,6 +149,7 @@ class Reader:
                 self._learn(contact, answer)
             elif self._vouching is not None:
                 self._vouching.silent(NodeId(contact.id))
+        self._reach()
         if not any(answers):
             await self._find_successors()
         # The stewards' word on how long the logs are is checked by the logs' chains. The heads in the DHT name holders
@@ -180,7 +182,7 @@ class Reader:
                 self._together = self._together or Together(self.authority, self._vouching)
                 state = self._together.take(contact, state)
             else:
-                self._vouching.names(NodeId(contact.id), self._begun(state.mandate))
+                self._name(NodeId(contact.id), state.mandate)
             if state.close is not None:
                 self.authority.require_owner(state.close)
                 closed = opened(state.close, Close)
@@ -202,14 +204,25 @@ class Reader:
         authority = self.authority
         self._reading.shown(contact, [log for log in state.logs if authority.key_of(log[0], log[1]) is not None])
 
-    def _begun(self, said: Mandate | None) -> list[int]:
-        """The epoch that a peer names, if it can have begun: hearsay, but whose an epoch is the spec tells."""
-        assert self.authority is not None
-        key = None if said is None else self.authority.key_of(said.grantor.id, said.epoch)
-        if said is None or key is None or self.authority.far(said.epoch):
-            return []
-        self.authority.take_over(key, said.epoch)
-        return [said.epoch]
+    def _name(self, node: NodeId, said: Mandate | None) -> None:
+        """The epoch that a peer names: hearsay, but whose an epoch is the spec tells."""
+        authority, vouching = self.authority, self._vouching
+        assert authority is not None and vouching is not None
+        key = None if said is None else authority.key_of(said.grantor.id, said.epoch)
+        vouching.names(node, [] if said is None or key is None else [said.epoch])
+        if said is None or key is None:
+            return
+        if authority.far(said.epoch):
+            self._distant[said.epoch] = key
+        else:
+            authority.take_over(key, said.epoch)
+
+    def _reach(self) -> None:
+        """After many rounds the newest epoch is far from any that the spec or the owner names: two have to know it."""
+        for epoch, key in self._distant.items():
+            if self.authority is not None and self._vouching is not None and self._vouching.known(epoch):
+                self.authority.take_over(key, epoch)
+        self._distant.clear()
 
     def _weigh(self, contact: Contact, state: JobState) -> None:
         """How far a job is only its grantor knows, and that it is its grantor others must have heard."""

@@ -38,6 +38,12 @@ class Vouching:
         """``node`` does not answer."""
         self._heard.pop(node, None)
 
+    def known(self, epoch: int) -> bool:
+        """Whether two stewards have heard of ``epoch`` or of a newer one of its lot, or the only one that answers."""
+        lot = self._authority.lots.of_epoch(epoch)
+        heard = [newest.get(lot, 0) >= epoch for newest in self._heard.values()]
+        return sum(heard) >= min(2, len(heard))
+
     def believes(self, node: bytes, epoch: int) -> bool:
         """Whether ``node`` is believed that it grants in ``epoch``, which is its own."""
         authority = self._authority

@@ -22,7 +22,8 @@ from p2pcpn.protocol.custody import CONTACT
 from p2pcpn.protocol.log_reading import REFUSED_MAX, Log
 from p2pcpn.protocol.settlement import LogWriter
 from p2pcpn.wire import pages
-from p2pcpn.wire.messages import Answer, Ask, JobState, LogData, ShutOut
+from p2pcpn.wire.addresses import Contact
+from p2pcpn.wire.messages import Answer, Ask, JobState, LogData, Mandate, ShutOut
 from p2pcpn.wire.pages import Print, ResultPage
 from p2pcpn.wire.sealing import RESULT_DIGEST_BYTES, digest, result_digest, seal, swarm_proof
 from p2pcpn.wire.statements import BlobRef, Cancel, Close, Handover, Outcome, Receipt, read, signed
@@ -229,6 +230,56 @@ async def test_a_job_ends_for_its_reader_when_its_grantor_has_given_up_the_rest(
     reader.results[9] = Stored(9, 0, b"", "", (), b"", 0, b"")  # beyond the total: nobody's task
     reader.results[1] = Stored(1, 0, b"", "", (), b"", 0, b"")
     assert reader.missing() == [0]
+
+
+@pytest.mark.asyncio
+async def test_no_single_steward_ends_a_job_for_its_reader(peer: Peers) -> None:
+    first = await peer(roles=("storage",))
+    others = [await peer(first, roles=("storage",)) for _ in range(2)]
+    client = await peer(first, *others)
+    job = Kept(await Submission.open(client, OWNER, Options(replicas=1), None, gather=3))
+    reader, spec = job.reader(), job.overlay.peer.grantors[job.job].spec
+    assert len(spec.stewards) == 3
+    grantor, liar, third = (steward.contact for steward in spec.stewards)  # whose epochs are 1, 2 and 3
+
+    def says(by: Contact, epoch: int, waiting: int, granting: bool = True) -> JobState:
+        mandate = Mandate(0, job.job, epoch, by, None, 0, 2, waiting)
+        return job.state(
+            close=close(job.job, 2), settled=2 - waiting, waiting=waiting, granting=granting, mandate=mandate
+        )
+
+    reader._learn(liar, says(liar, 2 + 4 * 1000, 0))
+    assert not reader.over and reader.authority is not None and reader.authority.epoch == 0, "it can hardly have come"
+    reader._learn(liar, says(liar, 2, 0))
+    assert reader.over, "nobody else answers"
+    reader._learn(grantor, says(grantor, 1, 1))
+    assert not reader.over
+    reader._learn(third, says(grantor, 1, 0, granting=False))
+    reader._learn(liar, says(liar, 2, 0))
+    assert not reader.over, "neither of the others has heard of it"
+    reader._learn(third, says(liar, 2, 0, granting=False))
+    reader._learn(liar, says(liar, 2, 0))
+    assert reader.over, "who grants now, another says so"
+
+
+@pytest.mark.asyncio
+async def test_an_epoch_that_is_far_from_any_known_is_believed_of_two(
+    kept: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await kept()
+    reader, far = job.reader(), 1 + 2 * 1000
+    mandate = Mandate(0, job.job, far, job.steward.contact, None, 0, 1, 0)
+    state = job.state(close=close(job.job, 1), settled=1, granting=True, mandate=mandate)
+    monkeypatch.setattr(job.overlay, "request", job.answer(state))
+    await reader.refresh()
+    await reader.refresh()
+    assert reader.authority is not None and reader.authority.epoch == far and reader.over, "the only one that answers"
+    reader = job.reader()
+    reader._learn(job.steward.contact, state)
+    assert reader._vouching is not None and reader.authority is not None
+    reader._vouching._heard[node_id(OTHER.public)] = {0: 1}
+    reader._reach()
+    assert reader.authority.epoch == 0
 
 
 @pytest.mark.asyncio
