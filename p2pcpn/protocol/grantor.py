@@ -484,7 +484,7 @@ class Grantor:
         effects = self.custody.peer_alive(peer)
         if self.superseded:
             return effects
-        effects += self._attendance.session_opened(peer)
+        effects += self._attendance.session_opened(peer, now)
         if peer in self.participants:
             effects += self._recall(self.participants[peer]) + self._work(now)
         return effects
