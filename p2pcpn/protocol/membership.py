@@ -61,6 +61,10 @@ CHECK_TIMEOUT_S = 0.2
 SUSPICION_S = 2.0
 SUSPICION_FACTOR = 3.0
 ROUNDING_S = 1e-3
+# Where it goes to neighbours alone so many of them are told of a death who are nearest to the dead by id: they are the
+# likeliest to watch it, and repair what it held. Who was told says so as well, to fewer others.
+WATCHERS = 8
+ROUNDS_LESS = 2
 # A suspected peer is pinged so often in the shortest time that a suspicion lasts; then it is looked whether that was
 # enough. A helper is asked in the last round alone: three were asked before. As many in each second found no more.
 DOUBT_PINGS = 2
@@ -488,9 +492,13 @@ class Membership:
             return []  # neither the suspect nor three who share the suspicion are among a few neighbours' neighbours
         boot, incarnation = self._versions.get(peer.id, (0, 0))
         said, who = self._words.get(peer.id, ((0, 0, 0), []))
-        if said >= (boot, incarnation, state) and len(who) >= (CONFIRMATIONS if said[2] == SUSPECTED else 1):
-            return []
-        return [Spread(MemberState(peer, boot, incarnation, state), self._hops)]
+        known = said >= (boot, incarnation, state) and len(who) >= (CONFIRMATIONS if said[2] == SUSPECTED else 1)
+        word, hops = MemberState(peer, boot, incarnation, state), self._hops
+        if hops > 1:
+            return [] if known else [Spread(word, hops)]
+        near = self._neighbourhood.near(peer.id, WATCHERS + len(who))
+        to = [contact for contact in near if contact.id not in who][:WATCHERS]
+        return [Spread(word, hops, tuple(to), ROUNDS_LESS if known else 0)]
 
     def _note_word(self, node: bytes, said: tuple[int, int, int], signer: bytes) -> None:
         known, who = self._words.pop(node, (said, []))

@@ -421,7 +421,7 @@ class Peer:
                 statement = signed(effect.statement, self.me)
                 own = effect.statement
                 heard = self.offers.heard(own, now) if isinstance(own, st.Offer) and self.computing else []
-                return self.gossip.spread(statement, now, effect.hops) + heard
+                return self.gossip.spread(statement, now, effect.hops, effect.to, effect.rounds_less) + heard
             case fx.OnDisk():
                 return self.presiding.on_disk(effect, now)
             case fx.Saved():
