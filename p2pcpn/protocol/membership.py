@@ -344,7 +344,7 @@ class Membership:
             timeout_s, lasts_s = min(timeout_s, CHECK_TIMEOUT_S), limits.CHECK_S
         elif peer.id in self._doubts:  # its timeout was doubled again and again: ask at a steady pace instead
             lasts_s = self._shortest_s
-            timeout_s = min(timeout_s, lasts_s / DOUBT_PINGS)
+            timeout_s = lasts_s / DOUBT_PINGS
             helpers = HELPERS_AGAIN if self._lasted(self._doubts[peer.id], now + lasts_s) else 0
         else:
             lasts_s = min(PROBE_S_MAX, max(PROBE_S_MIN, 4 * timeout_s)) * (1 + self._health)

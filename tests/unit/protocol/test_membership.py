@@ -568,11 +568,11 @@ def test_a_suspect_is_asked_twice_a_round_and_through_a_helper_in_the_last() -> 
     perform = swarm.perform
 
     def listen(who: int, effects: list[Effect]) -> None:
-        asked.extend((swarm.now, e.message) for e in effects if isinstance(e, Send) and who == 0 and is_about(e))
+        asked.extend((swarm.now, e.message) for e in effects if who == 0 and isinstance(e, Send) and is_about(e))
         perform(who, effects)
 
     def is_about(send: Send) -> bool:
-        return send.to == victim or (isinstance(send.message, PingRequest) and send.message.target == victim)
+        return swarm.members[0]._requests.purpose_of(send.message.nonce) == victim.id  # type: ignore[attr-defined]
 
     swarm.perform, victim = listen, swarm.contacts[7]  # type: ignore[method-assign]
     del swarm.members[7]
