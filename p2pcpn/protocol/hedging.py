@@ -9,14 +9,17 @@ settles it. A small share of all runs may be second ones, and none is where the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.book import Book
 from p2pcpn.protocol.leases import LeaseHeld
 from p2pcpn.protocol.participants import NOT_CROWDED, Participant
 from p2pcpn.protocol.placement import GAIN_S, UNPROVEN_TOO_LONG, Outlook, Placement
+from p2pcpn.protocol.spans import Span
 from p2pcpn.protocol.turns import STARTED_AFTER_S
+from p2pcpn.wire.pages import cut
 
 # Second runs: one in twenty of a job's, and a handful, so that small jobs may have some.
 SHARE = 1 / 20
@@ -31,6 +34,8 @@ HEDGES_AT_ONCE_MAX = 256
 # Never before so many seconds.
 TOO_LONG = 3.0
 UNPROVEN_TOO_LONG_S, TOO_LONG_S = 0.1, 0.5
+# Of a length that was divided and is multiplied again.
+SAFELY = 1 - 1e-9
 # Leases that are looked at, the longest first: more than slots at the tail of a job are other jobs'.
 LOOKED_AT_MAX = 4096
 
@@ -82,7 +87,7 @@ class Hedging:
             return [], None
         suspects, again_at = self._suspects(now, outlook)
         gains = lambda left_s, anew_s: anew_s + GAIN_S < left_s  # noqa: E731
-        return self._chosen(suspects, outlook, self._budget, gains), again_at
+        return self._chosen(suspects, outlook, self._budget, gains, self._free()), again_at
 
     def ahead(self, outlook: Outlook) -> list[Hedge]:
         """Tasks wait, and yet some that run will end last: what to hedge before anything else is leased.
@@ -98,24 +103,35 @@ class Hedging:
         def better(left_s: float, anew_s: float) -> bool:
             return max(drain_s + anew_s / outlook.rate, anew_s) * AHEAD_GAIN + GAIN_S < min(left_s, drain_s + anew_s)
 
-        suspects, _ = self._suspects(outlook.at, outlook)
-        long_s = AHEAD_LONG * outlook.mean_s  # of the others there are enough in the line
-        suspects = [s for s in suspects if s.left_s > drain_s and s.anew_s > long_s]
-        return self._chosen(suspects, outlook, budget, better)
-
-    def _chosen(
-        self, suspects: list[_Suspect], outlook: Outlook, budget: int, better: Callable[[float, float], bool]
-    ) -> list[Hedge]:
-        """The suspects that end last, each to the fastest peer with a free slot that may have it."""
-        peers = self._book.participants
-        knows, closed = self._book.speeds.knows, self._book.blame.closed
-        free = {
-            peer.node: peer.slots - peer.held
-            for peer in peers.hungry()
-            if peer.held < peer.slots and peer.crowded_until == NOT_CROWDED and knows(peer.node) and closed(peer.node)
-        }
+        free = self._free()
         if not free:
             return []
+        long_s = AHEAD_LONG * outlook.mean_s  # of the others there are enough in the line
+        suspects, _ = self._suspects(outlook.at, outlook, long_s)
+        suspects = [s for s in suspects if s.left_s > drain_s and s.anew_s > long_s]
+        return self._chosen(suspects, outlook, budget, better, free)
+
+    def _free(self) -> dict[NodeId, int]:
+        """Who may have a second run, and how many."""
+        knows, closed = self._book.speeds.knows, self._book.blame.closed
+        return {
+            peer.node: peer.slots - peer.held
+            for peer in self._book.participants.hungry()
+            if peer.held < peer.slots and peer.crowded_until == NOT_CROWDED and knows(peer.node) and closed(peer.node)
+        }
+
+    def _chosen(
+        self,
+        suspects: list[_Suspect],
+        outlook: Outlook,
+        budget: int,
+        better: Callable[[float, float], bool],
+        free: dict[NodeId, int],
+    ) -> list[Hedge]:
+        """The suspects that end last, each to the fastest peer with a free slot that may have it."""
+        if not free:
+            return []
+        peers = self._book.participants
         fastest = sorted(free, key=lambda node: (outlook.slow(node), peers.peers[node].rank))
         suspects.sort(key=lambda suspect: (-suspect.left_s, suspect.index))
         found: list[Hedge] = []
@@ -133,16 +149,14 @@ class Hedging:
                 found.append(Hedge(suspect.token, suspect.index, peers.peers[node]))
         return found
 
-    def _suspects(self, now: float, outlook: Outlook) -> tuple[list[_Suspect], float | None]:
-        """Every task that runs once, as far as can be told; and when the next of them has run for too long."""
+    def _suspects(self, now: float, outlook: Outlook, long_s: float = 0.0) -> tuple[list[_Suspect], float | None]:
+        """Every task that runs once, as far as can be told, and would take longer than ``long_s`` anew; and when the
+        next of them has run for too long."""
         found: list[_Suspect] = []
         again_at: float | None = None
-        for token, lease, index, since in self._running():
+        for token, lease, index, since in self._running(now, outlook, long_s):
             slow, ran_s = outlook.slow(lease.peer), max(now - since, 0.0)
-            if self._book.speeds.knows(lease.peer):
-                too_long_s = max(TOO_LONG * outlook.nearly_all_s * slow, TOO_LONG_S)
-            else:
-                too_long_s = max(UNPROVEN_TOO_LONG * outlook.nearly_all_s, UNPROVEN_TOO_LONG_S)
+            too_long_s = self._too_long_s(lease.peer, outlook)
             if ran_s >= too_long_s:  # no such task is known: it is the peer, and may go on for as long again
                 found.append(_Suspect(token, index, ran_s, outlook.nearly_all_s, True))
             else:
@@ -152,23 +166,36 @@ class Hedging:
                 again_at = at if again_at is None else min(at, again_at)
         return found, again_at
 
-    def _running(self) -> list[tuple[int, LeaseHeld, int, float]]:
+    def _too_long_s(self, node: NodeId, outlook: Outlook) -> float:
+        if self._book.speeds.knows(node):
+            return max(TOO_LONG * outlook.nearly_all_s * outlook.slow(node), TOO_LONG_S)
+        return max(UNPROVEN_TOO_LONG * outlook.nearly_all_s, UNPROVEN_TOO_LONG_S)
+
+    def _running(self, now: float, outlook: Outlook, long_s: float) -> list[tuple[int, LeaseHeld, int, float]]:
         """Tasks that run, or should: token, lease, index, since when.
 
         What lies beyond a peer's slots was recalled before (``leasing``): where it still lies the peer does not answer.
+        Near the end of a job this is asked at each receipt: what has not run for long enough to be expected to take
+        longer than ``long_s`` is passed over by the lease, and not task by task.
         """
         book = self._book
         found: list[tuple[int, LeaseHeld, int, float]] = []
+        long_after_s = SAFELY * outlook.long_after_s(long_s) if long_s else 0.0
         for token, lease in book.leases.live.items():
             peer = book.participants.peers[lease.peer]
+            ripe_s = long_after_s * outlook.slow(lease.peer)
+            if outlook.nearly_all_s > long_s:
+                ripe_s = min(ripe_s, self._too_long_s(lease.peer, outlook))
+            if now < lease.since + ripe_s:
+                continue
             # When it can have begun, where nothing was said of it: as it was leased, or after what was reported last.
             since = max(lease.since, peer.pace.heard_at) + peer.pace.rtt_s
-            for first, count in lease.open:
-                for index in range(first, first + count):
-                    if index not in book.doubled:
-                        told = peer.started.get(index)
-                        begun = since if told is None else max(lease.since, told - STARTED_AFTER_S)
-                        found.append((token, lease, index, begun))
+            told = peer.started
+            is_all = not ripe_s or now >= since + ripe_s
+            for index in cut(lease.open) if is_all else _owed(told, lease.open):
+                begun = max(lease.since, told[index] - STARTED_AFTER_S) if index in told else since
+                if (not ripe_s or now >= begun + ripe_s) and index not in book.doubled:
+                    found.append((token, lease, index, begun))
             if len(found) >= LOOKED_AT_MAX:
                 break
         return found
@@ -181,3 +208,8 @@ class Hedging:
     def statistics(self) -> dict[str, int]:
         """Counts: second leases, and those whose receipt came first."""
         return {"hedged": self.granted, "hedges_won": self._book.hedges_won, "doubled": len(self._book.doubled)}
+
+
+def _owed(indices: Iterable[int], spans: list[Span]) -> list[int]:
+    """Those of ``indices`` that are in ``spans``."""
+    return sorted(index for index in indices if any(first <= index < first + count for first, count in spans))

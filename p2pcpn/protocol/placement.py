@@ -10,7 +10,7 @@ them nobody waits for long.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from math import inf, log
 
@@ -79,6 +79,15 @@ class Outlook:
         """
         longer = len(self.lengths) - bisect_right(self.lengths, ran_s)
         return self.longer_s[longer] / longer if longer else 2 * ran_s
+
+    def long_after_s(self, long_s: float) -> float:
+        """For how long a task has run, at least, that is expected to take longer than ``long_s``: the more of the
+        longest tasks are looked at the less they took on average."""
+        count = len(self.lengths)
+        longest = bisect_left(range(1, count + 1), True, key=lambda n: self.longer_s[n] / n <= long_s)
+        if not longest:
+            return max(self.lengths[-1], long_s / 2)
+        return self.lengths[count - longest - 1] if longest < count else 0.0
 
 
 class Placement:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
+
 from p2pcpn.protocol import events
 from p2pcpn.protocol.hedging import HANDFUL
 from p2pcpn.protocol.leasing import LOOK_S
+from p2pcpn.protocol.ledger import LEASED
 from p2pcpn.protocol.participants import UNSTARTED_S
 from p2pcpn.wire.messages import Output, Progress, Revoke
 from p2pcpn.wire.pages import Print, cut
@@ -129,3 +132,33 @@ def test_second_runs_are_few() -> None:
     assert len(slow.indices) == 40
     table.pass_time(10.0)
     assert table.grantor.hedging.granted == HANDFUL + 44 // 20
+
+
+def test_ahead_of_others_only_what_is_expected_to_take_long_is_looked_at_and_all_of_that() -> None:
+    dice, table = random.Random(5), Table()
+    table.extend(*[100] * 6)
+    workers = [table.worker(10 + number, slots=2) for number in range(8)]
+    seen = 0
+    for turn in range(120):
+        table.pass_time(dice.uniform(0.05, 0.4))
+        worker = dice.choice(workers[1:] if turn < 80 else workers)
+        lease = worker.last
+        index = cut(lease.spans)[0]
+        if table.grantor.ledger.states[index] == LEASED:
+            progress = Progress(table.job, lease.token, cut(lease.spans)[:1])
+            table.act(lambda grantor, now, p=progress, w=worker: grantor.running.progress(w.contact, p, now))
+            if dice.random() < 0.8:
+                worker.run(lease, ran_s=dice.choice([0.1, 0.3, 1.0, 3.0]))
+        hedging = table.grantor.hedging
+        outlook = hedging._placement.outlook(table.now)
+        if outlook is None:
+            continue
+        for long_s in (0.1, outlook.mean_s, 1.5 * outlook.mean_s, 3 * outlook.nearly_all_s):
+            everything, _ = hedging._suspects(outlook.at, outlook)
+            some, _ = hedging._suspects(outlook.at, outlook, long_s)
+            assert [each for each in everything if each.anew_s > long_s] == [
+                each for each in some if each.anew_s > long_s
+            ]
+            assert len(some) <= len(everything)
+            seen += len(everything) > len(some) > 0
+    assert seen > 20

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from p2pcpn.protocol.ledger import Ledger
@@ -69,7 +71,6 @@ def test_what_waits_at_peers_is_ahead_of_it_as_what_waits_here() -> None:
     assert outlook is not None and bench.placement.waits(bench.peers[0], outlook, 100.0)
     fast = bench.peers[1]
     fast.pace.heard_at = 100.0
-    fast.heard = True
     bench.participants.hold(fast, 11)
     fast.started = dict.fromkeys(range(1), 100.0)
     outlook = bench.placement.outlook(101.0 + fast.pace.rtt_s)
@@ -189,3 +190,17 @@ def test_a_task_that_runs_is_expected_to_be_like_those_that_took_longer() -> Non
     usual = outlook.mean_s
     assert outlook.expected_s(0.0) == pytest.approx(usual)
     assert outlook.expected_s(10 * usual) == pytest.approx(20 * usual)
+
+
+def test_what_has_run_for_so_long_is_expected_to_take_longer_than_that_and_nothing_else() -> None:
+    bench, dice = Bench(3), random.Random(7)
+    for _ in range(40):
+        bench.speeds.ran(bench.peers[1].node, 1, dice.choice([0.5, 1.0, 1.0, 2.0, 9.0]))
+    outlook = bench.placement.outlook(100.0)
+    assert outlook is not None
+    longest = outlook.lengths[-1]
+    for long_s in (0.0, 0.4, outlook.mean_s, 1.5 * outlook.mean_s, 0.9 * longest, 1.01 * longest, 3 * longest):
+        after_s = outlook.long_after_s(long_s)
+        for ran_s in [0.0, *outlook.lengths, *(dice.uniform(0.0, 2 * longest) for _ in range(200))]:
+            assert ran_s <= longest or ran_s >= after_s or outlook.expected_s(ran_s) <= long_s
+            assert ran_s > longest or (outlook.expected_s(ran_s) > long_s) == (ran_s >= after_s), (long_s, ran_s)
