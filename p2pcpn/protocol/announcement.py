@@ -35,6 +35,10 @@ FLEETING = ("version", "ttl_s", "slots_free", "memory_free_bytes", "load", "posi
 # advert costs the swarm some 180 datagrams. 2,400 s at most: before holders would pass on what they keep of it.
 ADVERT_AGAIN_S_PER_PEER = 8.0
 ADVERT_RARER_MAX = 8.0
+# Who says what it is for the first time knows nobody yet: as if that were all there are it said so again after five
+# minutes, and was told on by a whole neighbourhood. So its first version lives as long as any, and the next is due by
+# how many are known then. A moment is less than two readings of a clock may differ in their last digits.
+MOMENT_S = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,8 @@ class Announcement:
         self._slots = setup.slots
         self._sample: Advert | None = None
         self._at: float | None = None
+        self._news = True  # what is due is no mere repetition
+        self._first_s = 0.0  # when the first version was said
         self._version = 0
         self._published: Advert | None = None  # as the DHT has it, without what is fleeting
         self._publish_at = 0.0
@@ -83,13 +89,14 @@ class Announcement:
         elif changed:
             due = now + max(ADVERT_WAIT_S, ADVERT_WAIT_S_PER_PEER * self._known())
             self._at = due if self._at is None else min(self._at, due)
+            self._news = True
         return self.expire(now)
 
     def restated(self, roles: int, now: float) -> Said | None:
         """This peer has other roles from now on, which is said at once."""
         self._roles = roles
         if self._sample is not None:
-            self._at = now
+            self._at, self._news = now, True
         return self.expire(now)
 
     def resized(self, slots: int, now: float) -> Said | None:
@@ -106,11 +113,18 @@ class Announcement:
         if self._at is None or now < self._at or self._sample is None:
             return None
         setup = self._setup
-        self._version += 1
         wait_s = again_s(setup.pulse.advert_s, self._known())
+        if self._version == 1 and not self._news and now + MOMENT_S < self._first_s + wait_s:
+            self._at = self._first_s + wait_s
+            return None
+        self._version += 1
+        self._news = False
+        lives_s = ADVERT_LIVES * wait_s
+        if self._version == 1:
+            self._first_s, lives_s = now, ADVERT_LIVES * ADVERT_RARER_MAX * setup.pulse.advert_s
         advert = msgspec.structs.replace(
             self._sample, version=self._version, contact=self._contact, boot=setup.boot, roles=self._roles,
-            ttl_s=ADVERT_LIVES * wait_s, slots=self._slots, slots_free=self._slots_free(),
+            ttl_s=lives_s, slots=self._slots, slots_free=self._slots_free(),
             rtt_ms=(self._rtt_s() or 0.0) * 1e3,
         )  # fmt: skip
         self.signed = signed(advert, setup.keypair)

@@ -120,7 +120,7 @@ class Peer:
         self.grantors = self.jobs.grantors
         self.announcement = Announcement(
             setup, self.contact, slots_free=self._slots_free, rtt_s=self.roundtrips.median_s,
-            known=self.directory.__len__,
+            known=lambda: max(len(self.directory), hood.known),
         )  # fmt: skip
         self.reachability = Reachability(
             self.contact, setup.network_group, self.dht.table.contacts, lambda: self.pairs.observed, rng, now,

@@ -62,7 +62,8 @@ def test_the_first_sample_is_said_at_once_signed_and_with_what_the_peer_knows() 
     advert = opened(said.signed, Advert)
     assert advert == said.advert
     assert (advert.version, advert.boot, advert.contact, advert.roles) == (1, 3, ME_AT, Role.COMPUTE)
-    assert (advert.slots, advert.slots_free, advert.ttl_s, advert.rtt_ms) == (4, 1, ADVERT_LIVES * ADVERT_AGAIN_S, 2.0)
+    longest_s = ADVERT_LIVES * ADVERT_RARER_MAX * ADVERT_AGAIN_S
+    assert (advert.slots, advert.slots_free, advert.ttl_s, advert.rtt_ms) == (4, 1, longest_s, 2.0)
     assert (advert.load, advert.packages, advert.machine) == (0.25, ["numpy"], 7)
     assert peer.announcement.load == 0.25
     assert peer.announcement.signed == said.signed
@@ -135,13 +136,27 @@ def test_however_many_are_known_an_advert_is_said_before_it_lapses() -> None:
 def test_what_has_not_changed_is_said_again_more_rarely_where_many_are_known_and_lives_as_much_longer() -> None:
     few, many = Peer(), Peer()
     few.known, many.known = 30, 200
-    one, other = few.say(0.0, changed=True), many.say(0.0, changed=True)
-    assert one is not None and other is not None
-    assert (few.announcement.deadline(), one.advert.ttl_s) == (ADVERT_AGAIN_S, ADVERT_LIVES * ADVERT_AGAIN_S)
-    assert many.announcement.deadline() == 200 * ADVERT_AGAIN_S_PER_PEER
-    assert other.advert.ttl_s == ADVERT_LIVES * 200 * ADVERT_AGAIN_S_PER_PEER
-    again = many.announcement.expire(1600.0)
-    assert again is not None and again.advert.version == 2
+    for peer, wait_s in ((few, ADVERT_AGAIN_S), (many, 200 * ADVERT_AGAIN_S_PER_PEER)):
+        peer.say(0.0, changed=True)
+        assert peer.announcement.deadline() == wait_s
+        again = peer.announcement.expire(wait_s)
+        assert again is not None and again.advert.version == 2
+        assert (peer.announcement.deadline(), again.advert.ttl_s) == (2 * wait_s, ADVERT_LIVES * wait_s)
+
+
+def test_who_said_the_first_when_it_knew_nobody_says_the_next_by_how_many_it_knows_then_unless_it_has_news() -> None:
+    for news in (False, True):
+        peer = Peer()
+        said = peer.say(0.0, changed=True)
+        assert said is not None
+        peer.known = 200
+        if news:
+            peer.say(ADVERT_AGAIN_S - 1.0, 0.5, changed=True)
+        again = peer.announcement.expire(ADVERT_AGAIN_S)
+        assert (again is not None) == news
+        if not news:
+            assert peer.announcement.deadline() == 200 * ADVERT_AGAIN_S_PER_PEER < said.advert.ttl_s
+            assert peer.announcement.expire(200 * ADVERT_AGAIN_S_PER_PEER) is not None
 
 
 def test_an_advert_is_said_again_long_before_it_lapses() -> None:
