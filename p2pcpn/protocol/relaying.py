@@ -18,6 +18,7 @@ from p2pcpn.protocol.coalescing import Coalescing
 from p2pcpn.protocol.granted import Granted
 from p2pcpn.protocol.grantor import Grantor
 from p2pcpn.protocol.kept_jobs import Kept
+from p2pcpn.protocol.lots import RANGE_TASKS
 from p2pcpn.protocol.spans import clipped
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.addresses import Contact
@@ -70,7 +71,10 @@ class Relaying:
             return self._coalescing.settled(to, (job, grantor.epoch), settled, spans, now)
         if isinstance(event, events.Started) and event.indices:
             grantor = self._granted.at(job, kept.authority.lots.of(event.indices[0]), kept.authority.lots)
-            return [] if grantor is None else self._coalescing.started(to, (job, grantor.epoch), event.indices, now)
+            if grantor is None:
+                return []
+            running = self._coalescing.started(to, (job, grantor.epoch), event.indices, now)
+            return self._taken_over(to, grantor, kept.authority) + running
         if isinstance(event, events.Replicated):
             # It sums up what was settled, and counts once all of that was told.
             standing = self._stand(to, job)
@@ -94,11 +98,20 @@ class Relaying:
             said = _standing(grantor)
             if said.replicated < said.settled or self._said.get((job, said.epoch)) == said or not grantor.granting:
                 continue
-            self._said[job, said.epoch] = said
-            if len(self._said) > limits.FORMER_GRANTORS_MAX:
-                del self._said[next(iter(self._said))]
-            effects.append(fx.Tell(to, said))
+            effects += self._say(to, grantor, said)
         return effects
+
+    def _taken_over(self, to: Contact, grantor: Grantor, authority: Authority) -> list[fx.Effect]:
+        """That a lot was taken over, ahead of the first word on it: of what runs only its grantor is believed."""
+        if authority.is_first(grantor.epoch) or (grantor.job, grantor.epoch) in self._said:
+            return []
+        return self._say(to, grantor, _standing(grantor))
+
+    def _say(self, to: Contact, grantor: Grantor, said: m.Standing) -> list[fx.Effect]:
+        self._said[grantor.job, said.epoch] = said
+        if len(self._said) > limits.FORMER_GRANTORS_MAX:
+            del self._said[next(iter(self._said))]
+        return [fx.Tell(to, said)]
 
     # --- whoever submitted hears -------------------------------------------------------------------------------------
 
@@ -140,10 +153,16 @@ class Relaying:
         return effects
 
     def started(self, own: Authority | None, key: bytes, message: m.Progress) -> list[fx.Effect]:
-        """Tasks of a job that was submitted here run now."""
-        if own is None or not own.is_split or not own.held_by(key):
+        """Tasks of a job that was submitted here run now. Of others than there are, or than ``key`` grants, nothing is
+        heard."""
+        grantor = None if own is None else self._granted.whole.get(own.job)
+        if own is None or not own.is_split or grantor is None:
             return []
-        return [fx.Notify(events.Started(message.job, message.started))] if message.started else []
+        held = {tenure.lot for tenure in own.held_by(key)}
+        there = [index for index in message.started if index < grantor.ledger.total] if held else []
+        ranges = {number: own.lots.of_range(number) in held for number in {index // RANGE_TASKS for index in there}}
+        started = [index for index in there if ranges[index // RANGE_TASKS]]
+        return [fx.Notify(events.Started(message.job, started))] if started else []
 
     def stands(self, own: Authority | None, key: bytes, message: m.Standing) -> list[fx.Effect]:
         """How safe a lot is; what is said of all of them is what the program hears."""

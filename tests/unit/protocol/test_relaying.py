@@ -247,6 +247,36 @@ def test_what_is_no_news_of_a_lot_is_nobodys() -> None:
     assert relaying.started(None, STRANGER.public, m.Progress(b"j" * 20, 0, [1])) == []
 
 
+def test_that_tasks_run_is_heard_of_who_grants_them_alone_and_of_tasks_there_are() -> None:
+    cast = Cast(takes_s=None, slots=1)
+    relaying, own = cast.submitter.peer.presiding.relaying, cast.own()
+    mine = [index for index in range(TASKS) if own.lots.of(index) == 0]
+
+    def heard(by: Member, *indices: int) -> list[int]:
+        effects = relaying.started(own, by.key.public, m.Progress(cast.name, 0, [*indices]))
+        return [index for effect in effects for index in effect.event.indices]
+
+    assert heard(cast.one, *range(TASKS), TASKS, 1 << 40) == mine
+    assert heard(cast.two, *mine) == heard(cast.worker, *mine) == []
+    relaying.stands(own, cast.one.key.public, m.Standing(cast.name, 4, 0, 0, 0, False))
+    assert heard(cast.one, *range(TASKS)) == list(range(TASKS)), "it grants both lots now"
+    relaying._granted.whole.clear()
+    assert heard(cast.one, *mine) == []
+
+
+def test_what_runs_of_a_lot_that_was_taken_over_is_heard_before_any_of_it_has_ended() -> None:
+    cast = Cast(takes_s=None, slots=1)
+    assert cast.swarm.run(10, lambda: bool(cast.granted(cast.one) and cast.granted(cast.two)))
+    cast.swarm.run(1)
+    cast.swarm.kill(cast.two)
+    assert cast.swarm.run(30, lambda: cast.granted(cast.one) == [1, 4])
+    lots = cast.own().lots
+    theirs = max(index for index in range(TASKS) if lots.of(index) == 1)
+    assert all(theirs not in event.indices for event in cast.submitter.seen(events.Started))
+    cast.one.follow(cast.one.peer.presiding.relayed([fx.Notify(events.Started(cast.name, [theirs]))], cast.swarm.now))
+    assert cast.swarm.run(2, lambda: any(theirs in event.indices for event in cast.submitter.seen(events.Started)))
+
+
 def test_a_cancel_from_elsewhere_reaches_the_program() -> None:
     cast = Cast(takes_s=None, slots=1)
     assert cast.swarm.run(10, lambda: bool(cast.granted(cast.one) and cast.granted(cast.two)))
