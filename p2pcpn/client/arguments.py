@@ -20,7 +20,7 @@ from p2pcpn.client.pickling import SCATTERED, dumps
 from p2pcpn.errors import UsageError
 from p2pcpn.limits import PART_BYTES
 from p2pcpn.runtime.function import parts
-from p2pcpn.wire.sealing import JobKeys, digest
+from p2pcpn.wire.sealing import JobKeys
 
 # What has no large buffer whatever its value, and what has one when it is long.
 _SMALL: Final = frozenset({int, float, complex, bool, type(None)})
@@ -55,6 +55,7 @@ class Arguments:
 
     def __init__(self, keys: JobKeys) -> None:
         self._keys = keys
+        self._fingerprint = keys.fingerprint()
         self._lock = threading.Lock()
         self._known: OrderedDict[bytes, Blob] = OrderedDict()  # by the digest of what they close
         self._known_bytes = 0
@@ -157,7 +158,7 @@ class Arguments:
         """The blob that closes these bytes: one that was made lately, or a new one."""
         if len(raw) + 16 > limits.BLOB_BYTES_MAX:
             raise _too_large(len(raw))
-        name = digest(raw)
+        name = self._fingerprint.of(raw)
         with self._lock:
             blob = self._known.get(name)
             if blob is not None:

@@ -22,7 +22,7 @@ from p2pcpn.node.restoring import bytes_of, pages_of, signed_of
 from p2pcpn.node.rings import Rings
 from p2pcpn.node.rush import Rush
 from p2pcpn.node.sessions import Sessions
-from p2pcpn.node.shelf import Shelf, Unsealed, sealed
+from p2pcpn.node.shelf import SEALED, Shelf, sealed
 from p2pcpn.protocol.effects import TransmitBlob, TransmitLog, TransmitSegment, Turn
 from p2pcpn.store.database import Database
 from p2pcpn.wire import messages as m
@@ -228,7 +228,7 @@ class Library:
             if ring is not None and not ring.room(count):
                 yield None
                 continue
-            if ring is not None and count == size and isinstance(held, Unsealed):
+            if ring is not None and count == size and held is not None and not isinstance(held, SEALED):
                 at, memory = ring.part(count)
                 with memory:
                     held.seal_into(memory)

@@ -195,7 +195,19 @@ def pieces_of(
                 inputs=_inputs(page, part, given or {}) if page.inputs else None,
             )
         )
-    return pieces
+    return joined(pieces) if len(pieces) > 1 else pieces
+
+
+def joined(pieces: list[Piece]) -> list[Piece]:
+    """The same tasks in fewer pieces: a task with large arguments has a page of its own, and need not run alone."""
+    found = pieces[:1]
+    for piece in pieces[1:]:
+        both = found[-1].with_next(piece)
+        if both is None:
+            found.append(piece)
+        else:
+            found[-1] = both
+    return found
 
 
 def _open(kept: PageKept, key: bytes) -> TaskPage:

@@ -4,7 +4,8 @@ Short tasks travel in large batches, long ones alone: a peer holds what it typic
 task a slot. Typical is the median of its newest receipts: one long task among short ones changes nothing, and a change
 of all lengths is followed within three receipts. What the median did not foresee lies at a peer no longer than it must:
 it is recalled as soon as somebody idles (``leasing``). At the tail of a job batches shrink, so that the last tasks
-spread over all peers. No knob: the pace follows the receipts.
+spread over all peers. What comes one by one while a peer has work waits for company. No knob: the pace follows the
+receipts.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ NEWEST = 5
 # A peer is trusted with four times as much after each receipt: six receipts lead from one task to a full batch, and
 # what is leased on the word of the first short tasks is never much more than what was seen.
 GROWTH = 4
+# A lease of one task costs as much as one of many. So whoever holds more than this for each slot, and has work until
+# more wait, gets at least this share of what it holds at a time, or so many, of which each bears little of a lease.
+COMPANY_FROM = 2
+COMPANY_SHARE = 1 / 2
+COMPANY = 8
 # One task waits at each slot while the way there and back takes more than this share of a task.
 ROUND_TRIP_SHARE = 1 / 64
 
@@ -84,7 +90,7 @@ class Pace:
     def batch(self, held: int, waiting: int, slots_all: int) -> int:
         """How many tasks to lease now to a peer that holds ``held``, while ``waiting`` wait for ``slots_all`` slots.
 
-        0 while it is :meth:`sated`.
+        0 while it is :meth:`sated`, and while it has work and too few wait to be worth a lease.
         """
         if self.sated(held):
             return 0
@@ -92,6 +98,8 @@ class Pace:
         # A fair share of half of what waits: the next share is smaller, down to one task a slot at the very end.
         share = -(-waiting * self.slots // max(2 * slots_all, 1))
         wish = min(target - held, max(share, self.slots - held))
+        if held > COMPANY_FROM * self.slots and wish < min(held * COMPANY_SHARE, COMPANY):
+            return 0
         return max(0, min(wish, waiting, limits.BATCH_TASKS_MAX))
 
     def behind_s(self, held: int, now: float) -> float:

@@ -18,7 +18,16 @@ from p2pcpn.protocol.work import LeaseTaken, Work
 from p2pcpn.wire import pages
 from p2pcpn.wire.messages import Output, Results
 from p2pcpn.wire.pages import Print, ResultPage
-from p2pcpn.wire.sealing import RESULT_DIGEST_BYTES, derive, digest, output_key, result_digest, seal, swarm_proof
+from p2pcpn.wire.sealing import (
+    RESULT_DIGEST_BYTES,
+    Fingerprint,
+    derive,
+    digest,
+    output_key,
+    result_digest,
+    seal,
+    swarm_proof,
+)  # fmt: skip
 from p2pcpn.wire.statements import BlobRef, Receipt, signed
 
 # One message of output holds so much of what was printed; a seal and a header fit beside it.
@@ -39,7 +48,7 @@ class Sealed:
 
 def sealed(digest_key: bytes, value: bytes) -> Sealed:
     """``value`` as a blob. Equal values of one job make equal blobs."""
-    key = derive(digest_key, b"p2pcpn blob", digest(value))
+    key = derive(digest_key, b"p2pcpn blob", Fingerprint(derive(digest_key, b"p2pcpn equal")).of(value))
     data = seal(key, 0, value)
     return Sealed(BlobRef(digest(data), len(data), key), data)
 

@@ -20,6 +20,9 @@ from p2pcpn.wire.pages import Print
 # What a process gets at least, where there is so much; and at most, where twice as much is queued for each slot.
 HAND_OVER_S = 0.005
 HAND_OVER_S_MAX = 0.045
+# Blobs that a batch of several tasks comes with, at most: four arguments of 1 MiB with their seals are opened in a
+# millisecond, and two such batches are half of what a process keeps mapped.
+HAND_OVER_BYTES = (4 << 20) + (64 << 10)
 # Below this task length a second batch waits at each worker process, so that it never idles between two: the gap would
 # be a millisecond or two.
 DOUBLE_BELOW_S = 0.1
@@ -129,7 +132,7 @@ class Turns:
 
     def _take(self, work: Work) -> Piece:
         piece = work.queue.popleft()
-        size = self._size(work)
+        size = piece.within(HAND_OVER_BYTES, self._size(work))
         before = piece.size_bytes
         if len(piece.arguments) > size:
             rest = piece.cut(size, len(piece.arguments))

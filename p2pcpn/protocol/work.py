@@ -26,6 +26,9 @@ TOKEN_BITS = 31
 # Tokens that were passed over and may come late: what is said within one turn of a grantor.
 SKIPPED_MAX = 64
 
+# Pieces of pages are joined up to so many tasks. A piece is copied each time that a batch is cut from it.
+JOINED_TASKS_MAX = 64
+
 Rank = tuple[int, float]  # of one owner's jobs the least is next: priority, negated, then deadline
 
 
@@ -82,7 +85,8 @@ class LeaseTaken:
 
 @dataclass(slots=True, eq=False)
 class Piece:
-    """Consecutive tasks of one page under one lease, ready to run. ``size_bytes`` is what it costs to keep.
+    """Consecutive tasks under one lease, ready to run: of one page, or of several small ones that name the same
+    functions. ``size_bytes`` is what it costs to keep.
 
     ``parts`` are the blobs beside each task's arguments, and small results that it takes; none when no task has any.
     ``inputs`` are the tasks whose results each one takes, and the digests of those.
@@ -105,6 +109,40 @@ class Piece:
         if self.inputs is not None and self.parts is not None:
             inline += sum(len(part) for parts in self.parts for part in parts if isinstance(part, bytes))
         self.size_bytes = inline + len(self.arguments) * limits.QUEUED_TASK_BYTES
+
+    def with_next(self, other: Piece) -> Piece | None:
+        """This piece and the ``other`` behind it as one; none where they do not fit, or are too long to be copied."""
+        here, there = len(self.arguments), len(other.arguments)
+        if other.first != self.first + here or here + there > JOINED_TASKS_MAX or self.functions != other.functions:
+            return None
+        numbers = None
+        if self.numbers is not None or other.numbers is not None:
+            numbers = (self.numbers or (0,) * here) + (other.numbers or (0,) * there)
+        parts = None
+        if self.parts is not None or other.parts is not None:
+            parts = (self.parts or ((),) * here) + (other.parts or ((),) * there)
+        inputs = None
+        if self.inputs is not None or other.inputs is not None:
+            inputs = (self.inputs or ((),) * here) + (other.inputs or ((),) * there)
+        return Piece(
+            self.lease, self.first, self.functions, numbers, self.arguments + other.arguments, parts=parts,
+            inputs=inputs,
+        )  # fmt: skip
+
+    def within(self, size_bytes: int, count: int) -> int:
+        """How many of its first ``count`` tasks, one at least, have blobs of no more than ``size_bytes`` together."""
+        if self.parts is None:
+            return count
+        left_bytes = size_bytes
+        seen: set[bytes] = set()
+        for position, parts in enumerate(self.parts[:count]):
+            for part in parts:
+                if isinstance(part, BlobRef) and part.digest not in seen:
+                    seen.add(part.digest)
+                    left_bytes -= part.size_bytes
+            if left_bytes < 0:
+                return max(position, 1)
+        return count
 
     def cut(self, low: int, high: int) -> Piece:
         """The tasks ``low`` to ``high`` (exclusive) of the piece."""

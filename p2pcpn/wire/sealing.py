@@ -20,6 +20,7 @@ from p2pcpn.wire.codec import Buffer
 
 TAG_BYTES = 16
 RESULT_DIGEST_BYTES = 16
+_CIPHER_BYTES_MAX = (1 << 31) - 1
 
 
 def digest(data: Buffer) -> bytes:
@@ -42,6 +43,23 @@ class Hasher:
     def digest(self) -> bytes:
         """Of all parts until now."""
         return self._state.digest()
+
+
+class Fingerprint:
+    """Tells contents apart, for those who have the ``key``: a GMAC (NIST SP 800-38D), not to be shown to others.
+
+    It takes a third of the time of :func:`digest`. From it follow the keys of blobs, never their names: two contents of
+    1 MiB have the same one with a probability of 2**-112. Who has the key can make such a pair: of what it knows.
+    """
+
+    __slots__ = ("_cipher",)
+
+    def __init__(self, key: bytes) -> None:
+        self._cipher = AESGCM(key)
+
+    def of(self, data: Buffer) -> bytes:
+        """16 bytes, or a digest of what is larger than the cipher takes."""
+        return self._cipher.encrypt(bytes(12), b"", data) if len(data) <= _CIPHER_BYTES_MAX else digest(data)
 
 
 def job_id(owner: bytes, spec_body: bytes) -> bytes:
@@ -111,6 +129,10 @@ class JobKeys:
         ``salt`` is of one life of one grantor: the owner may have made two of them grantors of one epoch.
         """
         return derive(self.job_key, b"p2pcpn left", index.to_bytes(8, "big") + salt)
+
+    def fingerprint(self) -> Fingerprint:
+        """Tells arguments of the job apart; :meth:`blob_of` makes keys of what it says."""
+        return Fingerprint(derive(self.job_key, b"p2pcpn equal"))
 
     def blob(self, data: bytes) -> bytes:
         """Closes a blob of arguments: equal plaintexts of one job make equal blobs, of two jobs never."""

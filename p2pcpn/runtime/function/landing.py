@@ -15,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import pickle
 import struct
 import tempfile
 import time
@@ -36,6 +37,26 @@ _WAIT_S: Final = 1.0
 
 # The result's place among the values of a report, where it begins, and its size.
 Placed = tuple[int, int, int]
+
+
+class Pieces(list[bytes]):
+    """A pickle as its pickler writes it. Large ``bytes`` stand there themselves: :meth:`Berth.put` copies them."""
+
+    def write(self, data: bytes | bytearray) -> None:
+        """What a pickler writes. What could change, or change its size, is copied."""
+        self.append(data if type(data) is bytes else bytes(data))
+
+    @property
+    def size_bytes(self) -> int:
+        """All of it."""
+        return sum(map(len, self))
+
+
+def pickled(value: object) -> bytes | Pieces:
+    """The pickle of ``value``, in pieces where there are several. Raises whatever pickling raises."""
+    pieces = Pieces()
+    pickle.Pickler(pieces, 5).dump(value)
+    return pieces[0] if len(pieces) == 1 else pieces
 
 
 class Landing:
@@ -129,9 +150,10 @@ class Berth:
         self._larger_until = 0
         self.until = 0
 
-    def put(self, value: bytes, *, wait: bool) -> int | None:
+    def put(self, value: bytes | Pieces, *, wait: bool) -> int | None:
         """Where ``value`` lies now; none where there is no room for it (soon, with ``wait``)."""
-        size = len(value)
+        pieces = (value,) if isinstance(value, bytes) else value
+        size = sum(map(len, pieces))
         ring = size <= LANDING_BYTES // 2
         at = self.until % LANDING_BYTES
         if ring and at + size > LANDING_BYTES:
@@ -143,10 +165,16 @@ class Berth:
         offset = _RING_AT + at if ring else _BEHIND_AT
         if ring and self._ring is not None:
             with memoryview(self._ring) as memory:
-                memory[offset : offset + size] = value
+                begin = offset
+                for piece in pieces:
+                    memory[begin : begin + len(piece)] = piece
+                    begin += len(piece)
         else:
             try:
-                write_all(self._descriptor, value, offset)
+                begin = offset
+                for piece in pieces:
+                    write_all(self._descriptor, piece, begin)
+                    begin += len(piece)
             except OSError:
                 return None
         self.until = end

@@ -516,6 +516,7 @@ def _ended(message: Finished, size: int) -> Finished:
         digests=message.digests[: 16 * size],
         ran_s=message.ran_s[:size],
         renderings=message.renderings[:size],
+        placed=[placed for placed in message.placed if placed[0] < size],
     )
 
 

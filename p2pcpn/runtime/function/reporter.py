@@ -19,14 +19,16 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any, Final, TextIO
 
-from p2pcpn.limits import CHECKPOINT_S, INLINE_BYTES_MAX, TASK_OUTPUT_BYTES_MAX
-from p2pcpn.runtime.function.landing import LANDED_BYTES, Berth, Placed
+from p2pcpn.limits import CHECKPOINT_S, INLINE_BYTES_MAX, LANDING_BYTES, TASK_OUTPUT_BYTES_MAX
+from p2pcpn.runtime.function.landing import LANDED_BYTES, Berth, Pieces, Placed
 from p2pcpn.runtime.function.messages import STDERR, STDOUT, Finished, FromWorker, Output, State, frame
 
 FLUSH_S: Final = 0.04
 # After a task as long as this what C code printed is flushed, too.
 LONG_S: Final = 0.0005
 FLUSH_BYTES: Final = 256 << 10
+# What was put in memory that the peer lent: half of that, so that the peer takes one half while the other is filled.
+FLUSH_LANDED_BYTES: Final = LANDING_BYTES // 2
 OUTPUT_S: Final = 0.1
 OUTPUT_FLUSH_BYTES: Final = 64 << 10
 # The thread looks this often while results wait, and goes to sleep on its event after so many looks that found none.
@@ -56,6 +58,7 @@ class Reporter:
         self._first = 0
         self._since = 0.0
         self._bytes = 0
+        self._landed_bytes = 0
         self._outcomes = bytearray()
         self._values: list[bytes] = []
         self._digests: list[bytes] = []
@@ -79,20 +82,24 @@ class Reporter:
             self._first = self.position = 0
 
     def add(
-        self, outcome: int, value: bytes, ran_s: float, now: float, rendering: str | None, at_once: bool = False
-    ) -> bool:
+        self, outcome: int, value: bytes | Pieces, ran_s: float, now: float, rendering: str | None,
+        at_once: bool = False,
+    ) -> bool:  # fmt: skip
         """The next position of the batch is over. True when a report was sent, which takes time.
 
         ``at_once``: it wrote to the descriptors, which the peer books on the last task that was reported.
         """
-        size = len(value)
+        size = value.size_bytes if isinstance(value, Pieces) else len(value)
         if size <= INLINE_BYTES_MAX:
+            value = b"".join(value) if isinstance(value, Pieces) else value
             digest = blake2b(value, digest_size=16, key=self._digest_key).digest()
         else:
             digest = _NO_DIGEST
         with self._lock:
             if size >= LANDED_BYTES and self._berth is not None:
-                value = self._land(self._berth, value)
+                value = self._land(self._berth, value, size)
+            if isinstance(value, Pieces):
+                value = b"".join(value)
             self._state = None  # nobody runs it again
             values = self._values
             if not values:
@@ -103,12 +110,16 @@ class Reporter:
             self._ran_s.append(ran_s)
             if rendering is not None:
                 self._renderings.append(rendering)
-            self._bytes += size
+            if value or not size:
+                self._bytes += size
+            else:
+                self._landed_bytes += size
             if (
                 at_once
                 or self._first + len(values) == self._count
                 or now + ran_s - self._since >= FLUSH_S
                 or self._bytes >= FLUSH_BYTES
+                or self._landed_bytes >= FLUSH_LANDED_BYTES
             ):
                 self._flush()
                 return True
@@ -125,7 +136,7 @@ class Reporter:
         """The peer lent memory for large results."""
         self._berth = Berth(descriptor)
 
-    def _land(self, berth: Berth, value: bytes) -> bytes:
+    def _land(self, berth: Berth, value: bytes | Pieces, size: int) -> bytes | Pieces:
         """Put a result into that memory; what remains to be said of it in its column."""
         offset = berth.put(value, wait=False)
         if offset is None:
@@ -133,7 +144,7 @@ class Reporter:
             offset = berth.put(value, wait=True)
         if offset is None:
             return value
-        self._placed.append((len(self._values), offset, len(value)))
+        self._placed.append((len(self._values), offset, size))
         return b""
 
     def keep(self, state: bytes) -> None:
@@ -212,8 +223,8 @@ class Reporter:
             )
             self._first += len(self._values)
             self._outcomes, self._values, self._digests = bytearray(), [], []
-            self._ran_s, self._renderings, self._placed, self._bytes = [], [], [], 0
-            self._given = []
+            self._ran_s, self._renderings, self._placed = [], [], []
+            self._given, self._bytes, self._landed_bytes = [], 0, 0
         self._printed, self._printed_bytes = [], 0
         if self._state is not None and self._clock() - self._state_at >= CHECKPOINT_S:
             data += frame(self._state)

@@ -27,6 +27,7 @@ import cloudpickle
 
 from p2pcpn.limits import TASK_RESULT_BYTES_MAX
 from p2pcpn.runtime.function import bundles, checkpoints, failures, lifetime
+from p2pcpn.runtime.function.landing import Pieces, pickled
 from p2pcpn.runtime.function.messages import DROPPED, OK, RAISED, Cancel, Frames, Lend, Run, Share, Skipped
 from p2pcpn.runtime.function.parts import Files
 from p2pcpn.runtime.function.progress import END, Page
@@ -41,6 +42,8 @@ _RECEIVE_BYTES: Final = 256 << 10
 _PIPE_LOOK_S: Final = 0.0002
 _PIPE_LOOKS: Final = 2500
 _NONE: Final = bytes(4)
+# Of these no pickle has large pieces that need no copy.
+_SHORT: Final = frozenset({int, float, complex, bool, str, type(None)})
 # The zygote has a dozen descriptors; none but the worker's own is a task's business.
 _DESCRIPTORS_MAX: Final = 256
 # Those that come with one message, at most (link.DESCRIPTORS_MAX).
@@ -177,6 +180,7 @@ class Worker:
         args: Any
         kwargs: Any
         result: Any
+        value: bytes | Pieces
         started = clock()
         for position, packed in enumerate(run.arguments):
             cells[1] = position
@@ -198,9 +202,10 @@ class Worker:
                     text = _failure_rendering(error)
             else:
                 try:
-                    value = dumps(result, 5)
-                    if len(value) > TASK_RESULT_BYTES_MAX:
-                        raise _TooLarge(value)
+                    value = dumps(result, 5) if type(result) in _SHORT else pickled(result)
+                    size_bytes = value.size_bytes if isinstance(value, Pieces) else len(value)
+                    if size_bytes > TASK_RESULT_BYTES_MAX:
+                        raise _TooLarge(size_bytes)
                 except BaseException as error:
                     outcome, value = _pickled_otherwise(result, error)
                 if run.render:
@@ -219,8 +224,8 @@ class Worker:
 
 
 class _TooLarge(ValueError):
-    def __init__(self, value: bytes) -> None:
-        super().__init__(f"the result has {len(value)} bytes pickled, at most {TASK_RESULT_BYTES_MAX} are allowed")
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__(f"the result has {size_bytes} bytes pickled, at most {TASK_RESULT_BYTES_MAX} are allowed")
 
     def __reduce__(self) -> tuple[object, ...]:
         return (ValueError, self.args)
@@ -233,7 +238,7 @@ def _pickled_otherwise(result: object, error: BaseException) -> tuple[int, bytes
             value: bytes = cloudpickle.dumps(result, protocol=5)
             if len(value) <= TASK_RESULT_BYTES_MAX:
                 return OK, value
-            error = _TooLarge(value)
+            error = _TooLarge(len(value))
         except BaseException as second:
             error = second
     return RAISED, failures.encode(error, skip=1)

@@ -21,7 +21,7 @@ from p2pcpn.protocol.leased_pages import (
     named,
     pieces_of,
 )
-from p2pcpn.protocol.work import LeaseTaken, Work
+from p2pcpn.protocol.work import JOINED_TASKS_MAX, LeaseTaken, Work
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Extend, Input, PageSlice
 from p2pcpn.wire.pages import TaskPage
@@ -47,7 +47,35 @@ def cut(made: Made, shelf: LeasedPages, *spans: tuple[int, int]) -> list[Any]:
 def test_a_lease_is_cut_from_the_pages_it_spans() -> None:
     shelf, made = LeasedPages(), Made()
     extended(shelf, made.segment(3, 3))
-    assert [(p.first, len(p.arguments), p.numbers) for p in cut(made, shelf, (1, 4))] == [(1, 2, None), (3, 2, None)]
+    assert [(p.first, len(p.arguments), p.numbers) for p in cut(made, shelf, (1, 2))] == [(1, 2, None)]
+    assert [(p.first, len(p.arguments)) for p in cut(made, shelf, (0, 1), (2, 1))] == [(0, 1), (2, 1)]
+
+
+def test_pages_that_follow_on_one_another_and_name_the_same_functions_are_one_piece() -> None:
+    shelf, made = LeasedPages(), Made()
+    extended(shelf, made.segment(3, 3))
+    extended(shelf, made.segment(1, page=TaskPage([b"function", b"g"], [1], [b"a"])))
+    extended(shelf, made.segment(1))
+    (whole, other, last) = cut(made, shelf, (1, 7))
+    assert [(p.first, len(p.arguments), p.numbers) for p in (whole, other, last)] == [
+        (1, 5, None), (6, 1, (1,)), (7, 1, None)
+    ]  # fmt: skip
+
+
+def test_what_a_task_of_a_joined_piece_has_beside_it_stays_its_own() -> None:
+    shelf, made = LeasedPages(), Made()
+    blob = BlobRef(bytes(32), 9, bytes(32))
+    extended(shelf, made.segment(1, page=TaskPage([b"f"], None, [b"a"])))
+    extended(shelf, made.segment(1, page=TaskPage([b"f"], None, [b"b"], [blob], [(0, [0])])))
+    extended(shelf, made.segment(1, page=TaskPage([b"f"], None, [b"c"])))
+    (piece,) = cut(made, shelf, (0, 3))
+    assert (piece.arguments, piece.parts) == ((b"a", b"b", b"c"), ((), (blob,), ()))
+
+
+def test_long_pages_stay_pieces_of_their_own() -> None:
+    shelf, made = LeasedPages(), Made()
+    extended(shelf, made.segment(JOINED_TASKS_MAX - 1, 1, 1))
+    assert [len(piece.arguments) for piece in cut(made, shelf, (0, JOINED_TASKS_MAX + 1))] == [JOINED_TASKS_MAX, 1]
 
 
 def test_functions_are_cut_with_their_numbers() -> None:

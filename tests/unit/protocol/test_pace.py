@@ -78,6 +78,14 @@ def test_nothing_more_while_it_holds_more_than_half_of_its_target() -> None:
     assert pace.batch(125, 10_000, 1) == 126
 
 
+def test_who_has_work_for_a_while_gets_more_in_company_and_who_has_not_gets_it_at_once() -> None:
+    pace = paced(1, *[(100, 0.1)] * 5)
+    assert [pace.batch(held, 1, 2) for held in range(5)] == [1, 1, 1, 0, 0]
+    assert pace.batch(8, 12, 2) == 0
+    assert pace.batch(8, 16, 2) == 4
+    assert (pace.batch(100, 28, 2), pace.batch(100, 32, 2)) == (0, 8)
+
+
 def test_at_the_tail_the_rest_is_shared_by_all_slots() -> None:
     assert paced(1, *[(100, 0.1)] * 5).batch(0, 40, 10) == 2
 

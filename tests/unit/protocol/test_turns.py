@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from p2pcpn.protocol.spans import merged
+from p2pcpn.protocol.turns import HAND_OVER_BYTES
+from p2pcpn.wire.pages import TaskPage
+from p2pcpn.wire.statements import BlobRef
 from tests.unit.protocol.leased import GRANTOR, STRANGER, Bench, Made
 
 
@@ -50,6 +53,18 @@ def test_where_little_is_queued_batches_are_small_so_that_results_come_soon() ->
     assert sizes(bench) == [3, 1]
     bench.ran(2, ran_s=0.01)
     assert sizes(bench) == [1, 1]
+
+
+def test_tasks_with_large_arguments_are_handed_over_together_up_to_a_bound() -> None:
+    bench = Bench(slots=1)
+    made = bench.know(Made())
+    blobs = [BlobRef(bytes([at]) * 32, HAND_OVER_BYTES // 4, bytes(32)) for at in range(20)]
+    for blob in blobs:
+        bench.worker.extended(made.segment(1, page=TaskPage([b"f"], None, [b"a"], [blob], [(0, [0])])))
+    bench.take(made, (0, 20), slots=1)
+    assert sizes(bench) == [1]
+    bench.ran(1, ran_s=0.0001)
+    assert sizes(bench) == [4, 4]
 
 
 def test_long_tasks_run_one_a_slot_and_none_waits_behind_another() -> None:

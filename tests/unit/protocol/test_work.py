@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from p2pcpn import limits
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.authority import Authority
-from p2pcpn.protocol.work import IDLE_JOB_S, SKIPPED_MAX, LeaseTaken, Work, Works
+from p2pcpn.protocol.work import IDLE_JOB_S, JOINED_TASKS_MAX, SKIPPED_MAX, LeaseTaken, Piece, Work, Works
+from p2pcpn.wire.statements import BlobRef
 from tests.unit.protocol.leased import GRANTOR_AT, Made
 
 KEY = bytes(32)
@@ -108,3 +111,39 @@ def test_few_tokens_that_were_passed_over_are_remembered() -> None:
     assert len(work.skipped) == SKIPPED_MAX and work.is_new(0, 999) and not work.is_new(0, 1000 - SKIPPED_MAX - 1)
     work.heard(0, 1002)
     assert len(work.skipped) == SKIPPED_MAX and work.is_new(0, 1001) and not work.is_new(0, 1000)
+
+
+def piece(first: int, count: int, **options: Any) -> Piece:
+    fields: dict[str, Any] = {"functions": (b"f",), "numbers": None, **options}
+    return Piece(LEASE, first, arguments=tuple(b"%d" % at for at in range(first, first + count)), **fields)
+
+
+def told(piece: Piece | None) -> tuple[Any, ...]:
+    assert piece is not None
+    return piece.first, len(piece.arguments), piece.numbers, piece.parts, piece.inputs
+
+
+def test_pieces_are_joined_where_they_follow_on_one_another_with_all_that_is_their_tasks() -> None:
+    blob = BlobRef(bytes(32), 9, bytes(32))
+    input_ = ((1, b"digest"),)
+    plain, other = piece(3, 2), piece(5, 1, numbers=(0,), parts=((blob,),), inputs=(input_,))
+    both = plain.with_next(other)
+    assert told(both) == (3, 3, (0, 0, 0), ((), (), (blob,)), ((), (), input_))
+    assert both is not None and both.arguments == plain.arguments + other.arguments
+    assert both.size_bytes == plain.size_bytes + other.size_bytes
+    assert told(both.cut(0, 2)) == (3, 2, (0, 0), ((), ()), ((), ()))
+    assert told(other.with_next(piece(6, 1))) == (5, 2, (0, 0), ((blob,), ()), (input_, ()))
+
+
+def test_pieces_are_not_joined_over_gaps_nor_with_other_functions_nor_without_end() -> None:
+    assert piece(0, 1).with_next(piece(2, 1)) is None
+    assert piece(0, 1).with_next(piece(1, 1, functions=(b"g",))) is None
+    assert piece(0, JOINED_TASKS_MAX).with_next(piece(JOINED_TASKS_MAX, 1)) is None
+
+
+def test_so_many_tasks_are_within_a_size_as_their_different_blobs_are_but_one_at_least() -> None:
+    one, two, three = (BlobRef(bytes([i]) * 32, 10, bytes(32)) for i in range(3))
+    assert piece(0, 4).within(0, 3) == 3
+    mixed = piece(0, 5, parts=((one,), (one, b"small result of a task"), (two,), (), (three, one)))
+    assert [mixed.within(size_bytes, 5) for size_bytes in (0, 9, 10, 19, 20, 29, 30)] == [1, 1, 2, 2, 4, 4, 5]
+    assert mixed.within(1000, 3) == 3

@@ -10,6 +10,7 @@ from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.wire.sealing import (
     TAG_BYTES,
+    Fingerprint,
     Hasher,
     JobKeys,
     derive,
@@ -67,6 +68,21 @@ def test_the_seal_is_that_of_the_specification_of_gcm() -> None:
 
 def test_the_digest_is_blake3() -> None:
     assert digest(b"").hex() == "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
+
+
+def test_a_fingerprint_is_a_gmac_and_tells_contents_of_one_job_apart() -> None:
+    # McGrew and Viega, The Galois/Counter Mode of Operation, appendix B, test case 13: without any data.
+    assert Fingerprint(bytes(32)).of(b"").hex() == "530f8afbc74536b9a963b4f1c4cb738b"
+    mine = JobKeys(JOB_KEY).fingerprint()
+    found = [mine.of(b"a" * size) for size in range(40)] + [JobKeys(bytes(32)).fingerprint().of(b"a")]
+    assert len(set(found)) == 41 and mine.of(memoryview(b"aaa")) == found[3] == JobKeys(JOB_KEY).fingerprint().of(
+        b"aaa"
+    )
+
+
+def test_what_no_cipher_takes_has_its_digest_as_a_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("p2pcpn.wire.sealing._CIPHER_BYTES_MAX", 3)
+    assert Fingerprint(bytes(32)).of(b"four") == digest(b"four")
 
 
 def test_every_purpose_has_a_key_of_its_own() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pickle
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from p2pcpn.errors import PeerError
 from p2pcpn.limits import TASK_RESULT_BYTES_MAX
 from p2pcpn.runtime.function import landing as module
-from p2pcpn.runtime.function.landing import Berth, Landing, Placed
+from p2pcpn.runtime.function.landing import Berth, Landing, Pieces, Placed, pickled
 
 RING = 1000
 RING_AT = module._RING_AT
@@ -31,12 +33,12 @@ class Pair:
         self.landing = Landing()
         self.berth = Berth(self.landing.descriptor)
 
-    def put(self, *values: bytes) -> list[Placed]:
+    def put(self, *values: bytes | Pieces) -> list[Placed]:
         placed = []
         for at, value in enumerate(values):
             offset = self.berth.put(value, wait=False)
             assert offset is not None
-            placed.append((at, offset, len(value)))
+            placed.append((at, offset, value.size_bytes if isinstance(value, Pieces) else len(value)))
         return placed
 
     def take(self, placed: list[Placed]) -> list[bytes]:
@@ -198,3 +200,19 @@ def test_where_the_memory_is_full_the_socket_must_do(pair: Pair, monkeypatch: py
 
     monkeypatch.setattr(module, "write_all", refuse)
     assert pair.berth.put(b"x" * RING, wait=True) is None and pair.berth.until == 0
+
+
+def test_a_pickle_in_pieces_lies_there_as_a_whole(pair: Pair) -> None:
+    short, long = Pieces([b"a" * 10, b"", b"b" * 3]), Pieces([b"L" * RING, b"M" * RING])
+    assert pair.take(pair.put(short, b"c", long)) == [b"a" * 10 + b"b" * 3, b"c", b"L" * RING + b"M" * RING]
+
+
+def test_large_bytes_stand_in_their_pickle_themselves_and_what_may_change_does_not() -> None:
+    large, changing = bytes(70_000), bytearray(80_000)
+    found = pickled({"large": large, "changing": changing, "small": b"s"})
+    assert isinstance(found, Pieces) and found.size_bytes == sum(map(len, found)) > 150_000
+    assert any(piece is large for piece in found) and all(type(piece) is bytes for piece in found)
+    assert pickle.loads(b"".join(found)) == {"large": large, "changing": changing, "small": b"s"}
+    assert pickled([1, "two", b"three"]) == pickle.dumps([1, "two", b"three"], 5)
+    with pytest.raises(TypeError):
+        pickled(threading.Lock())

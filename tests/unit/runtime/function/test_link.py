@@ -474,6 +474,26 @@ async def test_whose_results_are_large_is_lent_memory_for_them() -> None:
 
 
 @pytest.mark.asyncio
+async def test_of_a_batch_that_was_cut_what_was_put_in_lent_memory_beyond_its_end_is_left_out() -> None:
+    async with worker() as one:
+        berth = await lent(one)
+        sent = one.link.assignments[0]
+        assert one.page.start(sent.dispatch)
+        one.page.cells[1] = 1
+        assert one.link.cut(sent) == 2
+        placed = []
+        for at, letter in enumerate((b"a", b"b", b"c")):
+            offset = berth.put(letter * LANDED_BYTES, wait=False)
+            assert offset is not None
+            placed.append((at, offset, LANDED_BYTES))
+        one.say(msgspec.structs.replace(finished(1, 1, 3), values=[b""] * 3, placed=placed, until=berth.until))
+        await one.until(lambda: len(one.messages) == 2)
+        last = one.messages[1]
+        assert isinstance(last, Finished) and last.values == [b"a" * LANDED_BYTES] and one.faults == 0
+        os.close(berth._descriptor)
+
+
+@pytest.mark.asyncio
 async def test_what_nobody_wants_any_more_makes_room_all_the_same() -> None:
     async with worker() as one:
         berth = await lent(one)

@@ -16,7 +16,7 @@ import pytest
 from p2pcpn.limits import CHECKPOINT_S, TASK_OUTPUT_BYTES_MAX
 from p2pcpn.runtime.function import landing as landing_module
 from p2pcpn.runtime.function import reporter as module
-from p2pcpn.runtime.function.landing import LANDED_BYTES, Landing
+from p2pcpn.runtime.function.landing import LANDED_BYTES, Landing, Pieces
 from p2pcpn.runtime.function.messages import Finished, Frames, Output, Skipped, State
 from p2pcpn.runtime.function.reporter import FLUSH_S, LONG_S, OUTPUT_S, Reporter, streams
 
@@ -223,6 +223,42 @@ def test_large_results_go_into_lent_memory_and_small_ones_beside_them(line: Line
     assert report.digests[:16] != bytes(16) and report.digests[16:] == bytes(32)
     assert landing.take(report.values, report.placed, report.until) == [b"small", *large]
     landing.close()
+
+
+def test_results_in_lent_memory_leave_once_they_take_half_of_it(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FLUSH_LANDED_BYTES", 3 * LANDED_BYTES)
+    monkeypatch.setattr(module, "FLUSH_BYTES", 2 * LANDED_BYTES)
+    landing = Landing()
+    line.reporter.lend(os.dup(landing.descriptor))
+    assert [line.add(b"x" * LANDED_BYTES) for _ in range(6)] == [False, False, True] * 2
+    assert len(line.received()[0].values) == 3
+    landing.close()
+
+
+def test_a_result_in_pieces_goes_into_lent_memory_or_as_a_whole() -> None:
+    ours, theirs = socket.socketpair()
+    reporter, frames = Reporter(ours), Frames(from_worker=True)
+    reporter.begin(1, 1, b"key")
+    pieces = Pieces([b"x" * LANDED_BYTES, b"y"])
+    received: list[Any] = []
+    reading = threading.Thread(
+        target=lambda: [received.extend(frames.feed(theirs.recv(4 << 20))) for _ in range(99) if not received]
+    )
+    reading.start()
+    assert reporter.add(0, pieces, 1.0, 0.0, None)
+    reading.join(20)
+    assert received[0].values == [b"x" * LANDED_BYTES + b"y"] and received[0].digests == bytes(16)
+    landing = Landing()
+    reporter.lend(os.dup(landing.descriptor))
+    reporter.begin(2, 2, b"key")
+    reporter.add(0, pieces, 1.0, 0.0, None)
+    reporter.add(0, Pieces([b"sm", b"all"]), 1.0, 0.0, None)
+    [first, second] = frames.feed(theirs.recv(4 << 20))
+    assert landing.take(first.values, first.placed, first.until) == [b"x" * LANDED_BYTES + b"y"]
+    assert second.values == [b"small"] and second.digests != bytes(16)
+    landing.close()
+    ours.close()
+    theirs.close()
 
 
 def test_a_result_that_finds_no_room_is_sent_after_what_fills_it_was_reported(
