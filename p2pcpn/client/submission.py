@@ -378,8 +378,8 @@ class Submission:
         elif isinstance(event, events.Started):
             for index in event.indices:
                 future = self._futures.get(index)
-                if future is not None and not future.start():
-                    self._futures.pop(index, None)
+                if future is not None:
+                    future.start()  # one that was cancelled goes, and gives back what it takes, when it is withdrawn
             self._feed_soon()  # long tasks: there may be more slots by now than when the last one ended
         elif isinstance(event, events.Printed):
             if self.on_printed is not None:

@@ -161,6 +161,20 @@ async def test_cancelled_futures_are_taken_back_also_before_they_were_cut(peer: 
 
 
 @pytest.mark.asyncio
+async def test_what_was_cancelled_just_before_a_peer_began_it_makes_room_again(peer: Peers) -> None:
+    submission = await opened(peer)
+    future = submission.submit(pow, (2, 2), {})
+    submission.map(abs, (range(100),), None)
+    submission._flush()
+    out = list(submission._futures)
+    assert future.cancel() and submission._room.used_bytes > 0
+    submission._maps.cancel()
+    submission._event(events.Started(submission.job, out))
+    submission._flush()
+    assert submission._room.used_bytes == 0 and not submission.busy
+
+
+@pytest.mark.asyncio
 async def test_nothing_is_cut_while_peers_lag_behind(peer: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
     submission = await opened(peer)
     lagging = True
