@@ -36,8 +36,8 @@ def rebuild(value: bytes) -> BaseException:
     if failure.pickled is not None:
         try:
             rebuilt = pickle.loads(failure.pickled)
-        except Exception:
-            rebuilt = None  # its type is not importable here, or takes other arguments than it keeps
+        except BaseException:
+            rebuilt = None  # its type is not importable here, takes other arguments than it keeps, or ends programs
     if not isinstance(rebuilt, BaseException):
         rebuilt = TaskError(f"{failure.type_name}: {failure.text}" if failure.text else failure.type_name)
     rebuilt.__cause__ = RemoteTraceback(failure.traceback)

@@ -9,6 +9,7 @@ A thread that calls :meth:`TaskFuture.result` of such a one needs no condition: 
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,8 @@ from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED
 from typing import Any, Final
 
 from p2pcpn.client.bells import Bell, own_bell
+
+log = logging.getLogger("p2pcpn.client")
 
 _CANCELLED: Final = (CANCELLED_AND_NOTIFIED, CANCELLED)
 _OPEN: Final = (PENDING, RUNNING)
@@ -222,8 +225,16 @@ class TaskFuture(Future[Any]):
             waited.notify_all()
         if self._bells:
             self._ring()
-        self._invoke_callbacks()  # type: ignore[attr-defined]
+        self._call_back(waited)
         return True
+
+    def _call_back(self, waited: _Waited) -> None:
+        """The base class lets ``SystemExit`` through: here it would end the loop's thread, and all that is open."""
+        for callback in waited.callbacks:
+            try:
+                callback(self)
+            except BaseException:
+                log.exception("exception calling callback for %r", self)
 
     def _set(self, result: Any, error: BaseException | None) -> bool:
         """Set the outcome; the state last, because who asks takes no lock."""

@@ -133,11 +133,14 @@ class Fetched:
     async def _result(self, stored: Stored) -> Result:
         try:
             value = await self._reader.value(stored)
-            if stored.outcome == Outcome.OK:
-                return Result(stored.index, pickle.loads(value))
-        except Exception as error:  # lost with its holders, or loading raises: the outcome of this task alone
+        except Exception as error:  # lost with its holders
             return Result(stored.index, error=error)
-        return Result(stored.index, error=error_of(stored.outcome, value))
+        if stored.outcome != Outcome.OK:
+            return Result(stored.index, error=error_of(stored.outcome, value))
+        try:
+            return Result(stored.index, pickle.loads(value))
+        except BaseException as error:  # whatever loading raises is the outcome of this task alone
+            return Result(stored.index, error=error)
 
     async def cancel(self) -> None:
         from p2pcpn.client.ending import cancel_kept

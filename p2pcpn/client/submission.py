@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import pickle
 import threading
 import time
 from collections import deque
@@ -27,10 +26,9 @@ from p2pcpn.client.dividing import divide, peers_served
 from p2pcpn.client.echo import Echo
 from p2pcpn.client.exceptions import error_of
 from p2pcpn.client.feeding import Feeding, callees
-from p2pcpn.client.futures import TaskFuture, resolve_all
+from p2pcpn.client.futures import TaskFuture
 from p2pcpn.client.handover import handed_over
 from p2pcpn.client.inputs import named
-from p2pcpn.client.large_results import AT_ONCE_BYTES, LargeResults
 from p2pcpn.client.maps import Chunk, Map
 from p2pcpn.client.opening import Opened, open_job
 from p2pcpn.client.options import Options
@@ -40,11 +38,11 @@ from p2pcpn.client.progress import Progress
 from p2pcpn.client.resuming import regained
 from p2pcpn.client.room import Room
 from p2pcpn.client.scattering import Scattered, keep
+from p2pcpn.client.settling import Settling
 from p2pcpn.client.stalling import Stalling
 from p2pcpn.client.waiting import Waiting
-from p2pcpn.errors import JobCancelled, JobError, PeerError, Unreachable, WorkerDied
+from p2pcpn.errors import JobCancelled, JobError, Unreachable, WorkerDied
 from p2pcpn.identity.keys import Keypair
-from p2pcpn.node import scratch
 from p2pcpn.node.overlay import Overlay
 from p2pcpn.protocol import events
 from p2pcpn.protocol.authority import DISTRIBUTED
@@ -52,7 +50,7 @@ from p2pcpn.protocol.effects import Effect
 from p2pcpn.protocol.grantor import Grantor
 from p2pcpn.wire.pages import spans_of
 from p2pcpn.wire.sealing import JobKeys, job_id
-from p2pcpn.wire.statements import BlobRef, Cancel, Close, Outcome, Signed, signed
+from p2pcpn.wire.statements import BlobRef, Cancel, Close, Signed, signed
 
 T = TypeVar("T")
 log = logging.getLogger("p2pcpn.client")
@@ -81,7 +79,6 @@ class Submission:
         self.job = job_id(owner.public, spec.body)
         self.functions = Functions(bundle)
         self.arguments = Arguments(self.keys)
-        self._large_results = LargeResults(overlay)
         self.progress = Progress(wanted=options.replicas, everybody=options.orchestration == DISTRIBUTED)
         self.by_peer: dict[bytes, int] = {}
         self.echo = Echo()
@@ -99,6 +96,7 @@ class Submission:
         self._awake = False
         self._count = 0
         self._futures: dict[int, TaskFuture | Chunk] = {}
+        self._settling = Settling(overlay, self._futures, self.progress, self._task_ended)
         self._withdrawn = self.withdraw  # one object for all futures
         self._keep: object = None
         self._cutter = Cutter(owner, self.job, self.keys, self._keep_blob)
@@ -420,27 +418,7 @@ class Submission:
     def _delivered(self, event: events.Delivered) -> None:
         self.stalled = {}
         self.by_peer[event.worker] = self.by_peer.get(event.worker, 0) + len(event.indices)
-        pop, loads = self._futures.pop, pickle.loads
-        futures: list[TaskFuture] = []
-        values: list[Any] = []
-        freed = 0
-        for index, outcome, value in zip(event.indices, event.outcomes, event.values, strict=True):
-            task = pop(index, None)
-            if task is None:
-                continue
-            freed += task.size_bytes
-            try:
-                if outcome == Outcome.OK and type(value) is bytes and type(task) is TaskFuture:
-                    values.append(loads(value))
-                    futures.append(task)
-                elif isinstance(value, bytes):
-                    self._settle(task, outcome, value)
-                else:
-                    freed -= self._large(task, index, outcome, value, event.worker)
-            except Exception as error:  # whatever loading raises is the task's outcome here, and no other's
-                task.fail(without_frames(error))
-        resolve_all(futures, values)
-        self._task_ended(freed)
+        self._settling.delivered(event)
         self.progress.delivered += len(event.indices)
         if self.on_delivered is not None:
             self.on_delivered(event.indices)
@@ -455,57 +433,6 @@ class Submission:
         if self._maps and not self._awake:
             self._awake = True
             self.overlay.loop.call_soon(self._flush)
-
-    def _large(self, task: TaskFuture | Chunk, index: int, outcome: int, value: BlobRef, worker: bytes) -> int:
-        """Settle with a blob; where it is not here yet ``task`` goes on: returns how many bytes it still takes."""
-        data = self.overlay.shelf.get(value.digest) if value.size_bytes < AT_ONCE_BYTES else None
-        if data is None:
-            self._futures[index] = task
-            self.overlay.spawn(self._fetch(index, outcome, value, worker))
-            return task.size_bytes
-        try:
-            with scratch.opened(value.key, data) as plain:
-                self._settle(task, outcome, plain)
-        except PeerError as error:
-            self.progress.failed += 1
-            task.fail(JobError(f"the result of task {index} is lost: {error}"))
-        return 0
-
-    def _settle(self, task: TaskFuture | Chunk, outcome: int, value: bytes | memoryview) -> None:
-        try:
-            if outcome != Outcome.OK:
-                self.progress.failed += 1
-                task.fail(error_of(outcome, bytes(value)))
-            elif isinstance(task, Chunk):
-                if not task.came_back(pickle.loads(value), len(value)):
-                    task.fail(JobError("a worker returned what is no result of the chunk it ran"))
-            else:
-                task.resolve(pickle.loads(value))
-        except Exception as error:  # whatever loading raises is the task's outcome here
-            task.fail(without_frames(error))
-
-    async def _fetch(self, index: int, outcome: int, ref: BlobRef, worker: bytes) -> None:
-        """A large result, or one whose bytes are not here (yet): it is opened beside the loop."""
-        plain = outcome == Outcome.OK and isinstance(self._futures.get(index), TaskFuture)
-        found: Any = None
-        failure: BaseException | None = None
-        try:
-            found = await self._large_results.load(ref, worker, pickle.loads if plain else bytes)
-        except PeerError as error:
-            failure = JobError(f"the result of task {index} is lost: {error}")
-        except Exception as error:  # whatever loading raises is the task's outcome here
-            failure = without_frames(error)
-        task = self._futures.pop(index, None)
-        if task is None:
-            return
-        if failure is not None:
-            self.progress.failed += 1
-            task.fail(failure)
-        elif plain and isinstance(task, TaskFuture):
-            task.resolve(found)
-        else:
-            self._settle(task, outcome, found)
-        self._task_ended(task.size_bytes)
 
     def _fail(self, index: int, error: BaseException) -> None:
         task = self._futures.pop(index, None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import sys
+from typing import Any
 
 import pytest
 
@@ -39,6 +41,17 @@ def test_an_exception_that_cannot_be_rebuilt_becomes_words() -> None:
     error = rebuild(raised(Picky("a", "b")))
     assert isinstance(error, TaskError) and str(error).endswith("Picky: ab")
     assert isinstance(error.__cause__, RemoteTraceback)
+
+
+class Exits(Exception):
+    """Ends whoever loads it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return sys.exit, (3,)
+
+
+def test_an_exception_whose_loading_would_end_the_program_becomes_words() -> None:
+    assert isinstance(rebuild(raised(Exits("words"))), TaskError)
 
 
 def test_a_pickle_that_is_no_exception_is_not_raised() -> None:

@@ -150,6 +150,14 @@ def test_callbacks_are_called_once_in_order_and_what_they_raise_hurts_nobody(
     assert caplog.text.count("ZeroDivisionError") >= 3
 
 
+def test_a_callback_that_ends_programs_ends_neither_the_thread_nor_those_behind_it() -> None:
+    future, _ = bound()
+    called: list[Any] = []
+    future.add_done_callback(lambda _: sys.exit(1))
+    future.add_done_callback(called.append)
+    assert future.resolve(1) and called == [future]
+
+
 def test_wait_and_as_completed_see_what_ended_before_and_what_ends_now() -> None:
     lock = threading.RLock()
     some = [TaskFuture(lock, None, i) for i in range(6)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from typing import Any, ClassVar
@@ -103,6 +104,21 @@ async def test_results_of_a_fetched_job_are_values_or_the_error_of_their_task_al
     assert str([result async for result in job.results()][-1].error).startswith("deadline passed")
     reader.cancelled = True
     assert isinstance([result async for result in job.results()][-1].error, JobCancelled)
+
+
+class Exits:
+    """Ends whoever loads it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return sys.exit, (3,)
+
+
+@pytest.mark.asyncio
+async def test_a_fetched_result_whose_loading_ends_programs_is_an_error_of_its_task() -> None:
+    reader = FakeReader()
+    reader.batches = [[stored(0, pickle.dumps(Exits())), stored(1, pickle.dumps(5))]]
+    first, second = [result async for result in Job(Fetched(reader)).results()]  # type: ignore[arg-type]
+    assert isinstance(first.error, SystemExit) and second.unwrap() == 5
 
 
 @pytest.mark.asyncio
