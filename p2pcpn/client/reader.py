@@ -142,19 +142,23 @@ class Reader:
 
     async def refresh(self) -> None:
         """Ask the stewards again, and look at the heads of the logs in the DHT."""
-        contacts = list(self._stewards.values())
-        answers = await asyncio.gather(*(self._ask(contact) for contact in contacts))
-        for contact, answer in zip(contacts, answers, strict=True):
-            if answer is not None:
-                self._learn(contact, answer)
-            elif self._vouching is not None:
-                self._vouching.silent(NodeId(contact.id))
+        asked: set[NodeId] = set()
+        count = 0
+        # Whoever answers shows the spec, which may name stewards that were not known: they may have more of the logs.
+        while fresh := [contact for node, contact in self._stewards.items() if node not in asked]:
+            asked.update(NodeId(contact.id) for contact in fresh)
+            for contact, answer in zip(fresh, await asyncio.gather(*map(self._ask, fresh)), strict=True):
+                if answer is not None:
+                    self._learn(contact, answer)
+                    count += 1
+                elif self._vouching is not None:
+                    self._vouching.silent(NodeId(contact.id))
         self._reach()
-        if not any(answers):
+        if not count:
             await self._find_successors()
         # The stewards' word on how long the logs are is checked by the logs' chains. The heads in the DHT name holders
         # beyond them, and cost a lookup that a job without a head makes long: only when the stewards do not suffice.
-        if sum(answer is not None for answer in answers) < min(2, len(contacts)) or self._refreshes % HEADS_EVERY == 1:
+        if count < min(2, len(asked)) or self._refreshes % HEADS_EVERY == 1:
             await self._heads()
         self._refreshes += 1
 

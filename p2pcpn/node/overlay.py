@@ -400,7 +400,7 @@ class Overlay:
         except PeerError:
             raise
         except Exception as error:  # it costs this message, and nobody anything else
-            self.mishaps.note(f"a message {type(message).__name__}", error)
+            self.mishaps.message(session, type(message).__name__, error)
         self.timer.arm()
 
     def _keeps(self, session: Session) -> bool:
@@ -410,6 +410,7 @@ class Overlay:
 
     def _closed(self, session: Session, reason: str) -> None:
         peer = session.remote.id
+        self.mishaps.ended(session)
         self.rings.gone(session)
         if not self.sessions.closed(session):
             return

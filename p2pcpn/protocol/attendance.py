@@ -81,12 +81,13 @@ class Attendance:
 
     # --- sessions ------------------------------------------------------------------------------------------------
 
-    def session_opened(self, node: NodeId) -> list[Effect]:
+    def session_opened(self, node: NodeId, now: float) -> list[Effect]:
         """A session is there (again), whoever dialled: a participant that was in doubt goes on."""
         found = self._peers.peers.get(node)
         if found is None:
             return []
         doubted = found.in_doubt
+        found.reached(now)
         found.spoke()
         return self._leasing.resume(found) if doubted else []
 

@@ -133,8 +133,9 @@ class Book:
             self._witness.ended(token, spans, why)
         lease = self.leases.live[token]
         peer = self.participants.peers[lease.peer]
-        self.participants.hold(peer, -total(spans))
+        owed = lease.remaining
         self.leases.fulfil(token, spans)
+        self.participants.hold(peer, lease.remaining - owed)  # by what it really owes less: the two never disagree
         if token not in self.leases.live:
             del peer.tokens[token]
         self._forget(peer, spans)

@@ -307,7 +307,7 @@ class Custody:
     def answer(self, peer: NodeId, message: Answer, now: float) -> list[Effect]:
         """A steward or holder answered: what we sent is on its disk, or it refused."""
         self._now = now
-        ours = [request for request in (message.request, *message.also) if self._awaits(peer, request)]
+        ours = [request for request in dict.fromkeys((message.request, *message.also)) if self._awaits(peer, request)]
         if not ours:
             return []
         if message.code != AnswerCode.DONE:

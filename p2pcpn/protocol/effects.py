@@ -190,10 +190,13 @@ class Gather(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Spread(Effect):
-    """Sign ``statement`` with the node's key and gossip it, at most ``hops`` far."""
+    """Sign ``statement`` with the node's key and gossip it, at most ``hops`` far: to the neighbours ``to`` first, where
+    some are named, and to a few by chance in so many ``rounds`` less than usual."""
 
     statement: Statement
     hops: int
+    to: tuple[Contact, ...] = ()
+    rounds_less: int = 0
 
 
 @dataclass(frozen=True, slots=True)

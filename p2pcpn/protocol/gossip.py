@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import random
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -128,19 +128,28 @@ class Gossip:
 
     # --- verbs -------------------------------------------------------------------------------------------------
 
-    def spread(self, signed: Signed, now: float, hops: int | None = None) -> list[Effect]:
-        """Tell ``signed``, our own word, to peers at most ``hops`` away (default: what its kind is for)."""
+    def spread(
+        self, signed: Signed, now: float, hops: int | None = None, to: Sequence[Contact] = (), rounds_less: int = 0
+    ) -> list[Effect]:
+        """Tell ``signed``, our own word, to peers at most ``hops`` away (default: what its kind is for).
+
+        The neighbours ``to`` are told first, where some are named; ``rounds_less`` by chance follow.
+        """
         hops = HOPS[signed.kind] if hops is None else min(hops, limits.RUMOR_HOPS_MAX)
         statement = read(signed, _TYPES[signed.kind])
         packed = SIGNED.encode(signed)
         if rumor_id(packed) in self._held or not self._is_news(signed, statement):
             return []
         held = self._hold(rumor_id(packed), signed, statement, len(packed), hops, now)
-        return self._tell_at_once(held, now)
+        held.rounds = max(1, held.rounds - rounds_less)
+        if to:  # who else needs it is told by others: a comparison would bring it to any neighbour
+            held.tellers += [peer.id for peer in to]
+            self._going.pop(held.id, None)
+        return self._tell_at_once(held, to, now)
 
-    def _tell_at_once(self, held: _Held, now: float) -> list[Effect]:
+    def _tell_at_once(self, held: _Held, to: Sequence[Contact], now: float) -> list[Effect]:
         """Our own word does not wait for the next round: who offers work waits for claims."""
-        peers = self._neighbourhood.sample(limits.FANOUT)
+        peers = to or self._neighbourhood.sample(limits.FANOUT)
         if held.id not in self._active or not peers:
             return self._round(now)
         if len(self._active) == 1:

@@ -45,7 +45,7 @@ from p2pcpn.protocol.returns import Returns
 from p2pcpn.protocol.running import Running
 from p2pcpn.protocol.safekeeping import Safekeeping
 from p2pcpn.protocol.settlement import LogWriter
-from p2pcpn.protocol.spans import Span, covers, joined
+from p2pcpn.protocol.spans import Span, covers, disjoint, joined
 from p2pcpn.protocol.stock import Page
 from p2pcpn.protocol.supply import Supply
 from p2pcpn.protocol.term import Term
@@ -457,8 +457,8 @@ class Grantor:
         if lease is None:
             return []
         self._leasing.foresight.withdraw(message.token)
-        if not covers(lease.spans, [(first, count) for first, count in message.spans]):
-            raise PeerError("a peer returns tasks that were not leased to it")
+        if not covers(lease.spans, message.spans) or not disjoint(message.spans):
+            raise PeerError("a peer returns tasks that were not leased to it, or one twice")
         recalled = lease.moved + 1 if message.code == "recalled" else 0
         return self._returns.back(lease, message, now) + self._work(now, recalled=recalled)
 
@@ -484,7 +484,7 @@ class Grantor:
         effects = self.custody.peer_alive(peer)
         if self.superseded:
             return effects
-        effects += self._attendance.session_opened(peer)
+        effects += self._attendance.session_opened(peer, now)
         if peer in self.participants:
             effects += self._recall(self.participants[peer]) + self._work(now)
         return effects

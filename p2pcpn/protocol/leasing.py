@@ -21,7 +21,7 @@ from p2pcpn.protocol.effects import Effect, Spread, Tell
 from p2pcpn.protocol.foresight import Foresight
 from p2pcpn.protocol.hedging import Hedge, Hedging
 from p2pcpn.protocol.ledger import LEASED
-from p2pcpn.protocol.participants import NOT_CROWDED, UNSTARTED_S, Participant
+from p2pcpn.protocol.participants import NOT_CROWDED, UNSTARTED_S, Participant, least_loaded
 from p2pcpn.protocol.placement import Placement
 from p2pcpn.protocol.spans import Span
 from p2pcpn.protocol.supply import Supply
@@ -39,6 +39,9 @@ SLOTS_WANTED_MAX = (1 << 32) - 1
 # over by the first look, that of long ones costs a look a second.
 LOOK_S = 0.005
 LOOK_S_MAX = 1.0
+# And no sooner than this for each participant: of five hundred somebody comes to idle each few milliseconds, and each
+# look goes through all of them and what they run.
+LOOK_PEER_S = 100e-6
 # What will wait no longer than this is left where it is: to move it takes as long.
 BEHIND_S = 0.01
 # A task that a peer did not begin is left for so many times twice as long where it went.
@@ -150,7 +153,7 @@ class Leasing:
         if self._look_at is None:
             self._calling.satisfied()
             if self._book.ledger.leased:
-                self._look_at = now + self._look_s
+                self._look_at = now + max(self._look_s, self._soon_s)
         if peers.slots_idle > self._idle:
             self.hasten(now)
         self._idle = peers.slots_idle
@@ -260,12 +263,11 @@ class Leasing:
         if ledger.waiting or not ledger.leased:
             return []
         self._look_s = min(2 * self._look_s, LOOK_S_MAX)
-        self._look_at = now + self._look_s
+        self._look_at = now + max(self._look_s, self._soon_s)
         self._placement.passed(now)
-        behind = [peer for peer in peers.ready() if self._unstarted(peer, now)]
-        more_at = self._more_known_at(now)
+        behind, more_at = self._behind(now)
         if more_at < self._look_at:
-            self._look_at = max(now + LOOK_S, more_at)
+            self._look_at = max(now + self._soon_s, more_at)
         elif not behind and not peers.unused:  # all run, as far as is known, and nobody could take one
             self._look_at = None
             return []
@@ -287,7 +289,7 @@ class Leasing:
         found = sum(peer.slots for peer in idle if self._placement.waits(peer, outlook, now))
         until = self._placement.deadline()
         if until is not None and self._look_at is not None:
-            self._look_at = max(now + LOOK_S, min(self._look_at, until))
+            self._look_at = max(now + self._soon_s, min(self._look_at, until))
         return found
 
     def _recall(self, behind: list[Participant], slots: int, now: float) -> list[Effect]:
@@ -306,9 +308,9 @@ class Leasing:
         """Nothing can be taken back: what will end last runs twice."""
         hedges, again_at = self.hedging.look(now)
         if again_at is not None and self._look_at is not None:
-            self._look_at = max(min(self._look_at, again_at), now + LOOK_S)
+            self._look_at = max(min(self._look_at, again_at), now + self._soon_s)
         if hedges and self._look_at is not None:  # their slots may run others' tasks by now
-            self._look_at = min(self._look_at, now + UNSTARTED_S + LOOK_S)
+            self._look_at = min(self._look_at, now + UNSTARTED_S + self._soon_s)
         return self._hedged(hedges, now)
 
     def _hedged(self, hedges: list[Hedge], now: float) -> list[Effect]:
@@ -325,7 +327,34 @@ class Leasing:
         """Somebody is there who may idle: the next look is soon."""
         self._look_s = LOOK_S
         if self._look_at is not None:
-            self._look_at = min(self._look_at, now + LOOK_S)
+            self._look_at = min(self._look_at, now + self._soon_s)
+
+    @property
+    def _soon_s(self) -> float:
+        """After how long it is looked again at the soonest."""
+        return max(LOOK_S, LOOK_PEER_S * len(self._book.participants.peers))
+
+    def _behind(self, now: float) -> tuple[list[Participant], float]:
+        """Who has tasks that wait there and will do so for a while, the least loaded first; and when more can be taken
+        back, or somebody to take it, though nothing is heard until then: tasks will be known to wait at a peer, or its
+        slots, crowded now, count again."""
+        behind: list[Participant] = []
+        more_at = math.inf
+        for peer in self._book.participants.peers.values():
+            if not peer.taken or not peer.ready or peer.crowded_until == math.inf:
+                continue
+            if peer.crowded_until > now:
+                more_at = min(more_at, peer.crowded_until)
+            if not peer.held:
+                continue
+            if self._unstarted(peer, now):
+                behind.append(peer)
+            if len(peer.started) < peer.held:
+                silent_s, patience_s = peer.pace.silent_s(now), self._patience_s(peer)
+                if silent_s < patience_s:
+                    soon = peer.held > peer.slots and silent_s <= BEHIND_S
+                    more_at = min(more_at, now - silent_s + (BEHIND_S if soon else patience_s))
+        return least_loaded(behind), more_at
 
     def _unstarted(self, peer: Participant, now: float) -> int:
         """How many tasks wait at a peer and will do so for a while."""
@@ -345,22 +374,8 @@ class Leasing:
         """After how long a task that a peer did not begin is known to wait there. Tasks that others had not begun
         either are left for twice as long each time: where all are busy with other lots nobody would begin them."""
         live = self._book.leases.live
-        moved = max((live[token].moved for token in peer.tokens), default=0)
-        return UNSTARTED_S * 2.0 ** min(moved, MOVED_MAX)
-
-    def _more_known_at(self, now: float) -> float:
-        """When more can be taken back, or somebody to take it, though nothing is heard until then: tasks will be known
-        to wait at a peer, or its slots, crowded now, count again."""
-        found = math.inf
-        for peer in self._book.participants.ready():
-            if peer.crowded_until > now:
-                found = min(found, peer.crowded_until)
-            silent_s = peer.pace.silent_s(now)
-            patience_s = self._patience_s(peer)
-            if len(peer.started) < peer.held and silent_s < patience_s:
-                soon = peer.held > peer.slots and silent_s <= BEHIND_S
-                found = min(found, now - silent_s + (BEHIND_S if soon else patience_s))
-        return found
+        moved = max([live[token].moved for token in peer.tokens], default=0)
+        return UNSTARTED_S * 2.0 ** min(moved, MOVED_MAX) + peer.dialled_s
 
     def deadline(self) -> float | None:
         """When the next offer is due, or what rested runs again: :meth:`work`. Or the next look: :meth:`expire`."""

@@ -60,9 +60,14 @@ CHECK_TIMEOUT_S = 0.2
 # Lifeguard: a suspicion lasts alpha * log10(n) periods of a second, three times that while nobody else confirms it.
 SUSPICION_S = 2.0
 SUSPICION_FACTOR = 3.0
-# A suspected peer is pinged three times in so long, and through one helper; then it is looked whether that was enough.
-# As many times each second were twice the datagrams, and ended a suspicion of 32 neighbours (3 s) no sooner.
-DOUBT_S = SUSPICION_S
+ROUNDING_S = 1e-3
+# Where it goes to neighbours alone so many of them are told of a death who are nearest to the dead by id: they are the
+# likeliest to watch it, and repair what it held. Who was told says so as well, to fewer others.
+WATCHERS = 8
+ROUNDS_LESS = 2
+# A suspected peer is pinged so often in the shortest time that a suspicion lasts; then it is looked whether that was
+# enough. A helper is asked in the last round alone: three were asked before. As many in each second found no more.
+DOUBT_PINGS = 2
 CONFIRMATIONS = 3
 HEALTH_MAX = 3
 # When nobody was heard for so long, being cut off and being alone are the same.
@@ -237,8 +242,11 @@ class Membership:
         doubt = self._doubts.get(member.id)
         if doubt is not None and node_id(signed.key) not in doubt.accusers and len(doubt.accusers) < CONFIRMATIONS:
             doubt.accusers.append(node_id(signed.key))
-        self._alarm(now)
-        return self._probe(neighbour, now, helpers=HELPERS_AGAIN) if self._rumored.take(now) else []
+        helpers = 0  # whoever found it dead had its helpers asked: we only look for ourselves
+        if statement.state == SUSPECTED:
+            helpers = HELPERS_AGAIN
+            self._alarm(now)
+        return self._probe(neighbour, now, helpers=helpers) if self._rumored.take(now) else []
 
     def check(self, peer: Contact, now: float) -> list[Effect]:
         """Find out within a second whether ``peer`` lives: ``Heard(Verdict)`` follows, and ``Heard(Dead)`` if not."""
@@ -335,8 +343,9 @@ class Membership:
         if urgent:
             timeout_s, lasts_s = min(timeout_s, CHECK_TIMEOUT_S), limits.CHECK_S
         elif peer.id in self._doubts:  # its timeout was doubled again and again: ask at a steady pace instead
-            timeout_s, lasts_s = min(timeout_s, DOUBT_S / 4), DOUBT_S * (1 + self._health)
-            helpers = HELPERS_AGAIN
+            lasts_s = self._shortest_s
+            timeout_s = lasts_s / DOUBT_PINGS
+            helpers = HELPERS_AGAIN if self._lasted(self._doubts[peer.id], now + lasts_s) else 0
         else:
             lasts_s = min(PROBE_S_MAX, max(PROBE_S_MIN, 4 * timeout_s)) * (1 + self._health)
             if helpers == HELPERS_AGAIN:  # all who heard the rumor ask now: the first to have a verdict speak for them
@@ -353,14 +362,15 @@ class Membership:
             return []
         probe.helped = True
         effects: list[Effect] = []
-        for helper in self._neighbourhood.sample(count, (probe.contact.id,)):
+        helpers = self._neighbourhood.sample(count, (probe.contact.id,))
+        for helper in helpers:
             timeout_s = max(limits.RTO_INITIAL_S, 2 * self._roundtrips.timeout_s(helper.id))
             effects += self._requests.ask(
                 helper,
                 lambda nonce: PingRequest(nonce, probe.contact),
                 probe.contact.id,
                 now,
-                tries=2 if count > HELPERS_AGAIN else 1,
+                tries=2 if 1 < len(helpers) < limits.PROBE_HELPERS else 1,  # three stand for each other
                 timeout_s=min(timeout_s, limits.CHECK_S / 2) if probe.urgent else timeout_s,
             )
             # A helper that hears nothing says nothing; its own answer shows that we are not the ones cut off.
@@ -408,20 +418,22 @@ class Membership:
         self._stop(probe)
         others = any(contact.id != probe.contact.id for contact in self._neighbourhood.contacts())
         cut_off = others and self._heard_s < probe.since_s and now - self._heard_s < CUT_OFF_S
+        doubt = None if probe.urgent else self._doubts.get(probe.contact.id)
+        if doubt is not None and not probe.helpers and (cut_off or not self._lasted(doubt, now)):
+            return self._probe(probe.contact, now)  # it is not over; the last round finds out about ourselves
         if cut_off:
             self._health = min(HEALTH_MAX, self._health + 1)
         if probe.urgent:
             verdict: list[Effect] = [Heard(Verdict(probe.contact, False), probe.contact)]
-            return verdict if cut_off else verdict + self._die(probe.contact)
-        doubt = self._doubts.get(probe.contact.id)
+            return verdict if cut_off else verdict + self._die(probe.contact, now)
         if cut_off:
-            if doubt is not None:  # the time in which we heard nobody does not count
-                doubt.since_s += now - probe.since_s
+            if doubt is not None:  # nor, perhaps, before: the time in which we heard nobody does not count
+                doubt.since_s = now
             return self._probe(probe.contact, now) if doubt is not None else []
         if doubt is None:
-            return self._die(probe.contact) if self._is_told_dead(probe) else self._suspect(probe.contact, now)
-        if now - doubt.since_s >= self._suspicion_s(doubt):
-            return self._die(probe.contact)
+            return self._die(probe.contact, now) if self._is_told_dead(probe) else self._suspect(probe.contact, now)
+        if self._lasted(doubt, now):
+            return self._die(probe.contact, now)
         return self._probe(probe.contact, now)
 
     # --- suspicion ---------------------------------------------------------------------------------------------
@@ -435,10 +447,18 @@ class Membership:
         self._alarm(now)
         return [Heard(Suspected(peer), peer), *self._word(peer, SUSPECTED), *self._probe(peer, now)]
 
+    @property
+    def _shortest_s(self) -> float:
+        """How long a suspicion lasts that enough others confirm: a round of asking once more."""
+        return SUSPICION_S * max(1.0, math.log10(max(1, len(self._neighbourhood)))) * (1 + self._health)
+
+    def _lasted(self, doubt: _Doubt, at_s: float) -> bool:
+        """Whether it will be over at ``at_s``, give or take the last digit of so many rounds."""
+        return at_s - doubt.since_s >= self._suspicion_s(doubt) - ROUNDING_S
+
     def _suspicion_s(self, doubt: _Doubt) -> float:
         """How long a suspicion lasts: shorter the more others confirm it (Lifeguard, section IV-B)."""
-        count = len(self._neighbourhood)
-        shortest_s = SUSPICION_S * max(1.0, math.log10(max(1, count))) * (1 + self._health)
+        count, shortest_s = len(self._neighbourhood), self._shortest_s
         expected = min(CONFIRMATIONS, count - 2)
         if expected < 1:
             return shortest_s
@@ -446,7 +466,8 @@ class Membership:
         longest_s = SUSPICION_FACTOR * shortest_s
         return max(shortest_s, longest_s - (longest_s - shortest_s) * confirmed)
 
-    def _die(self, peer: Contact) -> list[Effect]:
+    def _die(self, peer: Contact, now: float) -> list[Effect]:
+        self._alarm(now)
         self._bury(peer.id)
         return [Heard(Dead(peer), peer), *self._word(peer, DEAD)]
 
@@ -467,11 +488,17 @@ class Membership:
 
         A death ends no suspicion of others: that one tells of it is enough, and worth more than doubts.
         """
+        if state == SUSPECTED and self._hops == 1:
+            return []  # neither the suspect nor three who share the suspicion are among a few neighbours' neighbours
         boot, incarnation = self._versions.get(peer.id, (0, 0))
         said, who = self._words.get(peer.id, ((0, 0, 0), []))
-        if said >= (boot, incarnation, state) and len(who) >= (CONFIRMATIONS if said[2] == SUSPECTED else 1):
-            return []
-        return [Spread(MemberState(peer, boot, incarnation, state), self._hops)]
+        known = said >= (boot, incarnation, state) and len(who) >= (CONFIRMATIONS if said[2] == SUSPECTED else 1)
+        word, hops = MemberState(peer, boot, incarnation, state), self._hops
+        if hops > 1:
+            return [] if known else [Spread(word, hops)]
+        near = self._neighbourhood.near(peer.id, WATCHERS + len(who))
+        to = [contact for contact in near if contact.id not in who][:WATCHERS]
+        return [Spread(word, hops, tuple(to), ROUNDS_LESS if known else 0)]
 
     def _note_word(self, node: bytes, said: tuple[int, int, int], signer: bytes) -> None:
         known, who = self._words.pop(node, (said, []))

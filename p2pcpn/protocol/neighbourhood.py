@@ -98,6 +98,12 @@ class Neighbourhood:
         eligible = [contact for node, contact in self._chosen.items() if node not in absent]
         return self._rng.sample(eligible, min(count, len(eligible)))
 
+    def near(self, node: bytes, count: int) -> list[Contact]:
+        """The ``count`` neighbours nearest to ``node`` by id, itself excepted."""
+        aim = int.from_bytes(node, "big")
+        gaps = [(int.from_bytes(it, "big") ^ aim, it) for it in self._chosen if it != node]
+        return [self._chosen[it] for _, it in nsmallest(count, gaps)]
+
     def heard(self, contact: Contact, now: float, direct: bool = True) -> None:
         """``contact`` spoke; not ``direct``: another passed on its signed word. A new one may become a neighbour."""
         if contact.id == self._own:

@@ -29,6 +29,9 @@ SLOTS_MAX = 1024
 NOT_CROWDED = float("-inf")
 # A task that its peer was given for so long and that it did not tell of as started waits there behind others' tasks.
 UNSTARTED_S = 0.15
+# Who has said nothing of the job yet had to be dialled for it, perhaps: that takes so many round trips.
+# To ask those for what they had just been leased brought nothing back, twice for each peer of a job (*simulated*).
+DIAL_ROUNDTRIPS = 2.0
 
 
 @dataclass(slots=True)
@@ -76,7 +79,19 @@ class Participant:
 
     def unstarted(self, now: float) -> int:
         """How many of its tasks do not run, as far as it has had time to say that they do."""
-        return self.held - len(self.started) if self.pace.silent_s(now) >= UNSTARTED_S else 0
+        return self.held - len(self.started) if self.pace.silent_s(now) >= UNSTARTED_S + self.dialled_s else 0
+
+    def reached(self, now: float) -> None:
+        """A session with it is there. Where it was dialled for what it holds that is on its way only now; and it may be
+        nearer than was guessed."""
+        if not self.heard and self.held:
+            self.pace.rtt_s = min(self.pace.rtt_s, (now - self.pace.heard_at) / DIAL_ROUNDTRIPS)
+            self.pace.heard_at = now
+
+    @property
+    def dialled_s(self) -> float:
+        """How much longer it takes until it can have said something, where it was dialled for this job."""
+        return 0.0 if self.heard else DIAL_ROUNDTRIPS * self.pace.rtt_s
 
     def slots_ours(self, now: float) -> int:
         """How many of its slots run what it was leased here, or could: none is free where some of that waits."""
@@ -203,11 +218,11 @@ class Participants:
 
     def ready(self) -> list[Participant]:
         """Who may be leased to now: not the crowded, the least loaded first, the nearest of those."""
-        return _least_loaded(self.peers.values())
+        return least_loaded(self.peers.values())
 
     def hungry(self) -> list[Participant]:
         """Those of them who hold less than they should: all others would be leased nothing."""
-        return _least_loaded(self._hungry.values())
+        return least_loaded(self._hungry.values())
 
     def idles(self, peer: Participant) -> bool:
         """Whether it has slots to spare, by what is known."""
@@ -313,7 +328,8 @@ class Participants:
         self._weigh(peer)
 
 
-def _least_loaded(peers: Iterable[Participant]) -> list[Participant]:
+def least_loaded(peers: Iterable[Participant]) -> list[Participant]:
+    """Those of ``peers`` that may be leased to now, the least loaded first, the nearest of those."""
     found = [peer for peer in peers if peer.taken and peer.ready and peer.crowded_until < math.inf]
     found.sort(key=lambda peer: (peer.crowded_until, peer.held / peer.slots, peer.rank))
     return found

@@ -421,7 +421,7 @@ class Peer:
                 statement = signed(effect.statement, self.me)
                 own = effect.statement
                 heard = self.offers.heard(own, now) if isinstance(own, st.Offer) and self.computing else []
-                return self.gossip.spread(statement, now, effect.hops) + heard
+                return self.gossip.spread(statement, now, effect.hops, effect.to, effect.rounds_less) + heard
             case fx.OnDisk():
                 return self.presiding.on_disk(effect, now)
             case fx.Saved():
@@ -569,9 +569,9 @@ class Peer:
         return self.roundtrips.srtt_s(node) or RTT_UNKNOWN_S
 
     def _rank(self, contact: Contact, rtt_ms: float) -> tuple[float, bytes]:
-        """Nearest first: smallest round trip (to the quarter of a millisecond), ties by xor distance."""
-        gap = distance(contact.id, self.id)
-        return (round(self.rtt_s(contact.id) * 4000) / 4000, gap.to_bytes(20, "big"))
+        """Nearest first (to the quarter of a millisecond; a stranger is as far as others), ties by xor distance."""
+        rtt_s = self.roundtrips.usual_s(contact.id, RTT_UNKNOWN_S) if contact.id != self.id else 0.0
+        return (round(rtt_s * 4000) / 4000, distance(contact.id, self.id).to_bytes(20, "big"))
 
     def stewards_near(self, target: bytes, now: float) -> list[Listed]:
         """Storage peers that may be trusted with a job's state, best first; never this node itself."""

@@ -4,15 +4,16 @@ Two swarms that started apart, or that a broken cable parted until each buried t
 every peer asks only those it knows. So each, now and then, asks one of the bootstraps it does not know (any more), and
 one of the dead (as Serf reconnects), for the peers near its own id. Whoever answers with strangers only is of another
 part: the strangers are asked as well, nearest first, until the neighbours of our id over there know us and we know
-them. Each peer of either part does so, and that is all a Kademlia table needs. Where many are known and nobody was
-lost lately each asks more rarely: all of them together ask the same few bootstraps.
+them. Each peer of either part does so, and that is all a Kademlia table needs. Where many are known and no share of
+the neighbours was lost lately each asks more rarely: all of them together ask the same few bootstraps. One who dies
+among many is no cut: thirty watched it, and each would ask the dead, and a bootstrap that it must greet first.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 
 from p2pcpn import limits
@@ -32,6 +33,9 @@ from p2pcpn.wire.datagrams import Datagram, Find, Nodes
 REUNION_S = 10.0
 REUNION_S_MAX = 120.0
 REUNION_PEERS = 64
+# A cut takes a share of the neighbours: one of so many (and one at least) within this time.
+CUT_SHARE = 8
+CUT_S = REUNION_S_MAX
 # Who was lost is looked for so long: a laptop comes back the next morning.
 LOST_S = 86_400.0
 # Of the strangers in one answer, and of all in one reunion.
@@ -50,6 +54,7 @@ class Reunion:
         self._table = dht.table
         self._neighbourhood = neighbourhood
         self._requests = Requests(roundtrips, rng, 2 * ASKED_MAX)
+        self._losses_s: deque[float] = deque(maxlen=limits.NEIGHBOURHOOD_MAX // CUT_SHARE)  # when the last were lost
         self._lost: OrderedDict[bytes, tuple[Contact, float]] = OrderedDict()
         self._turn = 0  # which bootstrap is next
         self._wait_s = REUNION_S
@@ -69,8 +74,10 @@ class Reunion:
         self._lost[peer.id] = (peer, now)
         if len(self._lost) > limits.LOST_PEERS_MAX:
             self._lost.popitem(last=False)
-        self._due_s = min(self._due_s, now + REUNION_S * self._uneven)
-        self._wait_s = min(self._wait_s, REUNION_S_MAX)  # perhaps it is we who are parted from them
+        self._losses_s.append(now)
+        if sum(now - lost_s <= CUT_S for lost_s in self._losses_s) >= max(1, len(self._neighbourhood) // CUT_SHARE):
+            self._due_s = min(self._due_s, now + REUNION_S * self._uneven)
+            self._wait_s = min(self._wait_s, REUNION_S_MAX)  # perhaps it is we who are parted from them
 
     def receive(self, sender: Contact, message: Datagram, now: float) -> list[Effect]:
         """An answer, perhaps to us. Whatever else there is said among peers is no matter of ours."""

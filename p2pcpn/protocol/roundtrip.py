@@ -80,6 +80,10 @@ class RoundTrips:
         estimate = self._estimates.get(node)
         return estimate.srtt_s if estimate is not None and estimate.samples else None
 
+    def usual_s(self, node: bytes, unknown_s: float) -> float:
+        """The same; for who was never measured what others have, and ``unknown_s`` where nobody was."""
+        return self.srtt_s(node) or self.median_s() or unknown_s
+
     def measured(self, nodes: Container[bytes]) -> list[tuple[float, bytes]]:
         """The smoothed round trips to those of ``nodes`` that were measured, and whose each is."""
         return [(known.srtt_s, node) for node, known in self._estimates.items() if known.samples and node in nodes]

@@ -146,9 +146,12 @@ class Worker:
         return self._granted_by(work, sender, key, work.authority.epoch, now)
 
     def mandated(self, sender: Contact, key: bytes, epoch: int, job: bytes, now: float) -> list[Effect]:
-        """A peer says that it grants in ``epoch``. Raises :class:`PeerError` where that epoch is not its own."""
+        """A peer says that it grants in ``epoch``. Raises :class:`PeerError` where that epoch is not its own.
+
+        One so far ahead that it can hardly have come supersedes nobody: it would end all those before it for ever.
+        """
         work = self.works.get(job)
-        if work is None or not work.authority.take_over(key, epoch):
+        if work is None or work.authority.far(epoch) or not work.authority.take_over(key, epoch):
             return []
         return self._granted_by(work, sender, key, epoch, now)
 
@@ -250,7 +253,8 @@ class Worker:
         ahead = covered([(first, count) for first, count in said.spans], message.slices)
         self._sessions.add(NodeId(sender.id))
         work.heard(said.epoch, said.token)
-        work.seat(sender, said.epoch)
+        if not work.authority.far(said.epoch):  # whose lease runs all the same, for we may have missed much of the job
+            work.seat(sender, said.epoch)
         lease = LeaseTaken(
             said.token, said.epoch, sender, 0, message.result_key, message.digest_key, message.code_key, now,
             self._numbers, self._numbers, self._numbers, ahead=ahead, until=now + limits.LEASE_S,

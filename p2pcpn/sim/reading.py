@@ -7,6 +7,8 @@ checked against its grantor's signature and the chain. What was read goes into t
 
 from __future__ import annotations
 
+import math
+
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import NodeId, node_id
 from p2pcpn.protocol import history
@@ -49,6 +51,7 @@ class Reading:
         self._stewards = self._logs.keepers
         self._unnamed = False  # the owner's record was looked for, and there is none
         self._answered: set[bytes] = set()
+        self._awaited: dict[bytes, float] = {}  # until when an answer is waited for, of keepers that were asked
         self._asked: dict[int, Wanted] = {}  # by request
         self._heads: dict[bytes, bytes | None] = {}  # by key of a record: the grantor's, until it was found
         self._again_at = 0.0
@@ -75,8 +78,13 @@ class Reading:
 
     @property
     def over(self) -> bool:
-        """Whether a steward answered, all heads were looked up, and every log known of was read to its end."""
+        """Whether a steward answered and none may answer still, all heads were looked up, and every log known of was
+        read to its end."""
         if not self._answered or any(grantor is not None for grantor in self._heads.values()):
+            return False
+        # The first to answer may lack what the others have: a grantor that died brought it to some of them.
+        now = self.host.clock.now
+        if any(node not in self._answered and now < self._awaited.get(node, math.inf) for node in self._stewards):
             return False
         return self._logs.over
 
@@ -92,7 +100,9 @@ class Reading:
             for contact in list(self._stewards.values()):
                 if contact.id == host.id:
                     self._own()
+                    self._awaited[contact.id] = now
                 elif contact.id not in self._answered:
+                    self._awaited.setdefault(contact.id, now + AGAIN_S)
                     self._tell(contact, m.Ask(self._request(), self.job))
             if (self._stewards or self._unnamed) and not self._answered:
                 self._find_successors()
@@ -187,11 +197,17 @@ class Reading:
             self._logs.shown(source.contact, message.logs)
             self._again_at = 0.0 if message.logs else self._again_at
             spec = read(message.spec, Spec)
+            for steward in spec.stewards:
+                if NodeId(steward.contact.id) not in self._stewards:
+                    self._stewards[NodeId(steward.contact.id)] = steward.contact
+                    self._again_at = 0.0
             for key in (spec.grantor, *(steward.key for steward in spec.stewards)):
                 self._heads.setdefault(record_key(key, self.job), node_id(key))
         elif isinstance(message, m.LogData | m.Answer):
             wanted = self._asked.pop(message.request, None)
-            if wanted is not None:
+            if wanted is None:
+                self._awaited[source.id] = 0.0  # it knows nothing of the job
+            else:
                 data = message if isinstance(message, m.LogData) else None
                 self._count(wanted.log[1], self._logs.answered(wanted, data))
                 # Not at once: what is heard here is still being dealt with there.

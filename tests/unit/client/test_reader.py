@@ -140,6 +140,28 @@ async def test_results_are_read_from_the_log_and_each_is_told_once(kept: Make, m
 
 
 @pytest.mark.asyncio
+async def test_stewards_that_only_the_spec_names_are_asked_before_anything_is_read(
+    kept: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Seed 475 of `faults`: there was no owner's record, and the one steward near the job that answered lacked a
+    # segment that the others had; so the reader took a result of the next epoch.
+    job = await kept()
+    grantor = job.overlay.keypair
+    job.settle(LogWriter(job.job, 0, grantor), grantor, [0], [pickle.dumps(7)])
+    near = msgspec.structs.replace(job.steward.contact, id=node_id(OTHER.public))
+    reader = Reader(job.overlay, OWNER, job.job)
+    reader._stewards[NodeId(near.id)] = near
+    answer, lacking = job.answer(job.state(close=close(job.job, 1))), job.state(close=close(job.job, 1), logs=[])
+
+    async def request(to: Any, make: Any, wait_s: float = 1.0) -> Any:
+        return lacking if to.id == near.id and isinstance(make(1), Ask) else await answer(to, make)
+
+    monkeypatch.setattr(job.overlay, "request", request)
+    await reader.refresh()
+    assert [log.known for log in reader.logs] == [1]
+
+
+@pytest.mark.asyncio
 async def test_nothing_is_believed_that_the_owner_did_not_sign(kept: Make) -> None:
     job = await kept()
     reader = job.reader()

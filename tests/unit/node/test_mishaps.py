@@ -7,7 +7,8 @@ from collections import Counter
 
 import pytest
 
-from p2pcpn.node.mishaps import KINDS_MAX, Mishaps
+from p2pcpn.errors import PeerError
+from p2pcpn.node.mishaps import KINDS_MAX, MESSAGES_MAX, Mishaps
 
 
 def raised(error: Exception) -> Exception:
@@ -55,3 +56,18 @@ def test_only_so_many_kinds_are_logged_and_all_are_counted(caplog: pytest.LogCap
         mishaps.note(f"place {number}", raised(ValueError()))
     assert len(caplog.records) == KINDS_MAX
     assert counters.total() == KINDS_MAX + 10
+
+
+def test_messages_are_counted_by_session_and_too_many_of_one_are_its_senders_fault() -> None:
+    mishaps = Mishaps(Counter())
+    one, other = object(), object()
+    for _ in range(MESSAGES_MAX - 1):
+        mishaps.message(one, "Ask", raised(ValueError()))
+        mishaps.message(other, "Ask", raised(ValueError()))
+    with pytest.raises(PeerError):
+        mishaps.message(one, "Ask", raised(ValueError()))
+    mishaps.ended(other)
+    mishaps.message(other, "Ask", raised(ValueError()))
+    mishaps.ended(one)
+    mishaps.ended(object())
+    assert mishaps.of == {other: 1}

@@ -18,6 +18,7 @@ from p2pcpn.config import Config
 from p2pcpn.errors import PeerError, StoreError, Unreachable
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.net.session import BAD_MESSAGE
+from p2pcpn.node.mishaps import MESSAGES_MAX
 from p2pcpn.node.overlay import AT_ONCE, Faults, Overlay
 from p2pcpn.protocol import events
 from p2pcpn.protocol.dht import BootstrapFailed, Joined
@@ -114,6 +115,28 @@ async def test_what_a_message_breaks_costs_that_message_alone(peer: Start, monke
     assert session is not None
     with pytest.raises(PeerError):
         first._message(session, b"\xc1")
+
+
+@pytest.mark.asyncio
+async def test_who_goes_on_saying_what_breaks_us_loses_its_session_and_begins_anew(
+    peer: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await peer()
+    second = await peer(first)
+    await talk(second, first)
+    session = first.sessions.get(second.id)
+    assert session is not None
+    asked = m.CODEC.encode(m.Ask(1, JOB))
+    with monkeypatch.context() as patch:
+        patch.setattr(first.library, "take", lambda *_: 1 / 0)
+        for _ in range(MESSAGES_MAX - 1):
+            first._message(session, asked)
+        with pytest.raises(PeerError, match="64 messages"):
+            first._message(session, asked)
+    session.abort("bad message")
+    await turns(lambda: first.sessions.get(second.id) is not session)
+    await talk(second, first)
+    assert not first.mishaps.of
 
 
 @pytest.mark.asyncio

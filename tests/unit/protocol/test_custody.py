@@ -109,6 +109,19 @@ def test_a_handover_is_told_to_every_steward() -> None:
     assert table.custody.word == m.Take(0, handover)
 
 
+def test_an_answer_that_names_a_request_twice_counts_once() -> None:
+    table = guarded(stewards=1)
+    table.extend(2)
+    (trustee,) = table.custody.stewards.all.values()
+    for request in list(trustee.unanswered):
+        table.act(lambda g, now, request=request: g.answered(A.id, m.Answer(request, 0, "", [request, request]), now))
+    assert table.seen(events.Kept)[-1] == events.Kept(table.job, 2, 1, 1)
+    settle(table)
+    for request in list(table.custody.copies.holders[A.id].awaited):
+        table.act(lambda g, now, request=request: g.answered(A.id, m.Answer(request, 0, "", [request, request]), now))
+    assert not table.custody.copies.holders[A.id].awaited
+
+
 def test_what_was_not_answered_is_said_again_on_a_new_session() -> None:
     table = guarded()
     table.extend(2)

@@ -340,6 +340,17 @@ def test_our_own_word_is_spread_and_not_delivered_to_us() -> None:
     assert it.spread(member(0, by=KEYS[0]), 0.01) == []
 
 
+def test_a_word_for_named_neighbours_goes_to_them_first_to_fewer_by_chance_and_is_not_compared() -> None:
+    it = gossip(PEERS)
+    to = tuple(PEERS[:4])
+    said = sent(it.spread(member(0, by=KEYS[0]), 0.0, hops=1, to=to, rounds_less=2))
+    assert [peer for peer, _ in said] == list(to) and {message.hops[0] for _, message in said} == {0}
+    later = [peer for at in (1.0, 2.0, 3.0) for peer, _ in sent(it._round(at))]
+    assert len(later) <= limits.FANOUT and not set(later) & set(to)
+    (digest,) = [effect.message for effect in it.pull(PEERS[5], 4.0) if isinstance(effect, Send)]
+    assert isinstance(digest, RumorDigest) and digest.ids == b""
+
+
 def test_the_newest_advert_of_a_peer_can_be_had_while_it_is_held() -> None:
     it = gossip([SENDER])
     assert it.newest_advert(KEYS[0].public) is None

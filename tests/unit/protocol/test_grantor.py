@@ -627,6 +627,21 @@ def test_a_return_of_tasks_outside_the_lease_is_refused() -> None:
     assert table.worker(11).give_back(worker.last, "late") == []
 
 
+@pytest.mark.parametrize("code", ["late", "recalled", "unreachable", "unusable", "missing"])
+def test_a_return_that_names_a_task_twice_is_refused_and_the_job_still_ends(code: str) -> None:
+    table = Table()
+    table.extend(4)
+    worker = table.worker(10, slots=4)
+    with pytest.raises(PeerError, match="twice"):
+        worker.give_back(worker.last, code, [(0, 1)] * 4)
+    with pytest.raises(PeerError, match="twice"):
+        worker.give_back(worker.last, code, [(0, 3), (2, 1)])
+    assert table.grantor.participants[worker.node].held == 4
+    table.act(lambda grantor, now: grantor.peer_dead(worker.node, now))
+    table.worker(11, slots=4).run()
+    assert table.delivered == [0, 1, 2, 3] and not table.seen(events.GaveUp)
+
+
 # --- the owner's words ---
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from p2pcpn import limits
 from p2pcpn.protocol import effects as fx
-from p2pcpn.protocol.leasing import BEHIND_S, HEAR_S, LOOK_S
-from p2pcpn.protocol.participants import UNSTARTED_S
+from p2pcpn.protocol.leasing import BEHIND_S, HEAR_S, LOOK_PEER_S, LOOK_S
+from p2pcpn.protocol.participants import DIAL_ROUNDTRIPS, UNSTARTED_S
 from p2pcpn.protocol.speeds import SEVERAL
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.messages import Progress, Recall
@@ -281,11 +281,49 @@ def test_it_is_looked_when_tasks_will_be_known_to_wait_and_not_only_now_and_then
     table = Table()
     table.extend(2)
     one, _ = table.worker(10, slots=2), table.worker(11, slots=2)
+    table.session_opened(one.node)
     known_at = UNSTARTED_S + table.grantor.participants[one.node].pace.rtt_s
     table.pass_time(known_at - 0.001)
     assert not one.of(Recall)
     table.pass_time(LOOK_S)
     assert one.of(Recall)
+
+
+def test_who_had_to_be_dialled_for_its_first_tasks_has_longer_to_say_that_they_run() -> None:
+    table = Table()
+    table.extend(2)
+    one, _ = table.worker(10, slots=2, rtt_ms=200.0), table.worker(11, slots=2)
+    rtt_s = table.grantor.participants[one.node].pace.rtt_s
+    table.pass_time(DIAL_ROUNDTRIPS * rtt_s)
+    table.session_opened(one.node)
+    table.pass_time(UNSTARTED_S + rtt_s - 0.001)
+    assert not one.of(Recall), "what it was leased has only then been sent"
+    table.pass_time(LOOK_S)
+    assert one.of(Recall)
+
+
+def test_who_is_never_reached_is_asked_for_its_tasks_all_the_same() -> None:
+    table = Table()
+    table.extend(2)
+    one, _ = table.worker(10, slots=2, rtt_ms=200.0), table.worker(11, slots=2)
+    rtt_s = table.grantor.participants[one.node].pace.rtt_s
+    table.pass_time(UNSTARTED_S + (1 + DIAL_ROUNDTRIPS) * rtt_s - 0.001)
+    assert not one.of(Recall)
+    table.pass_time(LOOK_S)
+    assert one.of(Recall)
+
+
+def test_where_many_take_part_it_is_looked_less_often_for_each_look_goes_through_all() -> None:
+    table = Table()
+    table.extend(2)
+    one = table.worker(10, slots=1)
+    assert table.grantor._leasing._soon_s == LOOK_S
+    for number in range(11, 12 + int(2 * LOOK_S / LOOK_PEER_S)):
+        table.worker(number, slots=1)
+    assert table.grantor._leasing._soon_s > 2 * LOOK_S
+    table.pass_time(1.0)
+    one.run(ran_s=0.1)
+    assert table.grantor._leasing.deadline() == pytest.approx(table.now + table.grantor._leasing._soon_s)
 
 
 def test_it_is_looked_when_the_slots_of_a_crowded_peer_count_again() -> None:

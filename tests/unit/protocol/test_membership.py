@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ from p2pcpn.protocol.membership import (
     DEAD,
     MEMBERS_NEAR,
     SUSPECTED,
+    SUSPICION_FACTOR,
+    SUSPICION_S,
+    WATCHERS,
     Alive,
     Dead,
     Left,
@@ -27,6 +31,7 @@ from p2pcpn.protocol.membership import (
 )
 from p2pcpn.protocol.neighbourhood import Neighbourhood
 from p2pcpn.protocol.roundtrip import RoundTrips
+from p2pcpn.protocol.table import distance
 from p2pcpn.wire.addresses import Contact, contact
 from p2pcpn.wire.datagrams import CODEC, Ack, Find, Leave, Ping, PingRequest
 from p2pcpn.wire.statements import MemberState, Signed, signed
@@ -506,6 +511,80 @@ def test_a_word_about_a_member_of_a_large_swarm_goes_to_neighbours_alone() -> No
     for number in range(MEMBERS_NEAR):
         swarm.hoods[0].heard(contact(number.to_bytes(20, "big"), ("10.0.0.2", 1 + number)), 0.0)
     assert hops() == [1]
+
+
+def large(me: Swarm) -> None:
+    """So many are known to the first member that words go to neighbours alone."""
+    for number in range(MEMBERS_NEAR):
+        me.hoods[0].heard(contact(number.to_bytes(20, "big"), ("10.0.0.2", 1 + number)), 0.0, direct=False)
+
+
+def words_of_the_first(swarm: Swarm) -> list[Spread]:
+    """What the first member will spread from now on."""
+    spread: list[Spread] = []
+    perform = swarm.perform
+
+    def listen(who: int, effects: list[Effect]) -> None:
+        spread.extend(e for e in effects if isinstance(e, Spread) and who == 0)
+        perform(who, [e for e in effects if not isinstance(e, Send) or e.to in swarm.contacts])
+
+    swarm.perform = listen  # type: ignore[method-assign]
+    return spread
+
+
+def test_in_a_large_swarm_no_doubt_is_told_and_a_death_first_to_those_near_the_dead() -> None:
+    swarm = Swarm(24, gossips=False)
+    large(swarm)
+    spread, victim = words_of_the_first(swarm), swarm.contacts[7]
+    del swarm.members[7]
+    swarm.perform(0, swarm.members[0].check(swarm.contacts[1], 0.0))
+    swarm.perform(0, swarm.members[0]._probe(victim, 0.0))
+    swarm.run(20.0)
+    assert (0, victim) in swarm.told(Suspected) and (0, victim) in swarm.told(Dead)
+    (word,) = [it for it in spread if it.statement.member == victim]  # type: ignore[attr-defined]
+    assert word.statement.state == DEAD and word.hops == 1 and word.rounds_less == 0  # type: ignore[attr-defined]
+    others = sorted((it for it in swarm.contacts if it != victim), key=lambda it: distance(it.id, victim.id))
+    assert len(word.to) == WATCHERS and victim not in word.to
+    assert set(word.to) & set(others[:WATCHERS])
+
+
+def test_who_was_told_of_a_death_in_a_large_swarm_tells_it_to_those_near_the_dead_and_to_few_others() -> None:
+    swarm = Swarm(24, gossips=False)
+    large(swarm)
+    spread, victim = words_of_the_first(swarm), swarm.contacts[7]
+    del swarm.members[7]
+    word = MemberState(victim, 0, 0, DEAD)
+    swarm.perform(0, swarm.members[0].rumor(signed(word, swarm.keys[1]), word, 0.0))
+    swarm.run(10.0)
+    assert (0, victim) not in swarm.told(Suspected)
+    (said,) = [it for it in spread if it.statement.member == victim]  # type: ignore[attr-defined]
+    assert said.rounds_less and len(said.to) == WATCHERS and swarm.contacts[1] not in said.to
+
+
+def test_a_suspect_is_asked_twice_a_round_and_through_a_helper_in_the_last() -> None:
+    swarm = Swarm(12, gossips=False)
+    swarm.run(20.0)
+    asked: list[tuple[float, object]] = []
+    perform = swarm.perform
+
+    def listen(who: int, effects: list[Effect]) -> None:
+        asked.extend((swarm.now, e.message) for e in effects if who == 0 and isinstance(e, Send) and is_about(e))
+        perform(who, effects)
+
+    def is_about(send: Send) -> bool:
+        return swarm.members[0]._requests.purpose_of(send.message.nonce) == victim.id  # type: ignore[attr-defined]
+
+    swarm.perform, victim = listen, swarm.contacts[7]  # type: ignore[method-assign]
+    del swarm.members[7]
+    swarm.perform(0, swarm.members[0]._probe(victim, swarm.now))
+    swarm.run(60.0)
+    (doubted_s,) = [at for at, who, what in swarm.events if who == 0 and what == Suspected(victim)]
+    (dead_s,) = [at for at, who, what in swarm.events if who == 0 and what == Dead(victim)]
+    rounds_s = (dead_s - doubted_s) / SUSPICION_FACTOR
+    assert rounds_s == pytest.approx(SUSPICION_S * math.log10(11))
+    assert sum(at < doubted_s and isinstance(it, PingRequest) for at, it in asked) == limits.PROBE_HELPERS
+    assert [isinstance(it, PingRequest) for at, it in asked if at >= doubted_s].count(False) == 2 * SUSPICION_FACTOR
+    assert all(at > dead_s - rounds_s for at, it in asked if at >= doubted_s and isinstance(it, PingRequest))
 
 
 def test_where_all_have_been_well_for_minutes_each_probes_more_rarely_until_somebody_is_in_doubt() -> None:

@@ -61,6 +61,12 @@ def test_the_lowest_round_trips_and_the_nearest_ids_are_chosen_and_some_by_chanc
     assert set(hood.contacts()) == set(chosen)  # who stands by chance stays
 
 
+def test_the_neighbours_nearest_to_an_id_are_named_without_itself() -> None:
+    hood, _, peers = crowd(20)
+    others = sorted((it for it in peers if it != peers[3]), key=lambda it: distance(it.id, peers[3].id))
+    assert hood.near(peers[3].id, 4) == others[:4]
+
+
 def test_who_took_a_place_by_hearsay_is_unproved_until_it_is_asked_or_heard() -> None:
     hood = Neighbourhood(OWN, RoundTrips(), random.Random(1))
     one, two, three = (peer(number) for number in range(3))

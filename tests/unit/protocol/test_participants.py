@@ -8,7 +8,7 @@ from hypothesis import given
 
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol import participants as module
-from p2pcpn.protocol.participants import UNSTARTED_S, Participant, Participants
+from p2pcpn.protocol.participants import DIAL_ROUNDTRIPS, UNSTARTED_S, Participant, Participants
 from tests.unit.protocol.granting import at, keypair
 
 
@@ -98,6 +98,19 @@ def test_slots_of_a_crowded_peer_are_not_counted_on_for_a_while() -> None:
     assert found.crowded == {}
 
 
+def test_how_long_it_took_to_dial_a_peer_tells_how_far_it_is_at_most() -> None:
+    one = peer(10)
+    found = table(one)
+    found.promote(2, [], 0.0)
+    one.pace.rtt_s, one.pace.heard_at = 0.2, 0.0
+    found.hold(one, 1)
+    one.reached(0.1)
+    assert (one.pace.rtt_s, one.pace.heard_at) == (0.1 / DIAL_ROUNDTRIPS, 0.1), "what it was leased is on its way now"
+    one.spoke()
+    one.reached(0.3)
+    assert (one.pace.rtt_s, one.pace.heard_at) == (0.1 / DIAL_ROUNDTRIPS, 0.1), "a later session is another"
+
+
 def test_slots_are_ours_unless_what_was_leased_there_is_known_to_wait() -> None:
     one = peer(10)
     found = table(one)
@@ -105,7 +118,10 @@ def test_slots_are_ours_unless_what_was_leased_there_is_known_to_wait() -> None:
     assert (one.unstarted(0.0), one.slots_ours(0.0)) == (0, 2)
     one.pace.heard_at = 0.0
     found.hold(one, 3)
+    one.pace.rtt_s = 0.2
     soon, late = UNSTARTED_S / 2, 2 * UNSTARTED_S + one.pace.rtt_s
+    assert (one.unstarted(late), one.slots_ours(late)) == (0, 2), "it had to be dialled"
+    one.spoke()
     assert (one.unstarted(soon), one.slots_ours(soon)) == (0, 2)
     assert (one.unstarted(late), one.slots_ours(late)) == (3, 0)
     one.started = {0: 0.1}

@@ -71,6 +71,7 @@ def test_what_waits_at_peers_is_ahead_of_it_as_what_waits_here() -> None:
     assert outlook is not None and bench.placement.waits(bench.peers[0], outlook, 100.0)
     fast = bench.peers[1]
     fast.pace.heard_at = 100.0
+    fast.heard = True
     bench.participants.hold(fast, 11)
     fast.started = dict.fromkeys(range(1), 100.0)
     outlook = bench.placement.outlook(101.0 + fast.pace.rtt_s)

@@ -15,6 +15,7 @@ from p2pcpn.protocol.requests import ANYBODY
 from p2pcpn.protocol.reunion import (
     ASKED_MAX,
     ASKED_PER_ANSWER,
+    CUT_SHARE,
     LOST_S,
     REUNION_PEERS,
     REUNION_S,
@@ -70,13 +71,16 @@ def test_bootstraps_that_are_not_known_are_asked_in_turn_and_ever_more_rarely() 
     assert gaps[0] < 1.3 * REUNION_S and gaps == sorted(gaps) and gaps[-1] <= 1.2 * REUNION_S_MAX
 
 
-def test_among_many_bootstraps_are_asked_more_rarely_until_somebody_is_lost() -> None:
+def test_among_many_bootstraps_are_asked_more_rarely_until_a_share_of_the_neighbours_is_lost() -> None:
     bench = Bench((contact(ANYBODY, ("10.0.0.1", 4000)),))
     for number in range(4 * REUNION_PEERS):
         bench.hood.heard(peer(1000 + number), 0.0)
     asked = bench.run(5000.0)
     assert asked[-1][0] - asked[-2][0] == pytest.approx(3.0 * REUNION_S_MAX * (0.8 + OWN[0] / 640))
-    bench.reunion.lost(peer(1), bench.now)
+    pause_s = bench.reunion.deadline() - bench.now
+    for number in range(len(bench.hood) // CUT_SHARE):
+        assert bench.reunion.deadline() == bench.now + pause_s, "one who dies among many is no cut"
+        bench.reunion.lost(peer(number), bench.now)
     asked = bench.run(1000.0)
     rounds = sorted({at for at, _ in asked})
     assert rounds[0] - 5000.0 <= 1.2 * REUNION_S and rounds[1] - rounds[0] <= 1.2 * REUNION_S_MAX

@@ -101,3 +101,12 @@ def test_a_swarm_that_was_slow_to_start_is_not_expected_to_stay_so() -> None:
         trips.observe(number.to_bytes(20, "big"), 0.001)
     assert trips.timeout_s(A) == FIRST_EXCHANGE_TRIPS * limits.RTO_FLOOR_S
     assert trips.timeout_s((29).to_bytes(20, "big")) < limits.RTO_INITIAL_S, "met in the storm, and not asked since"
+
+
+def test_a_stranger_is_as_far_as_others_are() -> None:
+    found = RoundTrips()
+    assert found.usual_s(b"a", 0.005) == 0.005
+    for number, node in enumerate((b"a", b"b", b"c"), 1):
+        found.observe(node, 0.1 * number)
+    assert found.usual_s(b"d", 0.005) == pytest.approx(0.2)
+    assert found.usual_s(b"a", 0.005) == pytest.approx(0.1)

@@ -463,6 +463,25 @@ def test_leases_of_two_epochs_with_one_token_stay_apart() -> None:
     assert [write.key for write in gone] == [(made.job, (1 << 31) + 1, 0)]
 
 
+def test_an_epoch_far_ahead_supersedes_nobody_and_its_leases_run_all_the_same() -> None:
+    bench = Bench(slots=1)
+    made = bench.know(Made(), 8)
+    bench.take(made, (0, 4), token=1)
+    authority = bench.worker.works[made.job].authority
+    far = 1 + 1000 * (len(STEWARDS) + 1)
+    assert authority.grants(STEWARDS[0].public, far) and authority.far(far)
+    for _ in range(2):
+        assert bench.do(bench.worker.mandated(STEWARDS_AT[0], STEWARDS[0].public, far, made.job, bench.now)) == []
+    assert not told(bench.take(made, (4, 2), token=1, epoch=far, by=STEWARDS[0], sender=STEWARDS_AT[0]), m.Return)
+    assert authority.epoch == 0 and bench.worker.works[made.job].grantor == GRANTOR_AT
+    assert not told(bench.take(made, (6, 2), token=2), m.Return), "who granted before goes on"
+    said = [made.open(message).receipt for message in told(bench.run_all(), m.Results)]
+    assert {(r.epoch, r.grantor) for r in said} == {(0, GRANTOR.id), (far, STEWARDS[0].id)}
+    near = 1 + 10 * (len(STEWARDS) + 1)
+    bench.worker.mandated(STEWARDS_AT[0], STEWARDS[0].public, near, made.job, bench.now)
+    assert authority.epoch == near
+
+
 def test_a_handover_of_an_unknown_job_is_passed_over() -> None:
     bench = Bench()
     bench.worker.taken(STEWARDS_AT[0], STEWARDS[0].public, Made().handover(0), bytes(20), bench.now)

@@ -125,6 +125,25 @@ def test_a_book_that_does_not_add_up_is_seen(harm: Callable[[Grantor], None], wo
         world.checker.after(program.host)
 
 
+def test_a_book_of_many_leases_is_walked_now_and_then_and_its_counts_after_each_event(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("p2pcpn.sim.checker.LEASES_EACH_EVENT", 1)
+    monkeypatch.setattr("p2pcpn.sim.checker.LEASES_AN_EVENT", 1)
+    world, program, grantor = leased()
+    while world.checker._watched[program.host.number][program.job].unseen:
+        world.checker.after(program.host)
+    grantor.book.leases.live.popitem()
+    with pytest.raises(Violation, match="are leased, and"):
+        for event in range(len(grantor.leases)):
+            seen = event
+            world.checker.after(program.host)
+    assert seen == len(grantor.leases) - 1
+    _miscount(grantor)
+    with pytest.raises(Violation, match="the ledger counts"):
+        world.checker.after(program.host)
+
+
 def test_memory_above_its_bound_is_seen_when_the_host_has_its_turn() -> None:
     world, _program, _ = leased()
     world.hosts[1].slots = 0
