@@ -17,11 +17,11 @@ lots of a job tells them apart by the token alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 
 from p2pcpn import limits
-from p2pcpn.protocol.spans import Span
+from p2pcpn.protocol.spans import Span, clipped
 
 # Long enough that a lease of a thousand tasks names 64 runs and that a range costs a hash for 16 tasks; short enough
 # that 400 tasks make 25 ranges, of which each of five stewards has some.
@@ -134,6 +134,17 @@ class Lots:
                 found.append((first, stop - first))
             first = stop
         return found
+
+    def granted_in(self, epoch: int, spans: Sequence[Span]) -> list[Span]:
+        """Of ``spans``, none of which is :meth:`astray`, those that are granted in the lot of ``epoch``, as the job is
+        divided as far as is known. Nothing, where a stem's name some twice."""
+        behind = self.first
+        if behind is None:
+            return list(spans)
+        if self.is_stem(self.of_epoch(epoch)):
+            return clipped(spans, behind)
+        cut = [(max(first, behind), first + count - max(first, behind)) for first, count in spans]
+        return [(first, count) for first, count in cut if count > 0]
 
     def sizes(self, first: int, count: int) -> list[int]:
         """How many of ``count`` tasks from ``first`` on are in each lot."""

@@ -19,7 +19,7 @@ from p2pcpn.protocol.granted import Granted
 from p2pcpn.protocol.grantor import Grantor
 from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.lots import RANGE_TASKS
-from p2pcpn.protocol.spans import clipped
+from p2pcpn.protocol.spans import Span, clipped
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.pages import cut, spans_of
@@ -131,8 +131,12 @@ class Relaying:
         effects: list[fx.Effect] = []
         wrong: PeerError | None = None
         for each in message.settled:
+            stated = read(each.receipt, Receipt).spans if each.spans is None else each.spans
+            its_own = own.lots.granted_in(message.epoch, stated)
+            if its_own != stated:  # who grants the stem hears late, perhaps, that the others are not its to settle
+                each = m.Settlement(each.receipt, each.page, its_own)
             try:
-                effects += grantor.hear(each, now)
+                effects += grantor.hear(each, now) if its_own else []
             except PeerError as error:  # those beside it are proved by their own receipts
                 wrong = error
         return effects, wrong
@@ -146,10 +150,10 @@ class Relaying:
         own.require_own(message.epoch, message.spans)
         if own.is_past(message.epoch):
             return []
-        lot = own.lots.of_epoch(message.epoch)
+        lot, spans = own.lots.of_epoch(message.epoch), own.lots.granted_in(message.epoch, message.spans)
         for grantor in self._granted.of(message.job):
             if not grantor.granting or grantor.book.lot != lot:  # what is granted here is nobody else's to give up
-                effects += _not_to_be(grantor, message, now)
+                effects += _not_to_be(grantor, message, spans, now)
         return effects
 
     def started(self, own: Authority | None, key: bytes, message: m.Progress) -> list[fx.Effect]:
@@ -207,9 +211,9 @@ def _gave_up(event: events.GaveUp, authority: Authority, owner: Contact | None) 
     return effects
 
 
-def _not_to_be(grantor: Grantor, message: m.GivenUp, now: float) -> list[fx.Effect]:
+def _not_to_be(grantor: Grantor, message: m.GivenUp, spans: list[Span], now: float) -> list[fx.Effect]:
     """Tasks that others grant have no results: for the program, and for tasks that would take them."""
-    spans = clipped(message.spans, grantor.ledger.total)
+    spans = clipped(spans, grantor.ledger.total)
     failed = cut(grantor.book.failed_elsewhere(spans, "was given up"))
     said = events.GaveUp(message.job, failed, message.text, message.died, message.signal, message.exit_code)
     submitted = not grantor.granting or grantor.custody.together is not None

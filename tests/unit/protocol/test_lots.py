@@ -115,3 +115,14 @@ def test_one_steward_has_all_that_lies_behind_the_stem() -> None:
     lots = Lots(JOB, 1, stem=True)
     lots.divide(RANGE_TASKS)
     assert lots.sizes(0, 100) == [RANGE_TASKS, 100 - RANGE_TASKS] and lots.astray(DIVIDED_EPOCH, 0, 100) == []
+
+
+def test_of_what_is_said_in_an_epoch_counts_what_is_granted_in_its_lot_as_the_job_is_divided() -> None:
+    lots = Lots(JOB, 1, stem=True)
+    spans = [(0, 8), (RANGE_TASKS - 4, 8), (4 * RANGE_TASKS, 2)]
+    assert lots.granted_in(0, spans) == lots.granted_in(DIVIDED_EPOCH, spans) == spans
+    lots.divide(RANGE_TASKS)
+    assert lots.granted_in(3, spans) == [(0, 8), (RANGE_TASKS - 4, 4)]
+    assert lots.granted_in(DIVIDED_EPOCH, spans) == [(RANGE_TASKS, 4), (4 * RANGE_TASKS, 2)]
+    assert lots.granted_in(3, [(0, RANGE_TASKS)] * 2) == []
+    assert Lots(JOB, 1).granted_in(1, spans) == spans

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from p2pcpn.protocol import effects as fx
@@ -10,12 +11,12 @@ from p2pcpn.protocol.book import Book
 from p2pcpn.protocol.granted import Granted
 from p2pcpn.protocol.items import record_key
 from p2pcpn.protocol.ledger import FAILED, SETTLED
-from p2pcpn.protocol.lots import RANGE_TASKS
+from p2pcpn.protocol.lots import DIVIDED_EPOCH, RANGE_TASKS
 from p2pcpn.protocol.relaying import Relaying
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.pages import spans_of
-from p2pcpn.wire.statements import Cancel, Close, Record, Role, read, signed
+from p2pcpn.wire.statements import Cancel, Close, Handover, Receipt, Record, Role, read, signed
 from tests.unit.protocol.leased import OWNER, STRANGER, STRANGER_AT
 from tests.unit.protocol.swarm import Job, Member, Swarm
 
@@ -151,6 +152,76 @@ def test_who_grants_a_lot_here_does_not_believe_that_another_gave_its_tasks_up()
     with pytest.raises(Exception, match="cannot have come yet"):
         far = m.GivenUp(cast.name, 3 + (1 << 18), [(mine, 1)], "so", False, None, None)
         relaying.gave_up(known, cast.two.key.public, far, cast.swarm.now)
+
+
+class Divided:
+    """A job of twelve ranges that was divided while it ran: one steward grants nothing of the other's lot."""
+
+    def __init__(self, takes_s: float | None = 0.2) -> None:
+        self.swarm = Swarm()
+        self.one = self.swarm.add(slots=0, roles=Role.STORAGE).start()
+        self.two = self.swarm.add(slots=0, roles=Role.STORAGE).start(self.one)
+        worker = self.swarm.add(roles=Role.COMPUTE, slots=2).start(self.one)
+        self.submitter = self.swarm.add(slots=0, roles=0).start(self.one)
+        self.swarm.run(8)
+        worker.takes_s = takes_s
+        self.job = Job(self.submitter, stewards=(self.one, self.two), orchestration="hybrid")
+        self.job.extend(*[RANGE_TASKS] * 12)
+        self.swarm.run(1)
+        division = signed(Handover(self.job.job, DIVIDED_EPOCH, bytes(32), self.job.grantor.border), OWNER)
+        peer = self.submitter.peer
+        self.submitter.do(peer.perform(peer.presiding.divide(division), self.swarm.now))
+        assert self.swarm.run(5, lambda: any(g.granting for g in self.two.peer.jobs.granted.of(self.job.job)))
+        self.swarm.run(1)
+        (self.lot,) = self.two.peer.jobs.granted.of(self.job.job)
+
+
+def test_in_the_epoch_of_a_stem_nobody_gives_up_or_delivers_what_lies_behind_it() -> None:
+    cast = Divided()
+    job, now, one, total = cast.job.job, cast.swarm.now, cast.one.key.public, cast.lot.ledger.total
+    behind = cast.lot.book.lots.first
+    assert behind is not None and 0 < behind < total
+    before, seen = bytes(cast.lot.ledger.states), len(cast.submitter.seen(events.Delivered))
+    cast.two.do(cast.two.peer.perform(cast.two.peer.presiding.told(one, _given_up(job, 1, [(0, total)]), now), now))
+    assert bytes(cast.lot.ledger.states) == before
+    delivered = next(
+        entry
+        for event in cast.two.seen(events.Delivered)
+        for entry in [event.entry]
+        if entry is not None and read(entry.receipt, Receipt).epoch == cast.lot.epoch
+    )
+    settled = m.Settlement(delivered.receipt, delivered.page, delivered.spans)
+    own, relaying = cast.submitter.peer.presiding._own[job], cast.submitter.peer.presiding.relaying
+    heard: list[m.Settlement] = []
+    stem = cast.submitter.peer.grantors[job]
+    stem.hear = lambda said, now: heard.append(said) or []  # type: ignore[method-assign, func-returns-value]
+    with pytest.raises(Exception, match="cannot have inherited"):
+        relaying.delivered(own, one, m.Delivery(job, 1, [settled]), now)
+    stated = read(delivered.receipt, Receipt)
+    for spans, counts in (([(behind - 1, 3)], [(behind - 1, 1)]), ([(behind, 3)], None)):
+        receipt = signed(msgspec.structs.replace(stated, epoch=1, spans=spans), cast.one.key)
+        heard.clear()
+        assert relaying.delivered(own, one, m.Delivery(job, 1, [m.Settlement(receipt, b"", None)]), now) == ([], None)
+        assert [said.spans for said in heard] == ([] if counts is None else [counts])
+    assert len(cast.submitter.seen(events.Delivered)) == seen
+
+
+def _given_up(job: bytes, epoch: int, spans: list[tuple[int, int]]) -> m.GivenUp:
+    return m.GivenUp(job, epoch, spans, "so", False, None, None)
+
+
+def test_in_the_epoch_of_a_lot_nobody_gives_up_tasks_of_the_stem() -> None:
+    cast = Divided(None)
+    job, now, lots = cast.job.job, cast.swarm.now, cast.lot.book.lots
+    stem = cast.submitter.peer.grantors[job]
+    before = stem.ledger.open, bytes(stem.ledger.states[: lots.first])
+    assert before[0] > 0
+    own = cast.submitter.peer.presiding._own[job]
+    lot = next(epoch for epoch in (DIVIDED_EPOCH, DIVIDED_EPOCH + 1) if not lots.astray(epoch, 0, RANGE_TASKS))
+    by = own.steward_of(lot)
+    assert by is not None and own.grants(by.key, lot)
+    cast.submitter.peer.presiding.told(by.key, _given_up(job, lot, [(0, RANGE_TASKS)]), now)
+    assert (stem.ledger.open, bytes(stem.ledger.states[: lots.first])) == before
 
 
 def test_nobody_gives_up_tasks_of_a_job_that_is_granted_as_a_whole() -> None:
