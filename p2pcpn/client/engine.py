@@ -11,6 +11,7 @@ import contextlib
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from pathlib import Path
@@ -49,6 +50,8 @@ class Engine:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._stopped = False
+        self._jobs: weakref.WeakSet[Submission] = weakref.WeakSet()
+        self._ended: JobError | None = None
         self.overlay = Overlay(config)
         self._loops = LoopThread()
         try:
@@ -87,11 +90,28 @@ class Engine:
     # --- the job ---------------------------------------------------------------------------------------------------
 
     def open(self, options: Options, function: Any) -> Submission:
-        """Open a job whose first call is of ``function``. Raises :class:`Unreachable`."""
+        """Open a job whose first call is of ``function``. Raises :class:`Unreachable`, and ``RuntimeError`` after
+        :meth:`end`."""
+        if self._ended is not None:
+            raise RuntimeError(f"cannot schedule new futures: {self._ended}")
         opening = Submission.open(
             self.overlay, self._owner, options, project(function), gather=self._gather, wait_s=OPEN_WAIT_S
         )
-        return self._loops.call(opening, OPEN_WAIT_S + 5.0)
+        submission = self._loops.call(opening, OPEN_WAIT_S + 5.0)
+        self._jobs.add(submission)
+        if self._ended is not None:  # meanwhile
+            self.end(self._ended)
+        return submission
+
+    def end(self, error: JobError) -> None:
+        """Its peers are gone for good: what is open fails with ``error``, and no more is taken. From any thread."""
+        self._ended = error
+        for submission in list(self._jobs):
+            with contextlib.suppress(*GONE):  # what the loop left open, whoever waits for it ends
+                if self.is_here:
+                    submission.end(error)
+                else:
+                    self._loops.call(_end(submission, error), CLOSE_WAIT_S)
 
     def wait(self, submission: Submission, *, at_exit: bool = False) -> None:
         """Wait until every task has ended. What cannot end any more fails.
@@ -110,7 +130,9 @@ class Engine:
                     submission.abandon(JobError(f"given up at the interpreter's end: {why}"))
 
     def _hopeless(self, submission: Submission) -> bool:
-        return not self.answers() or not len(self.overlay.sessions) or bool(submission.stalled)
+        if not self.answers() or not len(self.overlay.sessions):
+            return True
+        return bool(submission.stalled) and not submission.runs
 
     def finish(self, submission: Submission) -> None:
         """All tasks have ended: close the job; where the swarm goes on, give replication a moment."""
@@ -171,6 +193,10 @@ class Engine:
             self._loops.stop()
             if self.swarm is not None:
                 self.swarm.close()
+
+
+async def _end(submission: Submission, error: JobError) -> None:
+    submission.end(error)
 
 
 def client_config(

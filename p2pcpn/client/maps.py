@@ -103,6 +103,10 @@ class Source(Protocol):
     def closed(self) -> bool:
         """Whether no more may be submitted."""
 
+    @property
+    def why_closed(self) -> str:
+        """What is said to who submits more then."""
+
 
 class Map:
     """See the module. ``lock`` and ``room`` are the job's; ``keep`` lives as long as anything is to be done.
@@ -205,7 +209,7 @@ class Map:
     def _refuse(self) -> None:
         if self._source.closed:
             self._rows = None
-            raise RuntimeError("cannot schedule new futures after shutdown")
+            raise RuntimeError(self._source.why_closed)
 
     def _add(self, block: Block) -> None:
         """Give the items of ``block`` the next places. The caller holds the lock."""

@@ -55,6 +55,7 @@ from p2pcpn.wire.statements import BlobRef, Cancel, Close, Signed, signed
 T = TypeVar("T")
 log = logging.getLogger("p2pcpn.client")
 
+AFTER_SHUTDOWN = "cannot schedule new futures after shutdown"
 # How soon to look again whether peers and the disk have caught up: at a gigabyte a second 10 MB later.
 CATCH_UP_S = 0.01
 # How soon to look again what the iterables of a map have given that are slow to give a whole block.
@@ -101,7 +102,7 @@ class Submission:
         self._keep: object = None
         self._cutter = Cutter(owner, self.job, self.keys, self._keep_blob)
         self._closed = False
-        self._why_closed = "cannot schedule new futures after shutdown"
+        self.why_closed = AFTER_SHUTDOWN
         self._idle = asyncio.Event()
         self._pointer: asyncio.Task[Any] | None = None
 
@@ -172,7 +173,7 @@ class Submission:
             if self._room.full:
                 self._room.wait()
             if self._closed:
-                raise RuntimeError(self._why_closed)
+                raise RuntimeError(self.why_closed)
             self._room.used_bytes += size
             self._add(future, call)
             self._keep = keep
@@ -201,14 +202,14 @@ class Submission:
         found = Map(self, self._lock, self._room, callee, alone, keep)
         with self._lock:
             if self._closed:
-                raise RuntimeError(self._why_closed)
+                raise RuntimeError(self.why_closed)
             self._maps.maps.append(found)
         found.take_in(iterables)
         return found.results(end)
 
     def _failed(self, error: BaseException) -> TaskFuture:
         if self._closed:
-            raise RuntimeError(self._why_closed)
+            raise RuntimeError(self.why_closed)
         future = TaskFuture()
         future.fail(error)
         return future
@@ -283,6 +284,14 @@ class Submission:
         """The futures that have no result yet, and the chunks of maps that are out."""
         return [task for task in list(self._futures.values()) if not task.done()]
 
+    @property
+    def runs(self) -> bool:
+        """Whether a peer has tasks of it, or has begun with some that nobody has called lost."""
+        grantor = self.overlay.peer.grantors.get(self.job)
+        if grantor is not None and grantor.granting and not grantor.superseded:
+            return bool(grantor.leases)  # a future says that it runs also when its peer has died since
+        return any(task.started if isinstance(task, Chunk) else task.running() for task in self.unfinished())
+
     def cancel_waiting(self) -> None:
         """Cancel what has not started. From any thread."""
         self._maps.cancel()
@@ -307,8 +316,7 @@ class Submission:
             self._cut_waiting()
         except Exception as error:  # a mistake of ours must not leave futures that nobody resolves
             log.exception("job %s cannot go on", self.id[:8])
-            self.refuse_more()
-            self.abandon(JobError(f"job {self.id[:8]} cannot go on: {type(error).__name__}: {error}"))
+            self.end(JobError(f"job {self.id[:8]} cannot go on: {type(error).__name__}: {error}"))
 
     def _cut_waiting(self) -> None:
         with self._lock:
@@ -377,6 +385,7 @@ class Submission:
             for index in event.indices:
                 future = self._futures.get(index)
                 if future is not None:
+                    self.stalled = {}
                     future.start()  # one that was cancelled goes, and gives back what it takes, when it is withdrawn
             self._feed_soon()  # long tasks: there may be more slots by now than when the last one ended
         elif isinstance(event, events.Printed):
@@ -390,7 +399,7 @@ class Submission:
         elif isinstance(event, events.Cancelled):
             self._is_cancelled()
         elif isinstance(event, events.Lapsed):
-            self._why_closed = "cannot schedule new futures: there was none for the job's time to live (see ttl_s=)"
+            self.refuse_more("cannot schedule new futures: there was none for the job's time to live (see ttl_s=)")
             self.overlay.spawn(self.close())
         elif isinstance(event, events.Stalled):
             self.stalled = dict(event.reasons)
@@ -455,10 +464,11 @@ class Submission:
 
     # --- the end ---------------------------------------------------------------------------------------------------
 
-    def refuse_more(self) -> None:
-        """From now on :meth:`submit` raises ``RuntimeError``. From any thread."""
+    def refuse_more(self, why: str = AFTER_SHUTDOWN) -> None:
+        """From now on :meth:`submit` raises ``RuntimeError``, with the first ``why``. From any thread."""
         with self._lock:
-            self._closed = True
+            if not self._closed:
+                self._closed, self.why_closed = True, why
             self._room.shut()
 
     async def close(self) -> None:
@@ -501,9 +511,13 @@ class Submission:
         self._is_cancelled()
 
     def _is_cancelled(self) -> None:
-        self.refuse_more()
+        self.end(JobCancelled(f"job {self.id[:8]} was cancelled"))
+
+    def end(self, error: JobError) -> None:
+        """Nothing of the job goes on: what is left fails with ``error``, and who submits more is told the same."""
+        self.refuse_more(f"cannot schedule new futures: {error}")
         self._waiting.clear()
-        self.abandon(JobCancelled(f"job {self.id[:8]} was cancelled"))
+        self.abandon(error)
 
     def abandon(self, error: BaseException) -> None:
         """Fail whatever is left."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from p2pcpn.client.fleet import LOG_NAME, Fleet, free_place, order
 from p2pcpn.config import Config
-from p2pcpn.errors import UsageError
+from p2pcpn.errors import JobError, UsageError
 from p2pcpn.identity.files import load_swarm_key
 from p2pcpn.protocol.scaling import Bounds
 from p2pcpn.store.exclusive import Exclusive
@@ -98,6 +98,7 @@ class Swarm:
         self._loss = datagram_loss
         for cpus in self._cpus:
             Config(cpus=cpus, seed=seed, **self._settings)  # raises before anything was started
+        self._pid = os.getpid()
         self._temporary = Path(tempfile.mkdtemp(prefix="p2pcpn-swarm-"))
         in_use = Exclusive(self._temporary / "swarm.lock")  # else the next program would clear our folder away
         self._data = Path(data_dir).expanduser().absolute() if data_dir is not None else self._temporary
@@ -182,8 +183,16 @@ class Swarm:
         return behind
 
     def close(self) -> None:
-        """End every peer and worker, and remove what was temporary. Returns when it is done; may be called twice."""
-        self._finalizer()
+        """End every peer and worker, and remove what was temporary. Returns when it is done; may be called twice.
+
+        What its executors have not got by then fails with :class:`JobError`, and they take no more.
+        """
+        try:
+            if os.getpid() == self._pid:  # a fork of the program has none of their threads
+                for program in list(self.programs):
+                    program.end(JobError("the swarm was closed"))
+        finally:
+            self._finalizer()
 
     # --- start -----------------------------------------------------------------------------------------------------
 

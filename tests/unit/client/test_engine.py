@@ -6,6 +6,8 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -68,6 +70,22 @@ def test_what_a_stopped_engine_left_fails(embedded: Engine) -> None:
     engine.cancel(submission)
 
 
+def test_a_swarm_that_is_closed_ends_what_its_programs_wait_for() -> None:
+    swarm = Swarm(peers=1)
+    engine = Engine(client_config(swarm.bootstrap, swarm.key, (), "local"), OWNER, None, 1)
+    swarm.programs.add(engine)
+    submission = engine.open(Options(), pow)
+    future = submission.submit(time.sleep, (600,), {})
+    swarm.close()
+    assert isinstance(future.exception(5), JobError) and str(future.exception(0)) == "the swarm was closed"
+    for more in (lambda: submission.submit(pow, (2, 2), {}), lambda: engine.open(Options(), pow)):
+        with pytest.raises(RuntimeError, match="cannot schedule new futures: the swarm was closed"):
+            more()
+    engine.wait(submission)
+    engine.stop()
+    engine.end(JobError("again"))
+
+
 def test_a_cancelled_job_ends_at_once(embedded: Engine) -> None:
     engine = joined(embedded)
     submission = engine.open(Options(), pow)
@@ -91,6 +109,16 @@ def test_at_the_interpreters_end_a_job_that_nobody_can_run_is_given_up(
     assert isinstance(future.exception(0), JobError) and "lacks the package" in str(future.exception(0))
     assert "1 tasks are given up" in capsys.readouterr().err
     engine.stop()
+
+
+def test_a_job_of_which_something_runs_is_not_hopeless_whatever_peers_said_of_the_rest(
+    embedded: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded.overlay, "sessions", ["one"])
+    said: Any = SimpleNamespace(stalled={b"p": "has had it before"}, runs=True)
+    assert not embedded._hopeless(said)
+    said.runs = False
+    assert embedded._hopeless(said)
 
 
 def test_the_loops_own_thread_is_known(embedded: Engine) -> None:

@@ -28,6 +28,7 @@ class Job:
         self.lock = threading.RLock()
         self.arguments = Arguments(KEYS)
         self.closed = False
+        self.why_closed = "the job was cancelled"
         self.added: list[tuple[Chunk, Call]] = []
         self.withdrawn: list[int] = []
         self.feeding = Feeding(self.lock, KEYS, self.add)

@@ -39,6 +39,7 @@ class Job:
         self.room = Room(self.lock, queue_bytes, lambda: False, lambda: None)
         self.arguments = Arguments(JobKeys(b"k" * 32))
         self.closed = False
+        self.why_closed = "the job was cancelled"
         self.woken = 0
         self.served: Map | None = None  # whose chunks run as soon as the loop is woken
         self.withdrawn: list[int] = []
@@ -410,7 +411,7 @@ def test_iterables_that_raise_do_so_at_the_call_and_what_they_gave_runs() -> Non
     assert sum(job.serve(found)) == 10 and found.over
 
 
-def test_after_shutdown_nothing_is_taken_in() -> None:
+def test_once_the_job_takes_no_more_a_map_says_why() -> None:
     job = Job()
 
     def closing() -> Iterator[int]:
@@ -419,7 +420,7 @@ def test_after_shutdown_nothing_is_taken_in() -> None:
             yield i
 
     found = job.map(abs)
-    with pytest.raises(RuntimeError, match="after shutdown"):
+    with pytest.raises(RuntimeError, match="the job was cancelled"):
         found.take_in((closing(),))
     job.serve(found)
     assert found.over

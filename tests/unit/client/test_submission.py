@@ -205,6 +205,37 @@ async def test_tasks_that_were_given_up_fail_with_what_befell_them(peer: Peers) 
 
 
 @pytest.mark.asyncio
+async def test_what_stalled_a_job_is_forgotten_once_a_peer_begins_with_some_of_it(peer: Peers) -> None:
+    submission = await opened(peer)
+    submission.submit(pow, (2, 2), {})
+    submission._flush()
+    submission._event(events.Stalled(submission.job, ((b"p" * 20, "has had it before"),)))
+    assert not submission.runs
+    submission._event(events.Started(submission.job, [0]))
+    assert submission.stalled == {}
+
+
+@pytest.mark.asyncio
+async def test_a_job_runs_where_its_grantor_has_leased_of_it_or_where_a_steward_says_so(peer: Peers) -> None:
+    submission = await opened(peer)
+    future = submission.submit(pow, (2, 2), {})
+    submission.map(abs, (range(9),), None)
+    submission._flush()
+    grantor = submission.overlay.peer.grantors[submission.job]
+    future.start()
+    assert not submission.runs  # its lease is gone: the peer has died since
+    grantor.book.leases.live[1] = None  # type: ignore[assignment]
+    assert submission.runs
+    del grantor.book.leases.live[1]
+    grantor.granting = False
+    assert submission.runs
+    submission._event(delivered(submission, 0, pickle.dumps(1)))
+    assert not submission.runs
+    submission._event(events.Started(submission.job, [1]))
+    assert submission.runs
+
+
+@pytest.mark.asyncio
 async def test_what_a_job_waits_for_is_said_once(peer: Peers, caplog: pytest.LogCaptureFixture) -> None:
     submission = await opened(peer)
     for _ in range(5):
@@ -345,7 +376,7 @@ async def test_a_mistake_of_ours_leaves_no_future_that_nobody_resolves(
     future = submission.submit(pow, (2, 2), {})
     submission._flush()
     assert isinstance(future.exception(0), JobError) and "ZeroDivisionError" in str(future.exception(0))
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="cannot go on: ZeroDivisionError"):
         submission.submit(pow, (2, 2), {})
 
 
@@ -436,3 +467,7 @@ async def test_a_job_that_its_owner_cancels_from_elsewhere_fails_what_is_left(pe
     future = submission.submit(pow, (2, 3), {})
     submission._event(events.Cancelled(submission.job))
     assert isinstance(future.exception(0), JobCancelled) and submission.closed
+    submission.refuse_more()  # as a shutdown does
+    for more in (lambda: submission.submit(pow, (2, 3), {}), lambda: submission.map(abs, ([1],), None)):
+        with pytest.raises(RuntimeError, match=r"job [0-9a-f]{8} was cancelled"):
+            more()

@@ -16,7 +16,7 @@ from p2pcpn.client import departing, growing
 from p2pcpn.client import swarm as swarm_module
 from p2pcpn.client.fleet import Member
 from p2pcpn.client.swarm import Swarm
-from p2pcpn.errors import StoreError, UsageError
+from p2pcpn.errors import JobError, StoreError, UsageError
 from p2pcpn.node.control import control_path
 from p2pcpn.protocol.scaling import Bounds
 from p2pcpn.store.exclusive import Exclusive
@@ -226,10 +226,14 @@ def test_a_peer_that_drains_is_gone_when_it_has_left(monkeypatch: pytest.MonkeyP
 def test_an_executor_meets_the_living_peers(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
     told: list[list[str]] = []
+    ended: list[str] = []
 
     class Engine:
         def meet(self, addresses: list[str]) -> None:
             told.append(addresses)
+
+        def end(self, error: JobError) -> None:
+            ended.append(str(error))
 
     engine = Engine()
 
@@ -249,3 +253,4 @@ def test_an_executor_meets_the_living_peers(monkeypatch: pytest.MonkeyPatch) -> 
         swarm.kill(1)
         with pytest.raises(UsageError, match="no peer of the swarm is alive"):
             swarm.executor()
+    assert ended == ["the swarm was closed"]
