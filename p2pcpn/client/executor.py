@@ -70,7 +70,8 @@ class Executor(FuturesExecutor):
 
     ``priority`` (-10 to 10) orders this owner's jobs and never counts against another's. ``deadline_s`` seconds after
     the first call whatever has not ended fails with :class:`JobError`. An executor may stay open for ever; with
-    ``ttl_s`` its job is closed after so long without a new call, and further calls raise ``RuntimeError``.
+    ``ttl_s`` its job is closed after so long without a new call, unless one waits for room or a map has items left, and
+    further calls raise ``RuntimeError``.
 
     Futures of this executor may be arguments of further calls, also in lists, tuples and dicts that are arguments (at
     most 64 a call): such a call is held back until their results are there, which travel from peer to peer. Where one

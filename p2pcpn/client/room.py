@@ -42,6 +42,11 @@ class Room:
         """Whether who adds more should wait."""
         return self.used_bytes >= self.bytes_max
 
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits for room."""
+        return self._waiting > 0
+
     def size_of(self, data: bytes | Blob | Parted) -> int:
         """What a call's arguments take: blobs that an earlier call named take nothing more."""
         if isinstance(data, bytes):

@@ -399,8 +399,7 @@ class Submission:
         elif isinstance(event, events.Cancelled):
             self._is_cancelled()
         elif isinstance(event, events.Lapsed):
-            self.refuse_more("cannot schedule new futures: there was none for the job's time to live (see ttl_s=)")
-            self.overlay.spawn(self.close())
+            self.overlay.loop.call_soon(self._lapsed)
         elif isinstance(event, events.Stalled):
             self.stalled = dict(event.reasons)
             self._say_stalled(self.stalled)
@@ -411,6 +410,19 @@ class Submission:
         elif isinstance(event, events.Kept | events.Replicated):
             self.progress.note(event)
             self._let_go()
+
+    def _lapsed(self) -> None:
+        """Nobody added to the job for its time to live. That somebody is just about to is known here alone: who waits
+        for room is inside a call, and a map has items that are no tasks yet."""
+        with self._lock:
+            self._maps.forget_ended()
+            goes_on = bool(self._waiting or self._maps) or self._room.awaited
+            if not goes_on:
+                self.refuse_more("cannot schedule new futures: there was none for the job's time to live (see ttl_s=)")
+        if goes_on:
+            self._act(lambda grantor: grantor.prolong(self.overlay.loop.time()))
+        else:
+            self.overlay.spawn(self.close())
 
     def _let_go(self) -> None:
         """Blobs of arguments that no task needs any more, nor a copy of them, go from memory."""

@@ -200,10 +200,15 @@ class Grantor:
         self.restore(segment, sealed, blobs_named(self.keys, segment, sealed))
         return self._added(now)
 
-    def _added(self, now: float) -> list[Effect]:
+    def prolong(self, now: float) -> list[Effect]:
+        """The owner adds, or is about to: the job's time to live begins anew, also where it had passed."""
         self.term.extended(now)
-        if self.lapsed:  # the owner goes on all the same
+        if self.lapsed:
             self.lapsed, self.total = False, None
+        return []
+
+    def _added(self, now: float) -> list[Effect]:
+        self.prolong(now)
         effects = self._look_up(now, self.book.dependencies.fresh())
         return effects + (self._too_late(now) if self.overdue else self._work(now))
 

@@ -52,11 +52,11 @@ def test_who_waits_goes_on_when_a_quarter_is_free() -> None:
     room.take(120)
     thread, _, on = waiting(room)
     room.give_back(44)
-    assert not on.is_set() and room._waiting == 1
+    assert not on.is_set() and room._waiting == 1 and room.awaited
     room.give_back(1)
     assert on.wait(WAIT_S)
     thread.join()
-    assert room.used_bytes == 75 and room._waiting == 0
+    assert room.used_bytes == 75 and room._waiting == 0 and not room.awaited
 
 
 def test_who_waits_is_woken_when_it_is_shut() -> None:

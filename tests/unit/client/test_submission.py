@@ -462,6 +462,28 @@ async def test_a_job_whose_time_to_live_is_over_is_closed_and_says_why_it_takes_
 
 
 @pytest.mark.asyncio
+async def test_a_job_does_not_lapse_while_a_call_waits_for_room_or_a_map_has_items_left(peer: Peers) -> None:
+    submission = await opened(peer, ttl_s=3600)
+    grantor = submission.overlay.peer.grantors[submission.job]
+
+    async def lapse() -> bool:
+        grantor.lapsed, grantor.total = True, grantor.ledger.total
+        submission._event(events.Lapsed(submission.job))
+        await asyncio.sleep(0)
+        return submission.closed
+
+    results = submission.map(abs, (range(500),), None)
+    assert not await lapse() and not grantor.lapsed and grantor.total is None
+    submission._maps.cancel()
+    submission._flush()
+    submission._room._waiting = 1
+    assert not await lapse() and grantor.total is None
+    submission._room._waiting = 0
+    assert await lapse()
+    del results
+
+
+@pytest.mark.asyncio
 async def test_a_job_that_its_owner_cancels_from_elsewhere_fails_what_is_left(peer: Peers) -> None:
     submission = await opened(peer)
     future = submission.submit(pow, (2, 3), {})

@@ -838,6 +838,21 @@ def test_a_closed_job_does_not_lapse_and_one_that_lapsed_takes_what_its_owner_ad
     assert late.events.count(events.Lapsed(late.job)) == 2
 
 
+def test_a_job_whose_owner_is_about_to_add_to_it_is_prolonged_also_after_it_lapsed() -> None:
+    table = Table(ttl_s=30.0)
+    table.extend(1)
+    table.pass_time(29.0)
+    assert table.grantor.prolong(table.now) == []
+    table.pass_time(29.0)
+    assert not table.grantor.lapsed
+    table.pass_time(1.0)
+    assert table.grantor.lapsed
+    table.grantor.prolong(table.now)
+    assert table.grantor.total is None and not table.grantor.lapsed
+    table.pass_time(30.0)
+    assert table.events.count(events.Lapsed(table.job)) == 2
+
+
 def test_without_a_deadline_or_a_time_to_live_a_job_stays_open_for_ever() -> None:
     table = Table()
     table.extend(1)
