@@ -13,14 +13,14 @@ which task on they are granted is the owner's word, a handover that divides the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import node_id
 from p2pcpn.protocol.lots import DIVIDED_EPOCH, RANGE_TASKS, Lots
-from p2pcpn.protocol.spans import Span
+from p2pcpn.protocol.spans import Span, disjoint, total
 from p2pcpn.wire.sealing import job_id
 from p2pcpn.wire.statements import Handover, Signed, Spec, Steward, opened
 
@@ -28,7 +28,7 @@ DISTRIBUTED = "distributed"
 # Of these jobs stewards become grantors by themselves, in their order.
 TAKEN_OVER = ("hybrid", DISTRIBUTED)
 # A log segment settles fewer tasks than 4 MiB have digests of 16 bytes.
-PIECES_MAX = limits.LOG_SEGMENT_BYTES_MAX // 16 // limits.SEGMENT_TASKS_MAX
+LOG_TASKS_MAX = limits.LOG_SEGMENT_BYTES_MAX // 16
 
 
 @dataclass(slots=True)
@@ -251,16 +251,21 @@ class Authority:
             return True
         return any(named == key for _, named in self._handovers)
 
-    def require_own(self, epoch: int, spans: Iterable[Span]) -> None:
-        """Raises :class:`PeerError` unless all of ``spans`` may be settled, or given up, in ``epoch``."""
-        lots, piece = self.lots, limits.SEGMENT_TASKS_MAX
-        for first, count in () if lots.is_stem(lots.of_epoch(epoch)) else spans:
-            # A peer may say any number: the first piece of a false span ends it.
-            pieces = range(first, first + count, piece)
-            if len(pieces) > PIECES_MAX or any(lots.astray(epoch, at, min(piece, first + count - at)) for at in pieces):
-                raise PeerError("a grantor speaks of tasks that are not in its lot")
+    def require_own(self, epoch: int, spans: Sequence[Span], tasks_max: int = LOG_TASKS_MAX) -> None:
+        """Raises :class:`PeerError` unless all of ``spans`` may be settled, or given up, in ``epoch``.
 
-    def writes(self, node: bytes, epoch: int, spans: Iterable[Span]) -> bool:
+        Of a lot these are at most ``tasks_max`` tasks, each named once: a look costs a hash for each range, and a peer
+        may say any number.
+        """
+        lots = self.lots
+        if lots.is_stem(lots.of_epoch(epoch)):
+            return
+        if total(spans) > tasks_max or not disjoint(spans):
+            raise PeerError("a grantor speaks of tasks twice, or of more than can be in its lot")
+        if not all(lots.holds(epoch, first, count) for first, count in spans):
+            raise PeerError("a grantor speaks of tasks that are not in its lot")
+
+    def writes(self, node: bytes, epoch: int, spans: Sequence[Span]) -> bool:
         """Whether the node with that id may have settled ``spans`` in ``epoch``."""
         try:
             self.require_own(epoch, spans)

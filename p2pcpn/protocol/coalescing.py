@@ -33,6 +33,7 @@ class Untold:
     told: int = 0
     results: list[Settlement] = field(default_factory=list)
     size_bytes: int = 0
+    spans: int = 0
     started: dict[int, None] = field(default_factory=dict)
 
 
@@ -56,7 +57,7 @@ class Coalescing:
                 untold.started.pop(index, None)
         size_bytes = len(said.page) + len(said.receipt.body)
         if untold.results and (
-            untold.size_bytes + size_bytes > TOGETHER_BYTES or len(untold.results) == limits.BATCH_TASKS_MAX
+            untold.size_bytes + size_bytes > TOGETHER_BYTES or untold.spans + len(indices) > limits.BATCH_TASKS_MAX
         ):
             effects += self._say(key, untold, now)
         untold.told += 1
@@ -64,6 +65,7 @@ class Coalescing:
             return [*effects, Tell(to, Delivery(*key, [said]))]
         untold.results.append(said)
         untold.size_bytes += size_bytes
+        untold.spans += len(indices)
         self._waiting.setdefault(key, untold.opened_s + WINDOW_S)
         return effects
 
@@ -101,7 +103,7 @@ class Coalescing:
             effects.append(Tell(untold.to, Delivery(*key, results)))
             # Where as many came again, what comes next waits, too.
             untold.opened_s, untold.told = now, min(CALM, len(results))
-        untold.started, untold.results, untold.size_bytes = {}, [], 0
+        untold.started, untold.results, untold.size_bytes, untold.spans = {}, [], 0, 0
         return effects
 
     def of(self, job: bytes, now: float) -> list[Effect]:

@@ -124,16 +124,23 @@ class Lots:
     def astray(self, epoch: int, first: int, count: int) -> list[Span]:
         """Of ``count`` tasks from ``first`` on, those that nobody may settle in ``epoch``, whether or not it is known
         that the job was divided: who grants the stem may not have heard so, and what it settled counts."""
+        return list(self._astray(epoch, first, count))
+
+    def holds(self, epoch: int, first: int, count: int) -> bool:
+        """Whether none of them is :meth:`astray`. The first that is ends the search."""
         lot = self.of_epoch(epoch)
-        if self.is_stem(lot):
-            return []
-        end, found = first + count, list[Span]()
+        if self.is_stem(lot) or self.stewards == 1:
+            return True
+        return next(self._astray(epoch, first, count), None) is None
+
+    def _astray(self, epoch: int, first: int, count: int) -> Iterator[Span]:
+        lot = self.of_epoch(epoch)
+        end = first if self.is_stem(lot) else first + count
         while first < end:
             stop = min(end, (first // RANGE_TASKS + 1) * RANGE_TASKS)
             if self._hashed(first // RANGE_TASKS) != lot:
-                found.append((first, stop - first))
+                yield (first, stop - first)
             first = stop
-        return found
 
     def granted_in(self, epoch: int, spans: Sequence[Span]) -> list[Span]:
         """Of ``spans``, none of which is :meth:`astray`, those that are granted in the lot of ``epoch``, as the job is

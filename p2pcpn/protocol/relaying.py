@@ -123,9 +123,14 @@ class Relaying:
         grantor = self._submitted(own, key, message.job, message.epoch)
         if grantor is None or own is None:
             return [], None
+        named = 0
         for each in message.settled:
             said = read(each.receipt, Receipt)
-            own.require_own(message.epoch, said.spans if each.spans is None else each.spans)
+            spans = said.spans if each.spans is None else each.spans
+            named += len(spans)
+            if named > limits.BATCH_TASKS_MAX:
+                raise PeerError("a grantor settles more runs of tasks than one message may")
+            own.require_own(message.epoch, spans, limits.BATCH_TASKS_MAX)
             if own.lots.of_epoch(said.epoch) != own.lots.of_epoch(message.epoch) or said.epoch > message.epoch:
                 raise PeerError("a grantor settles tasks by a receipt of an epoch that it cannot have inherited")
         effects: list[fx.Effect] = []
@@ -147,7 +152,7 @@ class Relaying:
         if own is None or not own.is_split or not own.grants(key, message.epoch):
             raise PeerError("tasks are given up by a peer that does not grant them")
         own.require_near(message.epoch)
-        own.require_own(message.epoch, message.spans)
+        own.require_own(message.epoch, message.spans, limits.BATCH_TASKS_MAX)
         if own.is_past(message.epoch):
             return []
         lot, spans = own.lots.of_epoch(message.epoch), own.lots.granted_in(message.epoch, message.spans)

@@ -8,7 +8,7 @@ import pytest
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.protocol.authority import Authority
-from p2pcpn.protocol.lots import DIVIDED_EPOCH, RANGE_TASKS
+from p2pcpn.protocol.lots import DIVIDED_EPOCH, RANGE_TASKS, Lots
 from p2pcpn.wire.pages import GRANTS
 from p2pcpn.wire.statements import Handover, Signed, Steward, signed
 from tests.unit.protocol.leased import GRANTOR, OWNER, STEWARDS, STEWARDS_AT, STRANGER, Made
@@ -192,7 +192,7 @@ def test_without_stewards_a_job_is_whole_whatever_it_says() -> None:
 def test_who_grants_a_lot_may_settle_what_is_in_it_and_nothing_else() -> None:
     authority = Authority(Made(orchestration="distributed").spec)
     of = {authority.lots.of_range(number): number * RANGE_TASKS for number in range(20)}
-    authority.require_own(1, [(of[0], RANGE_TASKS), (of[0] + 1, 2)])
+    authority.require_own(1, [(of[0], RANGE_TASKS - 4), (of[0] + RANGE_TASKS - 2, 2)])
     authority.require_own(4, [(of[1], 3)])
     for spans in (
         [(of[1], 1)],
@@ -201,7 +201,7 @@ def test_who_grants_a_lot_may_settle_what_is_in_it_and_nothing_else() -> None:
         [(0, (1 << 63) - 1)],
         [(1, 1 << 62)],
     ):
-        with pytest.raises(PeerError, match="not in its lot"):
+        with pytest.raises(PeerError, match="in its lot"):
             authority.require_own(1, spans)
     assert authority.writes(STEWARDS[0].id, 1, [(of[0], 1)])
     assert not authority.writes(STEWARDS[0].id, 1, [(of[1], 1)])
@@ -215,6 +215,43 @@ def test_of_one_lot_a_log_settles_as_much_as_it_can_hold() -> None:
     with pytest.raises(PeerError):
         authority.require_own(1, [(0, 1 << 63)])
     Authority(Made().spec).require_own(0, [(0, 1 << 40)])
+
+
+@pytest.mark.parametrize("stewards", [1, 2])
+def test_what_a_grantor_says_of_its_lot_costs_no_more_looks_than_it_can_have_tasks(
+    stewards: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = [Steward(key.public, at, b"") for key, at in zip(STEWARDS[:stewards], STEWARDS_AT, strict=False)]
+    authority = Authority(Made(orchestration="distributed", stewards=named).spec)
+    looks: list[int] = []
+    hashed = Lots._hashed
+
+    def counted(lots: Lots, number: int) -> int:
+        looks.append(number)
+        return hashed(lots, number)
+
+    mine = [number * RANGE_TASKS for number in range(1 << 15) if hashed(authority.lots, number) == 0]
+    monkeypatch.setattr(Lots, "_hashed", counted)
+    whole = (0, 64 * limits.SEGMENT_TASKS_MAX) if stewards == 1 else (mine[0], RANGE_TASKS)
+    for again in ([whole] * limits.BATCH_TASKS_MAX, [(mine[0], 2), (mine[0] + 1, 2)], [(mine[0], 0)]):
+        with pytest.raises(PeerError):
+            authority.require_own(1, again)
+    assert not looks, "of tasks that are named twice it is not even asked whose they are"
+    said = [(first, RANGE_TASKS) for first in mine[:1000]]
+    with pytest.raises(PeerError):
+        authority.require_own(1, said, tasks_max=limits.BATCH_TASKS_MAX)
+    assert not looks
+    authority.require_own(1, said)
+    assert len(looks) == (0 if stewards == 1 else len(said)), "all there is needs no look"
+
+
+def test_the_first_task_that_is_not_in_its_lot_ends_what_a_grantor_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = Authority(Made(orchestration="distributed").spec)
+    looks: list[int] = []
+    monkeypatch.setattr(Lots, "_hashed", lambda lots, number: looks.append(number) or number % 2)
+    with pytest.raises(PeerError, match="in its lot"):
+        authority.require_own(1, [(0, 64 * limits.SEGMENT_TASKS_MAX)])
+    assert looks == [0, 1]
 
 
 # --- divided jobs -----------------------------------------------------------------------------------------------------

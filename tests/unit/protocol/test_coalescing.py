@@ -95,6 +95,16 @@ def test_what_is_told_together_stays_small(monkeypatch: pytest.MonkeyPatch) -> N
     assert sum(sizes) == (CALM + 10) * 300 and max(sizes) <= 1000
 
 
+def test_what_is_told_together_names_no_more_runs_of_tasks_than_one_receipt_may() -> None:
+    later, found = Coalescing(), list[object]()
+    spans = [(2 * first, 1) for first in range(1000)]
+    for number in range(CALM + 10):
+        found += told(later.settled(OWNER_AT, KEY, settlement(number), spans, 1.0))
+    found += told(later.expire(2.0))
+    counts = [len(said.settled) for said in found if isinstance(said, Delivery)]
+    assert sum(counts) == CALM + 10 and max(counts) == limits.BATCH_TASKS_MAX // len(spans) == 4
+
+
 def test_more_tasks_than_a_message_names_do_not_wait() -> None:
     later = Coalescing()
     many = list(range(limits.BATCH_TASKS_MAX + 10))

@@ -71,7 +71,8 @@ def test_what_lies_in_no_lot_of_an_epoch_goes_astray_and_nothing_of_a_stem(count
     for lot in range(count):
         assert joined(plain.astray(1 + lot, first, tasks)) == joined(plain.others(lot, first, tasks))
         assert stemmed.astray(DIVIDED_EPOCH + lot, first, tasks) == plain.astray(1 + lot, first, tasks), "known or not"
-    assert stemmed.astray(0, first, tasks) == []
+        assert plain.holds(1 + lot, first, tasks) == (not plain.astray(1 + lot, first, tasks))
+    assert stemmed.astray(0, first, tasks) == [] and stemmed.holds(0, first, tasks)
 
 
 # --- lots behind a stem -----------------------------------------------------------------------------------------------

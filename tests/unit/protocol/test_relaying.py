@@ -5,13 +5,14 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from p2pcpn import limits
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
 from p2pcpn.protocol.book import Book
 from p2pcpn.protocol.granted import Granted
 from p2pcpn.protocol.items import record_key
 from p2pcpn.protocol.ledger import FAILED, SETTLED
-from p2pcpn.protocol.lots import DIVIDED_EPOCH, RANGE_TASKS
+from p2pcpn.protocol.lots import DIVIDED_EPOCH, RANGE_TASKS, Lots
 from p2pcpn.protocol.relaying import Relaying
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
@@ -132,7 +133,7 @@ def test_a_steward_speaks_for_its_own_lots_alone(wrong: str) -> None:
     spans = {"lot": [(other, 1)], "span": [(0, 1 << 31)]}.get(wrong, [(mine, 1)])
     said = m.GivenUp(cast.name, epoch, spans, "so", False, None, None)
     assert cast.submitter.peer.message_received(cast.one.id, said, cast.swarm.now) is not None
-    with pytest.raises(Exception, match=r"a peer that does not grant|not in its lot"):
+    with pytest.raises(Exception, match=r"a peer that does not grant|in its lot"):
         relaying.gave_up(own, key, said, cast.swarm.now)
     assert not cast.submitter.seen(events.GaveUp)
 
@@ -247,10 +248,10 @@ def test_more_tasks_than_there_are_cost_nothing_to_hear_of(monkeypatch: pytest.M
 
     monkeypatch.setattr(Book, "failed_elsewhere", noted)
     own = cast.own()
-    mine = next(index for index in range(TASKS) if own.lots.of(index) == 0) // RANGE_TASKS * RANGE_TASKS
-    said = m.GivenUp(cast.name, 1, [(mine, RANGE_TASKS)] * 4096, "so", False, None, None)
+    theirs = [number * RANGE_TASKS for number in range(1000) if own.lots.of_range(number) == 0]
+    said = m.GivenUp(cast.name, 1, [(first, RANGE_TASKS) for first in theirs[:256]], "so", False, None, None)
     cast.submitter.peer.presiding.relaying.gave_up(own, cast.one.key.public, said, cast.swarm.now)
-    assert sum(heard) <= cast.tasks
+    assert 0 < sum(heard) <= cast.tasks
 
 
 def test_a_delivery_is_believed_for_its_receipt_alone() -> None:
@@ -280,6 +281,35 @@ def test_a_delivery_is_believed_for_its_receipt_alone() -> None:
     assert peer.counters["refused Delivery"] == 0
     assert peer.presiding.told(steward.key.public, told(right, torn), now) == []
     assert peer.counters["refused Delivery"] == 1, "and counts against its sender"
+
+
+def test_one_message_makes_its_reader_look_at_no_more_runs_of_tasks_than_it_may_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cast = Cast(takes_s=None, slots=1)
+    relaying, own, now = cast.submitter.peer.presiding.relaying, cast.own(), cast.swarm.now
+    mine = [number * RANGE_TASKS for number in range(20_000) if own.lots.of_range(number) == 0]
+    spans = [(first, 1) for first in mine[: limits.BATCH_TASKS_MAX]]
+    receipt = Receipt(cast.name, 1, cast.one.id, 1, 0, spans, b"", b"", bytes(32), 0.0, b"")
+    settled = m.Settlement(signed(receipt, cast.worker.key), b"", None)
+    looks: list[int] = []
+    hashed = Lots._hashed
+
+    def counted(lots: Lots, number: int) -> int:
+        looks.append(number)
+        return hashed(lots, number)
+
+    monkeypatch.setattr(Lots, "_hashed", counted)
+    with pytest.raises(Exception, match="more runs of tasks"):
+        relaying.delivered(own, cast.one.key.public, m.Delivery(cast.name, 1, [settled] * 64), now)
+    assert len(looks) <= limits.BATCH_TASKS_MAX
+    looks.clear()
+    more = m.GivenUp(cast.name, 1, [(first, RANGE_TASKS) for first in mine[:1000]], "so", False, None, None)
+    again = m.GivenUp(cast.name, 1, [(mine[0], 1)] * limits.BATCH_TASKS_MAX, "so", False, None, None)
+    for said in (more, again):
+        with pytest.raises(Exception, match="twice, or of more"):
+            relaying.gave_up(own, cast.one.key.public, said, now)
+    assert not looks
 
 
 def _at_stewards(cast: Cast, kind: type[events.Delivered]) -> list[events.Delivered]:
