@@ -43,7 +43,7 @@ from p2pcpn.protocol.offers import Capacity, Offers
 from p2pcpn.protocol.pairs import PairFailed, PairMade, Pairs
 from p2pcpn.protocol.presence import Presence
 from p2pcpn.protocol.presiding import Presiding, Segments
-from p2pcpn.protocol.publishing import Publishing
+from p2pcpn.protocol.publishing import PUBLISHED_S_MIN, Publishing
 from p2pcpn.protocol.reachability import Reachability, Reached
 from p2pcpn.protocol.requests import Requests
 from p2pcpn.protocol.reunion import Reunion
@@ -418,10 +418,9 @@ class Peer:
             case fx.Tell() | fx.TellBlob() | fx.TellLog() | fx.TellSegment():
                 return self._to_self(effect, now)
             case fx.Spread():
-                statement = signed(effect.statement, self.me)
                 own = effect.statement
                 heard = self.offers.heard(own, now) if isinstance(own, st.Offer) and self.computing else []
-                return self.gossip.spread(statement, now, effect.hops, effect.to, effect.rounds_less) + heard
+                return self.gossip.spread(signed(own, self.me), now, effect.hops, effect.to, effect.rounds_less) + heard
             case fx.OnDisk():
                 return self.presiding.on_disk(effect, now)
             case fx.Saved():
@@ -429,6 +428,8 @@ class Peer:
                 return []
             case fx.Probe():
                 return self.membership.check(effect.peer, now)
+            case fx.Provide() | fx.Publish() if effect.retention_s < PUBLISHED_S_MIN:
+                return []  # over before anybody reads it
             case fx.Provide():
                 if self.publishing.full and not self.publishing.provides(effect.name):
                     self.counters["not provided"] += 1  # it is found by its place near the name all the same
@@ -436,8 +437,7 @@ class Peer:
                 return self.publishing.provide(effect.name, now, retention_s=effect.retention_s)
             case fx.Withdraw():
                 return self.publishing.withdraw(effect.name, now)
-            case fx.Publish():
-                salt, value, kept_s = effect.salt, effect.value, effect.retention_s
+            case fx.Publish(salt, value, kept_s):
                 return self.publishing.put_record(salt, value, kept_s, self.me, 0, now, again=True)
         raise AssertionError(f"{type(effect).__name__} is for the driver")
 

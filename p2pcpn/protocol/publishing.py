@@ -37,6 +37,8 @@ from p2pcpn.wire.statements import ProviderRecord, Record, signed, vouch
 
 # A provider that is withdrawn says so for as long as an older word of it may be about.
 NOWHERE = 0
+# What the peer's own machines say and ends sooner is told nobody: a lookup takes as long, and clocks differ by more.
+PUBLISHED_S_MIN = 1.0
 
 
 @dataclass(slots=True)
@@ -116,8 +118,9 @@ class Publishing:
             raise UsageError(f"this peer provides {limits.PROVIDED_MAX} things already")
         if len(value) > limits.PROVIDER_VALUE_BYTES_MAX:
             raise UsageError(f"a provider's value has {len(value)} bytes; at most {limits.PROVIDER_VALUE_BYTES_MAX}")
-        self._provided[name] = _Provided(self._wall() + retention_s, value)
-        return self._say(name, ticket, now)
+        wall = self._wall()
+        self._provided[name] = _Provided(wall + retention_s, value)
+        return self._say(name, ticket, now, wall)
 
     def withdraw(self, name: bytes, now: float) -> list[Effect]:
         """Say that this peer does not provide ``name`` any more."""
@@ -125,7 +128,9 @@ class Publishing:
             return []
         self._turns.drop(name)
         here = self._contact()
-        return self._put(name, Contact(here.id, here.host, NOWHERE), limits.PROVIDER_RETENTION_S, b"", None, now)
+        return self._put(
+            name, Contact(here.id, here.host, NOWHERE), limits.PROVIDER_RETENTION_S, b"", None, now, self._wall()
+        )
 
     def find(self, name: bytes, ticket: int, now: float, wanted: int = limits.PROVIDERS_WANTED) -> list[Effect]:
         """Look up who provides ``name``; ``Notify(ProvidersDone)`` follows."""
@@ -138,23 +143,31 @@ class Publishing:
     def expire(self, now: float) -> list[Effect]:
         """Say again what is still provided."""
         effects: list[Effect] = []
+        wall = self._wall()
         while (name := self._turns.take(now)) is not None:
-            if self._provided[name].until_s > self._wall():
-                effects += self._say(name, None, now)
+            if self._provided[name].until_s > wall:
+                effects += self._say(name, None, now, wall)
             else:
                 del self._provided[name]
         return effects
 
-    def _say(self, name: bytes, ticket: int | None, now: float) -> list[Effect]:
+    def _say(self, name: bytes, ticket: int | None, now: float, wall: float) -> list[Effect]:
         provided = self._provided[name]
         self._turns.set(name, now + limits.REFRESH_S * self._rng.uniform(0.8, 1.2))
-        retention_s = min(limits.PROVIDER_RETENTION_S, provided.until_s - self._wall())
-        return self._put(name, self._contact(), retention_s, provided.value, ticket, now)
+        retention_s = min(limits.PROVIDER_RETENTION_S, provided.until_s - wall)
+        return self._put(name, self._contact(), retention_s, provided.value, ticket, now, wall)
 
     def _put(
-        self, name: bytes, where: Contact, retention_s: float, value: bytes, ticket: int | None, now: float
+        self,
+        name: bytes,
+        where: Contact,
+        retention_s: float,
+        value: bytes,
+        ticket: int | None,
+        now: float,
+        wall: float,
     ) -> list[Effect]:
-        wall, key = self._wall(), provider_key(name)
+        key = provider_key(name)
         record = ProviderRecord(key, self._next(key, wall, retention_s), wall, retention_s, where, value)
         said = signed(record, self._me)
         vouch(said)

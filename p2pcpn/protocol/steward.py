@@ -173,13 +173,12 @@ class Steward:
         effects: list[Effect] = []
         if kept is None:
             guest = self._guest(authority, sender)
-            why = self._why_not(authority, guest)
+            # What is left of it, for a steward that comes late: the end of the retention tells how old a job is.
+            left_s = min(authority.spec.retention_s, limits.RETENTION_S_MAX) - message.age_s
+            why = self._why_not(authority, guest, left_s)
             if why is not None:
                 return [_answer(sender, message.request, *why)]
             effects = self._make_room(guest)
-            retention_s = min(authority.spec.retention_s, limits.RETENTION_S_MAX)
-            # What is left of it, for a steward that comes late: the end of the retention tells how old a job is.
-            left_s = max(0.0, retention_s - message.age_s)
             kept = Kept(authority, self.wall() + left_s, disk_bytes=len(message.spec.body) + _ROW, guest=guest)
             self._keep(kept)
         kept.heard(sender)
@@ -193,10 +192,10 @@ class Steward:
         authority = Authority(message.spec)
         known = self._find(authority.job)
         guest = self._guest(authority, sender)
-        why = None if known is not None else self._why_not(authority, guest, named=False)
+        left_s = min(authority.spec.retention_s, limits.RETENTION_S_MAX) - message.age_s
+        why = None if known is not None else self._why_not(authority, guest, left_s, named=False)
         if why is not None:
             return [_answer(sender, message.request, *why)]
-        left_s = max(0.0, min(authority.spec.retention_s, limits.RETENTION_S_MAX) - message.age_s)
         kept = known or Kept(authority, self.wall() + left_s, disk_bytes=len(message.spec.body) + _ROW, guest=guest)
         orders = [statement for statement in message.words if kept.stated(statement)]
         commit = self._commit_job(kept, sender, message.request)
@@ -222,9 +221,13 @@ class Steward:
     def _group(self, sender: Contact) -> bytes:
         return repr(self.group(sender)).encode()
 
-    def _why_not(self, authority: Authority, guest: bytes | None, *, named: bool = True) -> tuple[int, str] | None:
+    def _why_not(
+        self, authority: Authority, guest: bytes | None, left_s: float, *, named: bool = True
+    ) -> tuple[int, str] | None:
         if not self.storing:
             return AnswerCode.REFUSED, "keeps nothing for others"
+        if left_s <= 0:
+            return AnswerCode.REFUSED, "its retention is over"
         if named and not any(steward.key == self.me.public for steward in authority.spec.stewards):
             return AnswerCode.REFUSED, "is no steward of that job"
         if not self._has_room(authority.owner, guest):

@@ -10,6 +10,7 @@ import pytest
 
 from p2pcpn import limits
 from p2pcpn.identity.keys import Keypair, NodeId
+from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol import events
 from p2pcpn.protocol.admission import OPEN_SWARM
 from p2pcpn.protocol.dht import Joined
@@ -95,6 +96,20 @@ def receipt_of(member: Member, job: bytes, grantor: Member, **changes: Any) -> m
         "proof": swarm_proof(SWARM_KEY, member.key.public),
     }  # fmt: skip
     return m.Results(signed(Receipt(**{**fields, **changes}), member.key), b"page", True)
+
+
+# --- publishing -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("left_s", [0.0, 1e-9, 0.5])
+def test_what_is_over_before_anybody_reads_it_is_not_published_and_harms_nothing_beside_it(
+    swarm: Swarm, left_s: float
+) -> None:
+    one = swarm.add().start()
+    told = fx.Notify(events.GaveUp(bytes(20), [1], "so", False, None, None))
+    effects = [fx.Provide(b"a" * 20, left_s), fx.Publish(b"salt", b"value", left_s), told]
+    assert one.peer.perform(effects, swarm.now) == [told]
+    assert not one.peer.publishing.provides(b"a" * 20)
 
 
 # --- joining --------------------------------------------------------------------------------------------------------

@@ -38,6 +38,15 @@ def found(net: Network, contacts: list[Contact]) -> tuple[ProviderRecord, ...]:
     return done.records
 
 
+def test_what_ends_while_it_is_said_again_is_said_until_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, _, ours = publishing()
+    ours.provide(NAME, net.now, retention_s=1.0)
+    times = iter(WALL + 1.0 + step for step in (-1e-6, 1e-6, 1e-6, 1e-6))
+    monkeypatch.setattr(ours, "_wall", lambda: next(times))
+    ours._turns.set(NAME, net.now)
+    assert ours.expire(net.now), "the clock is read once"
+
+
 def test_versions_follow_the_clock_and_never_stand_still() -> None:
     net, contacts, ours = publishing()
     seqs = []

@@ -184,6 +184,18 @@ def test_a_job_whose_keeper_leaves_is_kept_by_who_was_never_named_and_is_found_t
     assert [type(effect) for effect in again] == [fx.Commit] and shelf.state(made).cancel == cancel
 
 
+def test_a_job_whose_retention_is_over_is_kept_by_nobody_who_hears_of_it_first() -> None:
+    shelf, heir, made = Shelf(), Shelf(me=STRANGER), Made(retention_s=60.0)
+    (answer,) = heir.say(heir.steward.entrusted(STEWARDS_AT[0], m.Entrust(7, made.spec, [], 60.0)))
+    assert isinstance(answer, m.Answer) and (answer.code, answer.text) == (AnswerCode.REFUSED, "its retention is over")
+    (answer,) = shelf.say(shelf.steward.introduced(GRANTOR_AT, m.Introduce(8, made.spec, True, 61.0)))
+    assert isinstance(answer, m.Answer) and (answer.code, answer.text) == (AnswerCode.REFUSED, "its retention is over")
+    assert not shelf.steward.jobs and not heir.steward.jobs
+    assert shelf.say(shelf.steward.introduced(GRANTOR_AT, m.Introduce(9, made.spec, True, 59.0))) == [
+        m.Answer(9, AnswerCode.DONE, "")
+    ]
+
+
 def test_all_that_the_owner_handed_over_goes_along_so_that_the_logs_of_each_of_them_are_kept() -> None:
     shelf, heir, made = Shelf(), Shelf(me=STRANGER), Made()
     shelf.introduce(made)
