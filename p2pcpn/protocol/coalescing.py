@@ -14,7 +14,7 @@ from p2pcpn import limits
 from p2pcpn.protocol.effects import Effect, Tell
 from p2pcpn.protocol.spans import Span
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Delivery, Progress, Settlement
+from p2pcpn.wire.messages import SETTLEMENTS_MAX, Delivery, Progress, Settlement
 from p2pcpn.wire.pages import cut
 
 WINDOW_S = 0.05
@@ -57,7 +57,9 @@ class Coalescing:
                 untold.started.pop(index, None)
         size_bytes = len(said.page) + len(said.receipt.body)
         if untold.results and (
-            untold.size_bytes + size_bytes > TOGETHER_BYTES or untold.spans + len(indices) > limits.BATCH_TASKS_MAX
+            untold.size_bytes + size_bytes > TOGETHER_BYTES
+            or untold.spans + len(indices) > limits.BATCH_TASKS_MAX
+            or len(untold.results) == SETTLEMENTS_MAX
         ):
             effects += self._say(key, untold, now)
         untold.told += 1

@@ -437,7 +437,7 @@ class Peer:
                 return self.publishing.provide(effect.name, now, retention_s=effect.retention_s)
             case fx.Withdraw():
                 return self.publishing.withdraw(effect.name, now)
-            case fx.Publish(salt, value, kept_s):
+            case fx.Publish(salt=salt, value=value, retention_s=kept_s):
                 return self.publishing.put_record(salt, value, kept_s, self.me, 0, now, again=True)
         raise AssertionError(f"{type(effect).__name__} is for the driver")
 

@@ -25,6 +25,9 @@ NOTHING = bytes(32)
 # What an entry costs beside receipt and page: key 32, signature 64, heads; and each span of it.
 ENTRY_BYTES = 128
 SPAN_BYTES = 15
+# Runs of tasks that the receipts of one segment state, settled by it or not: each has an outcome and a digest of 16
+# bytes, and all receipts but the last are within the segment's bytes.
+STATED_SPANS_MAX = limits.LOG_SEGMENT_BYTES_MAX // 20 + limits.BATCH_TASKS_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,17 +147,23 @@ def check_body(said: LogHeader, body: bytes) -> list[Entry]:
     """
     if digest(body) != said.body:
         raise PeerError("a log segment's body is not what its header names")
-    entries = pages.LOG_BODY.decode(body)
+    entries: list[Entry] = []
     settled: list[Span] = []
-    for entry in entries:
+    stated = 0
+    for entry in pages.entries_of(body):
         receipt = read(entry.receipt, Receipt)
+        spans = receipt.spans if entry.spans is None else entry.spans
+        stated += len(receipt.spans)
+        if len(settled) + len(spans) > pages.LOG_SPANS_MAX or stated > STATED_SPANS_MAX:
+            raise PeerError("a log segment speaks of more runs of tasks than one may")
         if receipt.job != said.job:
             raise PeerError("a log segment holds a receipt of another job")
         if not disjoint(receipt.spans):
             raise PeerError("a receipt speaks of a task twice")
         if entry.spans is not None and not covers(joined(receipt.spans), entry.spans):
             raise PeerError("a log segment settles what its receipt does not speak of")
-        settled += receipt.spans if entry.spans is None else entry.spans
+        settled += spans
+        entries.append(entry)
     if not disjoint(settled) or joined(settled) != said.spans:
         raise PeerError("a log segment's header says another thing than its receipts")
     return entries

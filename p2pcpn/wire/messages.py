@@ -28,6 +28,8 @@ State = Annotated[bytes, Meta(max_length=limits.CHECKPOINT_BYTES_MAX + 16)]
 SaltedState = Annotated[bytes, Meta(max_length=limits.CHECKPOINT_BYTES_MAX + 32)]
 # The bytes of a blob are not copied out of the message that brought them.
 BlobPart = Annotated[memoryview, Meta(max_length=limits.BLOB_PART_BYTES)]
+# A Delivery is decoded as a whole: the most its receipts may state is a quarter of a million runs of tasks.
+SETTLEMENTS_MAX = 64
 SealedPage = Annotated[bytes, Meta(max_length=limits.MESSAGE_BYTES_MAX)]
 
 
@@ -534,7 +536,7 @@ class Delivery(msgspec.Struct, array_like=True, frozen=True, tag=51):
 
     job: Id
     epoch: U32
-    settled: Annotated[list[Settlement], Meta(min_length=1, max_length=limits.BATCH_TASKS_MAX)]
+    settled: Annotated[list[Settlement], Meta(min_length=1, max_length=SETTLEMENTS_MAX)]
 
 
 class GivenUp(msgspec.Struct, array_like=True, frozen=True, tag=52):

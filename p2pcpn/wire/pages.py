@@ -9,6 +9,7 @@ submitting program.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import msgspec
@@ -119,12 +120,26 @@ RESULTS: Codec[ResultPage] = Codec(ResultPage, limits.MESSAGE_BYTES_MAX, "page o
 DEATH: Codec[Death] = Codec(Death, 64, "death")
 RAISED: Codec[Raised] = Codec(Raised, limits.BLOB_BYTES_MAX, "exception")
 LOG_BODY: Codec[list[Entry]] = Codec(list[Entry], limits.MESSAGE_BYTES_MAX, "settlements")
+# At most so many runs of tasks are settled by one log segment: by as many entries, for each settles one.
+LOG_SPANS_MAX = limits.SEGMENT_TASKS_MAX + limits.BATCH_TASKS_MAX
+_ENTRIES: Codec[list[msgspec.Raw]] = Codec(
+    Annotated[list[msgspec.Raw], Meta(max_length=LOG_SPANS_MAX)], limits.MESSAGE_BYTES_MAX, "settlements"
+)
+_ENTRY: Codec[Entry] = Codec(Entry, limits.MESSAGE_BYTES_MAX, "settlement")
 LOG_HEAD: Codec[LogHead] = Codec(LogHead, limits.RECORD_VALUE_BYTES_MAX, "log head")
 GRANTS: Codec[Grants] = Codec(Grants, (limits.EPOCHS_MAX + 1) * limits.SPEC_BYTES_MAX, "grantors of a job")
 JOB_POINTER: Codec[JobPointer] = Codec(JobPointer, limits.RECORD_VALUE_BYTES_MAX, "job pointer")
 SIGNED: Codec[Signed] = Codec(Signed, limits.MESSAGE_BYTES_MAX, "signed statement")
 PRINT: Codec[Print] = Codec(Print, limits.BLOB_PART_BYTES, "output")
 PAGES: Codec[list[bytes]] = Codec(list[bytes], limits.MESSAGE_BYTES_MAX, "pages")
+
+
+def entries_of(body: bytes) -> Iterator[Entry]:
+    """The settlements of a log segment, each read when it is asked for: whoever looks ends where there are too many.
+
+    Raises :class:`PeerError`.
+    """
+    return (_ENTRY.decode(memoryview(raw)) for raw in _ENTRIES.decode(body))
 
 
 def check_page(page: TaskPage, count: int) -> None:

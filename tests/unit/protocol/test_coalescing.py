@@ -8,7 +8,7 @@ from p2pcpn import limits
 from p2pcpn.protocol import coalescing
 from p2pcpn.protocol.coalescing import CALM, WINDOW_S, Coalescing
 from p2pcpn.protocol.effects import Effect, Tell
-from p2pcpn.wire.messages import Delivery, Progress, Settlement
+from p2pcpn.wire.messages import CODEC, SETTLEMENTS_MAX, Delivery, Progress, Settlement
 from p2pcpn.wire.statements import Signed
 from tests.unit.protocol.granting import at, keypair
 
@@ -103,6 +103,17 @@ def test_what_is_told_together_names_no_more_runs_of_tasks_than_one_receipt_may(
     found += told(later.expire(2.0))
     counts = [len(said.settled) for said in found if isinstance(said, Delivery)]
     assert sum(counts) == CALM + 10 and max(counts) == limits.BATCH_TASKS_MAX // len(spans) == 4
+
+
+def test_no_more_results_are_told_together_than_one_message_may_hold() -> None:
+    later, found = Coalescing(), list[object]()
+    for number in range(200):
+        found += settle(later, number, 1.0)
+    found += told(later.expire(2.0))
+    counts = [len(said.settled) for said in found if isinstance(said, Delivery)]
+    assert sum(counts) == 200 and max(counts) == SETTLEMENTS_MAX
+    for said in found:
+        CODEC.decode(CODEC.encode(said))
 
 
 def test_more_tasks_than_a_message_names_do_not_wait() -> None:

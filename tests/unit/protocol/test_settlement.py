@@ -8,12 +8,13 @@ from hypothesis import given
 
 from p2pcpn import limits
 from p2pcpn.errors import PeerError, ResultRefused
+from p2pcpn.protocol import settlement
 from p2pcpn.protocol.settlement import NOTHING, LogWriter, check_body, check_digests, check_segment, open_receipt
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
 from p2pcpn.wire.pages import ResultPage
 from p2pcpn.wire.sealing import digest, result_digest
-from p2pcpn.wire.statements import BlobRef, LogHeader, opened
+from p2pcpn.wire.statements import BlobRef, LogHeader, opened, read
 from tests.unit.protocol.granting import KEYS, ME, Table, Worker, keypair
 
 
@@ -135,6 +136,22 @@ def test_a_header_says_what_its_receipts_settle_and_nothing_else() -> None:
     ):
         with pytest.raises(PeerError):
             lie()
+
+
+@pytest.mark.parametrize("settles", [None, [(0, 1)]])
+def test_of_a_segment_that_speaks_of_too_many_runs_of_tasks_few_are_read(
+    settles: list[tuple[int, int]] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, worker = leased()
+    spans = [(2 * index, 1) for index in range(limits.BATCH_TASKS_MAX)]
+    message = worker.message(worker.last, spans=spans, outcomes=b"", digests=b"")
+    body = pages.LOG_BODY.encode([pages.Entry(message.receipt, b"", settles)] * 300)
+    reads: list[object] = []
+    monkeypatch.setattr(settlement, "read", lambda said, kind: reads.append(said) or read(said, kind))
+    with pytest.raises(PeerError, match="more runs of tasks"):
+        check_body(LogHeader(table.job, 0, ME.id, 0, NOTHING, digest(body), 0, []), body)
+    most = pages.LOG_SPANS_MAX if settles is None else settlement.STATED_SPANS_MAX
+    assert len(reads) == most // len(spans) + 1
 
 
 def test_a_receipt_opens_to_columns_in_the_order_of_its_spans() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,6 +86,17 @@ def test_a_settlement_of_too_many_spans_is_an_error() -> None:
         pages.LOG_BODY.decode(body)
     with pytest.raises(PeerError):
         pages.LOG_BODY.decode(pages.LOG_BODY.encode([Entry(SIGNED, b"", [(0, 1 << 32)])]))
+
+
+def test_settlements_are_read_one_by_one_and_no_more_than_a_log_segment_has_runs_of_tasks() -> None:
+    entries = [Entry(SIGNED, b"page", [(1, 2)]), Entry(SIGNED, b"", None)]
+    assert list(pages.entries_of(pages.LOG_BODY.encode(entries))) == entries
+    found = pages.entries_of(msgpack.packb([msgpack.unpackb(pages.LOG_BODY.encode(entries))[0], None]))
+    assert next(found) == entries[0]
+    with pytest.raises(PeerError):
+        next(found)
+    with pytest.raises(PeerError, match="settlements"):
+        pages.entries_of(msgpack.packb([None] * (pages.LOG_SPANS_MAX + 1)))
 
 
 @given(st.lists(st.integers(0, 20), max_size=30))
