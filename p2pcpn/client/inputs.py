@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from pickle import PickleBuffer
 from typing import Any, Final
 
-from p2pcpn.client.futures import TaskFuture
+from p2pcpn.client.futures import MISPLACED, TaskFuture
 from p2pcpn.errors import UsageError
 from p2pcpn.runtime.function.inputs import as_result
 
@@ -35,7 +36,7 @@ class ResultOf:
         return f"ResultOf({self.index})"
 
     def __reduce__(self) -> Any:
-        raise UsageError("a future or ResultOf is an argument itself, or stands in a list, tuple or dict that is one")
+        raise UsageError(MISPLACED)
 
 
 class Awaited(bytes):
@@ -72,7 +73,8 @@ def named(
     """The arguments of a call, with stand-ins for the results it names; the same objects where it names none.
 
     ``lock`` is what the futures of the job have in common, ``count`` how many tasks it has. Raises
-    :class:`UsageError` for what is none of its results, and what befell a call that never became a task.
+    :class:`UsageError` for what is none of its results, ``CancelledError`` for a future that was cancelled, and what
+    befell a call that never became a task.
     """
     if _LOOKED_AT.isdisjoint(map(type, arguments)) and (
         not keywords or _LOOKED_AT.isdisjoint(map(type, keywords.values()))
@@ -84,14 +86,19 @@ def named(
     ):
         return arguments, keywords
 
-    def own(which: TaskFuture | ResultOf) -> int:
-        if isinstance(which, TaskFuture) and not which.of(lock):
-            if which.index < 0 and which.done() and (error := which.exception()) is not None:
-                raise error
-            raise UsageError("a future is an argument of calls of the executor that made it, and of no other")
+    taken: dict[int, _StandIn] = {}  # one that is named again is the same object there, and takes no second buffer
+
+    def own(which: TaskFuture | ResultOf) -> _StandIn:
+        if isinstance(which, TaskFuture):
+            if which.cancelled():
+                raise CancelledError
+            if not which.of(lock):
+                if which.index < 0 and which.done() and (error := which.exception()) is not None:
+                    raise error
+                raise UsageError("a future is an argument of calls of the executor that made it, and of no other")
         if which.index >= count:
             raise UsageError(f"task {which.index} is not submitted yet: a task takes results of those before it")
-        return which.index
+        return taken.setdefault(which.index, _StandIn(which.index))
 
     return (
         tuple(_replaced(value, own) for value in arguments),
@@ -103,10 +110,10 @@ def _holds(value: Any) -> bool:
     return any(type(each) in _NAMING for each in (value.values() if type(value) is dict else value))
 
 
-def _replaced(value: Any, own: Callable[[Any], int]) -> Any:
+def _replaced(value: Any, own: Callable[[Any], _StandIn]) -> Any:
     kind = type(value)
     if kind in _NAMING:
-        return _StandIn(own(value))
+        return own(value)
     if kind not in _HOLDING or not _holds(value):
         return value
     if kind is dict:
@@ -114,5 +121,5 @@ def _replaced(value: Any, own: Callable[[Any], int]) -> Any:
     return kind(_one(each, own) for each in value)
 
 
-def _one(value: Any, own: Callable[[Any], int]) -> Any:
-    return _StandIn(own(value)) if type(value) in _NAMING else value
+def _one(value: Any, own: Callable[[Any], _StandIn]) -> Any:
+    return own(value) if type(value) in _NAMING else value
