@@ -49,8 +49,8 @@ async def regained(submission: Submission, epoch: int) -> None:
     """A steward granted the job of this program in ``epoch``: what was settled is delivered, and this node goes on, as
     :mod:`p2pcpn.protocol.regaining` says.
 
-    Where another machine of the owner took it up, it stays there: what it settles is delivered here. One that was
-    divided its stewards grant to the end, and tell us.
+    Where another machine of the owner took it up, it stays there: what it settles is delivered here, and nothing more
+    may be submitted. One that was divided its stewards grant to the end, and tell us.
     """
     overlay, job = submission.overlay, submission.job
     reader = Reader(overlay, submission.owner, job)
@@ -100,6 +100,9 @@ async def _performed(
             _grant(reader, submission.keys.job_key, Held([], spans_of(sorted(reader.results))), step)
             submission.wake()
         case regaining.Follow():
+            # That machine has what the stewards had; what is submitted here now nobody would bring it.
+            why = f"another machine of its owner goes on with job {submission.id[:8]}"
+            submission.refuse_more(f"cannot schedule new futures: {why}")
             async for fresh in reader.follow(None):
                 deliver(submission, await values(reader, fresh))
                 if reader.job not in overlay.listeners:

@@ -188,6 +188,25 @@ async def test_where_another_machine_of_the_owner_goes_on_the_futures_follow_it(
     assert epoch_here(client, submission.job) is None and epoch_here(other, submission.job) == 2
 
 
+@pytest.mark.asyncio
+async def test_what_is_submitted_while_another_machine_of_the_owner_goes_on_is_refused(peer: Peers) -> None:
+    keeper = await peer(roles=("storage",))
+    client = await peer(keeper)
+    submission = await opened(keeper, client, orchestration="centralised")
+    submission.submit(pow, (3, 2), {})
+    await submission.kept(10)
+    other = await peer(keeper)
+    reader = Reader(other, OWNER, submission.job)
+    await reader.find()
+    await resume(reader)
+    client.follow(
+        client.peer.presiding.take(other.peer.contact, other.keypair.public, told(reader), client.loop.time())
+    )
+    await turns(lambda: submission.closed)
+    with pytest.raises(RuntimeError, match="another machine of its owner goes on with job"):
+        submission.submit(pow, (3, 4), {})
+
+
 def told(reader: Reader) -> m.Take:
     """The newest handover, as its grantor shows it."""
     word = reader.overlay.peer.grantors[reader.job].custody.word
