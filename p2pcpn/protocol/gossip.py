@@ -39,6 +39,8 @@ RUMOR_ID_BYTES = 8
 GOSSIP_BYTES = limits.BODY_BYTES_MAX - 8
 # Other rumors are to reach everybody; an offer is said again while it stands for something.
 OFFER_ROUNDS = 2
+# What one grantor may offer comes to that for so many owners: 80 a second are those of 400 jobs that lack peers.
+OWNERS_PER_SIGNER = 16
 # How often rumors that nobody could be told are tried again.
 LONELY_S = 1.0
 # Comparisons that find nothing are done more rarely, down to this share of as often.
@@ -117,6 +119,7 @@ class Gossip:
         self._slots: OrderedDict[tuple[bytes | int, ...], tuple[tuple[int, ...], bytes]] = OrderedDict()
         self._verifies = Allowance(limits.RUMOR_VERIFIES_PER_S, limits.RUMOR_VERIFIES_PER_SENDER_PER_S)
         self._offers: OrderedDict[tuple[bytes, bytes], Bucket] = OrderedDict()
+        self._signers: OrderedDict[tuple[bytes, bytes], Bucket] = OrderedDict()
         self._round_due_s = now
         self._lonely = False  # the last round found nobody to tell: the next needs not wait
         self._compare_s = self._pause_s = compare_s
@@ -289,13 +292,8 @@ class Gossip:
     def _may_offer(self, who: tuple[bytes, bytes], now: float) -> bool:
         # Owner and grantor together: an offer names its owner, but the grantor signs it. Under the owner's name alone
         # any stranger could use up the budget of an owner it dislikes.
-        bucket = self._offers.get(who)
-        if bucket is None:
-            bucket = self._offers[who] = Bucket(limits.OFFERS_PER_OWNER_PER_S, limits.OFFERS_PER_OWNER_BURST)
-            if len(self._offers) > limits.BUDGETS_MAX:
-                self._offers.popitem(last=False)
-        self._offers.move_to_end(who)
-        return bucket.take(now)
+        # But the grantor may name any owner, so it has a budget of its own as well.
+        return _takes(self._signers, (b"", who[1]), OWNERS_PER_SIGNER, now) and _takes(self._offers, who, 1, now)
 
     def _is_news(self, signed: Signed, statement: Gossiped) -> bool:
         slot, version = _slot(signed, statement)
@@ -398,6 +396,20 @@ class Gossip:
             if not set(ours) <= set(theirs):
                 effects.append(Send(sender, datagrams.RumorDigest(b"".join(ours), False, message.adverts)))
         return effects
+
+
+def _takes(
+    budgets: OrderedDict[tuple[bytes, bytes], Bucket], who: tuple[bytes, bytes], owners: int, now: float
+) -> bool:
+    """Whether that budget of offers, one for so many owners, has one left; it is one less then."""
+    bucket = budgets.get(who)
+    if bucket is None:
+        rate, burst = limits.OFFERS_PER_OWNER_PER_S * owners, limits.OFFERS_PER_OWNER_BURST * owners
+        bucket = budgets[who] = Bucket(rate, burst)
+        if len(budgets) > limits.BUDGETS_MAX:
+            budgets.popitem(last=False)
+    budgets.move_to_end(who)
+    return bucket.take(now)
 
 
 def _ids(packed: bytes) -> list[bytes]:

@@ -117,7 +117,7 @@ class Offers:
         self.rng = rng
         self.sated = sated
         self.interests: OrderedDict[Key, Interest] = OrderedDict()
-        self._lots: Counter[bytes] = Counter()  # by job, how many of the interests are in lots of it
+        self._lots: Counter[bytes] = Counter()  # by job, of how many lots offers were not declined
         self._nonces: dict[int, Key] = {}
         self._claimed: dict[bytes, Interest] = {}  # by job, what was claimed last of it
         self._timers: list[tuple[float, int, Interest]] = []
@@ -129,7 +129,7 @@ class Offers:
     def heard(self, offer: Offer, now: float) -> list[Effect]:
         """An offer whose signature is its grantor's. Nothing is due at once: the timer speaks later."""
         self._now = now
-        if self.leaving:
+        if self.leaving or offer.lot > limits.STEWARDS_MAX:  # no job has so many
             return []
         key = (offer.job, offer.grantor.id, offer.lot)
         known = self.interests.get(key)
@@ -143,6 +143,7 @@ class Offers:
                     known.lacking = True
                     if known.state == "waiting":
                         self._arm(known, now + self._wait_s(offer))
+                self._sooner(known, now)
                 if known.state != "declined":
                     known.until = now + _ttl_s(offer)
                     self.demand.heard(offer, now)
@@ -159,7 +160,8 @@ class Offers:
         else:
             interest = Interest(offer, "declined", why, now)
         self.interests[key] = interest
-        self._lots[offer.job] += 1
+        if why is None:
+            self._lots[offer.job] += 1
         if len(self.interests) > limits.OFFERS_MAX:
             # Whom we work for is forgotten last: a flood of offers of others must not end that. Nor is what was just
             # heard: who has worked for so many jobs, which all say so still, would never claim another.
@@ -171,13 +173,25 @@ class Offers:
     def _forget(self, key: Key) -> None:
         gone = self.interests.pop(key, None)
         if gone is not None:
-            self._lots[gone.offer.job] -= 1
-            if not self._lots[gone.offer.job]:
-                del self._lots[gone.offer.job]
+            self._count_no_more(gone)
             if self._claimed.get(gone.offer.job) is gone:
                 del self._claimed[gone.offer.job]
             gone.at = None
             self._ask_no_more(gone)
+
+    def _count_no_more(self, interest: Interest) -> None:
+        if interest.state != "declined":
+            self._lots[interest.offer.job] -= 1
+            if not self._lots[interest.offer.job]:
+                del self._lots[interest.offer.job]
+
+    def _sooner(self, known: Interest, now: float) -> None:
+        """What waits for another lot to leave this peer idle waits no more where it has, and the grantor calls."""
+        capacity = self.capacity()
+        if known.state == "waiting" and known.at is not None and capacity.running < capacity.slots:
+            at = now + self._wait_s(known.offer)
+            if at < known.at:
+                self._arm(known, at)
 
     def _ask_no_more(self, interest: Interest) -> None:
         if interest.nonce is not None:
@@ -200,6 +214,7 @@ class Offers:
         for (of, _, _), known in self.interests.items():
             if of == job:
                 self._ask_no_more(known)
+                self._count_no_more(known)
                 known.state, known.text, known.at, known.until = "declined", text, None, self._now + DECLINED_S
 
     def replied(self, sender: Contact, reply: ClaimReply, now: float) -> list[Effect]:
@@ -297,7 +312,9 @@ class Offers:
             until = min(until, now + rtt_s + REFUSED_S)
         elif until <= now and capacity.running >= capacity.slots and not _lacks_more(known, before, now):
             # One seat is enough for who is kept busy from it, as long as there may be others who have none.
-            until = now + BUSY_WAIT_S * self._lots[known.offer.job] * self.rng.uniform(0.5, 1.5)
+            # Anybody may offer lots of any job: it waits no longer than where there are as many as there may be.
+            lots = min(self._lots[known.offer.job], limits.STEWARDS_MAX + 1)
+            until = now + BUSY_WAIT_S * lots * self.rng.uniform(0.5, 1.5)
         return until if until > now else None
 
     def _end(self, known: Interest, text: str) -> None:

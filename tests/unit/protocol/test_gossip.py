@@ -13,7 +13,7 @@ from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol.effects import Effect, Heard, Send
-from p2pcpn.protocol.gossip import COMPARE_ADVERTS, OFFER_ROUNDS, Gossip, Rumor, rumor_id
+from p2pcpn.protocol.gossip import COMPARE_ADVERTS, OFFER_ROUNDS, OWNERS_PER_SIGNER, Gossip, Rumor, rumor_id
 from p2pcpn.protocol.neighbourhood import Neighbourhood
 from p2pcpn.protocol.roundtrip import RoundTrips
 from p2pcpn.wire import datagrams
@@ -42,12 +42,16 @@ def advert(version: int = 1, keypair: Keypair = KEYS[0], boot: int = 1, ttl_s: f
 
 
 def offer(
-    number: int = 1, epoch: int = 0, job: bytes = b"j" * 20, keypair: Keypair = KEYS[0], pad: int = 0, lot: int = 0
+    number: int = 1,
+    epoch: int = 0,
+    job: bytes = b"j" * 20,
+    keypair: Keypair = KEYS[0],
+    pad: int = 0,
+    lot: int = 0,
+    owner: bytes = KEYS[6].public,
 ) -> Signed:
     grantor, pads = at(keypair), ["y" * 24] * pad
-    return signed(
-        Offer(job, KEYS[6].public, epoch, grantor, number, "function", "3.11", pads, 0, 10, 2, 60.0, lot=lot), keypair
-    )
+    return signed(Offer(job, owner, epoch, grantor, number, "function", "3.11", pads, 0, 10, 2, 60.0, lot=lot), keypair)
 
 
 def member(state: int, incarnation: int = 0, of: Keypair = KEYS[0], by: Keypair = KEYS[1]) -> Signed:
@@ -234,6 +238,17 @@ def test_a_grantor_has_a_budget_of_offers_for_each_owner(monkeypatch: pytest.Mon
     for keypair in KEYS[1:5]:
         assert tell(it, offer(keypair=keypair))
     assert len(it._offers) == 2
+
+
+def test_a_grantor_has_one_budget_of_offers_for_all_owners_that_it_names() -> None:
+    it = gossip(PEERS)
+    heard = [
+        bool(tell(it, offer(1, lot=number, owner=number.to_bytes(32, "big")), now=number / 1000))
+        for number in range(1, 450)
+    ]
+    most = OWNERS_PER_SIGNER * (limits.OFFERS_PER_OWNER_BURST + limits.OFFERS_PER_OWNER_PER_S * 0.45)
+    assert OWNERS_PER_SIGNER * limits.OFFERS_PER_OWNER_BURST <= heard.count(True) <= most < 449
+    assert tell(it, offer(1, keypair=KEYS[3], owner=bytes(32)), now=0.45), "another's offers are another's"
 
 
 def test_every_datagram_fits_whatever_the_rumors_are() -> None:

@@ -12,10 +12,21 @@ from p2pcpn import limits
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.admission import Rules
 from p2pcpn.protocol.effects import Effect, Send
-from p2pcpn.protocol.offers import DECLINED_S, TRIES_MAX, Capacity, Offers
+from p2pcpn.protocol.offers import BUSY_WAIT_S, DECLINED_S, TRIES_MAX, Capacity, Offers
 from p2pcpn.wire.datagrams import ClaimReply, ClaimRequest
 from p2pcpn.wire.statements import Claim, Offer, opened
-from tests.unit.protocol.leased import GRANTOR_AT, ME, ME_AT, OWNER, STEWARDS_AT, STRANGER_AT, rules
+from tests.unit.protocol.leased import (
+    GRANTOR_AT,
+    ME,
+    ME_AT,
+    OWNER,
+    STEWARDS_AT,
+    STRANGER,
+    STRANGER_AT,
+    at,
+    keypair,
+    rules,
+)  # fmt: skip
 
 JOB = bytes([9]) * 20
 
@@ -399,3 +410,67 @@ def test_it_is_known_at_whom_this_peer_may_claim() -> None:
     hall.hear(offer(grantor=STRANGER_AT, python="3.9"))
     assert hall.offers.claims_at(GRANTOR_AT.id)
     assert not hall.offers.claims_at(STRANGER_AT.id), "what was turned down is not claimed"
+
+
+# --- lots that are none -----------------------------------------------------------------------------------------------
+
+
+def busy_with_one_lot() -> Hall:
+    """It takes part in lot 0, which keeps it busy, and has heard of lot 1."""
+    hall = Hall()
+    hall.hear(lot(0, 1))
+    (request,) = hall.wait(0.2)
+    hall.reply(request, 0, STEWARDS_AT[0])
+    hall.capacity = Capacity(2, 2, 0, 0.5)
+    hall.hear(lot(1, 1))
+    return hall
+
+
+def lot(number: int, said: int) -> Offer:
+    return offer(
+        said, lot=number, epoch=1 + number, grantor=STEWARDS_AT[number], waiting=1000, slots_wanted=8, ttl_s=60.0
+    )
+
+
+def fake(number: int, **changes: Any) -> Offer:
+    return offer(1, lot=number, epoch=1, grantor=STRANGER_AT, owner=STRANGER.public, ttl_s=60.0, **changes)
+
+
+def test_offers_of_lots_that_no_job_has_or_that_are_declined_put_nothing_off() -> None:
+    hall = busy_with_one_lot()
+    before = dict(hall.offers._lots)
+    for number in range(limits.STEWARDS_MAX + 1, 1000):
+        hall.hear(fake(number))
+    assert len(hall.offers.interests) == 2
+    for number in range(2, limits.STEWARDS_MAX + 1):
+        hall.hear(fake(number, runtime="none"))
+    assert len(hall.offers.interests) == 1 + limits.STEWARDS_MAX
+    assert hall.offers._lots == before, "what is declined is not waited for"
+    hall.offers.decline(JOB, "is declined later")
+    hall.offers.decline(JOB, "and once more")
+    assert not hall.offers._lots
+
+
+def test_however_many_offer_lots_of_a_job_its_next_lot_is_looked_at_within_seconds() -> None:
+    hall = busy_with_one_lot()
+    for number in range(200):
+        stranger = keypair(30 + number)
+        hall.hear(offer(1, lot=5, epoch=1, grantor=at(stranger, 5000 + number), owner=STRANGER.public, ttl_s=60.0))
+    hall.wait(5.0)
+    waiting = [known for (_, _, number), known in hall.offers.interests.items() if number == 1]
+    assert [known.text for known in waiting] == ["has claimed another lot of it"]
+    due = waiting[0].at
+    assert due is not None and due - hall.now <= BUSY_WAIT_S * (limits.STEWARDS_MAX + 1) * 1.5
+
+
+def test_who_idles_looks_at_the_next_lot_as_soon_as_its_grantor_calls() -> None:
+    hall = busy_with_one_lot()
+    for number in range(2, limits.STEWARDS_MAX + 1):
+        hall.hear(fake(number))
+    hall.wait(2.0)
+    hall.hear(lot(1, 2))
+    hall.wait(1.0)  # it was looked at, since its grantor goes on calling, and put off again
+    hall.capacity = Capacity(2, 0, 0, 0.0)
+    hall.hear(lot(1, 3))
+    claims = [opened(request.claim, Claim).grantor for request in hall.wait(0.1)]
+    assert STEWARDS_AT[1].id in claims
