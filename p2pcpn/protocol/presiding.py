@@ -20,6 +20,7 @@ from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.gaps import Gaps
 from p2pcpn.protocol.jobs import Held, Jobs
 from p2pcpn.protocol.kept_jobs import Kept
+from p2pcpn.protocol.others_logs import OthersLogs
 from p2pcpn.protocol.relaying import Relaying
 from p2pcpn.protocol.reviewing import Reviewing
 from p2pcpn.protocol.showing import shown
@@ -69,6 +70,7 @@ class Presiding:
         self.reviewing = Reviewing()
         self.gaps = Gaps(steward, request, self.extended)
         self.relaying = Relaying(jobs.granted)
+        self.others_logs = OthersLogs(jobs.granted)
         self._own: dict[bytes, Authority] = {}  # of jobs that are this node's owner's
         self.contact = contact
         self._passed_on: dict[bytes, float] = {}  # jobs whose orphans were passed on, and when
@@ -410,8 +412,12 @@ class Presiding:
 
     def appended(self, contact: Contact, message: m.Append, now: float) -> list[fx.Effect]:
         """A log segment to keep."""
-        effects = self.steward.appended(contact, message)
-        self.succession.heard(read(message.header, st.LogHeader).job, contact, now)
+        effects, said = self.steward.appended(contact, message), read(message.header, st.LogHeader)
+        self.succession.heard(said.job, contact, now)
+        try:
+            self.others_logs.appended(said, message.body)
+        except PeerError as error:  # readers judge it for themselves; who only brings it need not have the key
+            effects += self.refused(NodeId(contact.id), message, error) if contact.id == said.grantor else []
         return effects
 
     def on_disk(self, news: fx.OnDisk, now: float) -> list[fx.Effect]:
@@ -424,11 +430,7 @@ class Presiding:
             return effects
         if said.grantor != self.me.id:
             self.steward.on_disk(said)
-        for grantor in self.jobs.granted.of(said.job):
-            ours = (said.grantor, said.epoch) == (self.me.id, grantor.epoch)
-            settled = clipped(said.spans, grantor.ledger.total)
-            if ours or not grantor.granting or said.job not in self.steward.jobs or not settled:
-                continue
+        for grantor, settled in self.others_logs.on_disk(said) if said.job in self.steward.jobs else []:
             self.reviewing.appended(grantor, now)
             effects += grantor.settled_elsewhere(settled, now)
         return effects

@@ -455,6 +455,14 @@ def test_what_a_log_settles_counts_where_it_is_kept_and_within_the_job_alone() -
     begin(cast)
     presiding, grantor, said = cast.one.peer.presiding, cast.one.peer.grantors[cast.name], []
     grantor.settled_elsewhere = lambda spans, now: said.append(spans) or []
+    refuses: list[str] = ["nobody signed it"]
+
+    def opened(results: m.Results) -> list[bytes]:
+        if refuses:
+            raise PeerError(refuses[0])
+        return []
+
+    grantor.blobs_of = opened
 
     def append(number: int, spans: list[tuple[int, int]]) -> None:
         previous = bytes([number % 256]) * 32
@@ -474,6 +482,9 @@ def test_what_a_log_settles_counts_where_it_is_kept_and_within_the_job_alone() -
 
     append(2000, [(0, 1)])
     assert said == []
+    append(4, [(2, 1 << 31), (1 << 40, 1)])
+    assert said == [] and cast.one.peer.counters["refused Append"] == 2
+    refuses.clear()
     append(5, [(2, 1 << 31), (1 << 40, 1)])
     assert said == [[(2, 2)]]
     with pytest.raises(PeerError):
