@@ -219,9 +219,7 @@ class _Buffers(list[memoryview]):
                 raise UsageError(f"a call may name {self._most} scattered values and large buffers")
         elif isinstance(source, Awaited):
             if len(self) >= self._most:
-                raise UsageError(
-                    f"a call may take {self._most} results of others and large buffers; combine some in calls before it"
-                )
+                raise UsageError(f"a call may take {self._most} results of others and large buffers")
         elif raw.nbytes < PART_BYTES or len(self) >= self._most:
             return True
         self.append(raw)

@@ -74,11 +74,8 @@ class Executor(FuturesExecutor):
     further calls raise ``RuntimeError``.
 
     Futures of this executor may be arguments of further calls, also in lists, tuples and dicts that are arguments (at
-    most 64 a call), or items of :meth:`map`: such a call is held back until their results are there, which travel from
-    peer to peer. Where one failed, the call fails with the same exception.
-
-    A future can be cancelled until its peer has said that the task began, which takes it about 50 ms. One that was
-    cancelled within that time may run to its end on the peer; nobody gets its result.
+    most 64 a call): such a call is held back until their results are there, which travel from peer to peer. Where one
+    failed, the call fails with the same exception.
 
     A ``hybrid`` job in which ``divide_at`` peers take part is divided: what this program has not leased by then its
     stewards grant. ``None``: it never is; and none is that ``max_workers`` bounds. Each of the ``stewards`` (at most
@@ -155,9 +152,6 @@ class Executor(FuturesExecutor):
             self._interrupted = True
             self._cancel_all()
             raise
-
-    def __reduce__(self) -> Any:
-        raise UsageError("an Executor cannot travel; make one in the task")
 
     def _job(self, function: Callable[..., Any]) -> Submission:
         """The executor's job, opened at the first call: by then the program's modules are imported."""

@@ -18,12 +18,8 @@ from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED
 from typing import Any, Final
 
 from p2pcpn.client.bells import Bell, own_bell
-from p2pcpn.errors import UsageError
 
 log = logging.getLogger("p2pcpn.client")
-
-# Said of a future where it would have to be pickled.
-MISPLACED: Final = "a future or ResultOf is an argument itself, or stands in a list, tuple or dict that is one"
 
 _CANCELLED: Final = (CANCELLED_AND_NOTIFIED, CANCELLED)
 _OPEN: Final = (PENDING, RUNNING)
@@ -65,9 +61,6 @@ class TaskFuture(Future[Any]):
         self._on_cancel = on_cancel
         self.index = index
         self.size_bytes = size_bytes
-
-    def __reduce__(self) -> Any:
-        raise UsageError(MISPLACED)
 
     def of(self, lock: threading.RLock) -> bool:
         """Whether it is a future of the job whose lock this is."""

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import CancelledError
 from pickle import PickleBuffer
 from typing import Any, Final
 
-from p2pcpn.client.futures import MISPLACED, TaskFuture
+from p2pcpn.client.futures import TaskFuture
 from p2pcpn.errors import UsageError
 from p2pcpn.runtime.function.inputs import as_result
 
@@ -36,7 +35,7 @@ class ResultOf:
         return f"ResultOf({self.index})"
 
     def __reduce__(self) -> Any:
-        raise UsageError(MISPLACED)
+        raise UsageError("a future or ResultOf is an argument itself, or stands in a list, tuple or dict that is one")
 
 
 class Awaited(bytes):
@@ -73,8 +72,7 @@ def named(
     """The arguments of a call, with stand-ins for the results it names; the same objects where it names none.
 
     ``lock`` is what the futures of the job have in common, ``count`` how many tasks it has. Raises
-    :class:`UsageError` for what is none of its results, ``CancelledError`` for a future that was cancelled, and what
-    befell a call that never became a task.
+    :class:`UsageError` for what is none of its results, and what befell a call that never became a task.
     """
     if _LOOKED_AT.isdisjoint(map(type, arguments)) and (
         not keywords or _LOOKED_AT.isdisjoint(map(type, keywords.values()))
@@ -86,19 +84,14 @@ def named(
     ):
         return arguments, keywords
 
-    taken: dict[int, _StandIn] = {}  # one that is named again is the same object there, and takes no second buffer
-
-    def own(which: TaskFuture | ResultOf) -> _StandIn:
-        if isinstance(which, TaskFuture):
-            if which.cancelled():
-                raise CancelledError
-            if not which.of(lock):
-                if which.index < 0 and which.done() and (error := which.exception()) is not None:
-                    raise error
-                raise UsageError("a future is an argument of calls of the executor that made it, and of no other")
+    def own(which: TaskFuture | ResultOf) -> int:
+        if isinstance(which, TaskFuture) and not which.of(lock):
+            if which.index < 0 and which.done() and (error := which.exception()) is not None:
+                raise error
+            raise UsageError("a future is an argument of calls of the executor that made it, and of no other")
         if which.index >= count:
             raise UsageError(f"task {which.index} is not submitted yet: a task takes results of those before it")
-        return taken.setdefault(which.index, _StandIn(which.index))
+        return which.index
 
     return (
         tuple(_replaced(value, own) for value in arguments),
@@ -110,10 +103,10 @@ def _holds(value: Any) -> bool:
     return any(type(each) in _NAMING for each in (value.values() if type(value) is dict else value))
 
 
-def _replaced(value: Any, own: Callable[[Any], _StandIn]) -> Any:
+def _replaced(value: Any, own: Callable[[Any], int]) -> Any:
     kind = type(value)
     if kind in _NAMING:
-        return own(value)
+        return _StandIn(own(value))
     if kind not in _HOLDING or not _holds(value):
         return value
     if kind is dict:
@@ -121,5 +114,5 @@ def _replaced(value: Any, own: Callable[[Any], _StandIn]) -> Any:
     return kind(_one(each, own) for each in value)
 
 
-def _one(value: Any, own: Callable[[Any], _StandIn]) -> Any:
-    return own(value) if type(value) in _NAMING else value
+def _one(value: Any, own: Callable[[Any], int]) -> Any:
+    return _StandIn(own(value)) if type(value) in _NAMING else value

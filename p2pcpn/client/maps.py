@@ -93,9 +93,6 @@ class Source(Protocol):
     def arguments(self) -> Arguments:
         """Packs the arguments of its calls."""
 
-    def named(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The arguments, with what stands for the results of futures among them."""
-
     def wake(self) -> None:
         """Have the loop look for chunks soon. From any thread."""
 
@@ -250,7 +247,6 @@ class Map:
     def _packed(self, arguments: tuple[Any, ...]) -> bytes | Call | Exception:
         """The pickled arguments of one item; where they are large a task of its own."""
         try:
-            arguments = self._source.named(arguments)
             data = self._source.arguments.pack(arguments, {})
         except Exception as error:
             without_frames(error)

@@ -245,10 +245,6 @@ class Submission:
             without_frames(error)
             return error
 
-    def named(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The arguments of an item, with what stands for the results of futures among them."""
-        return named(arguments, {}, self._lock, self._count)[0]
-
     def _wake(self) -> None:
         try:
             self.overlay.loop.call_soon_threadsafe(self._flush)

@@ -246,7 +246,8 @@ class Performer:
         except StoreError as error:
             self._refused(error)
             return
-        self._overlay.follow([fx.Tell(effect.to, m.Orphan(each.receipt, each.page, effect.request)) for each in found])
+        said = (m.Orphan(each.receipt, each.page, effect.request, each.lease) for each in found)
+        self._overlay.follow([fx.Tell(effect.to, orphan) for orphan in said])
 
     def _refused(self, error: StoreError) -> None:
         self._overlay.counters["disk refused"] += 1

@@ -101,6 +101,12 @@ def signed_of(value: object) -> Signed:
         raise DamagedRow(f"a damaged statement: {error}") from error
 
 
+def results_of(value: Sequence[object]) -> Results:
+    """The columns of a result that waits for a grantor. Raises :class:`DamagedRow`."""
+    lease = None if value[4] is None else signed_of(value[4])  # none in a row of an earlier release
+    return Results(signed_of(value[2]), bytes_of(value[3]), False, lease)
+
+
 def grants_of(value: object) -> pages.Grants:
     """A column that tells who grants a job. Raises :class:`DamagedRow`."""
     try:
@@ -147,7 +153,7 @@ def orphans(database: Database, job: bytes, *, own: bool = True) -> list[Results
     for table in ("journal", "orphans") if own else ("orphans",):
         for key, value in database.scan(table, (job,)):
             with damage.row(table, key, value):
-                found.append(Results(signed_of(value[2]), bytes_of(value[3]), False))
+                found.append(results_of(value))
     damage.set_aside()
     return found
 
@@ -260,10 +266,8 @@ def _kept(database: Database, damage: Damage, job: bytes, row: Value) -> Kept:
                 kept.restore_log(bytes_of(key[1]), int(number_of(key[2])), header, len(body))
     for key, value in database.scan("orphans", (job,)):
         with damage.row("orphans", key, value):
-            message = Results(signed_of(value[2]), bytes_of(value[3]), False)
-            kept.restore_orphan(
-                bytes_of(key[1]), read(message.receipt, Receipt), orphan_bytes(message.receipt, message.page)
-            )
+            message = results_of(value)
+            kept.restore_orphan(bytes_of(key[1]), read(message.receipt, Receipt), orphan_bytes(message))
     for key, value in database.scan("states", (job,)):
         with damage.row("states", key, value):
             kept.restore_state(int(number_of(key[1])), int(number_of(value[0])), len(bytes_of(value[1])))
@@ -309,10 +313,10 @@ def restored_journal(database: Database, damage: Damage) -> list[tuple[Signed, C
                 if Authority(JOB_ROW.decode(packed).spec).job != bytes.fromhex(name.removeprefix(JOB_ROW_PREFIX)):
                     raise DamagedRow("the spec of another job")
                 jobs.append((name, packed))
-    rows: list[tuple[bytes, bytes, bytes]] = []
+    rows: list[tuple[bytes, bytes, bytes, bytes | None]] = []
     for key, value in database.scan("journal"):
         with damage.row("journal", key, value):
-            receipt, page = bytes_of(value[2]), bytes_of(value[3])
-            read(signed_of(receipt), Receipt)
-            rows.append((bytes_of(key[0]), receipt, page))
+            read(results_of(value).receipt, Receipt)
+            lease = None if value[4] is None else bytes_of(value[4])
+            rows.append((bytes_of(key[0]), bytes_of(value[2]), bytes_of(value[3]), lease))
     return rows_of(jobs, rows)

@@ -18,6 +18,7 @@ from p2pcpn.protocol.custody import Custody
 from p2pcpn.protocol.effects import Effect, Notify, Tell
 from p2pcpn.protocol.leases import LeaseHeld
 from p2pcpn.protocol.ledger import Death
+from p2pcpn.protocol.orphans import require_leased
 from p2pcpn.protocol.settlement import LogWriter, Opened, open_receipt
 from p2pcpn.protocol.spans import Span, covers, joined, overlap, total, without
 from p2pcpn.protocol.witness import Witness
@@ -45,7 +46,11 @@ class Admitted:
 
 
 class Acceptance:
-    """See the module. ``conflicts`` counts receipts that settled nothing, ``refused`` those of peers nobody trusts."""
+    """See the module. ``grants(key, epoch)`` tells whether a node may grant the job then.
+
+    ``conflicts`` counts receipts that settled nothing, ``refused`` those of peers nobody trusts, or under leases that
+    nobody shows.
+    """
 
     def __init__(
         self,
@@ -58,8 +63,10 @@ class Acceptance:
         book: Book,
         log: LogWriter,
         custody: Custody,
+        grants: Callable[[bytes, int], bool],
         witness: Witness | None = None,
     ) -> None:
+        self._grants = grants
         self._job = job
         self._epoch = epoch
         self._me = me
@@ -159,6 +166,8 @@ class Acceptance:
     def adopt(self, worker: Contact | None, message: Results, now: float) -> list[Effect]:
         """Results under a lease of an older epoch settle what waits here, and nothing that we leased since.
 
+        The lease says what was given to whom: who knows the key of one could state any task that waits. Where none
+        comes along, or that of a node which may not have granted then as far as we know, its worker keeps the results.
         ``worker`` is told when they are safe; none where a steward has told it so. Raises :class:`PeerError` as
         :meth:`admit` does.
         """
@@ -172,6 +181,10 @@ class Acceptance:
             raise PeerError("results under a lease that no earlier grantor can have given")
         if worker is not None and node_id(opened.worker) != worker.id:
             raise PeerError("a receipt is signed by another key than its sender's")
+        if message.lease is None or not self._grants(message.lease.key, said.epoch):
+            self.refused += 1
+            return []
+        require_leased(message.lease, opened.worker, said)
         died = [(index, 1) for index in sorted(_deaths(opened))]  # where somebody died is for its own grantor to count
         spans = without(joined([(first, count) for first, count in said.spans]), died)
         blobs = [value.digest for value in opened.values if isinstance(value, BlobRef)]

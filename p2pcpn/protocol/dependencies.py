@@ -17,7 +17,7 @@ import msgspec
 from p2pcpn import limits
 from p2pcpn.errors import PeerError, ResultRefused
 from p2pcpn.protocol.canonical import Canon, Stated, stated
-from p2pcpn.protocol.ledger import CANCELLED, ELSEWHERE, SETTLED
+from p2pcpn.protocol.ledger import ELSEWHERE, SETTLED
 from p2pcpn.protocol.settlement import Opened
 from p2pcpn.protocol.spans import Span
 from p2pcpn.wire.pages import Entry, cut
@@ -154,8 +154,7 @@ class Dependencies:
             if index not in self._wanted or states[index] < SETTLED or states[index] == ELSEWHERE:
                 continue
             if states[index] > SETTLED:
-                why = "was cancelled" if states[index] == CANCELLED else "has none"
-                ready += self._know(index, _failure(f"task {index}, whose result it takes, {why}"))
+                ready += self._know(index, _failure(f"task {index}, whose result it takes, has none"))
                 continue
             known = self._recall(index)
             if known is None:

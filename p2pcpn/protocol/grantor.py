@@ -63,11 +63,10 @@ TAKEN, STANDBY, UNWANTED, UNKNOWN = range(4)
 
 
 class Grantor:
-    """See the module. Times are the caller's ``now``; ``trusted(key, proof)`` is the job's trust rule for workers.
-
-    ``book`` is that of an earlier epoch of ours, in which nothing is leased and nobody takes part. Of a job with
-    several ``lots`` that one is granted whose epoch it is, and whoever claims first is taken first. With more than
-    ``peers_max`` peers the program is told to divide the job (zero: never).
+    """See the module. Times are the caller's ``now``; ``trusted(key, proof)`` is the job's trust rule for workers, and
+    ``grants(key, epoch)`` says who may grant it. ``book`` is that of an earlier epoch of ours, in which nothing is
+    leased and nobody takes part. Of a job with several ``lots`` that one is granted whose epoch it is, and whoever
+    claims first is taken first. With more than ``peers_max`` peers the program may divide the job (zero: never).
     """
 
     def __init__(
@@ -80,6 +79,7 @@ class Grantor:
         me: Keypair,
         contact: Contact,
         trusted: Callable[[bytes, bytes], bool],
+        grants: Callable[[bytes, int], bool],
         rank: Callable[[Contact, float], tuple[float, bytes]],
         custody: Custody,
         breakers: Breakers,
@@ -122,7 +122,7 @@ class Grantor:
         self.log = LogWriter(job, epoch, me)
         self._acceptance = Acceptance(
             job=job, epoch=epoch, me=me.id, keys=keys, trusted=trusted, book=self.book, log=self.log, custody=custody,
-            witness=self._witness,
+            witness=self._witness, grants=grants,
         )  # fmt: skip
         self._hardship = Hardship(job, self.book)
         self._supply = Supply(job, spec, self.spec, custody, self.book.stock, self.term, keys.digests)

@@ -85,9 +85,7 @@ class Jobs:
         """Begin a job and introduce it to its stewards. See :class:`Grantor` for ``peers_max``."""
         # Whoever submits a distributed job only hears of it, and of all its lots.
         lots = None if authority.is_distributed else authority.lots
-        grantor = self._grantor(
-            authority.signed_spec, authority.job, job_key, 0, now, granting, lots=lots, peers_max=peers_max
-        )
+        grantor = self._grantor(authority, job_key, 0, now, granting, lots=lots, peers_max=peers_max)
         return grantor.custody.open()
 
     def adopt(
@@ -142,7 +140,7 @@ class Jobs:
         """Grant one lot, or all there is."""
         authority, epoch = kept.authority, tenure.epoch
         effects = self.retire(authority.job, now, tenure.lot, authority.lots)
-        grantor = self._grantor(authority.signed_spec, authority.job, job_key, epoch, now, True, lots=authority.lots)
+        grantor = self._grantor(authority, job_key, epoch, now, True, lots=authority.lots)
         for (node, each), log in kept.logs.items():  # of before a restart
             if node == self._me.id:
                 # Who else has it nobody knows any more; those who keep the job bring each other what one lacks.
@@ -209,9 +207,7 @@ class Jobs:
         if before is not None:
             segments, book, age_s = before.book.stock.whole(), before.book, before.term.age_s
             peers_max = before.dividing.peers_max
-        grantor = self._grantor(
-            authority.signed_spec, job, job_key, authority.epoch, now, True, book, age_s, authority.lots, peers_max
-        )
+        grantor = self._grantor(authority, job_key, authority.epoch, now, True, book, age_s, authority.lots, peers_max)
         effects += grantor.custody.open()
         effects += grantor.custody.show(Take(0, authority.signed_handover))
         for segment, sealed in segments:
@@ -241,8 +237,7 @@ class Jobs:
 
     def _grantor(
         self,
-        spec: Signed,
-        job: bytes,
+        authority: Authority,
         job_key: bytes,
         epoch: int,
         now: float,
@@ -253,6 +248,7 @@ class Jobs:
         peers_max: int = 0,
     ) -> Grantor:
         self._now = now
+        job, spec = authority.job, authority.signed_spec
         custody = Custody(
             job=job, spec=spec, me=self._me.id, epoch=epoch, storing=self._storing,
             candidates=lambda: [listed.advert.contact for listed in self._near(job, self._now)],
@@ -261,8 +257,8 @@ class Jobs:
         grantor = Grantor(
             job=job, spec=spec, keys=JobKeys(job_key), epoch=epoch, me=self._me, contact=self._contact(),
             trusted=lambda key, proof: trusts(self._rules, key, proof) or key == self._me.public,
-            rank=self._rank, custody=custody, breakers=self.breakers, rng=self._rng, now=now, granting=granting,
-            book=book,
+            grants=authority.grants, rank=self._rank, custody=custody, breakers=self.breakers, rng=self._rng, now=now,
+            granting=granting, book=book,
             age_s=(self._age_s(job) if epoch else 0.0) if age_s is None else age_s, note=self._note, lots=lots,
             peers_max=peers_max,
         )  # fmt: skip

@@ -67,7 +67,8 @@ class Journal:
         writes = [] if work.unsettled else [Write("meta", (_row_name(work),), (_job_row(work),))]
         to = work.grantor_in(lease.epoch) if work.authority.is_past(lease.epoch) else lease.grantor
         entry = Unsettled(message, blobs, to)
-        row = (lease.epoch, lease.grantor.id, pages.SIGNED.encode(message.receipt), message.page)
+        signed = None if message.lease is None else pages.SIGNED.encode(message.lease)
+        row = (lease.epoch, lease.grantor.id, pages.SIGNED.encode(message.receipt), message.page, signed)
         key = (work.job, lease.epoch, lease.token, part)
         writes.append(Write("journal", row_key(*key), row))
         self._hold(work, key, entry)
@@ -213,9 +214,9 @@ class Journal:
 
 
 def rows_of(
-    jobs: Iterable[tuple[str, bytes]], rows: Iterable[tuple[bytes, bytes, bytes]]
+    jobs: Iterable[tuple[str, bytes]], rows: Iterable[tuple[bytes, bytes, bytes, bytes | None]]
 ) -> list[tuple[Signed, Contact, list[Results]]]:
-    """What a worker restores, from ``meta`` rows (name, value) and ``journal`` rows (job, receipt, page).
+    """What a worker restores, from ``meta`` rows (name, value) and ``journal`` rows (job, receipt, page, lease).
 
     Rows of jobs without a ``meta`` row are others' results that this peer keeps as a steward.
     """
@@ -224,10 +225,15 @@ def rows_of(
         if name.startswith(JOB_ROW_PREFIX):
             row = JOB_ROW.decode(value)
             found[bytes.fromhex(name.removeprefix(JOB_ROW_PREFIX))] = (row.spec, row.grantor, [])
-    for job, receipt, page in rows:
+    for job, receipt, page, lease in rows:
         if job in found:
-            found[job][2].append(Results(pages.SIGNED.decode(receipt), page, False))
+            found[job][2].append(results_of(receipt, page, lease))
     return list(found.values())
+
+
+def results_of(receipt: bytes, page: bytes, lease: bytes | None) -> Results:
+    """A result as it was written, to be told again."""
+    return Results(pages.SIGNED.decode(receipt), page, False, None if lease is None else pages.SIGNED.decode(lease))
 
 
 def own(results: list[Results], key: bytes) -> list[tuple[Receipt, Results]]:

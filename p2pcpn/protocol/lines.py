@@ -123,6 +123,7 @@ def message_bytes(message: Message) -> int:
             bulk = 0 if message.extend is None else message_bytes(message.extend)
         case Results():
             bulk = len(message.receipt.body) + len(message.page)
+            bulk += 0 if message.lease is None else len(message.lease.body)
         case Append():
             bulk = len(message.header.body) + len(message.body)
         case Output() | Checkpoint() | Resume():

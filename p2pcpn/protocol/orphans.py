@@ -2,6 +2,9 @@
 
 Each is its worker's: two workers that name the same lease displace nothing of each other's, and one that brings without
 end fills its own share alone.
+
+Who granted the lease is not there to say what it gave, and the key of one lease opens a receipt for any task. So the
+lease comes along, as it was signed: it says to whom it gave which tasks.
 """
 
 from __future__ import annotations
@@ -9,9 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from p2pcpn import limits
-from p2pcpn.identity.keys import NodeId
+from p2pcpn.errors import PeerError
+from p2pcpn.identity.keys import NodeId, node_id
+from p2pcpn.protocol.spans import covers, merged
 from p2pcpn.protocol.work import run_number
-from p2pcpn.wire.statements import Receipt, Signed
+from p2pcpn.wire.messages import Orphan, Results
+from p2pcpn.wire.statements import Lease, Receipt, Signed, opened
 
 Name = tuple[NodeId, int, int]  # worker; epoch and token as one; part
 
@@ -21,9 +27,21 @@ def name_of(worker: bytes, said: Receipt) -> Name:
     return NodeId(worker), run_number(said.epoch, said.token), said.part
 
 
-def orphan_bytes(receipt: Signed, page: bytes) -> int:
+def orphan_bytes(message: Results | Orphan) -> int:
     """What one costs of the disk."""
-    return len(receipt.body) + len(page) + limits.STEWARD_ROW_BYTES
+    lease_bytes = 0 if message.lease is None else len(message.lease.body)
+    return len(message.receipt.body) + len(message.page) + lease_bytes + limits.STEWARD_ROW_BYTES
+
+
+def require_leased(lease: Signed, worker: bytes, said: Receipt) -> None:
+    """Raises :class:`PeerError` unless ``lease`` is signed by the grantor that a receipt of ``worker`` names, and gave
+    that worker all that the receipt states. Whether that node may grant is not looked at."""
+    gave = opened(lease, Lease)
+    named = (said.job, said.epoch, said.token, said.grantor, node_id(worker))
+    if (gave.job, gave.epoch, gave.token, node_id(lease.key), gave.worker) != named:
+        raise PeerError("a receipt comes with the lease of another")
+    if not covers(merged([(first, count) for first, count in gave.spans]), said.spans):
+        raise PeerError("a receipt states tasks that its lease did not give")
 
 
 @dataclass(slots=True)

@@ -478,7 +478,7 @@ class Presiding:
         grantor = self.jobs.granted.in_epoch(said.job, said.epoch)
         if grantor is None or not grantor.granting or said.epoch >= grantor.epoch:
             return self.steward.orphan_passed_on(contact, message) if message.request else []
-        results = m.Results(message.receipt, message.page, False)
+        results = m.Results(message.receipt, message.page, False, message.lease)
         taken: list[fx.Effect] = []
         if message.request:
             taken.append(fx.Tell(contact, m.Answer(message.request, m.AnswerCode.DONE, "")))
@@ -486,7 +486,7 @@ class Presiding:
         if not blobs:
             return grantor.inherit(None, results, now) + taken
         # Once they are here, who holds the log can have them from us.
-        again = fx.Tell(self.contact(), m.Orphan(message.receipt, message.page))
+        again = fx.Tell(self.contact(), m.Orphan(message.receipt, message.page, 0, message.lease))
         return [fx.Gather(contact, tuple(blobs), said.job, grantor.spec.retention_s, (again, *taken), tuple(taken))]
 
     def _pass_on(self, job: bytes, contact: Contact, key: bytes, now: float) -> list[fx.Effect]:

@@ -93,7 +93,7 @@ class Receipts:
             work.job, lease.epoch, lease.grantor.id, lease.token, part, spans, outcomes, digests, digest(page), ran_s,
             self._proof, list(inputs),
         )  # fmt: skip
-        return Results(signed(receipt, self._me), page, last), effects, blobs
+        return Results(signed(receipt, self._me), page, last, lease.signed), effects, blobs
 
     @staticmethod
     def _blobs(

@@ -22,7 +22,7 @@ from p2pcpn.protocol.guests import Guests
 from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.leased_pages import check_segment_head
 from p2pcpn.protocol.legacies import Legacy, legacy
-from p2pcpn.protocol.orphans import name_of, orphan_bytes
+from p2pcpn.protocol.orphans import name_of, orphan_bytes, require_leased
 from p2pcpn.protocol.passing import Parcel
 from p2pcpn.protocol.quota import Quota
 from p2pcpn.protocol.settlement import check_body
@@ -449,7 +449,7 @@ class Steward:
         kept = self._find(said.job)
         if kept is None or node_id(message.receipt.key) != sender.id:
             return []
-        write = self._orphan(kept, said, message.receipt, message.page)
+        write = self._orphan(kept, said, message)
         kept_here = Settled(said.job, [(run_number(said.epoch, said.token), said.part)])
         return [] if write is None else [Commit((write,), (Tell(sender, kept_here),))]
 
@@ -459,24 +459,30 @@ class Steward:
         kept = self._find(said.job)
         if kept is None or not any(steward.contact.id == sender.id for steward in kept.authority.spec.stewards):
             return [_answer(sender, message.request, AnswerCode.REFUSED, "keeps results for stewards alone")]
-        write = self._orphan(kept, said, message.receipt, message.page)
+        write = self._orphan(kept, said, message)
         if write is None:
             return [_answer(sender, message.request, AnswerCode.FULL, _NO_DISK)]
         return [_commit(sender, message.request, write)]
 
-    def _orphan(self, kept: Kept, said: Receipt, receipt: Signed, page: bytes) -> Write | None:
-        """Its row; none where there is no room. Raises :class:`PeerError` for a page that is not the receipt's."""
+    def _orphan(self, kept: Kept, said: Receipt, message: Results | Orphan) -> Write | None:
+        """Its row; none where there is no room, or no lease that says that it was given. Raises :class:`PeerError` for
+        a page that is not the receipt's, and for another's lease."""
+        receipt, page, lease = message.receipt, message.page, message.lease
         if digest(page) != said.page or said.token >> TOKEN_BITS:
             raise PeerError("a page of results is not the one its receipt names, or its token is none")
+        if lease is None:
+            return None
+        require_leased(lease, receipt.key, said)
         name = name_of(node_id(receipt.key), said)
         if name not in kept.orphans:
-            size_bytes = orphan_bytes(receipt, page)
+            size_bytes = orphan_bytes(message)
             full = said.epoch > kept.authority.tenure(said.epoch).epoch or not kept.orphans.room(name, size_bytes)
             if full or not self._fits(kept.authority.owner, size_bytes, kept.guest):
                 return None
             kept.orphans.add(name, size_bytes)
             self._spend(kept, size_bytes)
-        return Write("orphans", (said.job, *name), (said.epoch, said.grantor, pages.SIGNED.encode(receipt), page))
+        row = (said.epoch, said.grantor, pages.SIGNED.encode(receipt), page, pages.SIGNED.encode(lease))
+        return Write("orphans", (said.job, *name), row)
 
     def left(self, key: bytes, message: States) -> list[Effect]:
         """States of running tasks: kept where whoever grants in the newest epoch says so."""

@@ -18,7 +18,7 @@ from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.pace import Typical
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import Input, Results
-from p2pcpn.wire.statements import BlobRef
+from p2pcpn.wire.statements import BlobRef, Signed
 
 IDLE_JOB_S = 600.0
 # A grantor may count a thousand million leases in an epoch, wherever it begins.
@@ -76,6 +76,7 @@ class LeaseTaken:
     states: dict[int, bytes] = field(default_factory=dict)  # what its tasks left, here or in earlier runs
     ahead: range = range(0)  # tasks that it gives and that are not there yet
     until: float = 0.0  # of those none is taken any more
+    signed: Signed | None = None  # as its grantor signed it, to be shown to whoever grants next
     # What tells leases of one job apart: grantors of different epochs count their tokens alike.
     key: tuple[int, int] = field(init=False)
 

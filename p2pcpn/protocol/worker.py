@@ -258,6 +258,7 @@ class Worker:
         lease = LeaseTaken(
             said.token, said.epoch, sender, 0, message.result_key, message.digest_key, message.code_key, now,
             self._numbers, self._numbers, self._numbers, ahead=ahead, until=now + limits.LEASE_S,
+            signed=message.lease,
         )  # fmt: skip
         work.slots = max(1, min(message.slots, self.slots))
         work.foreseen = lease if ahead else None

@@ -380,7 +380,7 @@ class Host:
 
     def _tell_orphans(self, effect: fx.TellOrphans) -> None:
         found = restoring.orphans(self.disk, effect.job, own=not effect.request)
-        said = [fx.Tell(effect.to, m.Orphan(each.receipt, each.page, effect.request)) for each in found]
+        said = [fx.Tell(effect.to, m.Orphan(each.receipt, each.page, effect.request, each.lease)) for each in found]
         self._follow(self.boot, list(said))
 
     def _run(self, effect: fx.Run) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from p2pcpn import limits
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.canonical import Line, stale
-from p2pcpn.protocol.journal import rows_of
+from p2pcpn.protocol.journal import results_of, rows_of
 from p2pcpn.protocol.kept_jobs import Kept
 from p2pcpn.protocol.orphans import orphan_bytes
 from p2pcpn.protocol.peer import Peer
@@ -29,7 +29,7 @@ def restore(peer: Peer, disk: Disk, now: float, wall: float) -> None:
             signed, row = _signed(header), limits.STEWARD_ROW_BYTES
             peer.steward.restore_foreign(job, signed.key, value[2], len(signed.body) + len(body) + row)
     jobs = [(name, value) for (name,), (value,) in disk.scan("meta")]
-    journal = [(job, receipt, page) for (job, *_), (_, _, receipt, page) in disk.scan("journal")]
+    journal = [(job, *row) for (job, *_), (_, _, *row) in disk.scan("journal")]
     peer.worker.restore(rows_of(jobs, journal), now)
 
 
@@ -45,9 +45,9 @@ def _kept(disk: Disk, job: bytes, row: tuple[Any, ...]) -> Kept:
         kept.add_segment(_signed(segment), count, len(data))
     for (_, grantor, epoch, _), (header, body) in disk.scan("logs", (job,)):
         kept.restore_log(grantor, epoch, _signed(header), len(body))
-    for (_, worker, *_), (_, _, receipt, page) in disk.scan("orphans", (job,)):
-        message = m.Results(_signed(receipt), page, False)
-        kept.restore_orphan(worker, read(message.receipt, Receipt), orphan_bytes(message.receipt, message.page))
+    for (_, worker, *_), (_, _, *row) in disk.scan("orphans", (job,)):
+        message = results_of(*row)
+        kept.restore_orphan(worker, read(message.receipt, Receipt), orphan_bytes(message))
     for state in states(disk, job):
         kept.restore_state(state.index, state.number, len(state.sealed))
     return kept
@@ -95,7 +95,7 @@ def stale_tasks(disk: Disk, authority: Authority) -> list[int]:
 def orphans(disk: Disk, job: bytes, *, own: bool = True) -> list[m.Results]:
     """Results of a job that workers brought here because they found no grantor; ``own``: what our worker ran, too."""
     rows = [row for table in (("journal",) * own + ("orphans",)) for _, row in disk.scan(table, (job,))]
-    return [m.Results(_signed(receipt), page, False) for _, _, receipt, page in rows]
+    return [results_of(*row) for _, _, *row in rows]
 
 
 def states(disk: Disk, job: bytes) -> list[m.LeftState]:

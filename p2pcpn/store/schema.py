@@ -33,9 +33,9 @@ TABLES: Final[dict[str, Table]] = {
     "jobs": Table(("job",), ("owner", "spec", "expires_s", "close", "cancel", "handover"), read_rows=64),
     "segments": Table(("job", "number"), ("first", "count", "signed", "pages"), read_rows=4),
     "logs": Table(("job", "grantor", "epoch", "number"), ("header", "body"), read_rows=4),
-    "journal": Table(("job", "token", "part"), ("epoch", "grantor", "receipt", "page"), read_rows=4),
+    "journal": Table(("job", "token", "part"), ("epoch", "grantor", "receipt", "page", "lease"), read_rows=4),
     # Results that workers brought here because nobody granted, by who signed them.
-    "orphans": Table(("job", "worker", "token", "part"), ("epoch", "grantor", "receipt", "page"), read_rows=4),
+    "orphans": Table(("job", "worker", "token", "part"), ("epoch", "grantor", "receipt", "page", "lease"), read_rows=4),
     "states": Table(("job", "task"), ("number", "sealed"), read_rows=16),
     # By which handover of its owner this node granted a job last: it takes no epoch twice.
     "handovers": Table(("job",), ("expires_s", "signed")),
@@ -84,6 +84,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE TABLE handovers (job BLOB NOT NULL, expires_s REAL, signed BLOB, PRIMARY KEY (job))",
         "CREATE INDEX handovers_expire ON handovers (expires_s)",
     ),
+    ("ALTER TABLE journal ADD COLUMN lease BLOB", "ALTER TABLE orphans ADD COLUMN lease BLOB"),
 )
 
 

@@ -90,11 +90,15 @@ class Progress(msgspec.Struct, array_like=True, frozen=True, tag=4):
 
 
 class Results(msgspec.Struct, array_like=True, frozen=True, tag=5):
-    """A worker's receipt and the sealed page of results it speaks of. ``last``: the lease is spent."""
+    """A worker's receipt and the sealed page of results it speaks of. ``last``: the lease is spent.
+
+    ``lease`` is the receipt's, as its grantor signed it: without it nobody takes a receipt of an older epoch.
+    """
 
     receipt: Signed
     page: Annotated[bytes, Meta(max_length=limits.MESSAGE_BYTES_MAX)]
     last: bool
+    lease: Signed | None = None
 
 
 class Settled(msgspec.Struct, array_like=True, frozen=True, tag=6):
@@ -515,12 +519,14 @@ class Recounted(msgspec.Struct, array_like=True, frozen=True, tag=49):
 class Orphan(msgspec.Struct, array_like=True, frozen=True, tag=50):
     """A result that its worker brought to a steward because nobody granted, passed on to whoever does.
 
-    With a ``request`` by a steward that leaves, to a peer that is to keep it instead; that is answered.
+    With a ``request`` by a steward that leaves, to a peer that is to keep it instead; that is answered. ``lease`` is
+    the receipt's, as its grantor signed it.
     """
 
     receipt: Signed
     page: Annotated[bytes, Meta(max_length=limits.MESSAGE_BYTES_MAX)]
     request: U63 = 0
+    lease: Signed | None = None
 
 
 class Settlement(msgspec.Struct, array_like=True, frozen=True):

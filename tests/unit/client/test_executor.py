@@ -63,17 +63,6 @@ def test_calls_maps_and_chunks(swarm: Swarm) -> None:
     assert seen
 
 
-def test_items_of_a_map_may_be_futures_and_an_executor_cannot_travel(swarm: Swarm) -> None:
-    with joined(swarm) as executor:
-        first, second = executor.submit(abs, -1), executor.submit(abs, -2)
-        assert list(executor.map(pow, [3, first, second], [first, 5, second])) == [3, 1, 4]
-        bad = executor.submit(int, "x")
-        with pytest.raises(ValueError, match="invalid literal"):
-            list(executor.map(abs, [bad]))
-        with pytest.raises(UsageError, match="an Executor cannot travel; make one in the task"):
-            executor.submit(abs, executor).result(10)
-
-
 def test_after_shutdown_nothing_is_taken(swarm: Swarm, monkeypatch: pytest.MonkeyPatch) -> None:
     executor = joined(swarm)
     pending = executor.submit(sleeps, 0.1)

@@ -14,7 +14,6 @@ from p2pcpn.client.chunking import FIRST
 from p2pcpn.client.chunks import TOGETHER, unpacked
 from p2pcpn.client.cutting import Blob, Call
 from p2pcpn.client.feeding import Feeding, callees
-from p2pcpn.client.inputs import named
 from p2pcpn.client.maps import Chunk, Map
 from p2pcpn.client.pickling import Functions
 from p2pcpn.client.room import Room
@@ -35,9 +34,6 @@ class Job:
         self.feeding = Feeding(self.lock, KEYS, self.add)
 
     def wake(self) -> None: ...
-
-    def named(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        return named(arguments, {}, self.lock, 100)[0]
 
     def withdraw(self, index: int) -> None:
         self.withdrawn.append(index)

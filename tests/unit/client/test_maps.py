@@ -22,8 +22,6 @@ from p2pcpn.client import maps
 from p2pcpn.client.arguments import Arguments
 from p2pcpn.client.chunks import Loaded, run_item, run_items
 from p2pcpn.client.cutting import Parted
-from p2pcpn.client.futures import TaskFuture
-from p2pcpn.client.inputs import Awaited, named
 from p2pcpn.client.maps import Chunk, Map
 from p2pcpn.client.pickling import Callee, dumps
 from p2pcpn.client.room import Room
@@ -51,9 +49,6 @@ class Job:
         self.woken += 1
         if self.served is not None:
             self.serve(self.served)
-
-    def named(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        return named(arguments, {}, self.lock, 100)[0]
 
     def withdraw(self, index: int) -> None:
         self.withdrawn.append(index)
@@ -429,16 +424,6 @@ def test_once_the_job_takes_no_more_a_map_says_why() -> None:
         found.take_in((closing(),))
     job.serve(found)
     assert found.over
-
-
-def test_an_item_that_is_a_future_is_a_task_of_its_own_that_takes_its_result() -> None:
-    job = Job()
-    found = job.map(abs)
-    found.take_in(([1, TaskFuture(job.lock, None, 7), 3],))
-    calls = [chunk.block.call for chunk in iter(partial(found.cut, 1), None)]
-    assert calls[0] is None and calls[2] is None
-    assert isinstance(call := calls[1], tuple) and isinstance(data := call[1], Parted)
-    assert [part.task for part in data.parts if isinstance(part, Awaited)] == [7]
 
 
 def test_the_caller_waits_while_there_is_no_room_and_goes_on_as_items_end() -> None:

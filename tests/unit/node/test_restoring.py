@@ -39,6 +39,7 @@ from tests.unit.protocol.leased import (
     Bench,
     Made,
     at,
+    lease_of,
     settling,
     told,
 )
@@ -178,12 +179,14 @@ def test_unsettled_results_come_back_with_their_job_and_no_others(database: Data
     write(database, bench.effects)
     messages = told(effects, m.Results)
     # Beside them the rows a steward keeps for others, whose job has no line in the journal, and what else is noted.
-    foreign = (0, GRANTOR.id, pages.SIGNED.encode(messages[0].receipt), b"page")
+    foreign = (0, GRANTOR.id, pages.SIGNED.encode(messages[0].receipt), b"page", None)
     database.commit([Write("journal", (b"\5" * 20, 1, 0), foreign), Write("meta", ("other",), (b"x",))])
     write(database, [])
     ((spec, grantor, results),) = restored_journal(database)
     assert (spec, grantor) == (made.spec, GRANTOR_AT)
-    assert [(each.receipt, each.page) for each in results] == [(each.receipt, each.page) for each in messages]
+    assert [(each.receipt, each.page, each.lease) for each in results] == [
+        (each.receipt, each.page, each.lease) for each in messages
+    ]
     assert results
     again = Bench(me=ME)
     again.worker.restore(restored_journal(database), 0.0)
@@ -214,7 +217,7 @@ def test_any_row_may_be_damaged_and_the_others_come_back(
     tmp_path: Path, what: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Every column of every table that is read at start, one after the other."""
-    tables = {"records": 4, "jobs": 6, "segments": 4, "logs": 2, "journal": 4, "meta": 1}
+    tables = {"records": 4, "jobs": 6, "segments": 4, "logs": 2, "journal": 5, "meta": 1}
     bench = Bench()
     mine = bench.know(Made(9), 4)
     bench.take(mine, (0, 4))
@@ -346,7 +349,7 @@ def test_orphans_come_back_and_count_as_before_and_beside_those_of_another_with_
     keeper = kept(database, made, [])
     for worker, number in ((ME, 4003), (STRANGER, 4006)):
         said = Receipt(made.job, 0, GRANTOR.id, 1, 0, [(0, 1)], b"\0", bytes(16), digest(b"page"), 0.1, b"")
-        messages.append(m.Results(signed(said, worker), b"page", False))
+        messages.append(m.Results(signed(said, worker), b"page", False, lease_of(said, worker)))
         write(database, keeper.orphan(at(worker, number), messages[-1]))
     assert sorted(restoring.orphans(database, made.job), key=lambda each: each.receipt.key) == sorted(
         messages, key=lambda each: each.receipt.key

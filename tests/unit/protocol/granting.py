@@ -175,7 +175,8 @@ class Worker:
             "ran_s": ran_s,
             "proof": swarm_proof(SWARM_KEY, self.key.public),
         }  # fmt: skip
-        return m.Results(signed(Receipt(**{**fields, **changes}), signer or self.key), sealed, last)
+        said = signed(Receipt(**{**fields, **changes}), signer or self.key)
+        return m.Results(said, sealed, last, signed(lease, ME))
 
     def bring(self, message: m.Results) -> list[fx.Effect]:
         """Give a message of results to the grantor."""
@@ -229,6 +230,7 @@ class Table:
         self.grantor = Grantor(
             job=self.job, spec=self.spec, keys=KEYS, epoch=epoch, me=ME, contact=at(ME, 4000),
             trusted=trusted or (lambda key, proof: proof == swarm_proof(SWARM_KEY, key)),
+            grants=lambda key, epoch: key == ME.public,
             rank=lambda contact, rtt_ms: (rtt_ms / 1000, bytes(contact.id)), custody=self.custody,
             breakers=self.breakers, rng=self.dice,
             now=self.now,

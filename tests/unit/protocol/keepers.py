@@ -123,7 +123,9 @@ class Keeper:
                 case fx.TellOrphans():
                     for key, row in sorted(self.disk.get("orphans", {}).items()):
                         if key[0] == effect.job:
-                            told = m.Orphan(pages.SIGNED.decode(row[2]), row[3], effect.request)
+                            told = m.Orphan(
+                                pages.SIGNED.decode(row[2]), row[3], effect.request, pages.SIGNED.decode(row[4])
+                            )
                             self.table.say(self, effect.to, told)
                 case fx.Notify():
                     self.news.append(effect.event)

@@ -227,6 +227,11 @@ def settling(job: bytes, spans: list[tuple[int, int]], page: bytes = b"") -> byt
     return pages.LOG_BODY.encode([pages.Entry(signed(receipt, ME), page, None)])
 
 
+def lease_of(said: Receipt, worker: Keypair, grantor: Keypair = GRANTOR) -> Signed:
+    """The lease under which ``worker`` ran what a receipt states."""
+    return signed(Lease(said.job, said.epoch, said.token, worker.id, said.spans), grantor)
+
+
 def told(effects: Iterable[fx.Effect], kind: type[Any]) -> list[Any]:
     """Messages of one kind among the effects, in order."""
     return [e.message for e in effects if isinstance(e, fx.Tell) and isinstance(e.message, kind)]

@@ -159,7 +159,8 @@ class Member:
                     self.do(self.peer.adopt(effect.job, *job_state(self.disk, authority), swarm.now))
             case fx.TellOrphans():
                 found = orphans(self.disk, effect.job)
-                self.follow([fx.Tell(effect.to, m.Orphan(each.receipt, each.page, effect.request)) for each in found])
+                said = [m.Orphan(each.receipt, each.page, effect.request, each.lease) for each in found]
+                self.follow([fx.Tell(effect.to, orphan) for orphan in said])
             case fx.Run():
                 self.batches[effect.batch] = effect
                 if self.takes_s is not None:

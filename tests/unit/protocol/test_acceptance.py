@@ -13,8 +13,8 @@ from p2pcpn.errors import PeerError
 from p2pcpn.protocol import events
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.pages import Print
-from p2pcpn.wire.statements import BlobRef, Lease, Outcome, Receipt, Signed
-from tests.unit.protocol.granting import Table, Worker, keypair
+from p2pcpn.wire.statements import BlobRef, Lease, Outcome, Receipt, Signed, signed
+from tests.unit.protocol.granting import ME, Table, Worker, keypair
 
 
 def leased(*counts: int, slots: int = 4, **options: Any) -> tuple[Table, Worker]:
@@ -252,6 +252,50 @@ def test_results_that_no_earlier_grantor_can_have_leased_are_an_error() -> None:
         with pytest.raises(PeerError):
             table.grantor.inherit(sender.contact, message, table.now)
     assert not table.delivered
+
+
+LEASES: dict[str, Callable[[Table, Worker], Lease]] = {
+    "other tasks": lambda t, w: Lease(t.job, 1, 7, w.node, [(0, 1), (2, 2)]),
+    "fewer tasks": lambda t, w: Lease(t.job, 1, 7, w.node, [(0, 1)]),
+    "another worker's": lambda t, w: Lease(t.job, 1, 7, keypair(11).id, [(0, 4)]),
+    "another token": lambda t, w: Lease(t.job, 1, 8, w.node, [(0, 4)]),
+    "another epoch": lambda t, w: Lease(t.job, 2, 7, w.node, [(0, 4)]),
+    "another job": lambda t, w: Lease(bytes(20), 1, 7, w.node, [(0, 4)]),
+}
+
+
+@pytest.mark.parametrize("lease", LEASES.values(), ids=LEASES.keys())
+def test_a_receipt_of_an_earlier_epoch_states_nothing_that_its_lease_did_not_give(
+    lease: Callable[[Table, Worker], Lease],
+) -> None:
+    table, worker = taken_over()
+    said = earlier(table, worker, (0, 2))
+    message = msgspec.structs.replace(said, lease=signed(lease(table, worker), ME))
+    for sender in (worker.contact, None):
+        with pytest.raises(PeerError):
+            table.grantor.inherit(sender, message, table.now)
+    forged = msgspec.structs.replace(said.lease, signature=bytes(64))
+    with pytest.raises(PeerError):
+        table.grantor.inherit(worker.contact, msgspec.structs.replace(said, lease=forged), table.now)
+    assert not table.delivered and table.grantor.ledger.open == 4
+    table.act(lambda grantor, now: grantor.inherit(worker.contact, said, now))
+    assert table.delivered == [0, 1]
+
+
+def test_a_receipt_of_an_earlier_epoch_whose_lease_nobody_shows_is_left_to_its_worker() -> None:
+    table, worker = taken_over()
+    said = earlier(table, worker, (0, 2))
+    for lease in (None, signed(Lease(table.job, 1, 7, worker.node, [(0, 2)]), worker.key)):  # who never granted
+        message = msgspec.structs.replace(said, lease=lease)
+        assert table.act(lambda grantor, now, message=message: grantor.inherit(worker.contact, message, now)) == []
+    assert not table.delivered and not worker.of(m.Settled) and table.grantor.refused == 2
+
+
+def test_a_lease_that_foresaw_tasks_gives_them_and_one_in_pieces_each_of_them() -> None:
+    table, worker = taken_over()
+    lease = Lease(table.job, 1, 7, worker.node, [(3, 60), (0, 1)])
+    table.act(lambda grantor, now: grantor.inherit(worker.contact, worker.message(lease, spans=[(0, 1), (3, 1)]), now))
+    assert table.delivered == [0, 3]
 
 
 def test_results_of_an_earlier_epoch_by_a_stranger_are_refused() -> None:

@@ -13,7 +13,7 @@ from p2pcpn.wire import messages as m
 from p2pcpn.wire.sealing import digest
 from p2pcpn.wire.statements import Cancel, Receipt, signed
 from tests.unit.protocol.keepers import Job, Keeper, Table
-from tests.unit.protocol.leased import GRANTOR, GRANTOR_AT, OWNER, keypair
+from tests.unit.protocol.leased import GRANTOR, GRANTOR_AT, OWNER, keypair, lease_of
 
 
 def counts(keeper: Keeper) -> tuple[int, int, int, int]:
@@ -42,7 +42,7 @@ def bring_orphans(job: Job, keeper: Keeper, count: int = 2, *, worker: int = 900
     key, page = keypair(worker), b"page"
     for part in range(count):
         said = Receipt(job.job, 0, GRANTOR.id, 1, part, [(6, 1)], b"\0", bytes(16), digest(page), 0.1, b"")
-        results = m.Results(signed(said, key), page, False)
+        results = m.Results(signed(said, key), page, False, lease_of(said, key))
         sender = keeper.contact.__class__(key.id, *keeper.contact.address)
         keeper.do([e for e in keeper.steward.orphan(sender, results) if isinstance(e, fx.Commit)])
 

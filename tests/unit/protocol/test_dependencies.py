@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from p2pcpn import limits
 from p2pcpn.protocol.dependencies import Dependencies, Known, known_of
-from p2pcpn.protocol.ledger import CANCELLED, FAILED, HELD, LEASED, SETTLED, WAITING, Ledger
+from p2pcpn.protocol.ledger import FAILED, HELD, LEASED, SETTLED, WAITING, Ledger
 from p2pcpn.protocol.settlement import Opened
 from p2pcpn.wire.pages import ResultPage, cut
 from p2pcpn.wire.statements import BlobRef, Receipt
@@ -87,13 +87,6 @@ def test_what_ended_before_it_was_named_is_remembered_or_read() -> None:
     found = known_of(opened(0), 0)
     assert deps.read([0, 1, 9], lambda index: found if index == 0 else None) == [(4, 1)]
     assert words(deps.values[1]).endswith("is lost") and deps.values[0] == found
-
-
-def test_who_takes_what_was_cancelled_or_given_up_before_is_told_which() -> None:
-    deps = Dependencies()
-    deps.add([(2, [0, 1])])
-    assert deps.look_up(bytearray((CANCELLED, FAILED, HELD))) == ([(2, 1)], [])
-    assert [words(deps.values[index]).rpartition(", ")[2] for index in (0, 1)] == ["was cancelled", "has none"]
 
 
 def test_newest_receipts_are_remembered_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:

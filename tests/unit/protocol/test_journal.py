@@ -8,8 +8,10 @@ from p2pcpn import limits
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol.journal import ORPHANED_AFTER_S_MAX, rows_of
+from p2pcpn.protocol.orphans import require_leased
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
+from p2pcpn.wire.statements import Receipt, read
 from tests.unit.protocol.leased import (
     GRANTOR,
     GRANTOR_AT,
@@ -44,8 +46,9 @@ def test_a_result_is_on_disk_until_it_is_settled() -> None:
     (row,) = writes(effects, "journal")
     (result,) = told(effects, m.Results)
     assert row == fx.Write(
-        "journal", (made.job, 1, 0), (0, GRANTOR.id, pages.SIGNED.encode(result.receipt), result.page)
-    )
+        "journal", (made.job, 1, 0),
+        (0, GRANTOR.id, pages.SIGNED.encode(result.receipt), result.page, pages.SIGNED.encode(result.lease)),
+    )  # fmt: skip
     assert [write.key for write in writes(effects, "meta")] == [(f"journal {made.job.hex()}",)]
     assert bench.do(bench.worker.settled(STRANGER_AT, m.Settled(made.job, [(1, 0)]))) == []
     effects = bench.do(bench.worker.settled(GRANTOR_AT, m.Settled(made.job, [(1, 0), (1, 0), (1, 1), (9, 9)])))
@@ -155,16 +158,18 @@ def test_memory_is_bounded_and_what_is_pushed_out_stays_on_disk(monkeypatch: pyt
 def test_after_a_restart_what_is_on_disk_is_offered_again() -> None:
     _, made, effects = one_result()
     jobs = [(write.key[0], write.value[0]) for write in writes(effects, "meta") if write.value]
-    rows = [(write.key[0], write.value[2], write.value[3]) for write in writes(effects, "journal") if write.value]
+    rows = [(write.key[0], *write.value[2:]) for write in writes(effects, "journal") if write.value]
     theirs = another_workers_result()
-    foreign = [(write.key[0], write.value[2], write.value[3]) for write in writes(theirs, "journal") if write.value]
+    foreign = [(write.key[0], *write.value[2:]) for write in writes(theirs, "journal") if write.value]
     restored = rows_of([*jobs, ("other", b"")], [*rows, *foreign])  # type: ignore[list-item]
     again = Bench(slots=1, rules=rules(swarm_key=bytes(32)))
     again.worker.restore([*restored, *restored], again.now)
     assert again.worker.journal.count == 1  # its own alone: what another worker signed is kept as a steward
     assert to(again.wait(0.1)) == [GRANTOR.id]
     offered = again.do(again.worker.session_opened(PEER, again.now))
-    assert [made.open(message).worker for message in told(offered, m.Results)] == [ME.public]
+    (result,) = told(offered, m.Results)
+    assert made.open(result).worker == ME.public
+    require_leased(result.lease, ME.public, read(result.receipt, Receipt))  # which whoever grants next asks for
     # What it remembers of the job is not more than it knew: rules are asked again, and no token comes twice.
     again.worker.extended(m.Extend(0, made.segments[0], made.sealed[0], False))
     assert again.take(made, (0, 1), token=1) == []

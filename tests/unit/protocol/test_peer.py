@@ -58,7 +58,7 @@ from p2pcpn.wire.statements import (
     Steward,
     signed,
 )  # fmt: skip
-from tests.unit.protocol.leased import OWNER, PYTHON, STRANGER, SWARM_KEY, Made, rules
+from tests.unit.protocol.leased import OWNER, PYTHON, STRANGER, SWARM_KEY, Made, lease_of, rules
 from tests.unit.protocol.swarm import BOTH, WAY_S, Job, Member, Swarm
 
 ADVERT_SALT = b"advert"
@@ -95,7 +95,8 @@ def receipt_of(member: Member, job: bytes, grantor: Member, **changes: Any) -> m
         "digests": result_digest(bytes(32), b""), "page": digest(b"page"), "ran_s": 0.1,
         "proof": swarm_proof(SWARM_KEY, member.key.public),
     }  # fmt: skip
-    return m.Results(signed(Receipt(**{**fields, **changes}), member.key), b"page", True)
+    said = Receipt(**{**fields, **changes})
+    return m.Results(signed(said, member.key), b"page", True, lease_of(said, member.key, grantor.key))
 
 
 # --- publishing -----------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from p2pcpn.wire.sealing import digest
 from p2pcpn.wire.statements import Cancel, Close, Handover, Offer, Pause, Receipt, Role, Steward, read, signed
 from p2pcpn.wire.statements import LogHeader as Header
 from tests.unit.protocol.granting import at, keypair
-from tests.unit.protocol.leased import OWNER, STRANGER, Made
+from tests.unit.protocol.leased import OWNER, STRANGER, Made, lease_of
 from tests.unit.protocol.swarm import Job, Member, Swarm
 
 
@@ -201,13 +201,14 @@ def test_an_orphan_counts_once_the_blobs_that_it_names_are_here() -> None:
     grantor.blobs_of = lambda results: [bytes(32)]
     grantor.inherit = lambda worker, results, now: said.append((worker, results)) or []
     word = Receipt(cast.name, 0, cast.submitter.id, 1, 0, [(0, 1)], b"\0", bytes(16), bytes(32), 0.1, b"")
-    orphan = m.Orphan(signed(word, cast.worker.key), b"page")
+    lease = lease_of(word, cast.worker.key, cast.submitter.key)
+    orphan = m.Orphan(signed(word, cast.worker.key), b"page", 0, lease)
     (gather,) = presiding.inherited(cast.two.contact, orphan, cast.swarm.now)
     assert isinstance(gather, fx.Gather) and (gather.sender, gather.blobs) == (cast.two.contact, (bytes(32),))
     assert gather.then == (fx.Tell(cast.one.contact, orphan),) and said == []
     cast.one.follow(list(gather.then))
-    assert said == [(None, m.Results(orphan.receipt, b"page", False))]
-    asked = m.Orphan(orphan.receipt, b"page", 7)  # by a steward that leaves: told that it is here
+    assert said == [(None, m.Results(orphan.receipt, b"page", False, lease))]
+    asked = m.Orphan(orphan.receipt, b"page", 7, lease)  # by a steward that leaves: told that it is here
     done = fx.Tell(cast.two.contact, m.Answer(7, m.AnswerCode.DONE, ""))
     (gather,) = presiding.inherited(cast.two.contact, asked, cast.swarm.now)
     assert isinstance(gather, fx.Gather) and gather.then == (fx.Tell(cast.one.contact, orphan), done)

@@ -41,6 +41,7 @@ from tests.unit.protocol.leased import (
     Made,
     at,
     keypair,
+    lease_of,
     settling,
     told,
 )  # fmt: skip
@@ -715,7 +716,9 @@ def test_results_without_a_grantor_are_kept_and_then_acknowledged() -> None:
         assert isinstance(commit, fx.Commit) and commit.otherwise == ()
         (write,) = commit.writes
         assert (write.table, write.key) == ("orphans", (made.job, ME.id, 1, 0))
-        assert write.value == (0, GRANTOR.id, pages.SIGNED.encode(message.receipt), message.page)
+        assert write.value == (
+            0, GRANTOR.id, pages.SIGNED.encode(message.receipt), message.page, pages.SIGNED.encode(message.lease)
+        )  # fmt: skip
         assert told(commit.then, m.Settled) == [m.Settled(made.job, [(1, 0)])]
     assert len(shelf.steward.jobs[made.job].orphans) == 1
 
@@ -728,17 +731,23 @@ def test_nobody_overwrites_anothers_orphan_or_brings_what_he_did_not_sign() -> N
     shelf.steward.orphan(ME_AT, message)
     said = read(message.receipt, Receipt)
     # Another may name the same lease: his is another orphan, and which of them can be opened their grantor sees.
-    (commit,) = shelf.steward.orphan(STRANGER_AT, m.Results(signed(said, STRANGER), message.page, False))
+    (commit,) = shelf.steward.orphan(
+        STRANGER_AT, m.Results(signed(said, STRANGER), message.page, False, lease_of(said, STRANGER))
+    )
     assert isinstance(commit, fx.Commit) and commit.writes[0].key == (made.job, STRANGER.id, 1, 0)
     assert len(shelf.steward.jobs[made.job].orphans) == 2
     with pytest.raises(PeerError):
-        shelf.steward.orphan(ME_AT, m.Results(message.receipt, b"another page", False))
+        shelf.steward.orphan(ME_AT, m.Results(message.receipt, b"another page", False, message.lease))
+    with pytest.raises(PeerError, match="another"):
+        shelf.steward.orphan(ME_AT, m.Results(message.receipt, message.page, False, lease_of(said, STRANGER)))
+    nobodys = msgspec.structs.replace(message, lease=None)
+    assert shelf.steward.orphan(ME_AT, nobodys) == []  # no grantor would take it
 
 
 def test_a_steward_that_leaves_passes_on_the_results_that_wait_with_it() -> None:
     shelf, made = Shelf(), Made()
     message = result(made)
-    passed_on = m.Orphan(message.receipt, message.page, 7)
+    passed_on = m.Orphan(message.receipt, message.page, 7, message.lease)
 
     def answer(sender: Contact, **options: bool) -> int:
         (said,) = shelf.say(shelf.steward.orphan_passed_on(sender, passed_on), **options)
@@ -753,10 +762,10 @@ def test_a_steward_that_leaves_passes_on_the_results_that_wait_with_it() -> None
     assert shelf.written[-1].key == (made.job, ME.id, 1, 0)  # its worker's, whoever brings it
     assert len(shelf.steward.jobs[made.job].orphans) == 1
     with pytest.raises(PeerError):
-        shelf.steward.orphan_passed_on(STEWARDS_AT[1], m.Orphan(message.receipt, b"another page", 7))
+        shelf.steward.orphan_passed_on(STEWARDS_AT[1], m.Orphan(message.receipt, b"another page", 7, message.lease))
     forged = Signed(message.receipt.kind, message.receipt.key, message.receipt.body, bytes(64))
     with pytest.raises(PeerError):
-        shelf.steward.orphan_passed_on(STEWARDS_AT[1], m.Orphan(forged, message.page, 7))
+        shelf.steward.orphan_passed_on(STEWARDS_AT[1], m.Orphan(forged, message.page, 7, message.lease))
 
 
 def test_orphans_that_are_passed_on_find_no_more_room_than_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -764,7 +773,9 @@ def test_orphans_that_are_passed_on_find_no_more_room_than_others(monkeypatch: p
     shelf.introduce(made)
     message = result(made)
     monkeypatch.setattr(limits, "ORPHANS_PER_JOB_MAX", 0)
-    (answer,) = shelf.say(shelf.steward.orphan_passed_on(STEWARDS_AT[1], m.Orphan(message.receipt, message.page, 7)))
+    (answer,) = shelf.say(
+        shelf.steward.orphan_passed_on(STEWARDS_AT[1], m.Orphan(message.receipt, message.page, 7, message.lease))
+    )
     assert answer.code == AnswerCode.FULL
 
 
@@ -778,7 +789,7 @@ def test_orphans_are_bounded_by_job(monkeypatch: pytest.MonkeyPatch) -> None:
         receipt = Receipt(
             made.job, epoch, GRANTOR.id, 1, part, said.spans, said.outcomes, said.digests, digest(b""), 0.0, b""
         )
-        return bool(shelf.steward.orphan(ME_AT, m.Results(signed(receipt, ME), b"", False)))
+        return bool(shelf.steward.orphan(ME_AT, m.Results(signed(receipt, ME), b"", False, lease_of(receipt, ME))))
 
     assert not bring(0, epoch=1)
     assert [bring(part) for part in range(5)] == [True, True, True, False, False]

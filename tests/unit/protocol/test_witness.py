@@ -89,7 +89,7 @@ def test_effects_of_a_peer_tell_what_it_states_and_gives_up() -> None:
     table.extend(2)
     worker = table.worker(10)
     message = worker.message(worker.last)
-    row = (0, ME.id, pages.SIGNED.encode(message.receipt), message.page)
+    row = (0, ME.id, pages.SIGNED.encode(message.receipt), message.page, None)
     commit = fx.Commit((fx.Write("journal", row_key(table.job, 0, 1, 0), row), fx.Write("journal", (b"x",), None)))
     gave_up = fx.Notify(events.GaveUp(table.job, [4, 5, 9], "nobody is left"))
     mine, lines = chronicle(10)

@@ -84,11 +84,11 @@ def test_a_short_key_deletes_all_that_is_under_it(database):
 
 def test_a_scan_reads_on_beyond_its_first_rows_in_the_order_of_the_keys(database):
     many = schema.TABLES["journal"].read_rows * 3 + 1
-    rows = [Write("journal", (b"j", n % 2, n), (0, b"g", b"r", b"p")) for n in reversed(range(many))]
-    assert put(database, *rows, Write("journal", (b"k", 0, 0), (0, b"g", b"r", b"p"))) is None
+    rows = [Write("journal", (b"j", n % 2, n), (0, b"g", b"r", b"p", b"l")) for n in reversed(range(many))]
+    assert put(database, *rows, Write("journal", (b"k", 0, 0), (0, b"g", b"r", b"p", b"l"))) is None
     keys = [key for key, _ in database.scan("journal", (b"j",))]
     assert keys == sorted((b"j", n % 2, n) for n in range(many))
-    assert [value for _, value in database.scan("journal", (b"j", 1, 1))] == [(0, b"g", b"r", b"p")]
+    assert [value for _, value in database.scan("journal", (b"j", 1, 1))] == [(0, b"g", b"r", b"p", b"l")]
     assert list(database.scan("journal", (b"nothing",))) == []
 
 
@@ -313,7 +313,7 @@ def test_what_has_expired_goes_and_takes_the_parts_of_its_job_along(database):
     put(database, Write("records", (b"r",), (b"owner", 1, 3.0, b"signed")))
     for name in (b"old", b"new"):
         put(database, Write("segments", (name, 0), (0, 1, b"s", b"p")), Write("logs", (name, b"g", 0, 0), (b"h", b"b")))
-        put(database, Write("journal", (name, 1, 0), (0, b"g", b"r", b"p")))
+        put(database, Write("journal", (name, 1, 0), (0, b"g", b"r", b"p", b"l")))
     assert database.drop_expired(10.0) == Expired(records=(b"r",), jobs=(b"old",), blobs=(b"o",))
     for table in ("jobs", "segments", "logs", "journal"):
         assert [key[0] for key, _ in database.scan(table)] == [b"new"]

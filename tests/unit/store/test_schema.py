@@ -75,7 +75,7 @@ def test_a_prefix_deletes_and_counts_what_is_under_it(connection):
 
 def test_a_scan_goes_on_after_the_key_it_is_given_and_sorts_by_the_index(connection):
     for part in (3, 1, 2):
-        connection.execute(schema.upsert("journal"), (b"job", 7, part, 0, b"", b"", b""))
+        connection.execute(schema.upsert("journal"), (b"job", 7, part, 0, b"", b"", b"", b""))
     sql = schema.scan("journal", 1, True)
     assert [row[2] for row in connection.execute(sql, (b"job", 7, 1))] == [2, 3]
     plan = " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", (b"job", 7, 1)))
