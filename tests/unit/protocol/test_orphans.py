@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from p2pcpn import limits
+from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import NodeId
-from p2pcpn.protocol.orphans import Orphans, name_of
-from p2pcpn.wire.statements import Receipt
+from p2pcpn.protocol.orphans import Orphans, name_of, orphan_bytes, require_leased
+from p2pcpn.wire.messages import Orphan
+from p2pcpn.wire.statements import Lease, Receipt, signed
 from tests.unit.protocol.leased import GRANTOR, ME, STRANGER
 
 
@@ -38,3 +41,35 @@ def test_one_worker_fills_its_share_and_no_others(monkeypatch: pytest.MonkeyPatc
     for part in range(2):
         orphans.add(name_of(STRANGER.id, said(part=part)), 10)
     assert not orphans.room(name_of(GRANTOR.id, said()), 10)  # as many as a job may have
+
+
+def test_a_receipt_states_no_more_than_its_lease_gave_to_its_worker() -> None:
+    gave = Lease(bytes(20), 0, 1, ME.id, [(4, 2), (0, 4)])
+    receipt = msgspec.structs.replace(said(), spans=[(1, 5)])
+    require_leased(signed(gave, GRANTOR), ME.public, receipt)
+    for spans in ([(1, 6)], [(0, 1), (9, 1)]):
+        with pytest.raises(PeerError, match="tasks that its lease did not give"):
+            require_leased(signed(gave, GRANTOR), ME.public, msgspec.structs.replace(receipt, spans=spans))
+
+
+@pytest.mark.parametrize("change", [{"job": bytes([1]) * 20}, {"epoch": 1}, {"token": 2}, {"worker": STRANGER.id}])
+def test_a_receipt_comes_with_its_own_lease_alone(change: dict[str, object]) -> None:
+    other = msgspec.structs.replace(Lease(bytes(20), 0, 1, ME.id, [(0, 1)]), **change)
+    with pytest.raises(PeerError, match="the lease of another"):
+        require_leased(signed(other, GRANTOR), ME.public, said())
+
+
+def test_a_lease_that_its_grantor_did_not_sign_gives_nothing() -> None:
+    lease = Lease(bytes(20), 0, 1, ME.id, [(0, 1)])
+    with pytest.raises(PeerError, match="the lease of another"):
+        require_leased(signed(lease, ME), ME.public, said())
+    forged = msgspec.structs.replace(signed(lease, ME), key=GRANTOR.public)
+    with pytest.raises(PeerError):
+        require_leased(forged, ME.public, said())
+
+
+def test_an_orphan_costs_its_lease_too() -> None:
+    receipt, lease = signed(said(), ME), signed(Lease(bytes(20), 0, 1, ME.id, [(0, 1)]), GRANTOR)
+    without, beside = orphan_bytes(Orphan(receipt, b"page", 1)), orphan_bytes(Orphan(receipt, b"page", 1, lease))
+    assert without == len(receipt.body) + 4 + limits.STEWARD_ROW_BYTES
+    assert beside == without + len(lease.body)
