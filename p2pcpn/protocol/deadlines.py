@@ -75,15 +75,19 @@ class Deadlines:
     def earliest(self) -> float | None:
         """When the first of all machines is due."""
         while self.touched or self.later & self._first:
-            due_s, asks = self._due_s, self._asks
+            due_s, asks, earliest_s = self._due_s, self._asks, self._earliest_s
             asked = self.touched or self._first
+            changed = bool(asked & self._first)
             for number in _numbers(asked):
-                at = asks[number]()
-                due_s[number] = math.inf if at is None else at
+                said = asks[number]()
+                at = math.inf if said is None else said
+                due_s[number] = at
+                changed = changed or at <= earliest_s
             self.touched = 0
             self.later &= ~asked
-            self._earliest_s = min(due_s)
-            self._first = 1 << due_s.index(self._earliest_s)
+            if changed:  # otherwise the one that was first still is: most events are of others
+                self._earliest_s = min(due_s)
+                self._first = 1 << due_s.index(self._earliest_s)
         return None if self._earliest_s == math.inf else self._earliest_s
 
     def received(self, effects: list[Effect]) -> list[Effect]:

@@ -31,7 +31,8 @@ HOLD_S = 15.0
 HOLD_S_MAX = 300.0
 # Where so few are left everybody is needed, steady or not.
 NEEDED = limits.FANOUT
-
+# Of fewer candidates most may be neighbours already.
+FEW = 4 * limits.NEIGHBOURHOOD_MAX
 
 # So few who came or went since the last choice make no other graph; then it is chosen less often, down to this.
 STEADY_CHANGES = 2
@@ -112,7 +113,7 @@ class Neighbourhood:
             self._unproved.pop(contact.id, None)
         known = self._candidates.get(contact.id)
         if known is not None and (known[0] is contact or known[0] == contact or (known[1] and not direct)):
-            if direct:
+            if direct and not (known[1] and contact.id in self._chosen):  # a neighbour is not dropped anyway
                 del self._candidates[contact.id]
                 self._candidates[contact.id] = known if known[1] else (contact, True)
             return
@@ -194,9 +195,22 @@ class Neighbourhood:
         places = limits.NEIGHBOURHOOD_MAX - len(chosen)
         if places > len(self._by_chance):
             taken.update(self._by_chance)
-            others = [node for _, node in self._by_id if node not in taken]
-            missing = min(places - len(self._by_chance), len(others))
-            self._by_chance += self._rng.sample(others, missing)
+            self._by_chance += self._others(taken, places - len(self._by_chance))
         del self._by_chance[places:]
         self._chosen = {node: self._candidates[node][0] for node in chosen + self._by_chance}
         self._unproved = {node: None for node in self._chosen if node in self._unproved or node not in before}
+        for node in before:  # while they were neighbours their place in the order did not follow what they said
+            if node not in self._chosen and (known := self._candidates.pop(node, None)) is not None:
+                self._candidates[node] = known
+
+    def _others(self, taken: set[bytes], count: int) -> list[bytes]:
+        """At most ``count`` candidates by chance, none of those ``taken``, which all are candidates."""
+        count = min(count, len(self._by_id) - len(taken))
+        if len(self._by_id) < FEW:
+            return self._rng.sample([node for _, node in self._by_id if node not in taken], count)
+        others: dict[bytes, None] = {}
+        while len(others) < count:  # of many most are not taken: to walk them all took half of a choice
+            node = self._by_id[self._rng.randrange(len(self._by_id))][1]
+            if node not in taken:
+                others[node] = None
+        return list(others)

@@ -397,8 +397,8 @@ class Peer:
                 pending += self._follow(effect, now)[::-1]
             else:
                 done.append(effect)
-        done += [follows for tell in self.presiding.relayed(done, now) for follows in self._follow(tell, now)]
-        if self.presiding.relaying.deadline() is not None:
+        if fx.Notify in map(type, done):  # perhaps grantors report something
+            done += [follows for tell in self.presiding.relayed(done, now) for follows in self._follow(tell, now)]
             self.deadlines.touched |= due.PRESIDING
         return done
 

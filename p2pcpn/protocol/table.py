@@ -14,6 +14,7 @@ contact is added, and a bucket's clock is set by us after each of its own readin
 from __future__ import annotations
 
 import random
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
 
@@ -64,7 +65,9 @@ class RoutingTable:
         self._network_group = network_group
         self._rng = rng
         self._k = k
+        # In the order of ids; of each the lowest id, and how many bits its ids do not share.
         self._buckets: list[KBucket] = [self._bucket(0, (1 << ID_BITS) - 1, now)]
+        self._lowest, self._bits = [0], [ID_BITS]
         self._entries: dict[bytes, _Entry] = {}  # those in buckets
         self._spare: dict[bytes, _Entry] = {}  # those in replacement caches
         self._groups: dict[Hashable, int] = {}
@@ -168,9 +171,9 @@ class RoutingTable:
         """
         aim = int.from_bytes(target, "big")
         found: list[Contact] = []
-        for bucket in sorted(self._buckets, key=lambda bucket: self._least_distance(bucket, aim)):
-            near = sorted([(node.long_id ^ aim, node.id) for node in bucket.nodes.values()])  # no two are equally far
-            found += [self._entries[node].contact for _, node in near if node not in exclude]
+        for number in self._by_distance(aim):
+            near = sorted([(known ^ aim, contact) for known, contact in self._buckets[number].contacts.items()])
+            found += [contact for _, contact in near if contact.id not in exclude]  # no two are equally far
             if len(found) >= count:
                 break
         return found[:count]
@@ -179,13 +182,12 @@ class RoutingTable:
         """How many contacts are nearer to our own id than ``node`` is, which need not be among them."""
         own, aim = self._own.long_id, int.from_bytes(node, "big")
         gap = own ^ aim
-        count = 0
-        for bucket in self._buckets:  # as in nearest: all of a bucket is nearer, or none, but of the one it belongs to
-            lowest, highest = bucket.range
-            if lowest <= aim <= highest:
-                count += sum([known.long_id ^ own < gap for known in bucket.nodes.values()])
-            elif self._least_distance(bucket, own) < gap:
-                count += len(bucket.nodes)
+        count, its = 0, bisect_right(self._lowest, aim) - 1
+        for number, bucket in enumerate(self._buckets):  # as in nearest: all of a bucket is nearer, or none, ...
+            if number == its:  # ... but of the one it belongs to
+                count += sum([known ^ own < gap for known in bucket.contacts])
+            elif self._least_distance(number, own) < gap:
+                count += len(bucket.contacts)
         return count
 
     # --- refreshing --------------------------------------------------------------------------------------------
@@ -214,7 +216,8 @@ class RoutingTable:
         asked: list[tuple[Contact, bytes]] = []
         self._stalest_s = None
         nearer = 0
-        for bucket in sorted(self._buckets, key=lambda bucket: self._least_distance(bucket, self._own.long_id)):
+        for number in self._by_distance(self._own.long_id):
+            bucket = self._buckets[number]
             is_near, nearer = nearer < near, nearer + len(bucket)
             if len(bucket) >= thinner_than and bucket.last_updated + limits.REFRESH_S > now:
                 continue
@@ -244,17 +247,21 @@ class RoutingTable:
     def _bucket(self, lowest: int, highest: int, now: float) -> KBucket:
         bucket = KBucket(lowest, highest, self._k, 1)  # as many replacements as there are places
         bucket.last_updated = now
+        # Who is in it, by number: a node of the package is three objects, and who is near is asked at every step.
+        bucket.contacts = {}
         return bucket
 
     def _bucket_of(self, node: Node) -> KBucket:
-        # Buckets are cut only around our own id, so there are few: tens among ten thousand peers.
-        return next(bucket for bucket in self._buckets if bucket.has_in_range(node))
+        return self._buckets[bisect_right(self._lowest, node.long_id) - 1]
 
-    @staticmethod
-    def _least_distance(bucket: KBucket, aim: int) -> int:
-        bits: int = (bucket.range[1] - bucket.range[0]).bit_length()
-        least: int = bucket.range[0] ^ aim
-        return least >> bits << bits
+    def _by_distance(self, aim: int) -> list[int]:
+        """The numbers of the buckets, the nearest to ``aim`` first."""
+        # Buckets are cut only around our own id, so there are few: tens among ten thousand peers.
+        return [number for _, number in sorted([(self._least_distance(it, aim), it) for it in range(len(self._bits))])]
+
+    def _least_distance(self, number: int, aim: int) -> int:
+        bits = self._bits[number]
+        return (self._lowest[number] ^ aim) >> bits << bits
 
     def _admit(self, entry: _Entry, now: float) -> Contact | None:
         bucket = self._bucket_of(entry.node)
@@ -286,8 +293,12 @@ class RoutingTable:
             self._bucket(middle + 1, highest, bucket.last_updated),
         ]
         self._buckets[at : at + 1] = halves
+        self._lowest.insert(at + 1, middle + 1)
+        self._bits[at : at + 1] = [self._bits[at] - 1] * 2
         for node in bucket.get_nodes():
-            self._bucket_of(node).add_node(node)
+            half = self._bucket_of(node)
+            half.add_node(node)
+            half.contacts[node.long_id] = bucket.contacts[node.long_id]
         for node in bucket.replacement_nodes.values():
             half = self._bucket_of(node)
             if len(half) < self._k and self._fits(self._spare[node.id], half):
@@ -307,12 +318,14 @@ class RoutingTable:
 
     def _keep(self, entry: _Entry, bucket: KBucket) -> None:
         bucket.add_node(entry.node)
+        bucket.contacts[entry.node.long_id] = entry.contact
         self._entries[entry.node.id] = entry
         self._groups[entry.group] = self._groups.get(entry.group, 0) + 1
 
     def _drop(self, entry: _Entry) -> None:
         del self._entries[entry.node.id]
-        del self._bucket_of(entry.node).nodes[entry.node.id]
+        bucket = self._bucket_of(entry.node)
+        del bucket.nodes[entry.node.id], bucket.contacts[entry.node.long_id]
         self._groups[entry.group] -= 1
         if not self._groups[entry.group]:
             del self._groups[entry.group]

@@ -39,6 +39,7 @@ JOB_EACH_S = 60.0
 PEERS_A_TASK = 10
 TASKS_MIN, TASKS_MAX = 20, 2000
 TAKES_S = (0.5, 5.0)
+PAGES_EACH_S = 600.0
 # The last job begins a minute before the end; what it waits for may take as long again.
 END_S = 120.0
 
@@ -65,7 +66,9 @@ class Play:
         self._turn_over(first)
         for number in range(max(1, int(self.seconds / JOB_EACH_S))):
             world.clock.at(began + number * JOB_EACH_S, partial(self._submit, number))
-        world.run(began + self.seconds)
+        while world.clock.now < began + self.seconds:
+            world.run(min(began + self.seconds, world.clock.now + PAGES_EACH_S))
+            self._large_pages()
         peer_seconds = self.seconds * len(world.alive)
         self.figures["events"] = world.clock.events - events
         self.figures["events a peer and second"] = round((world.clock.events - events) / peer_seconds, 3)
@@ -82,13 +85,18 @@ class Play:
             together(world, warm)
             for host in warm:
                 self._watch(host)
-            ask_for_large_pages()
+        self._large_pages()
         began, joining = world.clock.now, [host for host in world.hosts if host.peer is None]
         for number, host in enumerate(joining):
             world.clock.at(began + JOIN_S * number, partial(self._start, host))
         world.run(began + JOIN_S * len(joining) + SETTLE_S)
         self.figures["peers there from the first"] = len(warm)
         return hosts
+
+    def _large_pages(self) -> None:
+        """Large ones for the memory of a large swarm, which doubles within the hour."""
+        if self.peers >= WARM_PEERS:
+            ask_for_large_pages()
 
     def _start(self, host: Host) -> None:
         self.world.start(host)

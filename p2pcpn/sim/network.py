@@ -8,6 +8,7 @@ it, and none crosses a partition. Each host throws its own dice.
 from __future__ import annotations
 
 import random
+from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -56,11 +57,13 @@ class Network:
     islands: dict[int, int] = field(default_factory=dict)
     sent: int = 0
     lost: int = 0
-    _ways_s: dict[int, dict[int, float]] = field(default_factory=dict)
+    _ways_s: list[array[float]] = field(default_factory=list)  # by the numbers of two sites
 
     def __post_init__(self) -> None:
-        ways = networkx.all_pairs_dijkstra_path_length(self.graph, weight="latency_s")
-        self._ways_s = {source: dict(lengths) for source, lengths in ways}
+        # Doubles side by side: among a thousand sites a dictionary for each was a hundred megabytes.
+        ways = dict(networkx.all_pairs_dijkstra_path_length(self.graph, weight="latency_s"))
+        sites = range(len(self.graph))
+        self._ways_s = [array("d", [ways[source][target] for target in sites]) for source in sites]
 
     def attach(self, address: Address, number: int, site: int, dice: random.Random) -> Port:
         """Hang a host on a site."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from p2pcpn.protocol.peer import Peer
-from p2pcpn.wire.datagrams import REPLIES, Datagram
+from p2pcpn.wire.datagrams import REPLIES, Datagram, Ping
 
 _REPLIES = frozenset(REPLIES)
 
@@ -59,7 +59,7 @@ class Tally:
             if nonce not in self._nonces:
                 return
             self._nonces.remove(nonce)
-        elif peer.dht.keeps_up(nonce):
+        elif type(message) is not Ping and peer.dht.keeps_up(nonce):  # most of what is said are pings
             self._nonces.add(nonce)
         else:
             return
