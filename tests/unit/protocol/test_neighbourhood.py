@@ -177,3 +177,25 @@ def test_what_is_remembered_of_flaps_is_bounded(monkeypatch: pytest.MonkeyPatch)
     for number in range(50):
         hood.flapped(peer(number).id, 0.0)
     assert len(hood._flaps) == 10
+
+
+def test_of_many_candidates_each_place_by_chance_gets_another() -> None:
+    hood, _, _ = crowd(limits.NEIGHBOUR_CANDIDATES_MAX)
+    hood.expire(limits.NEIGHBOURHOOD_S)
+    ids = [it.id for it in hood.contacts()]
+    assert len(set(ids)) == len(ids) == limits.NEIGHBOURHOOD_MAX
+    gone = ids[-1]
+    hood.gone(gone)
+    assert len(hood) == limits.NEIGHBOURHOOD_MAX and gone not in hood
+
+
+def test_who_was_a_neighbour_is_not_the_first_to_be_forgotten_afterwards() -> None:
+    hood, trips, peers = crowd(limits.NEIGHBOUR_CANDIDATES_MAX)
+    before = hood.contacts()
+    for it in peers[-limits.NEIGHBOURS_BY_RTT :]:
+        trips.observe(it.id, 0.001)
+    hood.expire(limits.NEIGHBOURHOOD_S)
+    lost = [it for it in before if it.id not in hood]
+    for number in range(1000, 1100):
+        hood.heard(peer(number), 90.0)
+    assert lost and all(it.id in hood._candidates for it in lost)
