@@ -36,7 +36,7 @@ FEW = 4 * limits.NEIGHBOURHOOD_MAX
 
 # So few who came or went since the last choice make no other graph; then it is chosen less often, down to this.
 STEADY_CHANGES = 2
-RARER_MAX_S = 240.0
+RARER_MAX_S = 480.0
 
 
 @dataclass(slots=True)
@@ -112,7 +112,7 @@ class Neighbourhood:
         if direct:
             self._unproved.pop(contact.id, None)
         known = self._candidates.get(contact.id)
-        if known is not None and (known[0] is contact or known[0] == contact or (known[1] and not direct)):
+        if known is not None and ((known[1] and not direct) or known[0] is contact or known[0] == contact):
             if direct and not (known[1] and contact.id in self._chosen):  # a neighbour is not dropped anyway
                 del self._candidates[contact.id]
                 self._candidates[contact.id] = known if known[1] else (contact, True)

@@ -70,7 +70,7 @@ class RoutingTable:
         self._lowest, self._bits = [0], [ID_BITS]
         self._entries: dict[bytes, _Entry] = {}  # those in buckets
         self._spare: dict[bytes, _Entry] = {}  # those in replacement caches
-        self._groups: dict[Hashable, int] = {}
+        self._groups: dict[Hashable, list[Contact]] = {}  # of each network those in buckets
         self.dead = DeadPeers()
         self._heard_s = now
         self._stalest_s: float | None = None  # when the stalest bucket was looked up; None where that may have changed
@@ -83,10 +83,8 @@ class RoutingTable:
 
     def listens_at(self, contact: Contact) -> bool:
         """Whether somebody in the table, of whichever id, has the address of ``contact``."""
-        if self._network_group(contact.address) not in self._groups:
-            return False  # as nearly always: nobody of that network is here at all
-        host, port = contact.host, contact.port
-        return any([it.contact.port == port and it.contact.host == host for it in self._entries.values()])  # noqa: C419
+        there = self._groups.get(self._network_group(contact.address), ())  # as nearly always: nobody of that network
+        return any(it.port == contact.port and it.host == contact.host for it in there)
 
     def contacts(self) -> list[Contact]:
         """Everyone in the table, in the order of their ids' buckets, the most recently heard last in each."""
@@ -308,7 +306,7 @@ class RoutingTable:
 
     def _fits(self, entry: _Entry, bucket: KBucket, full: bool = False) -> bool:
         """Whether the group limits allow ``entry`` in ``bucket``; ``full``: replacements are counted as well."""
-        known = self._groups.get(entry.group, 0)
+        known = len(self._groups.get(entry.group, ()))
         if known >= limits.GROUP_PEERS_IN_TABLE_MAX:
             return False
         same = sum(self._entries[node].group == entry.group for node in bucket.nodes) if known else 0
@@ -320,13 +318,13 @@ class RoutingTable:
         bucket.add_node(entry.node)
         bucket.contacts[entry.node.long_id] = entry.contact
         self._entries[entry.node.id] = entry
-        self._groups[entry.group] = self._groups.get(entry.group, 0) + 1
+        self._groups.setdefault(entry.group, []).append(entry.contact)
 
     def _drop(self, entry: _Entry) -> None:
         del self._entries[entry.node.id]
         bucket = self._bucket_of(entry.node)
         del bucket.nodes[entry.node.id], bucket.contacts[entry.node.long_id]
-        self._groups[entry.group] -= 1
+        self._groups[entry.group].remove(entry.contact)
         if not self._groups[entry.group]:
             del self._groups[entry.group]
 
