@@ -182,14 +182,14 @@ def cancel(id_: str, bootstrap: tuple[str, ...], swarm_key: str | None, key: str
     """End a job: what has not run never will, what runs is stopped; results so far are kept."""
     from p2pcpn.client.ending import cancel_kept
 
-    async def end(found: KeptJob) -> int:
-        return await cancel_kept(found.reader)
+    async def end(found: KeptJob) -> tuple[str, int]:
+        return found.state, await cancel_kept(found.reader)
 
-    told = _with(id_, bootstrap, swarm_key, key, end)
+    state, told = _with(id_, bootstrap, swarm_key, key, end)
     if as_json:
         print_json({"job": id_, "stewards_told": told})
     else:
-        click.echo(f"cancelled; {number_of(told, 'steward')} noted it")
+        click.echo(_noted("cancelled", told, state))
 
 
 @job.command(short_help="Have it wait.")
@@ -234,14 +234,22 @@ def _pause(
 ) -> None:
     from p2pcpn.client.pausing import pause_kept
 
-    async def say_so(found: KeptJob) -> int:
-        return await pause_kept(found.reader, paused=paused)
+    async def say_so(found: KeptJob) -> tuple[str, int]:
+        return found.state, await pause_kept(found.reader, paused=paused)
 
-    told = _with(id_, bootstrap, swarm_key, key, say_so)
+    state, told = _with(id_, bootstrap, swarm_key, key, say_so)
     if as_json:
         print_json({"job": id_, "paused": paused, "stewards_told": told})
     else:
-        click.echo(f"{'paused' if paused else 'goes on'}; {number_of(told, 'steward')} noted it")
+        click.echo(_noted("paused" if paused else "goes on", told, state))
+
+
+def _noted(order: str, told: int, state: str) -> str:
+    """The answer to an order that was given to a job in ``state``."""
+    from p2pcpn.client.standing import OVER
+
+    was_over = f", but the job was over already: {state}" if state in OVER else ""
+    return f"{order}; {number_of(told, 'steward')} noted it{was_over}"
 
 
 @job.command(short_help="Why peers run it, or do not.")

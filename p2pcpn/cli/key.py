@@ -20,7 +20,7 @@ def key() -> None:
     """
 
 
-@key.command()
+@key.command(short_help="Make one.")
 @click.argument("file", required=False)
 @click.option("--swarm", is_flag=True, help="A swarm's key instead of an owner's; without FILE it is printed.")
 @json_option
@@ -42,7 +42,7 @@ def new(file: str | None, swarm: bool, as_json: bool) -> None:
         print_facts({"public key": made.public, "secret key in": made.path})
 
 
-@key.command()
+@key.command(short_help="Show the public half.")
 @click.argument("file", required=False)
 @json_option
 def show(file: str | None, as_json: bool) -> None:
@@ -54,7 +54,7 @@ def show(file: str | None, as_json: bool) -> None:
         print_facts({"public key": found.public, "secret key in": found.path})
 
 
-@key.command()
+@key.command(short_help="Whose jobs p2pcpn node runs here.")
 @click.argument("public_key", required=False)
 @click.argument("note", nargs=-1)
 @click.option("--remove", is_flag=True, help="Trust it no longer.")

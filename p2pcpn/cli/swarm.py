@@ -24,14 +24,19 @@ def swarm() -> None:
 
 
 @swarm.command(short_help="Start it.")
+@click.argument("words", nargs=-1, metavar="")
 @click.option("--peers", "-n", default=4, show_default=True, metavar="N", help="How many peers.")
 @click.option("--cpus", default=1, show_default=True, metavar="N", help="Tasks at a time on each peer.")
 @click.option("--peers-max", type=int, metavar="N", help="Add peers up to so many while tasks queue.")
 @click.option("--idle", "idle_s", type=Duration(), default="30s", metavar="TIME",
               help="With --peers-max: drain those that were not needed for so long (30s).")  # fmt: skip
 @json_option
-def up(peers: int, cpus: int, peers_max: int | None, idle_s: float, as_json: bool) -> None:
+def up(
+    words: tuple[str, ...], peers: int, cpus: int, peers_max: int | None, idle_s: float, as_json: bool
+) -> None:  # fmt: skip
     """Start a local swarm in the background."""
+    if words:  # as p2pcpn swarm add takes it
+        raise click.UsageError(f"got unexpected extra argument ({words[0]}); how many peers says --peers {words[0]}")
     started = detached_swarm.up(peers, cpus, os.environ, peers_max=peers_max, idle_s=idle_s)
     if as_json:
         print_json(_document(started))

@@ -57,7 +57,7 @@ class Arguments:
         self._keys = keys
         self._fingerprint = keys.fingerprint()
         self._lock = threading.Lock()
-        self._known: OrderedDict[bytes, Blob] = OrderedDict()  # by the digest of what they close
+        self._known: OrderedDict[bytes, Blob] = OrderedDict()  # by the fingerprint of what they close
         self._known_bytes = 0
         self._same: OrderedDict[int, tuple[object, Blob]] = OrderedDict()
         self._spare: list[_Buffers] = []

@@ -51,7 +51,7 @@ def parse_target(text: str) -> tuple[Path, str | None]:
         return path, None
     file, colon, function = text.rpartition(":")
     if not colon or not file:
-        raise UsageError(f"{text}: there is no such file")
+        raise UsageError(f"{text}: {'this is a folder' if path.is_dir() else 'there is no such file'}")
     if not function or not all(part.isidentifier() for part in function.split(".")):
         raise UsageError(f"{function!r} is no name of a function; write FILE:FUNCTION")
     if not Path(file).is_file():

@@ -64,8 +64,8 @@ Call = tuple[Callee, bytes | Blob | Parted]
 
 
 def make_blob(keys: JobKeys, data: bytes | memoryview, name: bytes | None = None) -> Blob:
-    """``data``, whose digest is ``name``, closed under its own key of the job."""
-    key = keys.blob_of(digest(data) if name is None else name)
+    """``data``, whose fingerprint or digest is ``name``, closed under its own key of the job."""
+    key = keys.blob(digest(data) if name is None else name)
     source = immutable(data)
     if source is not None:
         plain = Plaintext(key, source)

@@ -38,6 +38,12 @@ class KeptJob:
         self.overlay = overlay
         self.reader = reader
 
+    @property
+    def state(self) -> str:
+        """How it stands in a word or more, as those who keep it say."""
+        word: str = standing(self.reader)["state"]
+        return word
+
     async def standing(self) -> dict[str, Any]:
         """How it stands, results counted that are in its logs already."""
         await self.reader.read()

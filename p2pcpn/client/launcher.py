@@ -21,7 +21,6 @@ import gc
 import json
 import os
 import selectors
-import shutil
 import signal
 import socket
 import sys
@@ -33,6 +32,7 @@ from typing import Any, Final, NoReturn
 
 from p2pcpn.config import Config
 from p2pcpn.node.daemon import LOG_NAME, report_to, run_peer
+from p2pcpn.node.leftovers import clear
 from p2pcpn.node.overlay import Faults
 from p2pcpn.runtime.function import launch, lifetime, zygote
 
@@ -192,7 +192,7 @@ class Launcher:
                     lifetime.kill_group(pid)
                 until += END_S
         if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
+            clear(self._temporary)
 
 
 def _reaped() -> tuple[int, int] | None:

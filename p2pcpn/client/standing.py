@@ -72,11 +72,12 @@ def settled_of(reader: Reader) -> int:
 
 
 def _state(reader: Reader, settled: int) -> str:
-    if reader.cancelled and not reader.complete:
+    done = reader.complete or (reader.total is not None and settled >= reader.total)
+    if reader.cancelled and not done:
         return "cancelled"
     if reader.overdue and not reader.complete:
         return "deadline passed"
-    if reader.total is not None and settled >= reader.total:
+    if done:
         return "done"
     assert reader.state is not None
     if reader.paused:

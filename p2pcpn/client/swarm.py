@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import tempfile
 import threading
 import weakref
@@ -18,6 +17,7 @@ from p2pcpn.client.fleet import LOG_NAME, Fleet, free_place, order
 from p2pcpn.config import Config
 from p2pcpn.errors import JobError, UsageError
 from p2pcpn.identity.files import load_swarm_key
+from p2pcpn.node.leftovers import clear
 from p2pcpn.protocol.scaling import Bounds
 from p2pcpn.store.exclusive import Exclusive
 
@@ -251,7 +251,7 @@ def _close(fleet: Fleet, temporary: Path, in_use: Exclusive, pid: int, ended: th
     if os.getpid() == pid:  # a fork of the program owns nothing
         fleet.close()
         in_use.release()
-        shutil.rmtree(temporary, ignore_errors=True)  # gone already, unless the launcher was killed
+        clear(temporary)  # gone already, unless the launcher was killed
 
 
 def _key_text(key: str | bytes | None) -> str:
@@ -263,7 +263,9 @@ def _key_text(key: str | bytes | None) -> str:
 def check_scaling(peers: int, peers_max: int, idle_s: float) -> None:
     """Raises :class:`UsageError` for bounds that cannot be."""
     if not isinstance(peers_max, int) or isinstance(peers_max, bool) or not peers <= peers_max <= PEERS_MAX:
-        raise UsageError(f"peers_max (--max) is {peers}, the peers there always are, to {PEERS_MAX}, not {peers_max!r}")
+        raise UsageError(
+            f"peers_max (--peers-max) is {peers}, the peers there always are, to {PEERS_MAX}, not {peers_max!r}"
+        )
     if not 0 < idle_s < float("inf"):
         raise UsageError(f"idle_s is a number of seconds above 0, not {idle_s!r}")
 

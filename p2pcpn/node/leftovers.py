@@ -46,7 +46,7 @@ def sweep(root: Path | None = None, now: float | None = None) -> int:
     for folder in _ours(where):
         try:
             if removed < FOLDERS_MAX and folder.stat().st_mtime < when - FRESH_S and _is_dead(folder):
-                shutil.rmtree(folder, ignore_errors=True)
+                clear(folder)
                 removed += not folder.exists()
         except OSError:
             continue  # somebody else removes it just now
@@ -54,6 +54,23 @@ def sweep(root: Path | None = None, now: float | None = None) -> int:
     if removed:
         log.debug("cleared away %d leftovers of programs that were killed", removed)
     return removed
+
+
+def clear(folder: Path) -> None:
+    """Remove a folder, its locks last.
+
+    Where that is cut short by a signal, or a thread still writes, a lock is left, and the next sweep finds the folder.
+    """
+    try:
+        for entry in list(folder.iterdir()):
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            elif entry.suffix != ".lock":
+                entry.unlink(missing_ok=True)
+        if all(entry.suffix == ".lock" for entry in folder.iterdir()):
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        log.debug("%s is left: %s", folder, error)
 
 
 def _ours(where: Path) -> Iterator[Path]:

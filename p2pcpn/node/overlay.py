@@ -10,7 +10,6 @@ import asyncio
 import logging
 import random
 import secrets
-import shutil
 import tempfile
 import time
 from collections import Counter
@@ -28,7 +27,7 @@ from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.net.listener import SessionBounds, SessionServer
 from p2pcpn.net.session import Session
 from p2pcpn.net.udp import UdpEndpoint, bind_pair
-from p2pcpn.node import chores, meeting
+from p2pcpn.node import chores, leftovers, meeting
 from p2pcpn.node.capacity import CapacitySampler
 from p2pcpn.node.depot import Depot
 from p2pcpn.node.hauling import Hauler
@@ -163,7 +162,7 @@ class Overlay:
         self.started_at = self.loop.time()
         if self._temporary is not None:
             self._temporary.mkdir(mode=0o700)
-            self._undo.append(lambda: shutil.rmtree(self.data_dir, ignore_errors=True))
+            self._undo.append(lambda: leftovers.clear(self.data_dir))
         udp, tcp = bind_pair(*parse_address(self.config.listen))
         self._undo += [udp.close, tcp.close]
         self.address: Address = udp.getsockname()[:2]

@@ -14,7 +14,7 @@ door.
 from __future__ import annotations
 
 from p2pcpn.identity.keys import NodeId
-from p2pcpn.protocol.breakers import ANY, Breakers, Shut
+from p2pcpn.protocol.breakers import Breakers, Shut
 from p2pcpn.protocol.ledger import Ledger
 from p2pcpn.protocol.participants import Participant, Participants
 
@@ -80,6 +80,3 @@ class Blame:
     def shut(self) -> list[Shut]:
         """Who gets nothing, or a probe only, and why: of those who take part, by id."""
         return [each for each in self._breakers.shut(self._runtime) if each.peer in self._peers.peers]
-
-
-__all__ = ["ANY", "Blame"]

@@ -33,7 +33,7 @@ class OthersLogs:
         if grantor is None:
             return
         for entry in pages.LOG_BODY.decode(body):
-            grantor.blobs_of(Results(entry.receipt, entry.page, False))
+            _check(grantor, entry)
         self._proved[_name(said)] = None
         if len(self._proved) > limits.LOG_AHEAD_MAX:
             del self._proved[next(iter(self._proved))]
@@ -57,8 +57,10 @@ def _is_open(grantor: Grantor, spans: list[Span]) -> bool:
     return any(min(states[first : first + count], default=SETTLED) < SETTLED for first, count in spans)
 
 
+def _check(grantor: Grantor, entry: pages.Entry) -> None:
+    """Raises :class:`PeerError` where a receipt settles nothing: to say which blobs it names it is opened."""
+    grantor.blobs_of(Results(entry.receipt, entry.page, False))
+
+
 def _name(said: LogHeader) -> Name:
     return said.job, said.grantor, said.epoch, said.number, said.body
-
-
-__all__ = ["OthersLogs"]

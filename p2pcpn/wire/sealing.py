@@ -131,15 +131,12 @@ class JobKeys:
         return derive(self.job_key, b"p2pcpn left", index.to_bytes(8, "big") + salt)
 
     def fingerprint(self) -> Fingerprint:
-        """Tells arguments of the job apart; :meth:`blob_of` makes keys of what it says."""
+        """Tells arguments of the job apart; :meth:`blob` makes keys of what it says."""
         return Fingerprint(derive(self.job_key, b"p2pcpn equal"))
 
-    def blob(self, data: bytes) -> bytes:
-        """Closes a blob of arguments: equal plaintexts of one job make equal blobs, of two jobs never."""
-        return self.blob_of(digest(data))
-
-    def blob_of(self, name: bytes) -> bytes:
-        """The same, of data whose digest is ``name``."""
+    def blob(self, name: bytes) -> bytes:
+        """Closes a blob of arguments whose fingerprint or digest is ``name``: equal plaintexts of one job make equal
+        blobs, of two jobs never."""
         return derive(self.job_key, b"p2pcpn blob", name)
 
 

@@ -192,6 +192,8 @@ def test_all_keys_of_a_job_follow_from_its_key(vector: dict[str, bytes]) -> None
     assert keyed(job_key, b"p2pcpn digests", b"") == vector["job.digest_key"]
     assert keyed(job_key, b"p2pcpn page", bytes(8)) == vector["job.page_key.0"]
     assert keyed(job_key, b"p2pcpn blob", blake3(b"abc").digest()) == vector["job.blob_key.of_abc"]
+    gmac = AESGCM(keyed(job_key, b"p2pcpn equal", b"")).encrypt(bytes(12), b"", b"abc")
+    assert keyed(job_key, b"p2pcpn blob", gmac) == vector["job.blob_key.of_large_abc"]
     lease = bytes(4) + vector["bob.id"] + (1).to_bytes(8, "big")
     assert keyed(job_key, b"p2pcpn results", lease) == vector["job.result_key.0.bob.1"]
     assert keyed(vector["job.result_key.0.bob.1"], b"p2pcpn output", b"") == vector["job.output_key"]

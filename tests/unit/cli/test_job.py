@@ -197,6 +197,7 @@ def test_a_cancelled_job_ends_and_says_so(job: Command, unwanted: str) -> None:
     stewards = len(json.loads(job("show", unwanted, "--json").out)["stewards"])
     said = job("cancel", unwanted)
     assert (said.code, said.out) == (0, f"cancelled; {stewards} steward{'s' * (stewards > 1)} noted it\n")
+    assert job("pause", unwanted).out.endswith(" noted it, but the job was over already: cancelled\n")
     again = json.loads(job("cancel", unwanted, "--json").out)
     assert again == {"job": unwanted, "stewards_told": stewards}
     waited = job("wait", unwanted, "--timeout", "60s")

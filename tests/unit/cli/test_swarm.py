@@ -71,6 +71,14 @@ def test_a_swarm_that_cannot_be_is_usage(p2pcpn: Command) -> None:
         assert (ended.code, ended.out) == (2, "") and ended.err.count("\n") == 1
 
 
+def test_who_says_how_many_peers_without_the_option_is_told_it(p2pcpn: Command) -> None:
+    ended = p2pcpn("swarm", "up", "4")
+    assert (ended.code, ended.out) == (2, "") and ended.err == (
+        "p2pcpn: got unexpected extra argument (4); how many peers says --peers 4 (p2pcpn swarm up --help)\n"
+    )
+    assert p2pcpn("swarm", "up", "--help").lines[0] == "Usage: p2pcpn swarm up [OPTIONS]"
+
+
 def test_of_many_addresses_four_are_shown() -> None:
     peers = [LocalPeer(n, n, f"127.0.0.1:{n}", "ab" * 20, "") for n in range(1, 7)]
     assert _addresses(LocalSwarm("", 1, peers[:4])) == "127.0.0.1:1, 127.0.0.1:2, 127.0.0.1:3, 127.0.0.1:4"

@@ -103,6 +103,7 @@ def test_modules_beside_the_file_are_found_behind_pythons_own(folder: Path) -> N
         ("none.py", None, [], "there is no such file"),
         ("none.py:f", None, [], "there is no such file"),
         (":f", None, [], "there is no such file"),
+        (".", None, [], "this is a folder"),
         ("work.py:", None, [], "is no name of a function"),
         ("work.py:1", None, [], "is no name of a function"),
         ("work.py:doble", None, [], "did you mean 'double'"),

@@ -428,7 +428,7 @@ async def test_a_large_value_comes_from_whoever_has_it(kept: Make) -> None:
     reader = job.reader()
     reader._learn(job.steward.contact, job.state())
     reader._reading.logs[b"g", 0] = Log(b"g", 0, holders={node_id(OTHER.public): job.steward.contact})
-    key = job.submission.keys.blob(b"value")
+    key = job.submission.keys.blob(digest(b"value"))
     sealed = seal(key, 0, b"value")
     ref = BlobRef(digest(sealed), len(sealed), key)
     found = Stored(0, Outcome.OK, ref, "", (), WORKER.public, 0, bytes(RESULT_DIGEST_BYTES))

@@ -99,6 +99,12 @@ def test_the_state_is_one_word_or_four(granting: bool, running: int, handed_over
     assert _state(reader, 0) == state
 
 
+@pytest.mark.parametrize(("settled", "state"), [(4, "cancelled"), (5, "done")])
+def test_a_job_that_was_cancelled_when_all_of_it_had_ended_is_done(settled: int, state: str) -> None:
+    reader: Any = SimpleNamespace(cancelled=True, overdue=False, complete=False, total=5)
+    assert _state(reader, settled) == state
+
+
 @pytest.mark.parametrize(("cancelled", "granting", "settled"), [(0, 1, 7), (1, 1, 2), (1, 0, 7), (0, 0, 7)])
 def test_who_grants_a_cancelled_job_counts_what_was_cancelled_too(cancelled: int, granting: int, settled: int) -> None:
     state = SimpleNamespace(settled=7, granting=bool(granting))

@@ -79,7 +79,7 @@ async def test_results_resolve_futures_and_let_go_of_them(peer: Peers) -> None:
     submission.on_delivered = ended.append
     futures = [submission.submit(pow, (2, i), {}, keep=keep) for i in range(5)]
     value = pickle.dumps("large")
-    key = submission.keys.blob(value)
+    key = submission.keys.blob(digest(value))
     sealed = seal(key, 0, value)
     submission.overlay.shelf.put(digest(sealed), sealed, submission.job, 60)
     submission._event(events.Started(submission.job, [0, 99]))
@@ -105,7 +105,7 @@ async def test_a_large_result_that_is_not_here_is_awaited_or_is_lost(peer: Peers
     submission = await opened(peer)
     late, lost, never = (submission.submit(pow, (2, i), {}) for i in range(3))
     value = pickle.dumps("late")
-    key = submission.keys.blob(value)
+    key = submission.keys.blob(digest(value))
     sealed = seal(key, 0, value)
     part = len(sealed) // 2
     done: list[Any] = []
@@ -125,7 +125,7 @@ async def test_a_large_result_that_is_not_here_is_awaited_or_is_lost(peer: Peers
 async def test_a_blob_that_its_key_does_not_open_is_lost_and_costs_no_other_task(peer: Peers) -> None:
     submission = await opened(peer)
     futures = [submission.submit(pow, (2, i), {}) for i in range(4)]
-    sealed = seal(submission.keys.blob(b"x"), 0, pickle.dumps("x"))
+    sealed = seal(submission.keys.blob(digest(b"x")), 0, pickle.dumps("x"))
     submission.overlay.shelf.put(digest(sealed), sealed, submission.job, 60)
     wrong = BlobRef(digest(sealed), len(sealed), bytes(32))
     values = [pickle.dumps(1), wrong, wrong, pickle.dumps(4)]

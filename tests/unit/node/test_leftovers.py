@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pcpn.node.leftovers import FOLDERS_MAX, FRESH_S, sweep
+from p2pcpn.node.leftovers import FOLDERS_MAX, FRESH_S, clear, sweep
 from p2pcpn.store.exclusive import Exclusive
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="folders are looked after by Unix's locks")
@@ -91,6 +91,23 @@ def test_one_start_clears_away_so_many_at_most(tmp_path: Path) -> None:
         a_folder(tmp_path, f"p2pcpn-{number:016x}")
     assert sweep(tmp_path, later()) == FOLDERS_MAX
     assert sweep(tmp_path, later()) == 2
+
+
+@pytest.mark.parametrize("left", ["blobs", None])
+def test_a_folder_of_which_something_is_left_keeps_its_lock_for_the_next_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str | None
+) -> None:
+    folder = a_folder(tmp_path, "p2pcpn-0123456789abcdef")
+    (folder / "blobs").mkdir()
+    with monkeypatch.context() as patch:
+        # A thread still writes there, or the disk refuses.
+        patch.setattr("shutil.rmtree", lambda path, **_: None)
+        if left is None:
+            patch.setattr(Path, "unlink", lambda *_, **__: os.rmdir(tmp_path / "nothing"))
+        clear(folder)
+    assert (folder / "node.db.lock").exists()
+    assert sweep(tmp_path, later()) == 1 and not folder.exists()
+    clear(folder)  # it is gone already
 
 
 @pytest.fixture

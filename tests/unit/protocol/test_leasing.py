@@ -289,11 +289,16 @@ def test_it_is_looked_when_tasks_will_be_known_to_wait_and_not_only_now_and_then
     assert one.of(Recall)
 
 
-def test_who_had_to_be_dialled_for_its_first_tasks_has_longer_to_say_that_they_run() -> None:
+def far_from_its_tasks() -> tuple[Table, Worker, float]:
+    """A worker is leased two tasks, and how many seconds away it is; another idles."""
     table = Table()
     table.extend(2)
     one, _ = table.worker(10, slots=2, rtt_ms=200.0), table.worker(11, slots=2)
-    rtt_s = table.grantor.participants[one.node].pace.rtt_s
+    return table, one, table.grantor.participants[one.node].pace.rtt_s
+
+
+def test_who_had_to_be_dialled_for_its_first_tasks_has_longer_to_say_that_they_run() -> None:
+    table, one, rtt_s = far_from_its_tasks()
     table.pass_time(DIAL_ROUNDTRIPS * rtt_s)
     table.session_opened(one.node)
     table.pass_time(UNSTARTED_S + rtt_s - 0.001)
@@ -303,10 +308,7 @@ def test_who_had_to_be_dialled_for_its_first_tasks_has_longer_to_say_that_they_r
 
 
 def test_who_is_never_reached_is_asked_for_its_tasks_all_the_same() -> None:
-    table = Table()
-    table.extend(2)
-    one, _ = table.worker(10, slots=2, rtt_ms=200.0), table.worker(11, slots=2)
-    rtt_s = table.grantor.participants[one.node].pace.rtt_s
+    table, one, rtt_s = far_from_its_tasks()
     table.pass_time(UNSTARTED_S + (1 + DIAL_ROUNDTRIPS) * rtt_s - 0.001)
     assert not one.of(Recall)
     table.pass_time(LOOK_S)

@@ -93,7 +93,7 @@ def test_every_purpose_has_a_key_of_its_own() -> None:
         keys.blob(b"a"), keys.blob(b"b"), derive(JOB_KEY, b"other"), JobKeys(bytes(32)).code,
     ]  # fmt: skip
     assert len(set(made)) == len(made) and all(len(key) == 32 for key in made)
-    assert keys.blob(b"a") == JobKeys(JOB_KEY).blob(b"a")
+    assert keys.blob(b"a") == JobKeys(JOB_KEY).blob(b"a") != JobKeys(bytes(32)).blob(b"a")
     assert keys.results(0, OWNER.id, 2) == JobKeys(JOB_KEY).results(0, OWNER.id, 2), "whichever was asked for before"
 
 
