@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import click
 
 from p2pcpn.cli.plain import plain
-from p2pcpn.errors import P2pcpnError, Unreachable, UsageError
+from p2pcpn.errors import P2pcpnError, StoreError, Unreachable, UsageError
 
 DONE, FAILED, USAGE, UNREACHABLE, TIMED_OUT, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -61,10 +62,26 @@ def _judge(error: BaseException) -> tuple[int, str]:
     if isinstance(error, TimeoutError):
         return TIMED_OUT, str(error) or "it took longer than --timeout allows"
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return FAILED, f"{os.fsdecode(error.filename)}: {error.strerror}"
+        return FAILED, _elsewhere(f"{os.fsdecode(error.filename)}: {error.strerror}")
+    if isinstance(error, StoreError):
+        return FAILED, _elsewhere(str(error))
     if isinstance(error, (P2pcpnError, OSError)):
         return FAILED, str(error)
     return FAILED, f"a mistake of our own: {type(error).__name__}: {error} (p2pcpn --debug … shows where)"
+
+
+def _elsewhere(text: str) -> str:
+    """What befell a file; of one in a folder that is ours unless another is named, how to name one."""
+    from p2pcpn.config import config_home, data_home, state_home
+
+    path = Path(text.partition(": ")[0])
+    homes = {"XDG_CONFIG_HOME": config_home, "XDG_DATA_HOME": data_home, "XDG_STATE_HOME": state_home}
+    for variable, home in homes.items():
+        folder = home(os.environ)
+        is_ours = folder in (path, *path.parents) or (path in folder.parents and not path.exists())
+        if is_ours and "name another folder" not in text:
+            return f"{text}; name another folder with {variable}"
+    return text
 
 
 def _usage_line(error: click.ClickException) -> str:

@@ -7,7 +7,7 @@ import os
 import click
 
 from p2pcpn.cli.drain import progress_words
-from p2pcpn.cli.options import Duration, json_option
+from p2pcpn.cli.options import Duration, json_option, where
 from p2pcpn.cli.printing import duration, number_of, print_json, print_table
 from p2pcpn.cli.progress import Words
 from p2pcpn.client import detached_swarm
@@ -19,7 +19,7 @@ from p2pcpn.client.detached_swarm import LocalSwarm
 def swarm() -> None:
     """A swarm of real peers on this machine, to try things on.
 
-    The other verbs find it by themselves. It listens on the loopback only.
+    The other verbs find it by themselves where no p2pcpn node runs. It listens on the loopback only.
     """
 
 
@@ -45,7 +45,7 @@ def up(
     click.echo(f"swarm key {started.swarm_key}")
     if started.scale is not None:
         click.echo(_scaled(started.scale))
-    click.echo("now p2pcpn submit, p2pcpn peers, p2pcpn job find them; p2pcpn swarm down ends them")
+    click.echo(_found(started))
 
 
 @swarm.command(short_help="End it; results that lie on it are gone.")
@@ -140,6 +140,17 @@ def kill(n: int, as_json: bool) -> None:
         print_json(_peer(killed))
     else:
         click.echo(f"peer {killed.n} ({killed.id[:8]}) is dead")
+
+
+def _found(started: LocalSwarm) -> str:
+    """How other verbs reach it: by themselves, unless something else is found first."""
+    named = where((), None)
+    if set(named.bootstrap) & set(started.bootstrap):
+        return "now p2pcpn submit, p2pcpn peers, p2pcpn job find them; p2pcpn swarm down ends them"
+    return (
+        f"p2pcpn submit, p2pcpn peers, p2pcpn job find {named.source} first; to them lead "
+        f"--bootstrap {started.bootstrap[0]} --swarm-key {started.swarm_key}; p2pcpn swarm down ends them"
+    )
 
 
 def _scaled(scale: tuple[int, int, float]) -> str:

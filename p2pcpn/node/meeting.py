@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import ipaddress
 import logging
 import socket
 import time
@@ -76,10 +78,30 @@ async def known_within(known: asyncio.Event, addresses: Sequence[str], wait_s: f
         tried = ", ".join(addresses) or "no address"
         if refusing.done():
             raise Unreachable(f"nobody listens at {tried}; is a peer running there, and is the address right?")
-        raise Unreachable(f"no peer answered at {tried} within {wait_s:g} s; check the address and the swarm key")
+        raise Unreachable(f"no peer answered at {tried} within {wait_s:g} s; {_advice(addresses)}")
     finally:
         waiting.cancel()
         refusing.cancel()
+
+
+def _advice(addresses: Sequence[str]) -> str:
+    """What to look at, where nobody answers at ``addresses``."""
+    if not addresses or any(map(_has_route, addresses)):
+        return "check the address and the swarm key"
+    if all(address.startswith("127.") for address in addresses):
+        return "this machine's loopback interface is down (ip link set lo up)"
+    return "no network of this machine that is up leads there"
+
+
+def _has_route(address: str) -> bool:
+    """Whether the system knows a way to a numeric address, or may know one to a name. Sends nothing."""
+    host, port = parse_address(address)
+    try:
+        family = socket.AF_INET if ipaddress.ip_address(host).version == 4 else socket.AF_INET6
+    except ValueError:
+        return True
+    with socket.socket(family, socket.SOCK_DGRAM) as asking:
+        return asking.connect_ex((host, port)) not in (errno.ENETUNREACH, errno.EADDRNOTAVAIL)
 
 
 async def _all_refuse(addresses: Sequence[str]) -> None:

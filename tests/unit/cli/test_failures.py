@@ -38,6 +38,25 @@ def test_each_kind_of_failure_has_its_code_and_one_line(
     assert capsys.readouterr() == ("", f"p2pcpn: {line}\n")
 
 
+@pytest.mark.parametrize("variable", ["XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"])
+def test_of_a_folder_that_is_ours_it_is_said_how_to_name_another(
+    variable: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for each in ("CONFIG", "DATA", "STATE"):
+        monkeypatch.setenv(f"XDG_{each}_HOME", f"/{each}/deep")
+    above = f"/{variable.split('_')[1]}"  # that it could not be made befell us alone
+    for path, kind in ((above, OSError), (f"{above}/deep/p2pcpn/x", OSError), (f"{above}/deep/p2pcpn/x", StoreError)):
+        text = "Read-only file system"
+        error = OSError(30, text, path) if kind is OSError else StoreError(f"{path}: {text}")
+        assert exit_code(error) == 1
+        said = f"p2pcpn: {path}: Read-only file system; name another folder with {variable}\n"
+        assert capsys.readouterr().err == said
+    exit_code(OSError(30, text, "/"))
+    assert capsys.readouterr().err == f"p2pcpn: /: {text}\n"
+    exit_code(StoreError(f"{path}: in use by another peer (process 7); name another folder with --data"))
+    assert capsys.readouterr().err.endswith("(process 7); name another folder with --data\n")
+
+
 def test_a_verb_that_has_said_everything_ends_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(Ended(failures.FAILED)) == 1
     assert exit_code(Ended(failures.DONE)) == 0

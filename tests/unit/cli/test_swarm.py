@@ -26,6 +26,7 @@ def test_people_see_a_swarm_come_grow_lose_a_peer_and_go(command: Command) -> No
     up = command("swarm", "up", "-n", "1")
     assert (up.code, up.err) == (0, "")
     assert up.lines[0].startswith("1 peer up at 127.0.0.1:") and len(up.lines[1].split()[-1]) == 64
+    assert up.lines[2] == "now p2pcpn submit, p2pcpn peers, p2pcpn job find them; p2pcpn swarm down ends them"
     added = command("swarm", "add")
     assert added.out.startswith("peer 1 (") and ") up at 127.0.0.1:" in added.out
     killed = command("swarm", "kill", "0")
@@ -36,6 +37,17 @@ def test_people_see_a_swarm_come_grow_lose_a_peer_and_go(command: Command) -> No
     assert second.split()[4] == "alive" and second.split()[-2:] == ["0/1", "0"]
     assert command("swarm", "down").out == "1 peer ended\n"
     assert command("swarm", "down").out == "no local swarm runs\n"
+
+
+def test_who_would_be_led_elsewhere_is_told_how_to_reach_the_swarm(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("P2PCPN_BOOTSTRAP", "127.0.0.1:1")
+    ready, key, last = command("swarm", "up", "-n", "1").lines
+    assert last == (
+        f"p2pcpn submit, p2pcpn peers, p2pcpn job find P2PCPN_BOOTSTRAP first; to them lead "
+        f"--bootstrap {ready.split()[-1]} --swarm-key {key.split()[-1]}; p2pcpn swarm down ends them"
+    )
 
 
 def test_programs_get_documents_and_other_verbs_find_the_swarm(command: Command) -> None:

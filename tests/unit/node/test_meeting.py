@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 from collections.abc import Iterator
@@ -109,6 +110,23 @@ async def test_waiting_in_vain_names_the_addresses_that_were_tried() -> None:
         await known_within(asyncio.Event(), ["192.0.2.7:4000", "name:1"], 0.0)
     with pytest.raises(Unreachable, match="at no address within"):
         await known_within(asyncio.Event(), [], 0.0)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("addresses", "advice"),
+    [
+        (["127.0.0.1:4000", "127.0.0.1:4001"], r"this machine's loopback interface is down \(ip link set lo up\)"),
+        (["127.0.0.1:4000", "[2001:db8::7]:4000"], "no network of this machine that is up leads there"),
+        (["127.0.0.1:4000", "name:4000"], "check the address and the swarm key"),
+    ],
+)
+async def test_where_no_way_leads_to_any_of_them_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, addresses: list[str], advice: str
+) -> None:
+    monkeypatch.setattr(socket.socket, "connect_ex", lambda *_: errno.ENETUNREACH)
+    with pytest.raises(Unreachable, match=f"within 0 s; {advice}$"):
+        await known_within(asyncio.Event(), addresses, 0.0)
 
 
 @pytest.mark.asyncio
