@@ -47,6 +47,8 @@ async def get_blob(
     partial = target.with_name(target.name + PART_SUFFIX)
     try:
         file = os.open(partial, os.O_RDWR | os.O_CREAT, 0o666)
+    except FileNotFoundError as error:
+        raise UsageError(f"{target}: there is no folder {target.parent}") from error
     except OSError as error:
         raise UsageError(f"{partial}: {error.strerror or error}") from error
     if not _is_ours(file, partial):

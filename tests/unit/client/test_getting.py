@@ -103,7 +103,12 @@ async def test_two_gets_into_one_file_do_not_spoil_each_others(peer: Start, tmp_
 async def test_nothing_but_a_plain_file_is_replaced(peer: Start, tmp_path: Path) -> None:
     _, client = await world(peer, 1)
     name = (await put_blob(client, OWNER, b"x", replicas=1)).name
-    for path, why in ((tmp_path, "is a directory"), (Path("/dev/null"), "is no plain file")):
+    nowhere = tmp_path / "none" / "out"
+    for path, why in (
+        (nowhere, "there is no folder .*none"),
+        (tmp_path, "is a directory"),
+        (Path("/dev/null"), "is no plain file"),
+    ):
         with pytest.raises(UsageError, match=why):
             await get_blob(client, name, path)
         assert not path.with_name(path.name + ".part").exists()
