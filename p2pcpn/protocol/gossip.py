@@ -162,8 +162,9 @@ class Gossip:
             del self._active[held.id]
         return [effect for peer in peers for effect in self._tell(peer, [held])]
 
-    def pull(self, peer: Contact, now: float, *, adverts: bool = True) -> list[Effect]:
+    def pull(self, peer: Contact, now: float) -> list[Effect]:
         """Compare rumors with ``peer`` at once, for example because it is new."""
+        adverts = self._neighbourhood.known <= COMPARE_ADVERTS
         return [Send(peer, datagrams.RumorDigest(b"".join(self._offered(now, adverts)), True, adverts))]
 
     def receive(self, sender: Contact, message: datagrams.Datagram, now: float) -> list[Effect]:
@@ -203,7 +204,7 @@ class Gossip:
         while self._seen and next(iter(self._seen.values())) + limits.RUMOR_SEEN_S <= now:
             self._seen.popitem(last=False)
         for peer in self._neighbourhood.sample(1):
-            effects += self.pull(peer, now, adverts=self._neighbourhood.known <= COMPARE_ADVERTS)
+            effects += self.pull(peer, now)
         return effects
 
     @property
