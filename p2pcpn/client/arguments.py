@@ -108,7 +108,9 @@ class Arguments:
             return head
         found = Parted(head, tuple(self._blob(raw, buffers.constants) for raw in buffers))
         if found.size_bytes > limits.ARGUMENTS_BYTES_MAX:
-            raise _too_large(found.size_bytes)
+            raise UsageError(
+                f"the arguments have {found.size_bytes} bytes pickled; {limits.ARGUMENTS_BYTES_MAX} can travel"
+            )
         return found
 
     def place(self, value: Any) -> tuple[Blob, ...]:
@@ -132,8 +134,7 @@ class Arguments:
         return value.tobytes() if kind is memoryview and not value.c_contiguous else value
 
     def _head(self, data: bytes) -> Blob:
-        if len(data) + 16 > limits.BLOB_BYTES_MAX:
-            raise _too_large(len(data))
+        _check_size(data)
         return make_blob(self._keys, data)
 
     def _blob(self, raw: memoryview, constants: dict[int, Any]) -> Blob | Awaited:
@@ -156,8 +157,7 @@ class Arguments:
 
     def _equal(self, raw: memoryview) -> Blob:
         """The blob that closes these bytes: one that was made lately, or a new one."""
-        if len(raw) + 16 > limits.BLOB_BYTES_MAX:
-            raise _too_large(len(raw))
+        _check_size(raw)
         name = self._fingerprint.of(raw)
         with self._lock:
             blob = self._known.get(name)
@@ -235,5 +235,9 @@ def _dumps(
     return dumps((arguments, keywords), buffers)
 
 
-def _too_large(size_bytes: int) -> UsageError:
-    return UsageError(f"the arguments have {size_bytes} bytes pickled; {limits.BLOB_BYTES_MAX} can travel")
+def _check_size(data: bytes | memoryview) -> None:
+    """Raises :class:`UsageError` for what cannot be closed as one blob."""
+    if len(data) > limits.SEALED_BYTES_MAX:
+        raise UsageError(
+            f"an argument has {len(data)} bytes pickled; {limits.SEALED_BYTES_MAX} in one piece can travel"
+        )

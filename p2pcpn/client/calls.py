@@ -28,7 +28,7 @@ from typing import Any
 from p2pcpn.client import scripts
 from p2pcpn.client.bundle import Bundle, project_bundle
 from p2pcpn.errors import UsageError
-from p2pcpn.limits import BLOB_BYTES_MAX
+from p2pcpn.limits import SEALED_BYTES_MAX
 
 TASKS_MAX = 1_000_000
 
@@ -95,8 +95,8 @@ def _read_inputs(paths: Sequence[str]) -> dict[str, bytes]:
         if path.name in files:
             raise UsageError(f"two input files are called {path.name}; a task would find only one of them")
         try:
-            if path.stat().st_size > BLOB_BYTES_MAX // 2:
-                raise UsageError(f"{text} is too large to travel with a task: at most {BLOB_BYTES_MAX // 2} bytes")
+            if path.stat().st_size > SEALED_BYTES_MAX:
+                raise UsageError(f"{text} is too large to travel with a task: at most {SEALED_BYTES_MAX} bytes")
             files[path.name] = path.read_bytes()
         except OSError as error:
             raise UsageError(f"{text}: {error.strerror or error}") from error

@@ -75,7 +75,9 @@ async def known_within(known: asyncio.Event, addresses: Sequence[str], wait_s: f
         await asyncio.wait((waiting, refusing), timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
         if known.is_set():
             return
-        tried = ", ".join(addresses) or "no address"
+        if not addresses:
+            raise Unreachable(f"no peer came within {wait_s:g} s, and there is no address to ask at; name a bootstrap")
+        tried = ", ".join(addresses)
         if refusing.done():
             raise Unreachable(f"nobody listens at {tried}; is a peer running there, and is the address right?")
         raise Unreachable(f"no peer answered at {tried} within {wait_s:g} s; {_advice(addresses)}")
@@ -86,7 +88,7 @@ async def known_within(known: asyncio.Event, addresses: Sequence[str], wait_s: f
 
 def _advice(addresses: Sequence[str]) -> str:
     """What to look at, where nobody answers at ``addresses``."""
-    if not addresses or any(map(_has_route, addresses)):
+    if any(map(_has_route, addresses)):
         return "check the address and the swarm key"
     if all(address.startswith("127.") for address in addresses):
         return "this machine's loopback interface is down (ip link set lo up)"

@@ -20,7 +20,6 @@ from p2pcpn.wire.codec import Buffer
 
 TAG_BYTES = 16
 RESULT_DIGEST_BYTES = 16
-_CIPHER_BYTES_MAX = (1 << 31) - 1
 
 
 def digest(data: Buffer) -> bytes:
@@ -58,8 +57,8 @@ class Fingerprint:
         self._cipher = AESGCM(key)
 
     def of(self, data: Buffer) -> bytes:
-        """16 bytes, or a digest of what is larger than the cipher takes."""
-        return self._cipher.encrypt(bytes(12), b"", data) if len(data) <= _CIPHER_BYTES_MAX else digest(data)
+        """16 bytes. ``data`` has at most ``limits.SEALED_BYTES_MAX``."""
+        return self._cipher.encrypt(bytes(12), b"", data)
 
 
 def job_id(owner: bytes, spec_body: bytes) -> bytes:

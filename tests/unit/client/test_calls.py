@@ -132,7 +132,7 @@ def test_too_many_lines_and_too_large_files_are_refused(monkeypatch: pytest.Monk
     monkeypatch.setattr(calls, "TASKS_MAX", 1)
     with pytest.raises(UsageError, match="at most 1 tasks"):
         calls_of("work.py:double", [], ["1", "2"])
-    monkeypatch.setattr(calls, "BLOB_BYTES_MAX", 4)
+    monkeypatch.setattr(calls, "SEALED_BYTES_MAX", 4)
     with pytest.raises(UsageError, match="too large to travel"):
         calls_of("work.py:double", [], None, ["notes.txt"])
 

@@ -80,11 +80,6 @@ def test_a_fingerprint_is_a_gmac_and_tells_contents_of_one_job_apart() -> None:
     )
 
 
-def test_what_no_cipher_takes_has_its_digest_as_a_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("p2pcpn.wire.sealing._CIPHER_BYTES_MAX", 3)
-    assert Fingerprint(bytes(32)).of(b"four") == digest(b"four")
-
-
 def test_every_purpose_has_a_key_of_its_own() -> None:
     keys = JobKeys(JOB_KEY)
     made = [
