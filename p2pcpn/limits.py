@@ -57,8 +57,6 @@ REPLICAS_MAX: Final = 16
 TASKS_PER_JOB_MAX: Final = 1 << 40
 BATCH_TASKS_MAX: Final = 4096
 BLOB_BYTES_MAX: Final = 1 << 32
-# What one call of our cipher closes, whose sizes are C's ints: no blob that this implementation makes is larger.
-SEALED_BYTES_MAX: Final = (1 << 31) - 1
 BLOB_PART_BYTES: Final = 256 << 10
 RETENTION_S: Final = 7 * 86400.0
 RETENTION_S_MAX: Final = 366 * 86400.0

@@ -20,7 +20,7 @@ from p2pcpn.client.pickling import SCATTERED, dumps
 from p2pcpn.errors import UsageError
 from p2pcpn.limits import PART_BYTES
 from p2pcpn.runtime.function import parts
-from p2pcpn.wire.sealing import JobKeys
+from p2pcpn.wire.sealing import SEALED_BYTES_MAX, JobKeys
 
 # What has no large buffer whatever its value, and what has one when it is long.
 _SMALL: Final = frozenset({int, float, complex, bool, type(None)})
@@ -237,7 +237,5 @@ def _dumps(
 
 def _check_size(data: bytes | memoryview) -> None:
     """Raises :class:`UsageError` for what cannot be closed as one blob."""
-    if len(data) > limits.SEALED_BYTES_MAX:
-        raise UsageError(
-            f"an argument has {len(data)} bytes pickled; {limits.SEALED_BYTES_MAX} in one piece can travel"
-        )
+    if len(data) > SEALED_BYTES_MAX:
+        raise UsageError(f"an argument has {len(data)} bytes pickled; {SEALED_BYTES_MAX} in one piece can travel")

@@ -28,7 +28,7 @@ from typing import Any
 from p2pcpn.client import scripts
 from p2pcpn.client.bundle import Bundle, project_bundle
 from p2pcpn.errors import UsageError
-from p2pcpn.limits import SEALED_BYTES_MAX
+from p2pcpn.wire.sealing import SEALED_BYTES_MAX
 
 TASKS_MAX = 1_000_000
 

@@ -14,6 +14,7 @@ from p2pcpn.errors import Unreachable
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.node.overlay import Overlay
 from p2pcpn.node.surroundings import python_version
+from p2pcpn.protocol.admission import OPEN_SWARM
 from p2pcpn.protocol.authority import DISTRIBUTED
 from p2pcpn.protocol.custody import CONTACT
 from p2pcpn.protocol.directory import Listed
@@ -64,8 +65,15 @@ async def stewards_near(
             if now >= settle:
                 return near
         elif now >= end:
-            raise Unreachable("no storage peer that may keep the job's state was found; is one running?")
+            raise Unreachable(f"no storage peer that may keep the job's state was found; {_advice(overlay)}")
         await asyncio.sleep(LOOK_S)
+
+
+def _advice(overlay: Overlay) -> str:
+    """What to look at, where no peer may keep the state of a job."""
+    if overlay.swarm_key == OPEN_SWARM:
+        return "in an open swarm those may whose keys p2pcpn key trust knows here; p2pcpn node prints its own"
+    return "is one running?"
 
 
 async def open_job(

@@ -20,6 +20,8 @@ from p2pcpn.wire.codec import Buffer
 
 TAG_BYTES = 16
 RESULT_DIGEST_BYTES = 16
+# What one call of our cipher closes, whose sizes are C's ints: no blob that this implementation makes is larger.
+SEALED_BYTES_MAX = (1 << 31) - 1
 
 
 def digest(data: Buffer) -> bytes:
@@ -57,7 +59,7 @@ class Fingerprint:
         self._cipher = AESGCM(key)
 
     def of(self, data: Buffer) -> bytes:
-        """16 bytes. ``data`` has at most ``limits.SEALED_BYTES_MAX``."""
+        """16 bytes. ``data`` has at most ``SEALED_BYTES_MAX``."""
         return self._cipher.encrypt(bytes(12), b"", data)
 
 

@@ -113,10 +113,10 @@ def test_what_is_too_large_to_travel_is_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(limits, "ARGUMENTS_BYTES_MAX", 2 * PART_BYTES)
     with pytest.raises(UsageError, match="can travel"):
         packed(LARGE, LARGE[::-1])
-    monkeypatch.setattr(limits, "SEALED_BYTES_MAX", 2 * PART_BYTES - 1)
+    monkeypatch.setattr(module, "SEALED_BYTES_MAX", 2 * PART_BYTES - 1)
     with pytest.raises(UsageError, match="in one piece can travel"):
         packed(LARGE * 2)
-    monkeypatch.setattr(limits, "SEALED_BYTES_MAX", PART_BYTES // 2)
+    monkeypatch.setattr(module, "SEALED_BYTES_MAX", PART_BYTES // 2)
     with pytest.raises(UsageError, match="can travel"):
         packed(*["x" * 1000 + str(i) for i in range(40)])
 

@@ -15,6 +15,7 @@ from p2pcpn.client.options import Options
 from p2pcpn.errors import Unreachable
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.node.overlay import Overlay
+from p2pcpn.protocol.admission import OPEN_SWARM
 from p2pcpn.wire.sealing import JobKeys, digest, job_id, unseal, unwrap
 from p2pcpn.wire.statements import Spec, opened
 
@@ -66,8 +67,10 @@ async def test_where_nobody_keeps_anything_no_job_is_opened(peer: Peers, monkeyp
     monkeypatch.setattr(opening, "LOOK_S", 0.001)
     other = await peer()
     client = await peer(other)
-    with pytest.raises(Unreachable, match="no storage peer"):
-        await open_job(client, OWNER, Options(), None, wait_s=0.02)
+    for key, advice in ((b"k" * 32, "is one running"), (OPEN_SWARM, "p2pcpn key trust")):
+        monkeypatch.setattr(client, "swarm_key", key)
+        with pytest.raises(Unreachable, match=f"no storage peer .*{advice}"):
+            await open_job(client, OWNER, Options(), None, wait_s=0.02)
     alone = await peer()
     with pytest.raises(Unreachable, match="no address"):
         await open_job(alone, OWNER, Options(), None, wait_s=0.01)
