@@ -58,5 +58,7 @@ async def _look(submission: Submission, reader: Reader) -> None:
         overlay.peer.with_grantor(submission.job, lambda grantor: grantor.settled_elsewhere(spans, now), now)
     )
     hear = overlay.listeners.get(submission.job)
-    if reader.over and not reader.complete and not reader.cancelled and hear is not None:
+    # A future that failed fails for good, so what only seems lost is waited for: whoever has it may be cut off.
+    ended = reader.over and not reader.bereft
+    if ended and not reader.complete and not reader.cancelled and hear is not None:
         hear(events.GaveUp(submission.job, reader.missing(), "its grantor gave it up, and says no more of it"))

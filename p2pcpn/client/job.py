@@ -162,6 +162,8 @@ def why_missing(reader: Reader, index: int) -> JobError:
         return JobError("the task took a result that is not the canonical one, for its swarm was parted; run it again")
     if reader.overdue:
         return JobError("deadline passed before the task had ended")
+    if reader.bereft:
+        return JobError("the task was given up, or its result is lost with all peers that had it")
     return JobError("the task was given up: its peers were lost too often, or died of it")
 
 

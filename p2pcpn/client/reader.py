@@ -370,6 +370,11 @@ class Reader:
         return list(self._reading.logs.values())
 
     @property
+    def bereft(self) -> bool:
+        """Whether some settlements are lost with all peers that had them, as far as is known here."""
+        return self._reading.bereft
+
+    @property
     def complete(self) -> bool:
         """Whether every task of the closed job has a result."""
         return self.total is not None and len(self.results) >= self.total and not self.missing()

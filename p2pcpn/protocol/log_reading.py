@@ -5,12 +5,17 @@ show it, or shows another, is not believed, or one steward could keep every read
 said or showed most recently is asked first; who says nothing for ``LATE_S`` is not waited for, the next is asked beside
 it; who says nothing for ``WAIT_S`` is left alone for a while.
 
+What was written may be lost with everybody who had it: a grantor and the one holder that its head counted on. So a log
+whose next segment nobody has shown for ``LOST_S``, while others answer that they lack it, ends there for this reader.
+It is asked for all the same as long as the reader reads, and goes on where somebody comes back with it.
+
 ::
 
     begin ──> asked ──the segment──> the next one, asked of whoever showed this
                 │ late: the next peer is asked, too
                 │ not there, another, silent: the next peer
                 └ nobody is left: in vain, until somebody is found or begin() is called again
+                    └ for LOST_S, others lack it: lost
 """
 
 from __future__ import annotations
@@ -31,6 +36,8 @@ from p2pcpn.wire.statements import LogHeader
 LATE_S = 0.5
 WAIT_S = 3.0
 SILENT_S = 5.0
+# As long as a lease outlives a silent peer: what is not shown for longer has been given to others to run.
+LOST_S = 30.0
 REFUSED_MAX = 64
 Name = tuple[bytes, int]  # the grantor's node id, the epoch
 
@@ -60,6 +67,8 @@ class Log:
     late_at: float | None = None  # when another is asked beside those who have not answered
     lacked: bool = False  # somebody does not have the segment
     wrong: str = ""
+    vain_since: float | None = None  # since when every round for the next segment was in vain, though it is said to be
+    lost: bool = False  # for so long that whoever has it is taken for gone
 
     @property
     def known(self) -> int:
@@ -79,6 +88,22 @@ class Log:
         """Whoever was asked in vain may be asked again."""
         self.asked = {node for node, (wanted, _) in self.waiting.items() if wanted.number == self.read}
         self.late_at, self.lacked, self.wrong = None, False, ""
+
+    def fruitless(self, now: float) -> None:
+        """A round for the next segment ended, and nobody has shown it."""
+        # Who spoke of it does not have it: it never was. Or nobody answers, and it is we who are cut off.
+        if self.read >= self.known or not self.lacked:
+            self.vain_since, self.lost = None, False
+        elif self.vain_since is None:
+            self.vain_since = now
+        else:
+            self.lost = now >= self.vain_since + LOST_S
+
+    def grew(self, last: bytes) -> None:
+        """The next segment was read: ``last`` is the digest of its header."""
+        self.read, self.last, self.refused = self.read + 1, last, ""
+        self.vain_since, self.lost = None, False
+        self.start()
 
 
 class LogReading:
@@ -127,8 +152,13 @@ class LogReading:
 
     @property
     def over(self) -> bool:
-        """Whether every log was read to its end, as far as anybody says that there is more of it."""
-        return all(log.read >= log.known and not log.pending for log in self.logs.values())
+        """Whether every log was read to its end, or to where the rest of it is lost."""
+        return all(log.lost or (log.read >= log.known and not log.pending) for log in self.logs.values())
+
+    @property
+    def bereft(self) -> bool:
+        """Whether the rest of some log is lost, as far as is known here."""
+        return any(log.lost for log in self.logs.values())
 
     @property
     def pending(self) -> bool:
@@ -156,6 +186,7 @@ class LogReading:
                 log.late_at = None
                 if not log.pending:
                     log.refused = "" if log.lacked else log.wrong or log.refused
+                    log.fruitless(now)
                 continue
             node = NodeId(contact.id)
             wanted = Wanted(contact, name, log.read)
@@ -248,8 +279,7 @@ class LogReading:
         said = (bytes(header.grantor), header.epoch, header.number, header.previous)
         if said != (*name, log.read, log.last):
             raise PeerError("a log segment is not the next of its chain")
-        log.read, log.last, log.refused = log.read + 1, digest(data.header.body), ""
-        log.start()
+        log.grew(digest(data.header.body))
         return entries
 
     def refuse(self, error: Exception) -> None:

@@ -2,7 +2,7 @@
 
 A dial takes two round trips; then both ends are told. Whoever is killed is seen to hang up; whoever loses its power,
 or is behind a cut, is only silent, until keep-alive gives the session up. A message held up by a cut arrives after it
-heals. Of two sessions dialled at once there is one.
+heals, and none that was said later arrives before it. Of two sessions dialled at once there is one.
 """
 
 from __future__ import annotations
@@ -29,11 +29,17 @@ RETRANSMIT_S = 0.2
 
 @dataclass(slots=True, eq=False)
 class Stream:
-    """One session. ``ends`` are its hosts with the boots they had; ``until`` when what was sent so far has arrived."""
+    """One session. ``ends`` are its hosts with the boots they had; ``until`` when what was sent so far has arrived.
+
+    To each end the messages are numbered as they were said: ``early`` came before what a cut held up.
+    """
 
     ends: dict[int, tuple[Host, int]]
     until: dict[int, float] = field(default_factory=dict)
-    stalled: list[tuple[int, bytes]] = field(default_factory=list)
+    said: dict[int, int] = field(default_factory=dict)
+    heard: dict[int, int] = field(default_factory=dict)
+    early: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    stalled: list[tuple[int, int, bytes]] = field(default_factory=list)
 
     def other(self, host: Host) -> Host:
         """The host at the other end."""
@@ -113,21 +119,32 @@ class Sessions:
             way_s += RETRANSMIT_S
         arrives = max(self._clock.now + way_s, stream.until.get(other.number, 0.0))
         stream.until[other.number] = arrives
-        self._clock.at(arrives, lambda: self._arrive(stream, other, data))
+        number = stream.said[other.number] = stream.said.get(other.number, -1) + 1
+        self._clock.at(arrives, lambda: self._arrive(stream, other, number, data))
 
-    def _arrive(self, stream: Stream, target: Host, data: bytes) -> None:
+    def _arrive(self, stream: Stream, target: Host, number: int, data: bytes) -> None:
         source = stream.other(target)
         if not stream.holds(target):
             if target.unplugged:
-                self._stall(stream, target, data)
+                self._stall(stream, target, number, data)
             return
         if stream in self._stalled or not self._reach(source, target):
-            self._stall(stream, target, data)
+            self._stall(stream, target, number, data)
             return
-        target.message_received(source, data)
+        stream.early[target.number, number] = data
+        self._hear(stream, source, target)
 
-    def _stall(self, stream: Stream, target: Host, data: bytes) -> None:
-        stream.stalled.append((target.number, data))
+    def _hear(self, stream: Stream, source: Host, target: Host) -> None:
+        """The messages whose turn it is: one may have been said before a cut healed, and what it held up is on its way
+        still."""
+        number = stream.heard.get(target.number, 0)
+        while stream.holds(target) and (data := stream.early.pop((target.number, number), None)) is not None:
+            number += 1
+            stream.heard[target.number] = number
+            target.message_received(source, data)
+
+    def _stall(self, stream: Stream, target: Host, number: int, data: bytes) -> None:
+        stream.stalled.append((target.number, number, data))
         if stream not in self._stalled:
             self._stalled[stream] = None
             self._clock.after(KEEPALIVE_S, lambda: self._give_up(stream))
@@ -147,13 +164,12 @@ class Sessions:
             del self._stalled[stream]
             held, stream.stalled = stream.stalled, []
             again = self._clock.now + 2 * RETRANSMIT_S
-            for number, data in held:
-                target = stream.ends[number][0]
-                stream.until[number] = max(again, stream.until.get(number, 0.0))
-                self._resend(stream, target, data)
+            for end, number, data in held:
+                stream.until[end] = max(again, stream.until.get(end, 0.0))
+                self._resend(stream, stream.ends[end][0], number, data)
 
-    def _resend(self, stream: Stream, target: Host, data: bytes) -> None:
-        self._clock.at(stream.until[target.number], lambda: self._arrive(stream, target, data))
+    def _resend(self, stream: Stream, target: Host, number: int, data: bytes) -> None:
+        self._clock.at(stream.until[target.number], lambda: self._arrive(stream, target, number, data))
 
     def hang_up(self, host: Host, stream: Stream) -> None:
         """``host`` closes its end; the other learns it behind what was sent."""

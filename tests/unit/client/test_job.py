@@ -35,6 +35,7 @@ class FakeReader:
     job = b"\xcd" * 20
     cancelled = False
     overdue = False
+    bereft = False
     stale: ClassVar[dict[int, Stored]] = {}
 
     def __init__(self) -> None:
@@ -100,6 +101,9 @@ async def test_results_of_a_fetched_job_are_values_or_the_error_of_their_task_al
     assert job.id == "cd" * 20 and found[0].unwrap() == 5
     kinds = [ValueError, WorkerDied, PeerError, pickle.UnpicklingError, JobError]
     assert [type(found[i].error) for i in range(1, 6)] == kinds
+    assert str(found[5].error).startswith("the task was given up: ")
+    reader.bereft = True
+    assert str([result async for result in job.results()][-1].error).endswith("lost with all peers that had it")
     reader.overdue = True
     assert str([result async for result in job.results()][-1].error).startswith("deadline passed")
     reader.cancelled = True

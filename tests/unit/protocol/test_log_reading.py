@@ -6,7 +6,7 @@ import pytest
 
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair, NodeId
-from p2pcpn.protocol.log_reading import LATE_S, REFUSED_MAX, SILENT_S, WAIT_S, LogReading, Wanted
+from p2pcpn.protocol.log_reading import LATE_S, LOST_S, REFUSED_MAX, SILENT_S, WAIT_S, LogReading, Wanted
 from p2pcpn.protocol.settlement import NOTHING
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.messages import LogData
@@ -230,3 +230,75 @@ def test_a_question_that_is_still_open_is_not_asked_twice_in_a_new_round() -> No
     assert bench.asked() == [], "the other owes an answer"
     bench.say(A, None)
     assert bench.asked() == [(A.id, 1)]
+
+
+def rounds(bench: Bench, seconds: float, *lacking: Keypair) -> None:
+    """Round after round for so long; ``lacking`` say that they have nothing, the others say nothing."""
+    end = bench.now + seconds
+    while bench.now < end:
+        bench.reading.begin()
+        while wanted := bench.reading.next(bench.now):
+            for each in wanted:
+                if each.to in [where(key) for key in lacking]:
+                    bench.reading.answered(each, None)
+        bench.wait(LATE_S)
+
+
+def test_what_was_lost_with_its_grantor_and_its_only_holder_is_not_waited_for_for_ever() -> None:
+    bench = Bench(A, B, segments=1)
+    bench.reading.headed(NodeId(G.id), [(3, 3)], [where(C)])
+    bench.asked()
+    assert bench.say(A, segment(0)) == [b"0"]
+    rounds(bench, LOST_S, A, B)
+    assert bench.log == (1, 3) and not bench.reading.over, "whoever has it may come back"
+    rounds(bench, WAIT_S + SILENT_S, A, B)
+    assert bench.log == (1, 3) and bench.reading.over
+    bench.reading.headed(NodeId(G.id), [(3, 3)], [where(C)])
+    assert bench.reading.over, "the record says only what it said before"
+
+
+def test_a_holder_that_comes_back_with_a_segment_that_seemed_lost_is_read_on() -> None:
+    bench = Bench(A, segments=1)
+    bench.reading.headed(NodeId(G.id), [(3, 3)], [where(C)])
+    bench.asked()
+    bench.say(A, segment(0))
+    rounds(bench, LOST_S + WAIT_S + SILENT_S, A)
+    assert bench.reading.over
+    bench.wait(SILENT_S)
+    bench.reading.begin()
+    while (C.id, 1) not in (asked := bench.asked()):
+        assert asked, "it is asked still"
+        bench.say(A, None, 1)
+    assert bench.say(C, segment(1), 1) == [b"1"]
+    assert not bench.reading.over, "there is a third one, and all begins anew"
+    bench.asked()
+    bench.say(C, segment(2), 2)
+    assert bench.log == (3, 3) and bench.reading.over
+
+
+def test_a_peer_that_died_after_it_had_spoken_of_a_log_keeps_nobody_for_ever() -> None:
+    bench = Bench(A, segments=2)
+    bench.reading.keepers[NodeId(B.id)] = where(B)
+    rounds(bench, LOST_S, B)
+    assert not bench.reading.over and not bench.reading.bereft
+    rounds(bench, WAIT_S + SILENT_S, B)
+    assert bench.log == (0, 2) and bench.reading.over and bench.reading.bereft
+
+
+def test_a_reader_that_nobody_answers_is_cut_off_itself_and_takes_nothing_for_lost() -> None:
+    bench = Bench(A, B, segments=2)
+    rounds(bench, 2 * LOST_S)
+    assert not bench.reading.over
+    rounds(bench, LOST_S, B)
+    assert bench.log == (0, 2) and not bench.reading.over, "it counts from where somebody answers"
+
+
+def test_what_nobody_speaks_of_any_more_counts_from_its_beginning_when_it_is_spoken_of_again() -> None:
+    bench = Bench(A, segments=2)
+    rounds(bench, LOST_S)
+    bench.wait(SILENT_S)
+    rounds(bench, LATE_S, A)
+    assert bench.log == (0, 0) and bench.reading.over, "it never was"
+    bench.reading.shown(where(B), [(*LOG, 2)])
+    rounds(bench, LOST_S, A)
+    assert not bench.reading.over

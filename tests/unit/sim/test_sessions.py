@@ -94,6 +94,23 @@ def test_what_a_cut_held_up_arrives_when_it_heals() -> None:
     assert heard(world) == 3
 
 
+def test_what_is_on_its_way_when_a_cut_heals_arrives_behind_what_the_cut_held_up() -> None:
+    world, a, b = talking()
+    numbers: list[int] = []
+    b.hearers.append(lambda source, message: numbers.append(message.request) if type(message) is m.ListJobs else None)
+    world.network.cut([[b.number]])
+    a.say(b.id, m.ListJobs(1, bytes(32)))
+    wait(world, 1.0)
+    a.say(b.id, m.ListJobs(2, bytes(32)))
+    world.network.heal()
+    world.sessions.heal()
+    wait(world, RETRANSMIT_S)
+    assert not numbers, "it is there, and waits for the one before"
+    a.say(b.id, m.ListJobs(3, bytes(32)))
+    wait(world, 1.0)
+    assert numbers == [1, 2, 3]
+
+
 def test_a_cut_that_lasts_ends_the_session_at_both_ends() -> None:
     world, a, b = talking()
     world.network.cut([[b.number]])
