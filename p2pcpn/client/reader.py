@@ -30,7 +30,7 @@ from p2pcpn.protocol.settlement import check_segment, open_receipt
 from p2pcpn.protocol.vouching import Vouching
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Ask, JobState, LogData, Mandate, ReadLog
+from p2pcpn.wire.messages import Ask, JobState, LogData, ReadLog
 from p2pcpn.wire.pages import Entry, LogHead, Print, spans_of
 from p2pcpn.wire.sealing import JobKeys, unseal, unwrap
 from p2pcpn.wire.statements import BlobRef, Cancel, Close, Handover, LogHeader, Pause, opened
@@ -186,7 +186,7 @@ class Reader:
                 self._together = self._together or Together(self.authority, self._vouching)
                 state = self._together.take(contact, state)
             else:
-                self._name(NodeId(contact.id), state.mandate)
+                self._name(NodeId(contact.id), state)
             if state.close is not None:
                 self.authority.require_owner(state.close)
                 closed = opened(state.close, Close)
@@ -208,12 +208,12 @@ class Reader:
         authority = self.authority
         self._reading.shown(contact, [log for log in state.logs if authority.key_of(log[0], log[1]) is not None])
 
-    def _name(self, node: NodeId, said: Mandate | None) -> None:
+    def _name(self, node: NodeId, state: JobState) -> None:
         """The epoch that a peer names: hearsay, but whose an epoch is the spec tells."""
-        authority, vouching = self.authority, self._vouching
+        authority, vouching, said = self.authority, self._vouching, state.mandate
         assert authority is not None and vouching is not None
         key = None if said is None else authority.key_of(said.grantor.id, said.epoch)
-        vouching.names(node, [] if said is None or key is None else [said.epoch])
+        vouching.names(node, [] if said is None or key is None else [said.epoch], state.logs)
         if said is None or key is None:
             return
         if authority.far(said.epoch):

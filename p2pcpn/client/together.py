@@ -44,7 +44,7 @@ class Together:
             if said.grantor.id == contact.id and authority.presides(key, said.epoch) and state.granting:
                 self._said[tenure.lot] = contact.id
         self._states[contact.id] = state
-        self._vouching.names(NodeId(contact.id), begun)
+        self._vouching.names(NodeId(contact.id), begun, state.logs)
         believed = {
             lot: node for lot, node in self._said.items() if self._vouching.believes(node, authority.tenures[lot].epoch)
         }

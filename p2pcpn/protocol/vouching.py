@@ -3,7 +3,8 @@
 That tasks were given up no receipt states, so whoever grants is believed when it says that nothing more will come. A
 steward may begin any of its own epochs that can have come, so it could say so of a job that another grants. But who
 grants says so to all stewards, at once and every two seconds: its word counts when another steward has heard of its
-epoch, or of a newer one, or when no other answers. What the owner's signature gives needs nobody who has heard of it.
+epoch, or of a newer one, or when no other answers. Who was away when that was said has heard of it by the log that it
+was brought since. What the owner's signature gives needs nobody who has heard of it.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ class Vouching:
         self._stewards = {NodeId(steward.contact.id) for steward in authority.spec.stewards}
         self._heard: dict[NodeId, dict[int, int]] = {}  # steward -> lot -> the newest epoch that it names
 
-    def names(self, node: NodeId, epochs: Iterable[int]) -> None:
-        """``node`` answers, and names these epochs."""
+    def names(self, node: NodeId, epochs: Iterable[int], logs: Iterable[tuple[bytes, int, int]] = ()) -> None:
+        """``node`` answers, names these epochs, and keeps these ``logs``, each as (grantor, epoch, segments)."""
         if node not in self._stewards:
             return
         newest: dict[int, int] = {}
-        for epoch in epochs:
+        written = [epoch for grantor, epoch, _ in logs if self._authority.key_of(grantor, epoch) is not None]
+        for epoch in (*epochs, *written):
             lot = self._authority.lots.of_epoch(epoch)
             newest[lot] = max(epoch, newest.get(lot, 0))
         self._heard[node] = newest

@@ -282,6 +282,13 @@ async def test_no_single_steward_ends_a_job_for_its_reader(peer: Peers) -> None:
     reader._learn(third, says(liar, 2, 0, granting=False))
     reader._learn(liar, says(liar, 2, 0))
     assert reader.over, "who grants now, another says so"
+    reader._learn(third, says(grantor, 1, 0, granting=False))
+    reader._learn(liar, says(liar, 2, 0))
+    assert not reader.over
+    brought = msgspec.structs.replace(says(grantor, 1, 0, granting=False), logs=[(bytes(liar.id), 2, 0)])
+    reader._learn(third, brought)
+    reader._learn(liar, says(liar, 2, 0))
+    assert reader.over, "it was away when the epoch began, and was brought its log since"
 
 
 @pytest.mark.asyncio

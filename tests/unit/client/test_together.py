@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from p2pcpn.client.together import Together
 from p2pcpn.protocol.authority import Authority
 from p2pcpn.protocol.lots import DIVIDED_EPOCH, RANGE_TASKS
@@ -50,6 +52,10 @@ def test_a_lot_that_was_taken_over_is_counted_by_its_new_grantor() -> None:
     assert told(heard) == (1, 2, 3, False) and authority.tenures[1].epoch == 4, "hearsay: who grants has not said so"
     taken_over = state((2, 2, 9), mandate(1, ONE), mandate(4, ONE))
     assert told(together.take(ONE, taken_over)) == (2, 2, 9, False), "the other steward has not heard of it"
+    brought = state((4, 5, 6), mandate(1, ONE))
+    shown = together.take(TWO, msgspec.structs.replace(brought, logs=[(bytes(ONE.id), 4, 1)]))
+    assert told(shown) == (2, 2, 9, True), "it keeps a log of it"
+    assert told(together.take(TWO, brought)) == (2, 2, 9, False)
     shown = together.take(TWO, state((4, 5, 6), mandate(1, ONE), mandate(4, ONE)))
     assert told(shown) == (2, 2, 9, True), "it grants no more"
 

@@ -38,6 +38,15 @@ def test_a_stewards_word_alone_is_not_believed_while_another_answers() -> None:
     assert believed(of, (A, 4)) == [True]
 
 
+def test_who_keeps_a_log_of_an_epoch_has_heard_of_it_though_it_was_away_when_that_was_said() -> None:
+    of, _, _ = vouching()
+    of.names(A.id, [4])
+    of.names(B.id, [1], [(bytes(A.id), 1, 3), (bytes(STRANGER.id), 4, 1), (bytes(B.id), 4, 1)])
+    assert believed(of, (A, 4)) == [False], "the epoch is neither a stranger's nor its own"
+    of.names(B.id, [1], [(bytes(A.id), 1, 3), (bytes(A.id), 4, 1)])
+    assert believed(of, (A, 4)) == [True]
+
+
 def test_what_the_spec_or_the_owners_signature_gives_needs_nobody_who_has_heard_of_it() -> None:
     of, authority, made = vouching()
     for key in (A, B):
