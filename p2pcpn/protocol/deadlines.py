@@ -31,8 +31,8 @@ Expire = Callable[[float], list[Effect]]
     JOBS, ANNOUNCEMENT, PRESIDING, AFTERCARE,
 ) = (1 << number for number in range(16))  # fmt: skip
 ALL = (1 << 16) - 1
-# What a datagram may change beside pairs and neighbours, by its type; any other may change everything. An answer to a
-# ping puts off what waits for it, and a ping is answered and forgotten.
+# What a datagram may change beside pairs and neighbours, by its type; any other may change everything. A ping
+# puts off our own to whoever sent it, and its answer what waits for it.
 BY_DHT = DHT | REUNION
 BY_DATAGRAM: dict[type, int] = {
     **dict.fromkeys((d.Find, d.Nodes, d.Get, d.Value, d.Put, d.Stored), BY_DHT),
@@ -103,9 +103,9 @@ class Deadlines:
         """Mark what ``message`` may change; returns the bits."""
         kind = type(message)
         bits = BY_DATAGRAM.get(kind, ALL)
-        if kind is d.Ack:
+        if kind is d.Ack or kind is d.Ping:
             self.later |= bits
-        elif kind is not d.Ping:
+        else:
             self.touched |= bits
         return bits
 

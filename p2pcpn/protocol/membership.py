@@ -7,13 +7,13 @@
       ▲                                            │                                       │
       └──────── it speaks, or refutes ─────────────┴────────────── it speaks ──────────────┘
 
-One neighbour is pinged each period, in shuffled rounds; when it is late, three others are asked to ping it. Nobody
-dies of another's word: a rumor that a neighbour is suspected or dead makes this peer probe it itself, and shortens
-the suspicion once it has begun. Who hears that it is suspected raises its incarnation and says that it lives. When
-nobody at all was heard during a probe, the helpers included, it is we who are cut off, or late ourselves: then
-nobody is suspected and timeouts grow (Lifeguard), until the silence has lasted so long that we may as well be the
-only one left. Who was late itself (a busy machine, a laptop that slept for an hour) does not count that time: nobody
-had a chance to answer in it.
+At most one neighbour is pinged each period, and where all is well none that pinged us in its round
+(:mod:`p2pcpn.protocol.rounds`); when it is late, three others are asked to ping it. Nobody dies of another's word: a
+rumor that a neighbour is suspected or dead makes this peer probe it itself, and shortens the suspicion once it has
+begun. Who hears that it is suspected raises its incarnation and says that it lives. When nobody at all was heard during
+a probe, the helpers included, it is we who are cut off, or late ourselves: then nobody is suspected and timeouts grow
+(Lifeguard), until the silence has lasted so long that we may as well be the only one left. Who was late itself (a busy
+machine, a laptop that slept for an hour) does not count that time: nobody had a chance to answer in it.
 
 A peer whose neighbours have all been well for minutes probes more rarely, down to a quarter of its pace; the first
 doubt of a neighbour, its own or one that it hears of, and any lease that is out, bring it back to full pace. Helpers
@@ -36,6 +36,7 @@ from p2pcpn.protocol.effects import Effect, Heard, Send, Spread
 from p2pcpn.protocol.neighbourhood import Neighbourhood
 from p2pcpn.protocol.rates import Bucket
 from p2pcpn.protocol.requests import Answered, Failed, Late, Requests
+from p2pcpn.protocol.rounds import Rounds
 from p2pcpn.protocol.roundtrip import RoundTrips
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.datagrams import Ack, Datagram, Leave, Ping, PingRequest
@@ -178,8 +179,7 @@ class Membership:
         self._words: OrderedDict[bytes, tuple[tuple[int, int, int], list[bytes]]] = OrderedDict()
         self._relays = 0
         self._rumored = Bucket(limits.RUMORED_PROBES_PER_S, limits.RUMORED_PROBES_PER_S)
-        self._order: list[bytes] = []
-        self._period_s = now
+        self.rounds = Rounds(rng, CALM_RARER_MAX * idle_s, now)
         self._heard_s = now
         self._refuted_s = -math.inf
         self._doubted_s = now  # when a neighbour was doubted last
@@ -220,6 +220,7 @@ class Membership:
             return effects + self._settle(self._requests.receive(sender, message, now), now)
         if isinstance(message, Ping):
             self._note(sender.id, None, message.incarnation)
+            self.rounds.met(sender.id, now)
             return [Send(sender, Ack(message.nonce, self.incarnation)), *effects]
         if isinstance(message, PingRequest):
             return effects + self._relay(sender, message, now)
@@ -262,7 +263,7 @@ class Membership:
         """When the next probe begins, or one ends, or a request is late."""
         times = [probe.due_s for probe in self._probes.values()]
         if len(self._neighbourhood):
-            times.append(self._period_s + self._interval_s)
+            times.append(self.rounds.deadline(self._interval_s))
         if (due_s := self._requests.deadline()) is not None:
             times.append(due_s)
         return min(times, default=None)
@@ -276,12 +277,11 @@ class Membership:
         effects = self._settle(self._requests.expire(now), now)
         for probe in [probe for probe in self._probes.values() if probe.due_s <= now]:
             effects += self._unanswered(probe, now)
-        if now >= self._period_s + self._interval_s:
-            self._period_s = now
+        if now >= self.rounds.deadline(self._interval_s):
             self._pause_s = self._idle_s * min(
                 CALM_RARER_MAX, max(1.0, (now - self._doubted_s) * CALM_SHARE / self._idle_s)
             )
-            peer = self._next()
+            peer = self._next(now)
             if peer is not None:
                 effects += self._probe(peer, now)
         return effects
@@ -314,20 +314,13 @@ class Membership:
 
     # --- probes ------------------------------------------------------------------------------------------------
 
-    def _next(self) -> Contact | None:
-        """Each neighbour once in a round, in a new order each round: none waits for longer than two rounds.
-
-        Those that took a place by hearsay come first: the word of their death may have gone by while they had none.
-        """
+    def _next(self, now: float) -> Contact | None:
+        """Whose turn it is; those that took a place by hearsay come first, once: the word of their death may have gone
+        by while they had none."""
+        neighbours = {contact.id: contact for contact in self._neighbourhood.contacts()}
+        turn = self.rounds.turn(neighbours, self._interval_s, now)
         unproved = self._neighbourhood.unproved()
-        if unproved is not None:
-            return unproved
-        while self._order:
-            contact = self._neighbourhood.get(self._order.pop())
-            if contact is not None:
-                return contact
-        self._order = [contact.id for contact in self._neighbourhood.sample(limits.NEIGHBOURHOOD_MAX)]
-        return self._neighbourhood.get(self._order.pop()) if self._order else None
+        return unproved if unproved is not None or turn is None else neighbours[turn]
 
     def _probe(
         self, peer: Contact, now: float, urgent: bool = False, helpers: int = limits.PROBE_HELPERS
@@ -339,6 +332,7 @@ class Membership:
             self._stop(probe)  # its questions may be spent, and one helper asked long ago: a check asks its own
         if len(self._probes) >= limits.PROBES_MAX:
             return [Heard(Verdict(peer, False), peer)] if urgent else []
+        self.rounds.asked(peer.id, now)
         timeout_s = self._roundtrips.timeout_s(peer.id)
         if urgent:
             timeout_s, lasts_s = min(timeout_s, CHECK_TIMEOUT_S), limits.CHECK_S

@@ -198,7 +198,9 @@ class _Swarm:
         last round."""
         numbers = {host.id: number for number, host in enumerate(self._hosts)}
         spoke_s: dict[tuple[int, int], float] = {}
-        round_s = CALM_RARER_MAX * self._world.pulse.probe_s
+        pause_s = CALM_RARER_MAX * self._world.pulse.probe_s
+        for peer, dice in zip(self._peers, self._chance, strict=True):
+            peer.membership.rounds.turn(_neighbours(peer), pause_s, self._now - dice.random() * pause_s)
         for number, peer in enumerate(self._peers):
             dice = self._chance[number]
             for other in self._circles.met[number]:
@@ -208,9 +210,13 @@ class _Swarm:
                 if other != number:
                     ends = min(number, other), max(number, other)
                     spoke_s[ends] = max(spoke_s.get(ends, 0.0), published_s[number])
-            for neighbour in peer.neighbourhood.contacts():
-                other = numbers[NodeId(neighbour.id)]
-                spoke_s[min(number, other), max(number, other)] = self._now - dice.random() * round_s
+            neighbours = _neighbours(peer)
+            for node in neighbours:
+                at_s = self._now - dice.random() * pause_s * len(neighbours)
+                other = numbers[NodeId(node)]
+                spoke_s[min(number, other), max(number, other)] = at_s
+                peer.membership.rounds.asked(node, at_s)
+                self._peers[other].membership.rounds.met(peer.id, at_s)
         for (one, other), at_s in sorted(spoke_s.items(), key=lambda item: (item[1], item[0])):
             self._make_pair(self._hosts[one], self._hosts[other], at_s)
 
@@ -252,6 +258,10 @@ class _Swarm:
         """Those nearest to the key of a peer's advert."""
         key = record_key(self._hosts[number].keypair.public, ADVERT_SALT)
         return self._circles.by_id.nearest(key, self._world.record_copies)
+
+
+def _neighbours(peer: Peer) -> list[bytes]:
+    return [contact.id for contact in peer.neighbourhood.contacts()]
 
 
 def _answer(question: object) -> Nodes | Stored:

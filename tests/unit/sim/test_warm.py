@@ -9,6 +9,7 @@ from statistics import mean
 from p2pcpn import limits
 from p2pcpn.protocol.announcement import ADVERT_SALT, again_s
 from p2pcpn.protocol.items import record_key
+from p2pcpn.protocol.rounds import LOOK
 from p2pcpn.sim.convergence import Search, neighbours_wrong
 from p2pcpn.sim.host import Host
 from p2pcpn.sim.warm import AGED_S, together
@@ -109,7 +110,7 @@ def test_what_repeats_stands_anywhere_in_its_period() -> None:
     assert now == AGED_S
     advert_s = again_s(limits.ADVERT_AGAIN_S, len(world.alive))
     for due_s, most_s in (
-        ([peer_of(host).membership.deadline() - now for host in world.alive], 4 * limits.PROBE_IDLE_S),
+        ([peer_of(host).membership.deadline() - now for host in world.alive], LOOK * 4 * limits.PROBE_IDLE_S),
         ([peer_of(host).announcement.deadline() - now for host in world.alive], advert_s),
     ):
         assert all(0.0 <= one <= most_s for one in due_s)
