@@ -102,7 +102,7 @@ def node(
 
 def _greet(config: Config, words: Mapping[str, Any], hosted: Any) -> None:
     address = words["address"]
-    click.echo(f"peer {words['id'][:8]} at {address} (UDP and TCP), {hosted.slots_words} at a time")
+    click.echo(f"peer {words['id'][:8]} at {address} (UDP and TCP), {hosted.slots_words}")
     key = hosted.swarm_key_text
     if key is not None:
         shown = key if hosted.made_key else "KEY"

@@ -31,14 +31,17 @@ class Hosted:
 
     @property
     def slots(self) -> int:
-        """Tasks at a time."""
-        return self.config.cpus or cores()
+        """Tasks at a time: none without the role ``compute``."""
+        return (self.config.cpus or cores()) if "compute" in self.config.roles else 0
 
     @property
     def slots_words(self) -> str:
         """The same for people."""
+        if not self.slots:
+            return "no tasks"
         least = self.config.cpus_min or self.slots
-        return f"{least} to {self.slots} tasks" if least < self.slots else f"{least} task{'s' * (least != 1)}"
+        words = f"{least} to {self.slots} tasks" if least < self.slots else f"{least} task{'s' * (least != 1)}"
+        return f"{words} at a time"
 
     @property
     def swarm_key_text(self) -> str | None:

@@ -171,6 +171,7 @@ def test_slots_of_a_range_are_said(p2pcpn: Command, peer: Peer) -> None:
     assert "1 to 4 tasks at a time" in p2pcpn("node", "--cpus", "1-4").lines[0]
     assert (peer.configs[0].cpus, peer.configs[0].cpus_min) == (4, 1)
     assert "1 task at a time" in p2pcpn("node", "--cpus", "1").lines[0]
+    assert p2pcpn("node", "--role", "storage").lines[0].endswith(", no tasks")
 
 
 def test_a_node_that_left_says_what_it_left_undone(p2pcpn: Command, peer: Peer) -> None:
