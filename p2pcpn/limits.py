@@ -241,6 +241,7 @@ FANOUT: Final = 3
 RUMOR_ROUNDS: Final = 4
 RUMOR_ROUND_S: Final = 0.1
 RUMOR_HOPS_MAX: Final = 16
+RIDERS_MAX: Final = 128  # each is looked at for every ping, 50 us for all; at rest some five ride
 # 8 datagrams to each of 3 peers, ten times a second: 288 KB/s when everything speaks at once.
 RUMOR_DATAGRAMS_PER_ROUND: Final = 8
 PUSH_PULL_S: Final = 10.0
@@ -324,6 +325,7 @@ NEIGHBOURHOOD_S: Final = 30.0
 # With one hop more an advert reached 1,700: 170 a second at each peer where every load changes each 10 s.
 ADVERT_HOPS: Final = 2
 MEMBER_HOPS: Final = 2
+ADVERT_AGAIN_S: Final = 300.0  # where few are known
 
 # --- The control socket of one peer ----------------------------------------------------------------------------------
 # Requests are 20 to 200 bytes. 16 connections of one request each: 64 KiB; who says nothing for 30 s is hung up on.
@@ -553,11 +555,6 @@ DIAL_BACKS_PER_S: Final = 1.0
 DIAL_BACKS_MAX: Final = 8
 # Datagrams from another port, in case one is lost.
 KNOCKS: Final = 2
-
-# --- what a peer says of itself ------------------------------------------------------------------------------------
-
-# An advert of 300 bytes is told again so often, to a neighbourhood's neighbours: 12 datagrams from each of 32.
-ADVERT_AGAIN_S: Final = 300.0
 
 # --- What an owner may ask for a job ----------------------------------------------------------------------------------
 # Twenty-one steps are more than anybody tells apart.

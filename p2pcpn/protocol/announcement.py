@@ -31,6 +31,8 @@ PUBLISH_S = limits.REFRESH_S / 2
 PUBLISHED_LIVES = 3
 # What changes all the time, and is of no use an hour later.
 FLEETING = ("version", "ttl_s", "slots_free", "memory_free_bytes", "load", "position", "rtt_ms")
+# What a version that only repeats the last one may say in other words: whether slots are free somebody may wait for.
+RESTLESS = tuple(name for name in FLEETING if name != "slots_free")
 # For the same reason what has not changed is said again more rarely where many are known, up to so many times: an
 # advert costs the swarm some 180 datagrams. 2,400 s at most: before holders would pass on what they keep of it.
 ADVERT_AGAIN_S_PER_PEER = 8.0
@@ -43,12 +45,16 @@ MOMENT_S = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A new version, to be told; ``published_s``: and to be kept in the DHT for so long, unless that is 0."""
+    """A new version, to be told; ``published_s``: and to be kept in the DHT for so long, unless that is 0.
+
+    It ``repeats`` what was said last where nothing has changed.
+    """
 
     advert: Advert
     signed: Signed
     now: float
     published_s: float
+    repeats: bool
 
 
 class Announcement:
@@ -76,6 +82,7 @@ class Announcement:
         self._news = True  # what is due is no mere repetition
         self._first_s = 0.0  # when the first version was said
         self._version = 0
+        self._said: Advert | None = None
         self._published: Advert | None = None  # as the DHT has it, without what is fleeting
         self._publish_at = 0.0
         self.signed: Signed | None = None
@@ -118,7 +125,7 @@ class Announcement:
             self._at = self._first_s + wait_s
             return None
         self._version += 1
-        self._news = False
+        unasked, self._news = not self._news, False
         lives_s = ADVERT_LIVES * wait_s
         if self._version == 1:
             self._first_s, lives_s = now, ADVERT_LIVES * ADVERT_RARER_MAX * setup.pulse.advert_s
@@ -129,7 +136,9 @@ class Announcement:
         )  # fmt: skip
         self.signed = signed(advert, setup.keypair)
         self._at = now + wait_s
-        return Said(advert, self.signed, now, self._publish(advert, now))
+        repeated = unasked and self._said is not None and repeats(advert, self._said)
+        self._said = advert
+        return Said(advert, self.signed, now, self._publish(advert, now), repeated)
 
     def _publish(self, advert: Advert, now: float) -> float:
         """For how long the DHT is to keep this version; 0 where it has one that will do."""
@@ -139,6 +148,14 @@ class Announcement:
         wait_s = max(self._setup.pulse.advert_s, PUBLISH_S)
         self._published, self._publish_at = lasting, now + wait_s
         return PUBLISHED_LIVES * wait_s
+
+
+def repeats(advert: Advert, before: Advert) -> bool:
+    """Whether ``advert`` says, in the same boot, nothing but what ``before`` said."""
+    same = dict.fromkeys(RESTLESS, 0)
+    return advert.boot == before.boot and msgspec.structs.replace(advert, **same) == msgspec.structs.replace(
+        before, **same
+    )
 
 
 def again_s(usual_s: float, known: int) -> float:

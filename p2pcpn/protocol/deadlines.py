@@ -38,7 +38,7 @@ BY_DATAGRAM: dict[type, int] = {
     **dict.fromkeys((d.Find, d.Nodes, d.Get, d.Value, d.Put, d.Stored), BY_DHT),
     **dict.fromkeys((d.GetProviders, d.Providers, d.PutProviders, d.GetContent, d.Content, d.PutContent), BY_DHT),
     **dict.fromkeys((d.Ping, d.Ack, d.PingRequest, d.Leave), MEMBERSHIP),
-    **dict.fromkeys((d.Gossip, d.RumorDigest, d.RumorPull), GOSSIP),
+    **dict.fromkeys((d.Gossip, d.RumorDigest, d.RumorPull, d.Compound), GOSSIP),  # and what the message within may
     d.ClaimRequest: JOBS | PRESIDING,
     d.ClaimReply: OFFERS | WORKER,
 }

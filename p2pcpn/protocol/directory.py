@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from p2pcpn import limits
 from p2pcpn.identity.keys import NodeId, node_id
+from p2pcpn.protocol.announcement import repeats
 from p2pcpn.protocol.table import distance
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.statements import Advert, Role, Signed, read
@@ -81,6 +82,11 @@ class Directory:
     def get(self, node: bytes) -> Listed | None:
         """The advert of one peer."""
         return self._listed.get(NodeId(node))
+
+    def repeats(self, advert: Advert) -> bool:
+        """Whether ``advert`` tells nothing of its peer that is not known."""
+        known = self._listed.get(NodeId(advert.contact.id))
+        return known is not None and repeats(advert, known.advert)
 
     def back(self, signed: Signed | None, now: float) -> None:
         """The peer with this advert, which was forgotten with it, lives after all."""

@@ -10,6 +10,8 @@ many are known a period longer for each doubling (as memberlist does). There alw
 two knows, the adverts of strangers, who repeat them: adverts are left out there. A rumor is held for twice as long as
 the longest pause.
 
+An advert that says nothing new is in no hurry: it rides along with what is sent anyway (:mod:`p2pcpn.protocol.riding`).
+
 Of one origin's adverts, offers of a job and words about a member only the newest is held and sent. ``hops`` counts
 down: a rumor that comes with 0 goes no farther, nor is it offered to be pulled.
 """
@@ -19,7 +21,7 @@ from __future__ import annotations
 import math
 import random
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -29,6 +31,7 @@ from p2pcpn.identity.keys import node_id
 from p2pcpn.protocol.effects import Effect, Heard, Send
 from p2pcpn.protocol.neighbourhood import Neighbourhood
 from p2pcpn.protocol.rates import Allowance, Bucket
+from p2pcpn.protocol.riding import RIDER_S, Riding
 from p2pcpn.wire import datagrams
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.pages import SIGNED
@@ -66,7 +69,9 @@ class Rumor:
 
 
 @dataclass(slots=True)
-class _Held:
+class Held:
+    """A rumor that is held here. ``size_bytes`` is what it takes of a datagram."""
+
     id: bytes
     signed: Signed
     size_bytes: int
@@ -74,6 +79,7 @@ class _Held:
     rounds: int
     expires_s: float
     tellers: list[bytes] = field(default_factory=list)  # they know it: it is not sent back to them
+    hurried: bool = True
 
 
 def rumor_id(packed: bytes) -> bytes:
@@ -105,16 +111,26 @@ def _is_authorised(signed: Signed, statement: Gossiped) -> bool:
 
 
 class Gossip:
-    """The rumors of one peer. New ones come as ``Heard(Rumor, sender)``, each once."""
+    """The rumors of one peer. New ones come as ``Heard(Rumor, sender)``, each once.
+
+    ``repeats(advert)`` tells whether the same was known of its peer before.
+    """
 
     def __init__(
-        self, neighbourhood: Neighbourhood, rng: random.Random, now: float, compare_s: float = limits.PUSH_PULL_S
+        self,
+        neighbourhood: Neighbourhood,
+        rng: random.Random,
+        now: float,
+        compare_s: float = limits.PUSH_PULL_S,
+        repeats: Callable[[Advert], bool] = lambda advert: False,
     ) -> None:
+        self.riding = Riding(neighbourhood)
+        self._repeats = repeats
         self._neighbourhood = neighbourhood
         self._rng = rng
-        self._held: OrderedDict[bytes, _Held] = OrderedDict()
-        self._active: dict[bytes, _Held] = {}
-        self._going: dict[bytes, _Held] = {}  # of those held the ones that may go farther: most came their whole way
+        self._held: OrderedDict[bytes, Held] = OrderedDict()
+        self._active: dict[bytes, Held] = {}
+        self._going: dict[bytes, Held] = {}  # of those held the ones that may go farther: most came their whole way
         self._seen: OrderedDict[bytes, float] = OrderedDict()
         self._slots: OrderedDict[tuple[bytes | int, ...], tuple[tuple[int, ...], bytes]] = OrderedDict()
         self._verifies = Allowance(limits.RUMOR_VERIFIES_PER_S, limits.RUMOR_VERIFIES_PER_SENDER_PER_S)
@@ -132,25 +148,34 @@ class Gossip:
     # --- verbs -------------------------------------------------------------------------------------------------
 
     def spread(
-        self, signed: Signed, now: float, hops: int | None = None, to: Sequence[Contact] = (), rounds_less: int = 0
+        self,
+        signed: Signed,
+        now: float,
+        hops: int | None = None,
+        to: Sequence[Contact] = (),
+        rounds_less: int = 0,
+        hurried: bool = True,
     ) -> list[Effect]:
         """Tell ``signed``, our own word, to peers at most ``hops`` away (default: what its kind is for).
 
-        The neighbours ``to`` are told first, where some are named; ``rounds_less`` by chance follow.
+        The neighbours ``to`` are told first, where some are named; ``rounds_less`` by chance follow. What is not
+        ``hurried`` rides along with what they are sent anyway.
         """
         hops = HOPS[signed.kind] if hops is None else min(hops, limits.RUMOR_HOPS_MAX)
         statement = read(signed, _TYPES[signed.kind])
         packed = SIGNED.encode(signed)
         if rumor_id(packed) in self._held or not self._is_news(signed, statement):
             return []
-        held = self._hold(rumor_id(packed), signed, statement, len(packed), hops, now)
+        held = self._hold(rumor_id(packed), signed, statement, len(packed), hops, now, hurried)
+        if not hurried:
+            return []
         held.rounds = max(1, held.rounds - rounds_less)
         if to:  # who else needs it is told by others: a comparison would bring it to any neighbour
             held.tellers += [peer.id for peer in to]
             self._going.pop(held.id, None)
         return self._tell_at_once(held, to, now)
 
-    def _tell_at_once(self, held: _Held, to: Sequence[Contact], now: float) -> list[Effect]:
+    def _tell_at_once(self, held: Held, to: Sequence[Contact], now: float) -> list[Effect]:
         """Our own word does not wait for the next round: who offers work waits for claims."""
         peers = to or self._neighbourhood.sample(limits.FANOUT)
         if held.id not in self._active or not peers:
@@ -168,8 +193,9 @@ class Gossip:
         return [Send(peer, datagrams.RumorDigest(b"".join(self._offered(now, adverts)), True, adverts))]
 
     def receive(self, sender: Contact, message: datagrams.Datagram, now: float) -> list[Effect]:
-        """Take a :class:`Gossip`, :class:`RumorDigest` or :class:`RumorPull`; :class:`PeerError` for one that lies."""
-        if isinstance(message, datagrams.Gossip):
+        """Take a :class:`Gossip`, :class:`RumorDigest` or :class:`RumorPull`, or what rides in a :class:`Compound`;
+        :class:`PeerError` for one that lies."""
+        if isinstance(message, datagrams.Gossip | datagrams.Compound):
             if len(message.rumors) != len(message.hops):
                 raise PeerError("rumors and hops differ in number")
             effects: list[Effect] = []
@@ -197,6 +223,8 @@ class Gossip:
         self._pause_s = min(
             max(self._compare_s, min(COMPARE_RARER_MAX * self._usual_s, COMPARE_S_MAX)), 2 * self._pause_s
         )
+        for peer, late in self.riding.overdue(now):
+            effects += self._tell(peer, late)
         if now >= self._lapses_s:
             for held in [held for held in self._held.values() if held.expires_s <= now]:
                 self._drop(held.id)
@@ -229,6 +257,7 @@ class Gossip:
         return {
             "held": len(self._held),
             "active": len(self._active),
+            "riding": len(self.riding),
             "seen": len(self._seen),
             "delivered": self._delivered,
             "refused": self._refused,
@@ -253,25 +282,28 @@ class Gossip:
         if statement is None:
             return []
         signed = shared(signed)
-        held = self._hold(rumor, signed, statement, len(packed), hops, now)
+        hurried = not isinstance(statement, Advert) or not self._repeats(statement)
+        held = self._hold(rumor, signed, statement, len(packed), hops, now, hurried)
         held.tellers.append(sender.id)
         self._delivered += 1
         if rumor in self._pulled and signed.kind != Advert.kind:
             self._found(True)
         return [Heard(Rumor(statement, signed), sender)]
 
-    def _hear_again(self, held: _Held, sender: Contact, hops: int) -> None:
+    def _hear_again(self, held: Held, sender: Contact, hops: int) -> None:
         if sender.id not in held.tellers and len(held.tellers) < limits.NEIGHBOURHOOD_MAX:
             held.tellers.append(sender.id)
-            if hops + 1 >= held.hops and held.id in self._active:  # the sender tells it as far as we do
-                held.rounds -= 1
-                if not held.rounds:
-                    del self._active[held.id]
+            if hops + 1 >= held.hops:  # the sender tells it as far as we do
+                self.riding.heard_again(held.id, sender)
+                if held.id in self._active:
+                    held.rounds -= 1
+                    if not held.rounds:
+                        del self._active[held.id]
         if hops > held.hops:  # it came a shorter way as well: it may go farther than we thought
-            if held.hops == 0:
+            started, held.hops = held.hops > 0, hops
+            if not started:
                 held.rounds = _rounds(held.signed)
-                self._active[held.id] = held
-            held.hops = hops
+                self._tell_on(held)
             self._going[held.id] = held
 
     def _verified(self, sender: Contact, signed: Signed, now: float) -> Gossiped | None:
@@ -303,7 +335,16 @@ class Gossip:
 
     # --- holding -----------------------------------------------------------------------------------------------
 
-    def _hold(self, rumor: bytes, signed: Signed, statement: Gossiped, size_bytes: int, hops: int, now: float) -> _Held:
+    def _hold(
+        self,
+        rumor: bytes,
+        signed: Signed,
+        statement: Gossiped,
+        size_bytes: int,
+        hops: int,
+        now: float,
+        hurried: bool = True,
+    ) -> Held:
         slot, version = _slot(signed, statement)
         before = self._slots.pop(slot, None)
         if before is not None:
@@ -311,23 +352,32 @@ class Gossip:
         self._slots[slot] = (version, rumor)
         if len(self._slots) > limits.RUMORS_SEEN_MAX:
             self._slots.popitem(last=False)
-        ttl_s = limits.RUMOR_S if isinstance(statement, MemberState) else min(limits.RUMOR_S, statement.ttl_s)
-        held = _Held(rumor, signed, size_bytes + 2, hops, _rounds(signed), now + ttl_s)
+        held_s = limits.RUMOR_S if hurried else RIDER_S
+        lives_s = held_s if isinstance(statement, MemberState) else min(held_s, statement.ttl_s)
+        held = Held(rumor, signed, size_bytes + 2, hops, _rounds(signed), now + lives_s, [], hurried)
         self._held[rumor] = held
         self._lapses_s = min(self._lapses_s, held.expires_s)
         self._seen[rumor] = now
         if hops > 0:
-            self._active[rumor] = self._going[rumor] = held
+            self._going[rumor] = held
+            self._tell_on(held)
         if len(self._held) > limits.RUMORS_MAX:
             self._drop(next(iter(self._held)))
         if len(self._seen) > limits.RUMORS_SEEN_MAX:
             self._seen.popitem(last=False)
         return held
 
+    def _tell_on(self, held: Held) -> None:
+        if held.hurried:
+            self._active[held.id] = held
+        else:
+            self.riding.add(held)
+
     def _drop(self, rumor: bytes) -> None:
         self._held.pop(rumor, None)
         self._active.pop(rumor, None)
         self._going.pop(rumor, None)
+        self.riding.drop(rumor)
 
     # --- telling -----------------------------------------------------------------------------------------------
 
@@ -340,7 +390,7 @@ class Gossip:
         self._round_due_s = now + (limits.RUMOR_ROUND_S if peers else LONELY_S)
         if not peers:
             return []
-        batch: list[_Held] = []
+        batch: list[Held] = []
         room = limits.RUMOR_DATAGRAMS_PER_ROUND * GOSSIP_BYTES // 2  # half-full datagrams, at worst
         for held in sorted(self._active.values(), key=lambda held: -held.rounds):  # the least told first
             if held.size_bytes > room:
@@ -357,9 +407,9 @@ class Gossip:
         return effects
 
     @staticmethod
-    def _tell(peer: Contact, rumors: Iterable[_Held]) -> list[Effect]:
+    def _tell(peer: Contact, rumors: Iterable[Held]) -> list[Effect]:
         """``rumors`` in as few datagrams as they fit, at most a round's worth."""
-        groups: list[list[_Held]] = []
+        groups: list[list[Held]] = []
         room = 0
         for held in rumors:
             if held.size_bytes > room or len(groups[-1]) == limits.RUMORS_PER_DATAGRAM_MAX:
@@ -375,10 +425,10 @@ class Gossip:
         ]
 
     def _offered(self, now: float, adverts: bool) -> list[bytes]:
-        """The ids of the newest rumors that may go farther."""
+        """The ids of the newest rumors that may go farther; of those that ride all neighbours are still being told."""
         ids: list[bytes] = []
         for held in reversed(self._going.values()):
-            if held.expires_s > now and (adverts or held.signed.kind != Advert.kind):
+            if held.expires_s > now and (adverts or held.signed.kind != Advert.kind) and held.id not in self.riding:
                 ids.append(held.id)
                 if len(ids) == limits.RUMOR_DIGESTS_MAX:
                     break

@@ -60,7 +60,6 @@ from p2pcpn.wire.addresses import Address, Contact
 from p2pcpn.wire.pages import Entry
 from p2pcpn.wire.statements import signed
 
-EXPLAIN_PEERS_MAX = 32
 RTT_UNKNOWN_S = 0.005
 # Effects between the machines of one peer; all others are the driver's.
 ROUTED = frozenset({
@@ -103,10 +102,10 @@ class Peer:
         self.dht = Dht(self.id, rng, setup.network_group, trips, now, storage=self.storing, copies=setup.record_copies)
         hood = self.neighbourhood = Neighbourhood(self.id, trips, rng)
         self.membership = Membership(me, setup.boot, self.contact, hood, trips, rng, now, setup.pulse.probe_s)
-        self.gossip = Gossip(hood, rng, now, setup.pulse.compare_s)
+        self.directory = Directory(setup.group_of, lambda node: self.pairs.key_of(node) is not None)
+        self.gossip = Gossip(hood, rng, now, setup.pulse.compare_s, self.directory.repeats)
         self.reunion = Reunion(self.dht, hood, trips, rng, now)
         self.requests = Requests(self.roundtrips, rng)
-        self.directory = Directory(setup.group_of, lambda node: self.pairs.key_of(node) is not None)
         self.worker = Worker(me=me, rules=setup.rules, slots=setup.slots, running=running, boot=setup.boot)
         self.offers = Offers(
             me=me, contact=lambda: self.contact, boot=setup.boot, rules=setup.rules, capacity=self._capacity,
@@ -265,7 +264,8 @@ class Peer:
         if bits == due.MEMBERSHIP:
             return self.membership.receive(sender, message, now)
         if bits == due.GOSSIP:
-            return self.gossip.receive(sender, message, now)
+            effects = self.gossip.receive(sender, message, now)  # what rides is known here before there is an answer
+            return effects + self._datagram(sender, message.message, now) if type(message) is d.Compound else effects
         match message:
             case d.ClaimRequest():
                 return self.jobs.claimed(sender, message, now)
@@ -357,7 +357,7 @@ class Peer:
         if said is None:
             return []
         self.directory.heard(said.advert, said.signed, said.now)
-        spread = self.gossip.spread(said.signed, said.now)
+        spread = self.gossip.spread(said.signed, said.now, hurried=not said.repeats)
         if not self.setup.roles or not said.published_s:
             return spread
         return [*spread, fx.Publish(ADVERT_SALT, said.signed.body, said.published_s)]
@@ -367,7 +367,7 @@ class Peer:
 
         ``Notify(Explained)`` follows for each.
         """
-        contacts = (self.neighbourhood.contacts() or self.dht.table.contacts())[:EXPLAIN_PEERS_MAX]
+        contacts = (self.neighbourhood.contacts() or self.dht.table.contacts())[: limits.NEIGHBOURHOOD_MAX]
         return len(contacts), self.perform(self.explaining.ask(contacts, job, ticket, now), now)
 
     def leave(self, now: float) -> list[fx.Effect]:
@@ -391,7 +391,7 @@ class Peer:
         pending.reverse()  # the next is at the end
         while pending:
             effect = pending.pop()
-            if type(effect) is fx.Send and (said := self.pairs.say(effect.to, effect.message)) is not None:
+            if type(effect) is fx.Send and (said := self._said(effect.to, effect.message)) is not None:
                 done.append(said)
             elif type(effect) in ROUTED:
                 pending += self._follow(effect, now)[::-1]
@@ -401,6 +401,11 @@ class Peer:
             done += [follows for tell in self.presiding.relayed(done, now) for follows in self._follow(tell, now)]
             self.deadlines.touched |= due.PRESIDING
         return done
+
+    def _said(self, to: Contact, message: d.Datagram) -> fx.SendBytes | None:
+        """What says ``message`` to a pair, and to a member what rides; ``None`` where it takes more than that."""
+        rides = self.gossip.riding and self.pairs.roles_of(to.id)
+        return self.pairs.say(to, self.gossip.riding.load(to, message) if rides else message)
 
     def _follow(self, effect: fx.Effect, now: float) -> list[fx.Effect]:
         """What an effect becomes within this peer. What is said and heard comes first: most effects are."""
@@ -415,8 +420,10 @@ class Peer:
             return self.lines.tell(effect)
         self.deadlines.touched = ALL
         match effect:
-            case fx.Tell() | fx.TellBlob() | fx.TellLog() | fx.TellSegment():
-                return self._to_self(effect, now)
+            case fx.Tell():  # a grantor on this very node leases to its own slots: no session is needed
+                return self._message(self.contact, self.me.public, effect.message, now)
+            case fx.TellBlob() | fx.TellLog() | fx.TellSegment():
+                return []
             case fx.Spread():
                 own = effect.statement
                 heard = self.offers.heard(own, now) if isinstance(own, st.Offer) and self.computing else []
@@ -441,12 +448,6 @@ class Peer:
                 return self.publishing.put_record(salt, value, kept_s, self.me, 0, now, again=True)
         raise AssertionError(f"{type(effect).__name__} is for the driver")
 
-    def _to_self(self, effect: fx.Tell | fx.TellBlob | fx.TellLog | fx.TellSegment, now: float) -> list[fx.Effect]:
-        """A grantor on this very node leases to its own slots: no session is needed."""
-        if isinstance(effect, fx.Tell):
-            return self._message(self.contact, self.me.public, effect.message, now)
-        return []
-
     def _safely(self, sender: Contact, message: d.Datagram, now: float) -> list[fx.Effect]:
         try:
             return self._datagram(sender, message, now)
@@ -461,8 +462,7 @@ class Peer:
             if not len(self.neighbourhood) or self.neighbourhood.deadline() is None:
                 self.deadlines.touched |= due.NEIGHBOURHOOD | due.MEMBERSHIP
             self.neighbourhood.heard(sender, now)
-        alive = self.membership.heard(sender, now)
-        return alive + self._safely(sender, cast(d.Datagram, effect.value), now)
+        return self.membership.heard(sender, now) + self._safely(sender, cast(d.Datagram, effect.value), now)
 
     def _news(self, effect: fx.Heard, now: float) -> list[fx.Effect]:
         """What one of the machines found out."""

@@ -17,7 +17,7 @@ from p2pcpn.protocol.pairs import PairFailed, PairMade, Pairs
 from p2pcpn.protocol.roundtrip import RoundTrips
 from p2pcpn.protocol.setup import Setup
 from p2pcpn.wire.addresses import Address, Contact
-from p2pcpn.wire.datagrams import Ack, Find, Get, Nodes, Ping, Put, Stored, Value
+from p2pcpn.wire.datagrams import Ack, Compound, Find, Get, Nodes, Ping, Put, Stored, Value
 
 
 class TablePeer:
@@ -63,6 +63,8 @@ class TablePeer:
         return done
 
     def _heard(self, sender: Contact, value: object, now: float) -> list[Effect]:
+        if isinstance(value, Compound):
+            value = value.message
         if isinstance(value, PairMade):
             return self.dht.heard(sender, now)
         if isinstance(value, PairFailed):

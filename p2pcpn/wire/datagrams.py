@@ -18,6 +18,7 @@ from p2pcpn.wire.statements import Signed
 
 Contacts = Annotated[list[Contact], Meta(max_length=limits.CONTACTS_MAX)]
 Rumors = Annotated[list[Signed], Meta(max_length=limits.RUMORS_PER_DATAGRAM_MAX)]
+Hops = Annotated[list[Annotated[int, Meta(ge=0, le=255)]], Meta(max_length=limits.RUMORS_PER_DATAGRAM_MAX)]
 
 
 # 1,128 bytes of body less 981 for the largest record and its framing: 147, and a contact over IPv6 takes 44.
@@ -156,7 +157,7 @@ class Gossip(msgspec.Struct, array_like=True, frozen=True, tag=14):
     """Signed rumors; ``hops`` counts how far each may still go."""
 
     rumors: Rumors
-    hops: Annotated[list[Annotated[int, Meta(ge=0, le=255)]], Meta(max_length=limits.RUMORS_PER_DATAGRAM_MAX)]
+    hops: Hops
 
 
 class RumorDigest(msgspec.Struct, array_like=True, frozen=True, tag=15):
@@ -287,10 +288,18 @@ class DialedBack(msgspec.Struct, array_like=True, frozen=True, tag=30):
     code: Annotated[int, Meta(ge=0, le=2)]
 
 
+class Compound(msgspec.Struct, array_like=True, frozen=True, tag=31):
+    """A message and, as in a :class:`Gossip`, rumors that ride along: one datagram says both."""
+
+    message: Ping | Ack | RumorDigest
+    rumors: Rumors
+    hops: Hops
+
+
 Datagram = Union[
     Hello, Retry, Welcome, Unsupported, Ping, Ack, PingRequest, Find, Nodes, Get, Value, Put, Stored,
     Gossip, RumorDigest, RumorPull, ClaimRequest, ClaimReply, Explain, Explanation, Leave, GetProviders,
-    Providers, PutProviders, GetContent, Content, PutContent, DialBack, Knock, DialedBack,
+    Providers, PutProviders, GetContent, Content, PutContent, DialBack, Knock, DialedBack, Compound,
 ]  # fmt: skip
 CODEC: Codec[Datagram] = Codec(Datagram, limits.BODY_BYTES_MAX, "datagram")
 REPLIES = (Ack, Nodes, Value, Stored, ClaimReply, Explanation, Providers, Content, DialedBack)

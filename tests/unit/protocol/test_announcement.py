@@ -96,6 +96,24 @@ def test_a_sample_that_changed_nothing_is_not_said() -> None:
     assert peer.announcement.deadline() == ADVERT_AGAIN_S
 
 
+def test_what_is_due_without_news_repeats_and_nothing_else_does() -> None:
+    peer = Peer()
+    said = [peer.say(0.0, changed=False)]
+    for _ in range(2):
+        due = peer.announcement.deadline()
+        assert due is not None
+        said.append(peer.announcement.expire(due))
+    peer.free -= 1  # what runs differs
+    due = peer.announcement.deadline()
+    assert due is not None
+    said.append(peer.announcement.expire(due))
+    peer.say(due + 1.0, 0.9, changed=True)
+    due = peer.announcement.deadline()
+    assert due is not None
+    said += [peer.announcement.expire(due), peer.announcement.restated(Role.COMPUTE | Role.HIDDEN, due + 1.0)]
+    assert [it is not None and it.repeats for it in said] == [False, True, True, False, False, False]
+
+
 def test_changes_are_said_ten_seconds_after_the_first_of_them_and_once() -> None:
     peer = Peer()
     peer.say(0.0, changed=True)

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from p2pcpn.identity.keys import Keypair, NodeId
-from p2pcpn.protocol.deadlines import ALL, BY_JOB, MEMBERSHIP, PAIRS, Deadlines
+from p2pcpn.protocol.deadlines import ALL, BY_JOB, GOSSIP, MEMBERSHIP, PAIRS, Deadlines
 from p2pcpn.protocol.effects import Effect, Hangup, Heard, Tell, Transmit
 from p2pcpn.protocol.pairs import PairMade
 from p2pcpn.sim import host, scenarios
 from p2pcpn.sim.world import World
 from p2pcpn.wire.addresses import contact
-from p2pcpn.wire.datagrams import Ack, Leave, Ping
+from p2pcpn.wire.datagrams import Ack, Compound, Leave, Ping
 from p2pcpn.wire.messages import Answer, AnswerCode, Settled
 
 PEER = Keypair(b"\7" * 32)
@@ -78,6 +78,8 @@ def test_a_ping_and_its_answer_only_put_off() -> None:
     assert deadlines.heard(Ping(1, 0)) == MEMBERSHIP and deadlines.later == MEMBERSHIP and not deadlines.touched
     deadlines.later = 0
     assert deadlines.heard(Ack(1, 0)) == MEMBERSHIP and deadlines.later == MEMBERSHIP and not deadlines.touched
+    assert deadlines.heard(Compound(Ping(1, 0), [], [])) == GOSSIP == deadlines.touched
+    deadlines.touched = 0
     assert deadlines.heard(Leave(0)) == MEMBERSHIP and deadlines.touched == MEMBERSHIP
 
 

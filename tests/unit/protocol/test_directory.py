@@ -63,6 +63,30 @@ def test_a_newer_version_or_boot_replaces_an_older_one(boot: int, version: int, 
     assert (found.advert.boot, found.advert.version) == ((boot, version) if newer else (1, 5))
 
 
+@pytest.mark.parametrize(
+    ("changes", "repeats"),
+    [
+        ({"load": 0.5, "memory_free_bytes": 1, "rtt_ms": 3.0, "position": (0.1, 0.2), "ttl_s": 7200.0}, True),
+        ({"version": 1}, True),
+        ({"slots_free": 3}, False),
+        ({"slots": 3}, False),
+        ({"roles": Role.COMPUTE | Role.HIDDEN}, False),
+        ({"contact": at(ONE, 4001)}, False),
+        ({"packages": ["numpy"]}, False),
+        ({"boot": 2}, False),
+    ],
+)
+def test_an_advert_repeats_what_is_known_where_nothing_but_what_is_fleeting_differs(
+    changes: dict[str, Any], repeats: bool
+) -> None:
+    directory = Directory()
+    newest, _ = advert(ONE, **{"version": 2, **changes})
+    assert not directory.repeats(newest), "nothing is known of it yet"
+    directory.heard(*advert(ONE), 0.0)
+    directory.heard(*advert(TWO), 0.0)
+    assert directory.repeats(newest) is repeats
+
+
 def test_an_advert_that_is_not_its_peers_own_does_not_count() -> None:
     directory = Directory()
     statement, _ = advert(ONE)

@@ -15,6 +15,7 @@ from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol.effects import Effect, Heard, Send
 from p2pcpn.protocol.gossip import COMPARE_ADVERTS, OFFER_ROUNDS, OWNERS_PER_SIGNER, Gossip, Rumor, rumor_id
 from p2pcpn.protocol.neighbourhood import Neighbourhood
+from p2pcpn.protocol.riding import RIDER_S
 from p2pcpn.protocol.roundtrip import RoundTrips
 from p2pcpn.wire import datagrams
 from p2pcpn.wire.addresses import Contact, contact
@@ -201,7 +202,7 @@ def test_a_newer_version_replaces_the_older_one_and_never_the_other_way_round() 
 def test_what_is_not_its_signers_to_say_is_refused(rumor: Signed) -> None:
     it = gossip(PEERS)
     assert tell(it, rumor) == []
-    assert it.statistics() == {"held": 0, "active": 0, "seen": 0, "delivered": 0, "refused": 1}
+    assert it.statistics() == {"held": 0, "active": 0, "riding": 0, "seen": 0, "delivered": 0, "refused": 1}
 
 
 def test_rumors_and_hops_that_differ_in_number_are_the_senders_mistake() -> None:
@@ -440,6 +441,81 @@ def test_among_many_to_find_adverts_alone_is_to_find_nothing(known: int, last_s:
     tell(it, offer(), now)
     it.receive(SENDER, RumorPull(rumor_id(SIGNED.encode(offer()))), now)
     assert waits_s(it, now, 1, [])[0] <= 1.2 * 50.0, "somebody lacked an offer"
+
+
+def repeating(neighbours: list[Contact] = PEERS) -> Gossip:
+    """Whoever advertises was known to be so before."""
+    hood = Neighbourhood(b"own".ljust(20), RoundTrips(), random.Random(1))
+    for it in neighbours:
+        hood.heard(it, 0.0)
+    return Gossip(hood, random.Random(1), 0.0, repeats=lambda advert: True)
+
+
+def test_what_only_repeats_wakes_nobody_and_rides_on_with_what_is_sent_anyway() -> None:
+    it = repeating()
+    it.expire(0.0)
+    due_s = it.deadline()
+    effects = it.receive(SENDER, datagrams.Compound(Ack(1, 0), [advert()], [1]), 0.1)
+    assert [effect for effect in effects if isinstance(effect, Send)] == [] and len(effects) == 1
+    assert it.deadline() == due_s
+    assert it.statistics()["riding"] == 1
+    assert it.riding.load(PEERS[1], Ack(2, 0)) == datagrams.Compound(Ack(2, 0), [advert()], [0])
+    assert it.riding.load(SENDER, Ack(2, 0)) == Ack(2, 0)
+    assert len(tell(it, offer())) == 1 and it.statistics()["active"] == 1, "an offer is in a hurry"
+
+
+def test_our_own_repetition_rides_from_the_first() -> None:
+    it = gossip(PEERS)
+    assert it.spread(advert(), 0.0, hurried=False) == []
+    assert it.riding.load(PEERS[0], Ack(2, 0)) == datagrams.Compound(Ack(2, 0), [advert()], [1])
+    assert it.spread(advert(2), 0.0, hurried=False) == []
+    assert it.riding.load(PEERS[0], Ack(2, 0)) == datagrams.Compound(Ack(2, 0), [advert(2)], [1])
+    assert it.statistics()["riding"] == 1, "only the newest rides"
+
+
+def test_what_rides_for_minutes_is_told_for_itself_at_a_comparison() -> None:
+    it = repeating()
+    tell(it, advert(ttl_s=7200.0), 0.0)
+    now, told = 0.0, []
+    while not told:
+        effects = it.expire(now)
+        told = sent(effects)
+        assert any(isinstance(effect, Send) and isinstance(effect.message, RumorDigest) for effect in effects)
+        now, before = it.deadline(), now
+    now = before
+    assert len(told) == len(PEERS) - 1
+    assert (it.statistics()["riding"], it.statistics()["held"]) == (0, 1)
+    assert RIDER_S / 2 <= now <= RIDER_S / 2 + 60.0
+
+
+def test_a_rumor_that_rides_is_compared_once_it_does_no_more() -> None:
+    it = repeating()
+    tell(it, advert())
+    [pull] = it.pull(PEERS[1], 0.0)
+    assert isinstance(pull, Send) and pull.message == RumorDigest(b"", True)
+    for peer in PEERS:
+        it.riding.load(peer, Ack(1, 0))
+    it.riding.drop(rumor_id(SIGNED.encode(advert())))
+    [pull] = it.pull(PEERS[1], 0.0)
+    assert isinstance(pull, Send) and pull.message == RumorDigest(rumor_id(SIGNED.encode(advert())), True)
+
+
+def test_a_repetition_that_comes_a_shorter_way_as_well_rides_then() -> None:
+    it = repeating()
+    tell(it, advert(), hops=0)
+    assert it.statistics()["riding"] == 0
+    tell(it, advert(), hops=1, sender=PEERS[1])
+    assert it.statistics()["riding"] == 1 and it.statistics()["active"] == 0
+
+
+def test_what_rides_in_costs_as_little_as_other_rumors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "RUMOR_VERIFIES_PER_SENDER_PER_S", 2.0)
+    it = gossip(PEERS)
+    rumors = [advert(keypair=keypair) for keypair in KEYS[:4]]
+    effects = it.receive(SENDER, datagrams.Compound(Ack(1, 0), rumors, [0] * 4), 0.0)
+    assert len([effect for effect in effects if isinstance(effect, Heard)]) == 2
+    with pytest.raises(PeerError, match="number"):
+        it.receive(SENDER, datagrams.Compound(Ack(1, 0), rumors, [0]), 0.0)
 
 
 @pytest.mark.parametrize(("known", "both"), [(COMPARE_ADVERTS, True), (2 * COMPARE_ADVERTS, False)])

@@ -30,6 +30,7 @@ from p2pcpn.protocol.effects import (
     TellBlob,
     Withdraw,
 )  # fmt: skip
+from p2pcpn.protocol.gossip import Held
 from p2pcpn.protocol.items import record_key
 from p2pcpn.protocol.membership import Alive, Dead, Suspected, Verdict
 from p2pcpn.protocol.operations import GetDone, PutDone
@@ -432,6 +433,36 @@ def test_any_datagram_is_taken_without_raising(swarm: Swarm) -> None:
         one.do(one.peer.datagram_received(data, two.address, swarm.now))
     one.do(one.peer.perform([Heard(d.Gossip([], [1]), two.contact)], swarm.now))
     assert one.peer.counters["refused Gossip"] == 1
+    one.do(one.peer.perform([Heard(d.Compound(d.Ping(1, 0), [], [1]), two.contact)], swarm.now))
+    assert one.peer.counters["refused Compound"] == 1
+
+
+def test_a_repeated_advert_rides_with_a_ping_to_members_and_the_ping_is_answered(swarm: Swarm) -> None:
+    one, two = swarm.grown(2)
+    client = swarm.add(slots=0, roles=0).start(one)
+    assert swarm.run(5, lambda: one.peer.pairs.established(client.id))
+    swarm.run(400)  # the first that follows a word about news
+    said: list[tuple[bytes, d.Datagram]] = []
+    one.peer.pairs.said = lambda message, size: said.append((two.id, message))
+    two.peer.pairs.said = lambda message, size: said.append((one.id, message))
+    before = one.peer.announcement.signed
+    assert swarm.run(1000, lambda: one.peer.announcement.signed != before)
+    swarm.run(60)
+    newest = one.peer.announcement.signed
+    compounds = [message for to, message in said if to == two.id and isinstance(message, d.Compound)]
+    assert [newest] in [compound.rumors for compound in compounds]
+    assert not any(isinstance(message, d.Gossip) and newest in message.rumors for _, message in said)
+    listed = two.peer.directory.get(one.id)
+    assert listed is not None and listed.signed == newest
+    pings = {compound.message.nonce for compound in compounds if isinstance(compound.message, d.Ping)}
+    assert pings <= {message.nonce for _, message in said if isinstance(message, d.Ack)}
+    rumor = signed(one.advert(version=1 << 20), one.key)
+    held = one.peer.gossip.riding
+    held.add(Held(b"8 bytes.", rumor, 300, 2, 4, 1e9))
+    for member, kind in ((client, d.Ping), (two, d.Compound)):
+        said.clear()
+        one.do(one.peer.perform([Send(member.contact, d.Ping(1, 0))], swarm.now))
+        assert [type(message) for to, message in said if to == two.id] == [kind]
 
 
 # --- stewards -------------------------------------------------------------------------------------------------------

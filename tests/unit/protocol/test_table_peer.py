@@ -15,7 +15,7 @@ from p2pcpn.protocol.requests import ANYBODY
 from p2pcpn.protocol.setup import Setup
 from p2pcpn.protocol.table_peer import TablePeer
 from p2pcpn.wire.addresses import Address, Contact, contact
-from p2pcpn.wire.datagrams import Find, Get, Leave, Nodes, Ping, Put
+from p2pcpn.wire.datagrams import Compound, Find, Get, Leave, Nodes, Ping, Put
 from p2pcpn.wire.statements import Record, Role, signed
 
 WALL = 1_700_000_000.0
@@ -84,6 +84,7 @@ def test_a_probe_is_answered_and_what_is_none_of_its_business_is_not() -> None:
     [sent] = one.perform([Heard(Ping(7, 0), other.contact)], 0.0)
     assert isinstance(sent, SendBytes) and sent.address == second
     assert one.perform([Heard(Leave(0), other.contact)], 0.0) == []
+    assert len(one.perform([Heard(Compound(Ping(7, 0), [], []), other.contact)], 0.0)) == 1, "rumors may ride with it"
 
 
 def test_a_liar_answers_questions_in_the_tables_place_and_nothing_else() -> None:

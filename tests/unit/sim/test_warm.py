@@ -89,7 +89,8 @@ def test_afterwards_they_say_as_much_and_suspect_nobody() -> None:
         rates.append((world.network.sent - before) / 120.0 / PEERS)
         assert not neighbours_wrong(world)
         assert all(not peer_of(host).membership.statistics()["dead"] for host in world.alive)
-    assert rates[0] <= 2.5 * rates[1] and rates[1] <= 2.5 * rates[0], rates
+    # Who joined ten minutes ago puts and looks for as much again as it says otherwise.
+    assert rates[0] <= 2.5 * rates[1] and rates[1] <= 3.0 * rates[0], rates
 
 
 def test_every_advert_lies_at_its_holders_and_is_found() -> None:

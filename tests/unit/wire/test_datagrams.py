@@ -19,7 +19,9 @@ from p2pcpn.wire.datagrams import (
     CODEC,
     CONTACTS_WITH_RECORD_MAX,
     REPLIES,
+    Ack,
     ClaimRequest,
+    Compound,
     Content,
     Datagram,
     Explanation,
@@ -51,7 +53,7 @@ from p2pcpn.wire.statements import (
 
 TYPES = get_args(Datagram)
 ALICE = Keypair(bytes([1]) * 32)
-LISTS = (Gossip, Providers, PutProviders)
+LISTS = (Compound, Gossip, Providers, PutProviders)
 WITH_STATEMENT: dict[type, tuple[str, tuple[type[Statement], ...]]] = {
     Put: ("record", (Record,)),
     Value: ("record", (Record,)),
@@ -60,6 +62,7 @@ WITH_STATEMENT: dict[type, tuple[str, tuple[type[Statement], ...]]] = {
     ClaimRequest: ("claim", (Claim,)),
     Explanation: ("reason", (Reason,)),
     Gossip: ("rumors", (Advert, Offer, MemberState)),
+    Compound: ("rumors", (MemberState,)),
 }
 
 
@@ -170,6 +173,19 @@ def test_whatever_the_bytes_there_is_a_datagram_or_a_peer_error(tag: int, rest: 
         assert isinstance(CODEC.decode(head + bytes((tag,)) + rest), TYPES)
     except PeerError:
         pass
+
+
+@given(st.data())
+def test_a_compound_holds_a_ping_an_answer_or_a_digest_and_never_anything_else(
+    largest: Callable[..., Any], data: st.DataObject
+) -> None:
+    inner = largest(data.draw(st.sampled_from(TYPES)), 1)
+    encoded = msgspec.msgpack.encode([Compound.__struct_config__.tag, inner, [], []])
+    if isinstance(inner, Ping | Ack | RumorDigest):
+        assert CODEC.decode(encoded) == Compound(inner, [], [])
+    else:
+        with pytest.raises(PeerError):
+            CODEC.decode(encoded)
 
 
 @given(st.data())
