@@ -215,6 +215,7 @@ class _Swarm:
                 at_s = self._now - dice.random() * pause_s * len(neighbours)
                 other = numbers[NodeId(node)]
                 spoke_s[min(number, other), max(number, other)] = at_s
+                peer.neighbourhood.heard(self._hosts[other].contact, at_s)
                 peer.membership.rounds.asked(node, at_s)
                 self._peers[other].membership.rounds.met(peer.id, at_s)
         for (one, other), at_s in sorted(spoke_s.items(), key=lambda item: (item[1], item[0])):

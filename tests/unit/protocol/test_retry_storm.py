@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from p2pcpn.protocol import backoff, blame, breakers, retry_budget
+from p2pcpn.protocol import backoff, breakers, retry_budget
 from p2pcpn.protocol import book as books
 from p2pcpn.protocol.retry_budget import BURST, EARNED, FLOOR_PER_S
 from p2pcpn.wire.statements import Lease
@@ -83,7 +83,6 @@ def without_budget(patched: pytest.MonkeyPatch) -> None:
 
 def without_breakers(patched: pytest.MonkeyPatch) -> None:
     patched.setattr(breakers, "FAILURES_MAX", 10**9)
-    assert blame.ANY == breakers.ANY
 
 
 def test_where_30_of_100_runs_fail_the_extra_runs_are_those_that_failed_and_the_job_takes_little_longer() -> None:
