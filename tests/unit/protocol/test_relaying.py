@@ -176,21 +176,25 @@ class Divided:
         self.swarm.run(1)
         (self.lot,) = self.two.peer.jobs.granted.of(self.job.job)
 
+    def delivered_in_lot(self) -> pages.Entry | None:
+        """The first result that the steward of the lot settled."""
+        for event in self.two.seen(events.Delivered):
+            if event.entry is not None and read(event.entry.receipt, Receipt).epoch == self.lot.epoch:
+                return event.entry
+        return None
+
 
 def test_in_the_epoch_of_a_stem_nobody_gives_up_or_delivers_what_lies_behind_it() -> None:
     cast = Divided()
+    assert cast.swarm.run(5, lambda: cast.delivered_in_lot() is not None)
     job, now, one, total = cast.job.job, cast.swarm.now, cast.one.key.public, cast.lot.ledger.total
     behind = cast.lot.book.lots.first
     assert behind is not None and 0 < behind < total
     before, seen = bytes(cast.lot.ledger.states), len(cast.submitter.seen(events.Delivered))
     cast.two.do(cast.two.peer.perform(cast.two.peer.presiding.told(one, _given_up(job, 1, [(0, total)]), now), now))
     assert bytes(cast.lot.ledger.states) == before
-    delivered = next(
-        entry
-        for event in cast.two.seen(events.Delivered)
-        for entry in [event.entry]
-        if entry is not None and read(entry.receipt, Receipt).epoch == cast.lot.epoch
-    )
+    delivered = cast.delivered_in_lot()
+    assert delivered is not None
     settled = m.Settlement(delivered.receipt, delivered.page, delivered.spans)
     own, relaying = cast.submitter.peer.presiding._own[job], cast.submitter.peer.presiding.relaying
     heard: list[m.Settlement] = []
