@@ -553,13 +553,14 @@ def words_of_the_first(swarm: Swarm) -> list[Spread]:
 
 
 def test_in_a_large_swarm_no_doubt_is_told_and_a_death_first_to_those_near_the_dead() -> None:
-    swarm = Swarm(24, gossips=False)
+    # With seed 1 the only helper asked is one of those that are known and not there: the suspicion begins anew.
+    swarm = Swarm(24, gossips=False, seed=2)
     large(swarm)
     spread, victim = words_of_the_first(swarm), swarm.contacts[7]
     del swarm.members[7]
     swarm.perform(0, swarm.members[0].check(swarm.contacts[1], 0.0))
     swarm.perform(0, swarm.members[0]._probe(victim, 0.0))
-    swarm.run(30.0)
+    swarm.run(20.0)
     assert (0, victim) in swarm.told(Suspected) and (0, victim) in swarm.told(Dead)
     (word,) = [it for it in spread if it.statement.member == victim]  # type: ignore[attr-defined]
     assert word.statement.state == DEAD and word.hops == 1 and word.rounds_less == 0  # type: ignore[attr-defined]

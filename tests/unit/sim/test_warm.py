@@ -45,6 +45,10 @@ def joined() -> World:
     return world
 
 
+# Who joined ten minutes ago still puts and looks for as much again as it says otherwise.
+SETTLED_S = 600.0
+
+
 def of_all(world: World, look: Callable[[Host], float]) -> float:
     return mean(look(host) for host in world.alive)
 
@@ -83,14 +87,13 @@ def test_the_round_trips_to_neighbours_are_as_short_as_those_of_peers_that_joine
 def test_afterwards_they_say_as_much_and_suspect_nobody() -> None:
     rates = []
     for world in (made(seed=4), joined()):
-        world.run(world.clock.now + 30.0)
+        world.run(world.clock.now + SETTLED_S)
         before, began = world.network.sent, world.clock.now
         world.run(began + 120.0)
         rates.append((world.network.sent - before) / 120.0 / PEERS)
         assert not neighbours_wrong(world)
         assert all(not peer_of(host).membership.statistics()["dead"] for host in world.alive)
-    # Who joined ten minutes ago puts and looks for as much again as it says otherwise.
-    assert rates[0] <= 2.5 * rates[1] and rates[1] <= 3.0 * rates[0], rates
+    assert rates[0] <= 2.5 * rates[1] and rates[1] <= 2.5 * rates[0], rates
 
 
 def test_every_advert_lies_at_its_holders_and_is_found() -> None:
