@@ -61,6 +61,15 @@ def copies_wrong(world: World, program: Program) -> str:
     return ""
 
 
+def settled_on_disks(world: World, job: bytes) -> set[int]:
+    """The tasks that a segment on the disk of some living peer settles."""
+    found: set[int] = set()
+    for host in world.alive:
+        for _, (header, _) in host.disk.scan("logs", (job,)):
+            found.update(cut(read(pages.SIGNED.decode(header), LogHeader).spans))
+    return found
+
+
 class Search:
     """Look-ups of records from some hosts; :meth:`wrong` says which was not found."""
 

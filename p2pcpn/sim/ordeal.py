@@ -17,9 +17,9 @@ from collections.abc import Callable
 from functools import partial
 
 from p2pcpn import limits
-from p2pcpn.protocol.history import Accepted, Failed, Inherited, indices
+from p2pcpn.protocol.history import Failed, indices
 from p2pcpn.sim.checker import Violation
-from p2pcpn.sim.convergence import copies_wrong, job_wrong
+from p2pcpn.sim.convergence import copies_wrong, job_wrong, settled_on_disks
 from p2pcpn.sim.faults import HARDER, Faults
 from p2pcpn.sim.host import Host
 from p2pcpn.sim.network import Weather
@@ -120,14 +120,17 @@ class Play:
         return f"{len(left)} of {len(program.deeds)} tasks are not settled, the first is {left[0]}" if left else ""
 
     def _ended(self, program: Program) -> set[int]:
-        """What grantors noted as settled or given up, of all epochs."""
+        """What lies settled on the disk of a peer that lives, and what grantors gave up, of all epochs.
+
+        A grantor may die between a settlement and the segment of its log that says so: then its successor has the task
+        run again, and no reader can see a result before.
+        """
         noted = self.world.history
         assert noted is not None
-        ended: set[int] = set()
+        ended = settled_on_disks(self.world, program.job)
         for line in noted:
-            event = line.event
-            if isinstance(event, (Accepted, Inherited, Failed)) and event.job == program.job.hex():
-                ended.update(indices(event.spans))
+            if isinstance(line.event, Failed) and line.event.job == program.job.hex():
+                ended.update(indices(line.event.spans))
         return ended
 
     def _join(self) -> None:
