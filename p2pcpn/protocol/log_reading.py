@@ -9,6 +9,9 @@ What was written may be lost with everybody who had it: a grantor and the one ho
 whose next segment nobody has shown for ``LOST_S``, while others answer that they lack it, ends there for this reader.
 It is asked for all the same as long as the reader reads, and goes on where somebody comes back with it.
 
+A log may be longer than anybody said: its grantor died before its head named the last segments, and who has them does
+not know the job, so that it is asked for segments only. Each such holder is asked for one more than are known.
+
 ::
 
     begin ──> asked ──the segment──> the next one, asked of whoever showed this
@@ -16,6 +19,8 @@ It is asked for all the same as long as the reader reads, and goes on where some
                 │ not there, another, silent: the next peer
                 └ nobody is left: in vain, until somebody is found or begin() is called again
                     └ for LOST_S, others lack it: lost
+
+    all that is known was read ──> holders that never said how many they have are asked for one more
 """
 
 from __future__ import annotations
@@ -63,6 +68,7 @@ class Log:
     holders: dict[NodeId, Contact] = field(default_factory=dict)
     refused: str = ""  # why the next segment is not right, where nobody shows it otherwise or says that it is not there
     asked: set[NodeId] = field(default_factory=set)  # for the next segment, since the round began
+    probed: set[NodeId] = field(default_factory=set)  # asked for the next segment, and none was shown
     waiting: dict[NodeId, tuple[Wanted, float]] = field(default_factory=dict)  # whose answer, since when
     late_at: float | None = None  # when another is asked beside those who have not answered
     lacked: bool = False  # somebody does not have the segment
@@ -153,7 +159,10 @@ class LogReading:
     @property
     def over(self) -> bool:
         """Whether every log was read to its end, or to where the rest of it is lost."""
-        return all(log.lost or (log.read >= log.known and not log.pending) for log in self.logs.values())
+        return all(log.lost or self._is_read(log) for log in self.logs.values())
+
+    def _is_read(self, log: Log) -> bool:
+        return log.read >= log.known and not log.pending and self._unheard(log) is None
 
     @property
     def bereft(self) -> bool:
@@ -176,21 +185,22 @@ class LogReading:
         """Whom to ask now, at most one more for each log."""
         found: list[Wanted] = []
         for name, log in self.logs.items():
-            # A round goes on to its end, though whoever spoke of the segment does not have it: others may.
-            if (log.read >= log.known and not log.asked) or (log.late_at is not None and now < log.late_at):
-                continue
             if log.late_at is not None:
+                if now < log.late_at:
+                    continue
                 self._late.update(node for node, (wanted, _) in log.waiting.items() if wanted.number == log.read)
-            contact = self._candidate(log, now)
+            # A round goes on to its end, though whoever spoke of the segment does not have it: others may.
+            is_ended = log.read >= log.known and not log.asked
+            contact = self._unheard(log) if is_ended else self._candidate(log, now)
             if contact is None:
                 log.late_at = None
-                if not log.pending:
+                if not is_ended and not log.pending:
                     log.refused = "" if log.lacked else log.wrong or log.refused
                     log.fruitless(now)
                 continue
             node = NodeId(contact.id)
             wanted = Wanted(contact, name, log.read)
-            log.asked.add(node)
+            (log.probed if is_ended else log.asked).add(node)
             log.waiting[node] = (wanted, now)
             log.late_at = now + LATE_S
             if node in log.holders:
@@ -204,6 +214,13 @@ class LogReading:
             log.read < log.known and log.asked and not log.pending and self._candidate(log, now) is None
             for log in self.logs.values()
         )
+
+    def _unheard(self, log: Log) -> Contact | None:
+        """A holder that may have more than is known: it never said how much it has, and was not asked for more."""
+        for node, contact in log.holders.items():
+            if node not in log.said and node not in log.probed and node not in self._late and node != self._me:
+                return contact
+        return None
 
     def _candidate(self, log: Log, now: float) -> Contact | None:
         free = (
@@ -251,9 +268,11 @@ class LogReading:
                 self.refuse(error)
             else:
                 log.holders = {node: wanted.to, **log.holders}
+                log.probed.discard(node)
                 return entries
         else:
             log.lacked = True
+        log.probed.add(node)
         if node != log.grantor:  # what it has just written may not lie anywhere yet
             log.said.pop(node, None)
         return []

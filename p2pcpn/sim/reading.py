@@ -106,7 +106,7 @@ class Reading:
                     self._tell(contact, m.Ask(self._request(), self.job))
             if (self._stewards or self._unnamed) and not self._answered:
                 self._find_successors()
-            # A round of questions goes on to its end, as the real reader's does: only then it is known that all lack it.
+            # A round goes on to its end, as the real reader's does: only then it is known that all lack a segment.
             if not self._logs.pending:
                 self._logs.begin()
         self._logs.expire(now)

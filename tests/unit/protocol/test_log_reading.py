@@ -273,7 +273,9 @@ def test_a_holder_that_comes_back_with_a_segment_that_seemed_lost_is_read_on() -
     assert not bench.reading.over, "there is a third one, and all begins anew"
     bench.asked()
     bench.say(C, segment(2), 2)
-    assert bench.log == (3, 3) and bench.reading.over
+    assert bench.log == (3, 3) and bench.asked() == [(C.id, 3)], "it never said that this is all"
+    bench.say(C, None, 3)
+    assert bench.reading.over
 
 
 def test_a_peer_that_died_after_it_had_spoken_of_a_log_keeps_nobody_for_ever() -> None:
@@ -302,3 +304,39 @@ def test_what_nobody_speaks_of_any_more_counts_from_its_beginning_when_it_is_spo
     bench.reading.shown(where(B), [(*LOG, 2)])
     rounds(bench, LOST_S, A)
     assert not bench.reading.over
+
+
+def test_a_holder_that_never_said_how_much_it_has_is_asked_for_more_than_the_head_names() -> None:
+    bench = Bench()
+    bench.reading.headed(NodeId(G.id), [(3, 1)], [where(A), where(B)])
+    assert bench.asked() == [(A.id, 0)]
+    bench.say(A, segment(0))
+    assert bench.log == (1, 1) and not bench.reading.over
+    assert bench.asked() == [(A.id, 1)]
+    bench.say(A, None, 1)
+    assert bench.asked() == [(B.id, 1)] and not bench.reading.over
+    bench.say(B, segment(1), 1)
+    assert bench.log == (2, 2) and bench.asked() == [(B.id, 2)]
+    bench.say(B, None, 2)
+    assert bench.log == (2, 2) and bench.asked() == [] and bench.reading.over
+    bench.reading.begin()
+    assert bench.asked() == [], "each is asked once"
+
+
+def test_nobody_waits_for_holders_that_say_nothing_to_hear_whether_there_is_more() -> None:
+    bench = Bench()
+    bench.reading.headed(NodeId(G.id), [(3, 1)], [where(A), where(B)])
+    assert bench.asked() == [(A.id, 0)]
+    bench.wait(LATE_S)
+    assert bench.asked() == [(B.id, 0)]
+    bench.say(B, segment(0))
+    assert bench.asked() == [(B.id, 1)]
+    bench.say(B, None, 1)
+    assert bench.asked() == [] and bench.reading.over
+
+
+def test_holders_that_said_how_much_they_have_are_not_asked_for_more() -> None:
+    bench = Bench(A, segments=1)
+    bench.asked()
+    bench.say(A, segment(0))
+    assert bench.asked() == [] and bench.reading.over

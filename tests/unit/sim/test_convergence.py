@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from p2pcpn.protocol.effects import Write
-from p2pcpn.sim.convergence import Search, copies_wrong, job_wrong, keys_of, neighbours_wrong
+from p2pcpn.sim.convergence import Search, copies_wrong, job_wrong, keys_of, neighbours_wrong, settled_on_disks
 from tests.unit.sim.swarms import finished, formed, some_deeds, submitting
 
 
@@ -34,6 +34,7 @@ def test_a_job_is_wrong_until_every_task_ended_and_lies_on_enough_disks() -> Non
     program.delivered.clear()
     finished(world, program)
     assert job_wrong(program) == "" and copies_wrong(world, program) == ""
+    assert settled_on_disks(world, program.job) == set(range(12))
     holders = [host for host in world.hosts[:-1] if list(host.disk.scan("logs", (program.job,)))]
     blobs, holders[0].disk.blobs = holders[0].disk.blobs, {}
     assert "without a blob" in copies_wrong(world, program)

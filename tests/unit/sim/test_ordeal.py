@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from p2pcpn.protocol import history
 from p2pcpn.sim import ordeal
 from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.ordeal import DRIFT, PROGRAMS, SKEW_S, Play
@@ -36,6 +37,18 @@ def test_a_job_ends_without_its_submitter(monkeypatch: pytest.MonkeyPatch) -> No
     lost = [program for program in play.programs if program.host.peer is None]
     assert len(lost) == 1 and not play._granted_here(lost[0]) and not play._open(lost[0])
     assert play.report("faults", 2, "ok").ok
+
+
+def test_what_was_settled_and_not_signed_before_its_grantor_died_has_not_ended() -> None:
+    play = small()
+    play._join()
+    program = play.programs[0]
+    chronicle = play.hosts[0].chronicle
+    assert chronicle is not None
+    job = program.job.hex()
+    chronicle.note(history.Accepted(job, 0, 1, 0, "w", ((2, 1),), "00" * 16))
+    chronicle.note(history.Failed(job, ((3, 1),), "poison"))
+    assert play._ended(program) == {3}
 
 
 def test_one_seed_is_one_run_and_another_is_another() -> None:
