@@ -9,6 +9,7 @@ workers.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import os
@@ -102,10 +103,16 @@ def run_peer(
         return _failed(report, str(error), error)
     except Exception as error:
         log.exception("the peer failed")
-        return _failed(report, f"{type(error).__name__}: {error}", error)
+        return _failed(report, _why(error), error)
     finally:
         logging.getLogger().removeHandler(handler)
         handler.close()
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return "too many files are open, each worker takes some: ask for fewer workers, or allow more files (ulimit -n)"
+    return f"{type(error).__name__}: {error}"
 
 
 def _failed(report: Report | None, text: str, error: Exception) -> int:

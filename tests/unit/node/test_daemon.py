@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import os
@@ -275,3 +276,12 @@ def test_a_report_is_one_json_line_and_needs_no_reader() -> None:
     os.close(reading)
     report({"pid": 2})
     os.close(writing)
+
+
+def test_a_peer_that_may_not_open_enough_files_says_what_to_do(
+    tmp_path: Path, limited: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Overlay, "error", OSError(errno.EMFILE, "Too many open files"))
+    reports: list[Mapping[str, Any]] = []
+    assert run_peer(Config(data_dir=tmp_path), report=reports.append) == 1
+    assert "ask for fewer workers, or allow more files (ulimit -n)" in reports[0]["failed"]
