@@ -43,12 +43,17 @@ def is_pipe_closed(error: BaseException) -> bool:
     return isinstance(error, BrokenPipeError)
 
 
+def is_interrupt(error: BaseException) -> bool:
+    """Whether somebody pressed Ctrl-C."""
+    return isinstance(error, (KeyboardInterrupt, click.Abort))
+
+
 def _judge(error: BaseException) -> tuple[int, str]:
     if isinstance(error, Ended):
         return error.code, ""
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code, ""
-    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+    if is_interrupt(error):
         return INTERRUPTED, "interrupted"
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         print(error.ctx.get_help() if error.ctx else "", file=sys.stderr)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 from p2pcpn.cli.version import version
@@ -15,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words == ["--version"]:
         print(f"p2pcpn {version()}")
         return 0
-    from p2pcpn.cli.failures import exit_code, is_pipe_closed
+    from p2pcpn.cli.failures import exit_code, is_interrupt, is_pipe_closed
 
     debug = "--debug" in words[:1]
     try:
@@ -27,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit:
         return 141  # click ends so, and only so, when whoever read our output went away
     except (Exception, KeyboardInterrupt) as error:
+        if is_interrupt(error) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # pressed once more, it ends us without a word
         if is_pipe_closed(error):
             # Whoever read our output went away; Python's own flush at the end must not complain either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -105,11 +106,14 @@ def test_debug_shows_the_traceback_and_then_the_line(
 
 
 def test_an_interrupt_ends_with_130_and_no_traceback(
-    verb: Callable[..., None], capsys: pytest.CaptureFixture[str]
+    verb: Callable[..., None], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    left: list[tuple[object, ...]] = []
+    monkeypatch.setattr(signal, "signal", lambda *args: left.append(args))
     verb(_raise(KeyboardInterrupt()))
     assert main([]) == 130
     assert capsys.readouterr().err.strip() == "p2pcpn: interrupted"
+    assert left == [(signal.SIGINT, signal.SIG_DFL)], "a second one interrupts nothing that would say so at length"
 
 
 def test_a_reader_that_went_away_while_a_verb_speaks_is_nothing_to_tell(
