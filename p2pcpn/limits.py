@@ -167,8 +167,9 @@ HELLOS_PER_GROUP_PER_S: Final = 100.0
 HELLO_GROUPS_MAX: Final = 1024
 # "I do not know you" for datagrams of unknown pairs: 85 bytes each, 17 KB/s in all.
 RESETS_PER_S: Final = 200.0
-# Silent pairs are forgotten: calm ones speak each 640 s, a record's holders each 2,400. A stale one costs a greeting.
-PAIR_SILENT_S: Final = 3600.0
+# Silent pairs are forgotten: calm ones speak each 640 s, a record's holders each 2,400, two in each other's full far
+# buckets each 12,000 (six of twenty in an hour). A stale one costs a greeting: after 3,600 s each of theirs did.
+PAIR_SILENT_S: Final = 14_400.0
 # A proven address that was heard from within this time is given up for no other; another one is asked no more often.
 ADDRESS_PROVEN_S: Final = 5.0
 # The answers of the last so many peers decide which address of ours is seen from outside.

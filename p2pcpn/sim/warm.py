@@ -3,10 +3,11 @@
 Each peer's real machines are given, through their own inputs and as of the past, what they would know by now: the pairs
 they made, whom their tables heard, round trips, neighbours, adverts, and the adverts that lie at their holders in the
 DHT. Who knows whom follows from all ids (:mod:`p2pcpn.sim.circles`). Timers stand anywhere in their periods, as they do
-after hours, and everybody is calm: nobody was doubted for long. So the swarm is statistically like one that joined, and
-goes on like it; only what a greeting would have shown (that both ends agree on a key) and a lookup would have found
-(the nearest) is known here and not said. There is one thing it lacks: rumors of the last minutes. Nothing was said in
-them.
+after hours, and everybody is calm: nobody was doubted for long. Far buckets are full, each of their peers spoke within
+the hours in which all of them are asked, and another choice of neighbours finds the same ones. So the swarm is
+statistically like one that joined, and goes on like it; only what a greeting would have shown (that both ends agree on
+a key) and a lookup would have found (the nearest) is known here and not said. There is one thing it lacks: rumors of
+the last minutes. Nothing was said in them.
 
 Peers that come later join by the way of all.
 """
@@ -29,7 +30,7 @@ from p2pcpn.protocol.published import BELIEVED_S
 from p2pcpn.protocol.requests import ANYBODY
 from p2pcpn.protocol.reunion import REUNION_S, REUNION_S_MAX
 from p2pcpn.protocol.roundtrip import FIRST_EXCHANGE_TRIPS
-from p2pcpn.protocol.table import ID_BITS
+from p2pcpn.protocol.table import ASKED_OF_FAR, ID_BITS, distance
 from p2pcpn.sim.circles import Circles
 from p2pcpn.sim.host import Host
 from p2pcpn.sim.world import World
@@ -176,17 +177,20 @@ class _Swarm:
         for other in self._circles.asked[number]:
             way_s = self._there_and_back_s(host, self._hosts[other])
             peer.roundtrips.observe(self._hosts[other].id, FIRST_EXCHANGE_TRIPS * way_s)  # greeted first
-        for other in self._circles.met[number]:
-            peer.neighbourhood.heard(self._hosts[other].contact, first_s)
         for listed in peer.directory.contacts(self._now):
             if listed.id != peer.id:
                 peer.neighbourhood.heard(listed, first_s, direct=False)
+        for other in self._circles.met[number]:  # since then, so of too many candidates these are not dropped
+            peer.neighbourhood.heard(self._hosts[other].contact, first_s)
+        sampled: set[bytes] = set()
         while (due_s := peer.neighbourhood.deadline()) is not None and due_s <= self._now:
             peer.neighbourhood.expire(due_s)
-        for neighbour in peer.neighbourhood.contacts():
-            for _ in range(SAMPLES):
-                way_s = self._there_and_back_s(host, self._world.at[neighbour.address])
-                peer.roundtrips.observe(neighbour.id, way_s)
+            for neighbour in peer.neighbourhood.contacts():  # who was asked seems nearer than who was only greeted
+                if neighbour.id not in sampled:
+                    sampled.add(neighbour.id)
+                    way_s = self._there_and_back_s(host, self._world.at[neighbour.address])
+                    for _ in range(SAMPLES):
+                        peer.roundtrips.observe(neighbour.id, way_s)
 
     def _there_and_back_s(self, one: Host, other: Host) -> float:
         return 2.0 * self._world.network.delay_s(one.port, other.port)
@@ -205,7 +209,7 @@ class _Swarm:
             dice = self._chance[number]
             for other in self._circles.met[number]:
                 ends = min(number, other), max(number, other)
-                spoke_s.setdefault(ends, self._now - dice.random() * limits.PAIR_SILENT_S)
+                spoke_s.setdefault(ends, self._now - dice.random() * self._silent_s(*ends))
             for other in self._holders(number):
                 if other != number:
                     ends = min(number, other), max(number, other)
@@ -219,7 +223,17 @@ class _Swarm:
                 peer.membership.rounds.asked(node, at_s)
                 self._peers[other].membership.rounds.met(peer.id, at_s)
         for (one, other), at_s in sorted(spoke_s.items(), key=lambda item: (item[1], item[0])):
-            self._make_pair(self._hosts[one], self._hosts[other], at_s)
+            _heard(self._peers[one], self._hosts[other], at_s)
+            _heard(self._peers[other], self._hosts[one], at_s)
+            if at_s > self._now - limits.PAIR_SILENT_S:
+                self._make_pair(self._hosts[one], self._hosts[other], at_s)
+
+    def _silent_s(self, one: int, other: int) -> float:
+        """How long two who met may have been silent: each asks some of a full bucket in an hour, and some ask it."""
+        shared_bits = ID_BITS - distance(self._hosts[one].id, self._hosts[other].id).bit_length()
+        if len(self._hosts) >> (shared_bits + 1) <= limits.BUCKET_PEERS:
+            return limits.REFRESH_S
+        return limits.BUCKET_PEERS / (2 * ASKED_OF_FAR) * limits.REFRESH_S
 
     def _make_pair(self, one: Host, other: Host, at_s: float) -> None:
         """What a hello and its welcome would have made, sequences included."""
@@ -259,6 +273,11 @@ class _Swarm:
         """Those nearest to the key of a peer's advert."""
         key = record_key(self._hosts[number].keypair.public, ADVERT_SALT)
         return self._circles.by_id.nearest(key, self._world.record_copies)
+
+
+def _heard(peer: Peer, other: Host, at_s: float) -> None:
+    if other.id in peer.dht.table:
+        peer.dht.table.heard(other.contact, at_s)
 
 
 def _neighbours(peer: Peer) -> list[bytes]:

@@ -14,6 +14,7 @@ from p2pcpn.sim.convergence import Search, neighbours_wrong
 from p2pcpn.sim.host import Host
 from p2pcpn.sim.warm import AGED_S, together
 from p2pcpn.sim.world import World
+from p2pcpn.wire.datagrams import Ping
 
 PEERS = 150
 # What joining stirs up is over by then.
@@ -84,6 +85,24 @@ def test_the_round_trips_to_neighbours_are_as_short_as_those_of_peers_that_joine
     assert 0.7 <= of_all(warm(), trips_s) / of_all(joined(), trips_s) <= 1.4
 
 
+def test_far_buckets_are_full_of_pairs_as_after_hours() -> None:
+    for host in warm().alive:
+        table, pairs = peer_of(host).dht.table, peer_of(host).pairs
+        far = [it for it in table.contacts() if (it.id[0] ^ host.id[0]) & 0x80]
+        assert len(far) >= limits.BUCKET_PEERS * 3 // 4
+        assert sum(pairs.say(it, Ping(1, 0)) is not None for it in far) == len(far)
+
+
+def test_the_first_choices_find_the_same_neighbours() -> None:
+    def near(host: Host) -> set[bytes]:
+        return {it.id for it in peer_of(host).neighbourhood.contacts()}
+
+    world = made(seed=8)
+    before = {host.id: near(host) for host in world.alive}
+    world.run(world.clock.now + 600.0)
+    assert of_all(world, lambda host: len(near(host) - before[host.id])) < 2.0
+
+
 def test_afterwards_they_say_as_much_and_suspect_nobody() -> None:
     rates = []
     for world in (made(seed=4), joined()):
@@ -122,7 +141,7 @@ def test_what_repeats_stands_anywhere_in_its_period() -> None:
 
 
 def test_a_newcomer_joins_it_and_a_death_is_found() -> None:
-    world = made(60, seed=7)
+    world = made(60, seed=9)
     world.run(world.clock.now + 1.0)
     newcomer = world.host("newcomer")
     world.start(newcomer)
