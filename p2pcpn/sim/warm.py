@@ -15,6 +15,7 @@ Peers that come later join by the way of all.
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterable, Sequence
 
 from p2pcpn import limits
@@ -222,11 +223,37 @@ class _Swarm:
                 peer.neighbourhood.heard(self._hosts[other].contact, at_s)
                 peer.membership.rounds.asked(node, at_s)
                 self._peers[other].membership.rounds.met(peer.id, at_s)
-        for (one, other), at_s in sorted(spoke_s.items(), key=lambda item: (item[1], item[0])):
-            _heard(self._peers[one], self._hosts[other], at_s)
-            _heard(self._peers[other], self._hosts[one], at_s)
-            if at_s > self._now - limits.PAIR_SILENT_S:
-                self._make_pair(self._hosts[one], self._hosts[other], at_s)
+        self._make_pairs(sorted((at_s, one, other) for (one, other), at_s in spoke_s.items()))
+
+    def _make_pairs(self, spoke: Iterable[tuple[float, int, int]]) -> None:
+        """What a hello and its welcome would have made at those times, sequences included, between those two.
+
+        One peer after the other, each in its order of time: the memory of a peer is at hand then, as it is not where
+        two of ten thousand are touched with each pair.
+        """
+        since_s = self._now - limits.PAIR_SILENT_S
+        last: list[list[tuple[float, int, int]]] = [[] for _ in self._hosts]  # when, with whom, our place in its list
+        for at_s, one, other in spoke:
+            ones, others = last[one], last[other]
+            place = len(ones)
+            ones.append((at_s, other, len(others)))
+            others.append((at_s, one, place))
+        said: list[array[int]] = []
+        for peer, mine in zip(self._peers, last, strict=True):
+            greet = peer.pairs.table.signed_sequence
+            said.append(array("Q", [greet(self._hosts[other].id) if at_s > since_s else 0 for at_s, other, _ in mine]))
+        for number, (host, peer) in enumerate(zip(self._hosts, self._peers, strict=True)):
+            pairs, met, know = peer.pairs.table, peer.membership.heard, peer.dht.table
+            for at_s, other, place in last[number]:
+                its = self._hosts[other]
+                if its.id in know:
+                    know.heard(its.contact, at_s)
+                if at_s > since_s:
+                    greeting = Header(VERSION, TRAFFIC, its.id, host.id, its.boot, said[other][place])
+                    pairs.establish(greeting, its.keypair.public, its.contact, VERSION, its.roles, at_s)
+                    if other < number:  # it said hello
+                        pairs.pairs[its.id].port = its.contact.port
+                    met(its.contact, at_s)
 
     def _silent_s(self, one: int, other: int) -> float:
         """How long two who met may have been silent: each asks some of a full bucket in an hour, and some ask it."""
@@ -234,19 +261,6 @@ class _Swarm:
         if len(self._hosts) >> (shared_bits + 1) <= limits.BUCKET_PEERS:
             return limits.REFRESH_S
         return limits.BUCKET_PEERS / (2 * ASKED_OF_FAR) * limits.REFRESH_S
-
-    def _make_pair(self, one: Host, other: Host, at_s: float) -> None:
-        """What a hello and its welcome would have made, sequences included."""
-        assert one.peer is not None and other.peer is not None
-        ones, others = one.peer.pairs.table, other.peer.pairs.table
-        said, answered = ones.signed_sequence(other.id), others.signed_sequence(one.id)
-        hello = Header(VERSION, TRAFFIC, one.id, other.id, one.boot, said)
-        welcome = Header(VERSION, TRAFFIC, other.id, one.id, other.boot, answered)
-        others.establish(hello, one.keypair.public, one.contact, VERSION, one.roles, at_s)
-        ones.establish(welcome, other.keypair.public, other.contact, VERSION, other.roles, at_s)
-        others.pairs[one.id].port = one.contact.port
-        one.peer.membership.heard(other.contact, at_s)
-        other.peer.membership.heard(one.contact, at_s)
 
     def _hold(self, number: int, at_s: float) -> None:
         """The advert of a peer was put at ``at_s``: those nearest to its key hold it, in memory and on disk, and it
@@ -273,11 +287,6 @@ class _Swarm:
         """Those nearest to the key of a peer's advert."""
         key = record_key(self._hosts[number].keypair.public, ADVERT_SALT)
         return self._circles.by_id.nearest(key, self._world.record_copies)
-
-
-def _heard(peer: Peer, other: Host, at_s: float) -> None:
-    if other.id in peer.dht.table:
-        peer.dht.table.heard(other.contact, at_s)
 
 
 def _neighbours(peer: Peer) -> list[bytes]:

@@ -35,6 +35,8 @@ class World:
 
     Each of them has ``record_copies`` of a record kept and the ``pulse``, real peers' by default.
 
+    One pair in ``exchanging`` agrees on its secret as real ones do (see :class:`SharedWork`).
+
     Where it is ``noted`` all of them note what they do, in the order of virtual time: some 200 bytes an event.
 
     ``graph`` is the network's, by default one of many sites. ``ran(host, owner, index, began)`` is called, where it is
@@ -50,11 +52,12 @@ class World:
         record_copies: int = limits.RECORD_COPIES,
         pulse: Pulse = REAL,
         noted: bool = True,
+        exchanging: int = 1,
     ) -> None:
         self.record_copies = record_copies
         self.pulse = pulse
         self._checks = Checks(CHECKS_SHARED)
-        self._work = SharedWork()
+        self._work = SharedWork(exchanging)
         self.dice = Dice(seed)
         self.clock = Clock()
         self.trace = Trace()

@@ -166,6 +166,18 @@ def test_virtual_peers_compute_the_secret_of_a_pair_once_and_forget_it(monkeypat
     assert pair_secret(BOB, ALICE.public) == alone and len(computed) == 3  # a real peer computes its own
 
 
+def test_where_most_exchanges_are_spared_both_ends_of_every_pair_still_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    computed: list[bytes] = []
+    real = keys.exchange
+    monkeypatch.setattr(keys, "exchange", lambda secret, public: computed.append(public) or real(secret, public))
+    many = [Keypair(bytes([7, number]) * 16) for number in range(64)]
+    with keys.sharing_work(keys.SharedWork(exchanging=16)):
+        secrets = {pair_secret(one, ALICE.public) for one in many}
+        assert secrets == {pair_secret(ALICE, one.public) for one in many} and len(secrets) == 64
+    assert 0 < len(computed) < 16
+    assert pair_secret(many[0], ALICE.public) == real(many[0].x25519_secret, keys.x25519_public(ALICE.public))
+
+
 def test_virtual_peers_check_few_signatures_of_each_other_and_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[bytes] = []
     real = keys.bindings.crypto_sign_open
