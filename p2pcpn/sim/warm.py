@@ -38,7 +38,7 @@ from p2pcpn.sim.world import World
 from p2pcpn.wire.addresses import contact
 from p2pcpn.wire.datagrams import Find, Nodes, Put, StoreCode, Stored
 from p2pcpn.wire.envelope import TRAFFIC, VERSION, Header
-from p2pcpn.wire.statements import Record, read
+from p2pcpn.wire.statements import Advert, Record, Signed, read
 
 # So old are the peers when all stand there: each has said several times what it is.
 AGED_S = 4.0 * limits.REFRESH_S
@@ -93,33 +93,41 @@ class _Swarm:
 
     def _say_adverts(self) -> list[float]:
         """Each said what it is, and said it again; others heard both. Returns when each was put into the DHT last."""
-        known = [1] * len(self._hosts)
-        for hears in self._circles.hears:
-            for number in hears:
-                known[number] += 1
+        heard: list[list[int]] = [[] for _ in self._hosts]  # whose adverts each heard
+        for number, hearers in enumerate(self._circles.hears):
+            for hearer in hearers:
+                heard[hearer].append(number)
         said_s: list[float] = []
         published_s: list[float] = []
+        firsts_s: list[float] = []
         # Nothing of it is a rumor any more when comparisons begin.
         quiet_s = limits.RUMOR_S + COMPARE_RARER_MAX * self._world.pulse.compare_s
         for number, host in enumerate(self._hosts):
-            dice, wait_s = self._chance[number], again_s(self._world.pulse.advert_s, known[number])
+            dice, wait_s = self._chance[number], again_s(self._world.pulse.advert_s, 1 + len(heard[number]))
             turns = math.ceil(max(self._world.pulse.advert_s, PUBLISH_S) / wait_s)
             turn = dice.randint(1, turns)
             said_s.append(self._now - quiet_s - dice.random() * (wait_s - quiet_s))
             first_s = said_s[-1] - turn * wait_s
             published_s.append(said_s[-1] if turn == turns else first_s)
+            firsts_s.append(first_s)
             self._perform(host, self._peers[number].advertise(host.advert(), first_s, changed=True))
-            self._hear_advert(number, first_s)
+        self._hear_adverts(heard, firsts_s)
         for number, host in enumerate(self._hosts):
             self._perform(host, self._peers[number].announced(said_s[number]), said_s[number])
-            self._hear_advert(number, said_s[number])
+        self._hear_adverts(heard, said_s)
         return published_s
 
-    def _hear_advert(self, number: int, now: float) -> None:
-        listed = self._peers[number].directory.get(self._hosts[number].id)
-        assert listed is not None
-        for other in self._circles.hears[number]:
-            self._peers[other].directory.heard(listed.advert, listed.signed, now)
+    def _hear_adverts(self, heard: list[list[int]], said_s: Sequence[float]) -> None:
+        """One hearer after the other: its memory is at hand then."""
+        said: list[tuple[Advert, Signed, float]] = []
+        for host, peer, at_s in zip(self._hosts, self._peers, said_s, strict=True):
+            listed = peer.directory.get(host.id)
+            assert listed is not None
+            said.append((listed.advert, listed.signed, at_s))
+        for peer, numbers in zip(self._peers, heard, strict=True):
+            hear = peer.directory.heard
+            for number in numbers:
+                hear(*said[number])
 
     def _perform(self, host: Host, effects: Iterable[fx.Effect], at_s: float | None = None) -> None:
         assert host.peer is not None
