@@ -17,7 +17,7 @@ from p2pcpn.protocol.table import ID_BITS
 
 # In each bucket that has more peers than places a peer asked so many, and about as many asked it. Together they fill
 # it, as in swarms that stand for hours: *measured* in one of 1,000 that joined, 20, 20, 19.6, 18.8 of 20 after two.
-ASKED_A_BUCKET = 12
+ASKED_A_BUCKET = 11
 # Adverts go two hops and are pulled from there. *Measured* in swarms of 600 that joined: after three lives of an advert
 # a peer knows some 400 others.
 ADVERTS_KNOWN = 400

@@ -14,6 +14,7 @@ from p2pcpn.sim.convergence import Search, neighbours_wrong
 from p2pcpn.sim.host import Host
 from p2pcpn.sim.warm import AGED_S, together
 from p2pcpn.sim.world import World
+from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.datagrams import Ping
 
 PEERS = 150
@@ -86,11 +87,12 @@ def test_the_round_trips_to_neighbours_are_as_short_as_those_of_peers_that_joine
 
 
 def test_far_buckets_are_full_of_pairs_as_after_hours() -> None:
+    def far(host: Host) -> list[Contact]:
+        return [it for it in peer_of(host).dht.table.contacts() if (it.id[0] ^ host.id[0]) & 0x80]
+
+    assert of_all(warm(), lambda host: len(far(host))) >= 0.93 * limits.BUCKET_PEERS
     for host in warm().alive:
-        table, pairs = peer_of(host).dht.table, peer_of(host).pairs
-        far = [it for it in table.contacts() if (it.id[0] ^ host.id[0]) & 0x80]
-        assert len(far) >= limits.BUCKET_PEERS * 3 // 4
-        assert sum(pairs.say(it, Ping(1, 0)) is not None for it in far) == len(far)
+        assert all(peer_of(host).pairs.say(it, Ping(1, 0)) is not None for it in far(host))
 
 
 def test_the_first_choices_find_the_same_neighbours() -> None:
@@ -141,7 +143,7 @@ def test_what_repeats_stands_anywhere_in_its_period() -> None:
 
 
 def test_a_newcomer_joins_it_and_a_death_is_found() -> None:
-    world = made(60, seed=9)
+    world = made(60, seed=14)
     world.run(world.clock.now + 1.0)
     newcomer = world.host("newcomer")
     world.start(newcomer)
