@@ -182,6 +182,9 @@ class Reader:
             self._vouching = self._vouching or Vouching(self.authority)
             for handover in state.handovers:
                 self.authority.hand_over(handover)
+            for mandate in filter(None, (state.mandate, *state.mandates)):
+                if self.authority.key_of(mandate.grantor.id, mandate.epoch) is not None:
+                    self._reading.granted(mandate.grantor)
             if self.authority.is_split:
                 self._together = self._together or Together(self.authority, self._vouching)
                 state = self._together.take(contact, state)

@@ -128,6 +128,7 @@ class LogReading:
         self.logs: dict[Name, Log] = {}
         self.keepers: dict[NodeId, Contact] = {}
         self.refused: list[str] = []
+        self._grantors: dict[NodeId, Contact] = {}
         self._check = check
         self._near = near
         self._me = me
@@ -155,6 +156,10 @@ class LogReading:
             log.tell(grantor, count)
             for contact in holders:
                 log.holders.setdefault(NodeId(contact.id), contact)
+
+    def granted(self, grantor: Contact) -> None:
+        """Somebody says where a grantor is reached: it may be the last who has what it wrote."""
+        self._grantors[NodeId(grantor.id)] = grantor
 
     @property
     def over(self) -> bool:
@@ -245,6 +250,9 @@ class LogReading:
         yield from ((node, contact) for node, contact in self.keepers.items() if node not in log.holders)
         grantor = NodeId(log.grantor)
         is_known = grantor in log.holders or grantor in self.keepers
+        if not is_known and grantor in self._grantors:
+            is_known = True
+            yield grantor, self._grantors[grantor]
         if not is_known or grantor in self._late or now < self._silent.get(grantor, 0.0):
             # It wrote while it was cut off, perhaps, and those who heard of it there keep the log, and not the job.
             for contact in self._near():

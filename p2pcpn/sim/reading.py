@@ -198,6 +198,10 @@ class Reading:
             self._answered.add(bytes(source.id))
             self._logs.shown(source.contact, message.logs)
             self._again_at = 0.0 if message.logs else self._again_at
+            for said in filter(None, (message.mandate, *message.mandates)):
+                self._logs.granted(said.grantor)
+                if said.grantor.id == self.host.id:
+                    self._own()
             spec = read(message.spec, Spec)
             for steward in spec.stewards:
                 if NodeId(steward.contact.id) not in self._stewards:

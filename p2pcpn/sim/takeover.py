@@ -23,15 +23,14 @@ from p2pcpn import limits
 from p2pcpn.protocol.authority import DISTRIBUTED
 from p2pcpn.protocol.grantor import Grantor
 from p2pcpn.sim.checker import Violation
+from p2pcpn.sim.convergence import settled_on_disks
 from p2pcpn.sim.host import Host
 from p2pcpn.sim.program import Program
 from p2pcpn.sim.reading import read_back
 from p2pcpn.sim.report import Report
 from p2pcpn.sim.runtime import Deed
 from p2pcpn.sim.world import World
-from p2pcpn.wire import pages
-from p2pcpn.wire.pages import cut
-from p2pcpn.wire.statements import LogHeader, Spec, read
+from p2pcpn.wire.statements import Spec
 
 TASKS: Final = 120
 TAKES_S: Final = 1.0
@@ -362,13 +361,7 @@ class Play:
 
     def _settled(self, program: Program) -> set[int]:
         """What logs on disks of living hosts settle."""
-        found: set[int] = set()
-        for host in self.world.alive:
-            for _, (header, _) in host.disk.scan("logs", (program.job,)):
-                found.update(
-                    cut([(first, count) for first, count in read(pages.SIGNED.decode(header), LogHeader).spans])
-                )
-        return found
+        return settled_on_disks(self.world, program.job)
 
     def report(self, name: str, seed: int, verdict: str) -> Report:
         """What this run came to."""

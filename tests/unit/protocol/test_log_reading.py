@@ -340,3 +340,15 @@ def test_holders_that_said_how_much_they_have_are_not_asked_for_more() -> None:
     bench.asked()
     bench.say(A, segment(0))
     assert bench.asked() == [] and bench.reading.over
+
+
+def test_a_grantor_of_whom_a_steward_knows_is_asked_for_its_own_log_where_nobody_else_has_it() -> None:
+    bench = Bench(A, segments=1, near=(C,))
+    bench.reading.granted(where(G))
+    bench.reading.headed(NodeId(G.id), [(3, 2)], [])
+    assert bench.asked() == [(A.id, 0)]
+    bench.say(A, segment(0))
+    assert bench.asked() == [(A.id, 1)]
+    bench.say(A, None, 1)
+    assert bench.asked() == [(G.id, 1)]
+    assert bench.say(G, segment(1), 1) == [b"1"] and bench.reading.over
