@@ -110,7 +110,7 @@ def run_peer(
 
 
 def _why(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+    if isinstance(error, OSError) and error.errno == errno.EMFILE:
         return "too many files are open, each worker takes some: ask for fewer workers, or allow more files (ulimit -n)"
     return f"{type(error).__name__}: {error}"
 

@@ -223,8 +223,9 @@ class LogReading:
     def _unheard(self, log: Log) -> Contact | None:
         """A holder that may have more than is known: it never said how much it has, and was not asked for more."""
         for node, contact in log.holders.items():
-            if node not in log.said and node not in log.probed and node not in self._late and node != self._me:
-                return contact
+            if node in log.said or node in log.probed or node in log.waiting or node in self._late or node == self._me:
+                continue
+            return contact
         return None
 
     def _candidate(self, log: Log, now: float) -> Contact | None:
@@ -250,8 +251,7 @@ class LogReading:
         yield from ((node, contact) for node, contact in self.keepers.items() if node not in log.holders)
         grantor = NodeId(log.grantor)
         is_known = grantor in log.holders or grantor in self.keepers
-        if not is_known and grantor in self._grantors:
-            is_known = True
+        if not is_known and grantor in self._grantors:  # hearsay: where it does not help, others are asked
             yield grantor, self._grantors[grantor]
         if not is_known or grantor in self._late or now < self._silent.get(grantor, 0.0):
             # It wrote while it was cut off, perhaps, and those who heard of it there keep the log, and not the job.
@@ -265,8 +265,10 @@ class LogReading:
     def answered(self, wanted: Wanted, data: LogData | None) -> list[Entry]:
         """A peer shows a segment, or says that it has none: the settlements in it, where it is the next of its log."""
         log, node = self._heard(wanted)
-        if wanted.number != log.read:
-            return []  # another was faster
+        if wanted.number != log.read:  # another was faster
+            if data is not None:
+                log.probed.discard(node)
+            return []
         log.late_at = None
         if data is not None:
             try:
@@ -296,6 +298,7 @@ class LogReading:
     def leave(self) -> None:
         """No answer is awaited any more; that none came is held against nobody."""
         for log in self.logs.values():
+            log.probed -= log.waiting.keys()
             log.waiting.clear()
             log.late_at = None
 

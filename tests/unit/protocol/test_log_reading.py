@@ -352,3 +352,43 @@ def test_a_grantor_of_whom_a_steward_knows_is_asked_for_its_own_log_where_nobody
     bench.say(A, None, 1)
     assert bench.asked() == [(G.id, 1)]
     assert bench.say(G, segment(1), 1) == [b"1"] and bench.reading.over
+
+
+def test_where_a_grantor_of_whom_a_steward_knows_lacks_its_log_those_near_the_job_are_asked() -> None:
+    bench = Bench(A, segments=1, near=(C,))
+    bench.reading.granted(where(G))
+    bench.reading.headed(NodeId(G.id), [(3, 2)], [])
+    bench.asked()
+    bench.say(A, segment(0))
+    bench.asked()
+    bench.say(A, None, 1)
+    assert bench.asked() == [(G.id, 1)]
+    bench.say(G, None, 1)
+    assert bench.asked() == [(C.id, 1)]
+    assert bench.say(C, segment(1), 1) == [b"1"]
+
+
+def test_a_holder_whose_answer_comes_second_may_have_more() -> None:
+    bench = Bench()
+    bench.reading.headed(NodeId(G.id), [(3, 1)], [where(A), where(B)])
+    bench.asked()
+    bench.say(A, segment(0))
+    assert bench.asked() == [(A.id, 1)]
+    bench.wait(LATE_S)
+    assert bench.asked() == [(B.id, 1)]
+    bench.say(B, segment(1), 1)
+    bench.say(A, segment(1), 1)
+    assert bench.asked() == [(B.id, 2)]
+    bench.say(B, None, 2)
+    assert bench.asked() == [(A.id, 2)]
+
+
+def test_a_holder_that_was_asked_for_more_as_the_reader_left_is_asked_again() -> None:
+    bench = Bench()
+    bench.reading.headed(NodeId(G.id), [(3, 1)], [where(A)])
+    bench.asked()
+    bench.say(A, segment(0))
+    assert bench.asked() == [(A.id, 1)]
+    bench.reading.leave()
+    bench.reading.begin()
+    assert bench.asked() == [(A.id, 1)]
