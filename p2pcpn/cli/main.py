@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 
 from p2pcpn.cli.version import version
@@ -29,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit:
         return 141  # click ends so, and only so, when whoever read our output went away
     except (Exception, KeyboardInterrupt) as error:
-        if is_interrupt(error) and threading.current_thread() is threading.main_thread():
+        if is_interrupt(error) and arguments is None:  # the process is ours, and ends
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # pressed once more, it ends us without a word
         if is_pipe_closed(error):
             # Whoever read our output went away; Python's own flush at the end must not complain either.
