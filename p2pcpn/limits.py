@@ -49,6 +49,8 @@ PAGES_PER_SEGMENT_MAX: Final = SEGMENT_TASKS_MAX
 INLINE_BYTES_MAX: Final = 16 << 10
 LOG_SEGMENT_BYTES_MAX: Final = 4 << 20
 LOG_SEGMENT_WAIT_S: Final = 0.1
+# Of a grantor's log, refused by its own disk, in memory for later holders: sixteen of the largest segments.
+LOG_REFUSED_BYTES_MAX: Final = 16 * LOG_SEGMENT_BYTES_MAX
 LOG_HEAD_WAIT_S: Final = 1.0
 # 40 bytes a steward's contact and key and 80 a wrapped job key: a spec stays far below one message.
 STEWARDS_MAX: Final = 16

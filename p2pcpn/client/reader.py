@@ -65,6 +65,11 @@ class Stored:
     inputs: tuple[tuple[int, bytes], ...] = ()  # tasks whose results it took, and the digests of those
 
 
+def _epochs(authority: Authority) -> list[int]:
+    """The newest epoch of all that is granted, as far as is known."""
+    return [tenure.epoch for tenure in authority.granted]
+
+
 class Reader:
     """Reads one job. ``state`` is the newest :class:`JobState` seen.
 
@@ -91,6 +96,7 @@ class Reader:
         self.stale = self._canon.stale  # made of results that are not the canonical ones
         self._refused_last = ""  # of results: they are not shown otherwise by anybody else
         self._refreshes = 0
+        self._epochs: list[int] = []  # that were the newest when the heads of the logs were last looked at
         self._reading = LogReading(self._check, lambda: self._near())
         self._stewards = self._reading.keepers
 
@@ -157,8 +163,11 @@ class Reader:
         if not count:
             await self._find_successors()
         # The stewards' word on how long the logs are is checked by the logs' chains. The heads in the DHT name holders
-        # beyond them, and cost a lookup that a job without a head makes long: only when the stewards do not suffice.
-        if count < min(2, len(asked)) or self._refreshes % HEADS_EVERY == 1:
+        # beyond them, and cost a lookup that a job without a head makes long: only when the stewards do not suffice,
+        # or somebody else grants than before. Who granted until then may have died before others heard of its last.
+        epochs = [] if self.authority is None else _epochs(self.authority)
+        if count < min(2, len(asked)) or epochs != self._epochs or self._refreshes % HEADS_EVERY == 1:
+            self._epochs = epochs
             await self._heads()
         self._refreshes += 1
 
@@ -175,7 +184,7 @@ class Reader:
                 authority = Authority(state.spec)
                 if authority.job != self.job or authority.owner != self.owner.public:
                     return
-                self.authority = authority
+                self.authority, self._epochs = authority, _epochs(authority)
                 self.keys = JobKeys(unwrap(self.owner, self.owner.public, authority.spec.nonce, authority.spec.wrapped))
                 for steward in authority.spec.stewards:
                     self._stewards.setdefault(NodeId(steward.contact.id), steward.contact)
@@ -184,7 +193,7 @@ class Reader:
                 self.authority.hand_over(handover)
             for mandate in filter(None, (state.mandate, *state.mandates)):
                 if self.authority.key_of(mandate.grantor.id, mandate.epoch) is not None:
-                    self._reading.granted(mandate.grantor)
+                    self._reading.granted(mandate.grantor, NodeId(contact.id))
             if self.authority.is_split:
                 self._together = self._together or Together(self.authority, self._vouching)
                 state = self._together.take(contact, state)
@@ -258,8 +267,9 @@ class Reader:
         """The records of the logs' heads: holders beyond the stewards, and segments these have not got yet."""
         if self.authority is None:
             return
-        for key in self._writers():
-            found = await self.overlay.get_record(record_key(key, self.job))
+        writers = self._writers()
+        lookups = await asyncio.gather(*(self.overlay.get_record(record_key(key, self.job)) for key in writers))
+        for key, found in zip(writers, lookups, strict=True):
             if found.record is None:
                 continue
             try:

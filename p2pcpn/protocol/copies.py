@@ -44,6 +44,7 @@ class Holder:
     disk: Disk = field(default_factory=Disk)
     sent: int = 0  # the next segment to send
     awaited: dict[int, int] = field(default_factory=dict)  # request -> segment
+    stored: set[int] = field(default_factory=set)  # requests among these whose segment is read from our disk
 
 
 class Copies:
@@ -97,6 +98,7 @@ class Copies:
         number = None if holder is None else holder.awaited.pop(request, None)
         if holder is None or number is None:
             return False
+        holder.stored.discard(request)
         holder.disk.has(number)
         return True
 

@@ -8,7 +8,8 @@ request number; the :class:`Answer` to it means *durable on disk*. Nothing is ca
 
     segment closed ──> our disk, each holder ──Answer──> on one: the head names it; on enough: workers are told
                             │ died, refused, silent
-                            └──> another storage peer is sent the log from its beginning
+                            └──> another storage peer is sent the log from its beginning: what our disk refused
+                                 from memory, the rest from there
 """
 
 from __future__ import annotations
@@ -94,6 +95,9 @@ class Custody:
         self._former = False
         self.together: Contact | None = None  # who sums up how safe the job is, where it is granted in lots
         self._heir: NodeId | None = None  # who grants in a newer epoch, and is brought the log
+        self._unwritten: dict[int, LogSegment] = {}  # being written, or our disk refused them
+        self._refused: dict[int, None] = {}  # which of them our disk refused
+        self._refused_bytes = 0
         self._shown: set[NodeId] = set()  # holders beside the stewards that were told by what right we grant
 
     # --- the owner's words, to the stewards ---------------------------------------------------------------------
@@ -206,6 +210,7 @@ class Custody:
         key = (self.job, self.me, self.epoch, segment.number)
         write = Write("logs", key, (pages.SIGNED.encode(segment.header), segment.body))
         effects: list[Effect] = [Commit((write,), (OnDisk(said),), (OnDisk(said, False),))]
+        self._unwritten[segment.number] = segment
         self._recruit()
         for holder in self.copies.holders.values():
             if self.copies.owed(holder) and holder.sent == segment.number:
@@ -221,14 +226,36 @@ class Custody:
     def logged(self, number: int, ok: bool, now: float) -> list[Effect]:
         """A segment is on our own disk, which counts as a holder's, or the disk refused it and counts no more."""
         self._now = now
+        if ok:
+            self._unwritten.pop(number, None)
+        effects = [] if ok else self._refuse(number)
         if not self.storing:
-            return []
+            return effects
         if ok:
             self.copies.written(number)
             return self._enough() + self._report()
         self.storing = False
         self.copies.disown()
-        return self._replace()
+        return effects + self._replace()
+
+    def _refuse(self, number: int) -> list[Effect]:
+        """What our disk does not take stays in memory, for holders that come later; who was to be sent it from the disk
+        would wait in vain."""
+        segment = self._unwritten.get(number)
+        if segment is None or number in self._refused:
+            return []
+        self._refused[number] = None
+        self._refused_bytes += len(segment.body)
+        while self._refused_bytes > limits.LOG_REFUSED_BYTES_MAX:  # the oldest lie on most holders
+            oldest = next(iter(self._refused))
+            del self._refused[oldest]
+            self._refused_bytes -= len(self._unwritten.pop(oldest).body)
+        return [
+            Tell(holder.contact, Append(request, segment.header, segment.body))
+            for holder in self.copies.holders.values()
+            for request, awaited in holder.awaited.items()
+            if awaited == number and request in holder.stored
+        ]
 
     @property
     def logs(self) -> dict[int, Length]:
@@ -293,6 +320,10 @@ class Custody:
 
     def _stored(self, holder: Holder, request: int, number: int) -> Effect:
         """A stored segment for a holder, behind all that is being written: it may be on its way to the disk."""
+        if number in self._refused:
+            segment = self._unwritten[number]
+            return Tell(holder.contact, Append(request, segment.header, segment.body))
+        holder.stored.add(request)
         return Commit((), (TellLog(holder.contact, request, self.job, self.me, self.epoch, number),))
 
     def _enough(self) -> list[Effect]:

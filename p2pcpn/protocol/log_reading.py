@@ -20,7 +20,9 @@ not know the job, so that it is asked for segments only. Each such holder is ask
                 └ nobody is left: in vain, until somebody is found or begin() is called again
                     └ for LOST_S, others lack it: lost
 
-    all that is known was read ──> holders that never said how many they have are asked for one more
+    all that is known was read ──> holders that never said how many they have are asked for one more, once
+                └ late: not waited for; the next one
+                └ a newer log becomes known: once again
 """
 
 from __future__ import annotations
@@ -139,7 +141,14 @@ class LogReading:
 
     def log(self, grantor: bytes, epoch: int) -> Log:
         """The log of one grantor, known from now on."""
-        return self.logs.setdefault((bytes(grantor), epoch), Log(bytes(grantor), epoch))
+        name = (bytes(grantor), epoch)
+        if name not in self.logs:
+            # Who grants now was taken over from: what its forerunners wrote last may have reached others meanwhile.
+            for log in self.logs.values():
+                if log.epoch < epoch:
+                    log.probed.clear()
+            self.logs[name] = Log(*name)
+        return self.logs[name]
 
     def shown(self, holder: Contact, logs: Iterable[tuple[bytes, int, int]]) -> None:
         """``holder`` says which logs it keeps, each as (grantor, epoch, segments)."""
@@ -157,9 +166,14 @@ class LogReading:
             for contact in holders:
                 log.holders.setdefault(NodeId(contact.id), contact)
 
-    def granted(self, grantor: Contact) -> None:
-        """Somebody says where a grantor is reached: it may be the last who has what it wrote."""
-        self._grantors[NodeId(grantor.id)] = grantor
+    def granted(self, grantor: Contact, by: NodeId) -> None:
+        """``by`` says where a grantor is reached: it may be the last who has what it wrote. Its own word counts, and
+        that of others while it has not said so itself."""
+        node = NodeId(grantor.id)
+        if node == by:
+            self._grantors[node] = grantor
+        else:
+            self._grantors.setdefault(node, grantor)
 
     @property
     def over(self) -> bool:
@@ -190,12 +204,15 @@ class LogReading:
         """Whom to ask now, at most one more for each log."""
         found: list[Wanted] = []
         for name, log in self.logs.items():
+            # A round goes on to its end, though whoever spoke of the segment does not have it: others may.
+            is_ended = log.read >= log.known and not log.asked
             if log.late_at is not None:
                 if now < log.late_at:
                     continue
-                self._late.update(node for node, (wanted, _) in log.waiting.items() if wanted.number == log.read)
-            # A round goes on to its end, though whoever spoke of the segment does not have it: others may.
-            is_ended = log.read >= log.known and not log.asked
+                late = [node for node, (wanted, _) in log.waiting.items() if wanted.number == log.read]
+                self._late.update(late)
+                for node in late if is_ended else ():  # nobody said that there is more: nobody is waited for
+                    del log.waiting[node]
             contact = self._unheard(log) if is_ended else self._candidate(log, now)
             if contact is None:
                 log.late_at = None
@@ -292,6 +309,8 @@ class LogReading:
         log, node = self._heard(wanted)
         self._silent[node] = now + SILENT_S
         self._late.add(node)
+        if self._grantors.get(node) == wanted.to:  # it may have moved, and others know
+            del self._grantors[node]
         if wanted.number == log.read:
             log.late_at = None
 

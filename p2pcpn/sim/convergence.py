@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.items import record_key
 from p2pcpn.protocol.operations import GetDone
@@ -47,8 +49,7 @@ def copies_wrong(world: World, program: Program) -> str:
     """Whether every settled task, large results included, lies on enough disks: what ``Replicated`` promised."""
     copies: dict[int, set[int]] = {index: set() for index in program.delivered}
     for host in world.hosts:
-        for _, (header, _) in host.disk.scan("logs", (program.job,)):
-            said = read(pages.SIGNED.decode(header), LogHeader)
+        for said in headers_on(host, program.job):
             if host is not program.host and any(name not in host.disk.blobs for name in said.blobs):
                 return f"{host.name} keeps a log segment without a blob that it names"
             for index in cut(said.spans):
@@ -61,12 +62,25 @@ def copies_wrong(world: World, program: Program) -> str:
     return ""
 
 
+def headers_on(host: Host, job: bytes) -> Iterator[LogHeader]:
+    """The headers of a job's log segments on one disk."""
+    for _, (header, _) in host.disk.scan("logs", (job,)):
+        yield read(pages.SIGNED.decode(header), LogHeader)
+
+
 def settled_on_disks(world: World, job: bytes) -> set[int]:
-    """The tasks that a segment on the disk of some living peer settles."""
-    found: set[int] = set()
+    """The tasks that segments on the disks of living peers settle, of each log as far as a reader gets: to where nobody
+    has the next one."""
+    logs: dict[tuple[bytes, int], dict[int, LogHeader]] = {}
     for host in world.alive:
-        for _, (header, _) in host.disk.scan("logs", (job,)):
-            found.update(cut(read(pages.SIGNED.decode(header), LogHeader).spans))
+        for said in headers_on(host, job):
+            logs.setdefault((bytes(said.grantor), said.epoch), {})[said.number] = said
+    found: set[int] = set()
+    for segments in logs.values():
+        number = 0
+        while number in segments:
+            found.update(cut(segments[number].spans))
+            number += 1
     return found
 
 

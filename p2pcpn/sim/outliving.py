@@ -17,6 +17,7 @@ from functools import partial
 from p2pcpn import limits
 from p2pcpn.protocol.setup import Pulse
 from p2pcpn.sim.checker import Violation
+from p2pcpn.sim.convergence import headers_on
 from p2pcpn.sim.host import Host
 from p2pcpn.sim.program import Program
 from p2pcpn.sim.reading import reads_whole
@@ -24,8 +25,7 @@ from p2pcpn.sim.replacing import newcomers, replace
 from p2pcpn.sim.report import Report
 from p2pcpn.sim.runtime import Deed
 from p2pcpn.sim.world import World
-from p2pcpn.wire import pages
-from p2pcpn.wire.statements import LogHeader, read
+from p2pcpn.wire.pages import cut
 
 HOURS = 10.0
 # Of the peers that stood when the jobs ended.
@@ -152,19 +152,12 @@ class Play:
         return [host for host in self.world.alive if self._settled(host, job) == TASKS and self._blobs(host, job)]
 
     @staticmethod
-    def _headers(host: Host, job: Program) -> list[LogHeader]:
-        return [read(pages.SIGNED.decode(row[0]), LogHeader) for _, row in host.disk.scan("logs", (job.job,))]
+    def _settled(host: Host, job: Program) -> int:
+        return len({index for said in headers_on(host, job.job) for index in cut(said.spans)})
 
-    def _settled(self, host: Host, job: Program) -> int:
-        return len({
-            index
-            for said in self._headers(host, job)
-            for first, count in said.spans
-            for index in range(first, first + count)
-        })  # fmt: skip
-
-    def _blobs(self, host: Host, job: Program) -> bool:
-        return all(name in host.disk.blobs for said in self._headers(host, job) for name in said.blobs)
+    @staticmethod
+    def _blobs(host: Host, job: Program) -> bool:
+        return all(name in host.disk.blobs for said in headers_on(host, job.job) for name in said.blobs)
 
     def _has_blobs(self, job: Program) -> bool:
         return bool(self._keepers(job))
@@ -173,7 +166,7 @@ class Play:
         """What one copy of a job's results is, where there is any."""
         for host in self._keepers(job)[:1]:
             rows = [row for _, row in host.disk.scan("logs", (job.job,))]
-            names = dict.fromkeys(name for said in self._headers(host, job) for name in said.blobs)
+            names = dict.fromkeys(name for said in headers_on(host, job.job) for name in said.blobs)
             return sum(len(header) + len(body) for header, body in rows) + sum(len(host.disk.blobs[n]) for n in names)
         return 0
 

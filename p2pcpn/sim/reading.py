@@ -93,6 +93,7 @@ class Reading:
         host, now = self.host, self.host.clock.now
         if host.peer is None or host.boot != self._life:
             return
+        self._logs.expire(now)
         if now >= self._again_at:
             self._again_at = now + AGAIN_S
             for key in [self._key, *(key for key, grantor in self._heads.items() if grantor is not None)]:
@@ -109,7 +110,6 @@ class Reading:
             # A round goes on to its end, as the real reader's does: only then it is known that all lack a segment.
             if not self._logs.pending:
                 self._logs.begin()
-        self._logs.expire(now)
         self._more()
 
     def own(self) -> None:
@@ -199,7 +199,7 @@ class Reading:
             self._logs.shown(source.contact, message.logs)
             self._again_at = 0.0 if message.logs else self._again_at
             for said in filter(None, (message.mandate, *message.mandates)):
-                self._logs.granted(said.grantor)
+                self._logs.granted(said.grantor, source.id)
                 if said.grantor.id == self.host.id:
                     self._own()
             spec = read(message.spec, Spec)

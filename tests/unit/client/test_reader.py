@@ -23,7 +23,7 @@ from p2pcpn.protocol.log_reading import REFUSED_MAX, Log
 from p2pcpn.protocol.settlement import LogWriter
 from p2pcpn.wire import pages
 from p2pcpn.wire.addresses import Contact
-from p2pcpn.wire.messages import Answer, Ask, JobState, LogData, Mandate, ShutOut
+from p2pcpn.wire.messages import Answer, Ask, JobState, LogData, Mandate, ReadLog, ShutOut
 from p2pcpn.wire.pages import Print, ResultPage
 from p2pcpn.wire.sealing import RESULT_DIGEST_BYTES, digest, result_digest, seal, swarm_proof
 from p2pcpn.wire.statements import BlobRef, Cancel, Close, Handover, Outcome, Receipt, read, signed
@@ -468,6 +468,70 @@ async def test_the_heads_in_the_dht_lead_on_where_the_stewards_do_not_suffice(
     await job.overlay.put_record(job.overlay.keypair, job.job, b"no head", 60)
     await reader.refresh()
     assert await reader.read() == []
+
+
+@pytest.mark.asyncio
+async def test_the_heads_of_a_job_that_was_taken_over_lead_to_what_its_dead_grantor_wrote_last(
+    kept: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await kept()
+    first, second = job.overlay.keypair, Keypair(b"\x09" * 32)
+    handed = signed(Handover(job.job, 1, second.public), OWNER)
+    log = LogWriter(job.job, 0, first)
+    job.settle(log, first, [0], [pickle.dumps("early")])
+    known = job.state(handovers=[handed], close=close(job.job, 2)).logs
+    job.settle(log, first, [1], [pickle.dumps("early")])
+    tail = (bytes(first.id), 0, 1)
+    job.settle(LogWriter(job.job, 1, second), second, [1], [pickle.dumps("late")])
+    known = [*known, (second.id, 1, 1)]
+    holder = msgspec.structs.replace(job.steward.contact, id=node_id(OTHER.public))
+    head = pages.LogHead(0, 1, bytes(32), 4, None, False, [CONTACT.encode(holder)])
+    await job.overlay.put_record(first, job.job, pages.LOG_HEAD.encode(head), 60)
+    answer = job.answer(job.state(handovers=[handed], close=close(job.job, 2), logs=known))
+
+    async def request(to: Any, make: Any, wait_s: float = 1.0) -> Any:
+        message = make(1)
+        if isinstance(message, ReadLog):
+            is_lacked = to.id != holder.id and (message.grantor, message.epoch, message.number) == tail
+            return Answer(1, 1, "") if is_lacked else await answer(to, make)
+        return Answer(1, 1, "") if to.id == holder.id else await answer(to, make)
+
+    monkeypatch.setattr(job.overlay, "request", request)
+    reader = job.reader()
+    await reader.find()
+    told = [stored async for batch in reader.follow(5) for stored in batch]
+    assert [(stored.index, stored.epoch, pickle.loads(stored.value)) for stored in told] == [
+        (0, 0, "early"), (1, 0, "early"),
+    ]  # fmt: skip
+
+
+@pytest.mark.asyncio
+async def test_heads_are_looked_up_at_once_when_somebody_else_grants_and_not_again_until_the_next(
+    kept: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await kept()
+    reader = job.reader()
+    looked: list[bytes] = []
+    found = await job.overlay.get_record(bytes(20))
+
+    async def get_record(key: bytes) -> Any:
+        looked.append(key)
+        return found
+
+    monkeypatch.setattr(job.overlay, "get_record", get_record)
+    words: list[Any] = []
+    monkeypatch.setattr(job.overlay, "request", job.answer(job.state()))
+    reader._refreshes = 2
+    await reader.refresh()
+    assert looked == [], "it is granted by who its spec names"
+    for epoch in (6, 7):
+        words.append(signed(Handover(job.job, epoch, Keypair(bytes([epoch]) * 32).public), OWNER))
+        monkeypatch.setattr(job.overlay, "request", job.answer(job.state(handovers=words)))
+        await reader.refresh()
+        assert len(looked) >= 2
+        looked.clear()
+        await reader.refresh()
+        assert looked == []
 
 
 @pytest.mark.asyncio

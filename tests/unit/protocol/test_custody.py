@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from p2pcpn import limits
 from p2pcpn.identity.keys import Keypair
 from p2pcpn.protocol import events, vigil
 from p2pcpn.protocol.effects import Commit, Effect, OnDisk, Probe, Publish, Tell, TellBlob, TellLog
 from p2pcpn.wire import messages as m
 from p2pcpn.wire import pages
-from p2pcpn.wire.statements import BlobRef, Handover, signed
+from p2pcpn.wire.statements import BlobRef, Handover, LogHeader, read, signed
 from tests.unit.protocol.granting import ME, OWNER, Table, at, keypair, steward
 
 A, B, C = keypair(20), keypair(21), keypair(22)
@@ -203,6 +205,55 @@ def test_our_own_disk_counts_when_it_has_written_and_no_more_once_it_refused() -
     full.disk = False
     settle(full)
     assert len(full.custody.known_holders()) == 2  # in our place another one
+
+
+def test_what_our_disk_refused_is_sent_to_later_holders_from_memory() -> None:
+    table = guarded(stewards=0, candidates=3, replicas=2)
+    for disk in (True, False, True):
+        table.disk = disk
+        settle(table)
+    for number in (30, 31):
+        answer_all(table, keypair(number))
+    table.peer_dead(keypair(30).id)
+    assert [effect.number for effect in stored(table, keypair(32))] == [0, 2]
+    assert [read(message.header, LogHeader).number for message in appends(table, keypair(32))] == [1]
+    holder = table.custody.copies.holders[keypair(32).id]
+    assert sorted(holder.awaited.values()) == [0, 1, 2]
+    answer_all(table, keypair(32))
+    assert table.custody.brought
+
+
+def test_who_came_while_our_disk_had_not_refused_a_segment_yet_is_sent_it_then_and_nobody_else_twice() -> None:
+    table = guarded(stewards=0, candidates=2, replicas=1)
+    table.disk = None
+    settle(table)
+    (commit,) = [effect for effect in table.effects if isinstance(effect, Commit) and effect.writes]
+    (written,) = commit.then
+    assert isinstance(written, OnDisk)
+    table.peer_dead(keypair(30).id)
+    assert [effect.number for effect in stored(table, keypair(31))] == [0]
+    table.act(lambda grantor, now: grantor.logged(written.header, False, now))
+    (message,) = appends(table, keypair(31))
+    (request,) = table.custody.copies.holders[keypair(31).id].awaited
+    assert message.request == request and len(appends(table, keypair(30))) == 1
+    answer_all(table, keypair(31))
+    assert table.custody.brought
+
+
+def test_refused_segments_are_kept_in_memory_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = guarded(stewards=0, candidates=2, replicas=1)
+    table.disk = False
+    settle(table)
+    size = table.custody._refused_bytes
+    assert size
+    monkeypatch.setattr(limits, "LOG_REFUSED_BYTES_MAX", 3 * size)
+    for _ in range(5):
+        settle(table)
+    assert 0 < table.custody._refused_bytes <= 3 * size
+    assert list(table.custody._unwritten) == list(table.custody._refused) and 0 not in table.custody._unwritten
+    table.disk = True
+    settle(table)
+    assert list(table.custody._unwritten) == list(table.custody._refused), "what was written is let go"
 
 
 def test_all_has_ended_when_the_last_settlement_lies_on_enough_disks() -> None:

@@ -323,7 +323,7 @@ def test_a_holder_that_never_said_how_much_it_has_is_asked_for_more_than_the_hea
     assert bench.asked() == [], "each is asked once"
 
 
-def test_nobody_waits_for_holders_that_say_nothing_to_hear_whether_there_is_more() -> None:
+def test_holders_that_were_late_are_not_asked_whether_there_is_more() -> None:
     bench = Bench()
     bench.reading.headed(NodeId(G.id), [(3, 1)], [where(A), where(B)])
     assert bench.asked() == [(A.id, 0)]
@@ -332,6 +332,42 @@ def test_nobody_waits_for_holders_that_say_nothing_to_hear_whether_there_is_more
     bench.say(B, segment(0))
     assert bench.asked() == [(B.id, 1)]
     bench.say(B, None, 1)
+    assert bench.asked() == [] and bench.reading.over
+
+
+def test_a_silent_holder_that_may_have_more_costs_half_a_second_and_the_next_is_asked_then() -> None:
+    bench = Bench()
+    bench.reading.headed(NodeId(G.id), [(3, 1)], [where(A), where(B), where(C)])
+    bench.asked()
+    bench.say(A, segment(0))
+    assert bench.asked() == [(A.id, 1)]
+    bench.say(A, None, 1)
+    began = bench.now
+    assert bench.asked() == [(B.id, 1)] and bench.reading.deadline() == began + LATE_S
+    bench.wait(LATE_S)
+    assert bench.asked() == [(C.id, 1)] and not bench.reading.over
+    assert bench.reading.deadline() == began + 2 * LATE_S
+    bench.wait(LATE_S)
+    assert bench.asked() == [] and not bench.reading.pending and bench.reading.deadline() is None
+    assert bench.reading.over and bench.now == began + 2 * LATE_S
+    assert bench.say(B, segment(1), 1) == [b"1"], "a late word is heard all the same"
+    assert bench.asked() == [(B.id, 2)]
+
+
+def test_holders_are_asked_for_more_of_older_logs_again_when_a_newer_one_becomes_known() -> None:
+    bench = Bench()
+    bench.reading.headed(NodeId(G.id), [(3, 1)], [where(A)])
+    bench.asked()
+    bench.say(A, segment(0))
+    bench.asked()
+    bench.say(A, None, 1)
+    assert bench.asked() == [] and bench.reading.over
+    bench.reading.log(B.id, 2)
+    assert bench.asked() == [] and bench.reading.over, "it is older"
+    bench.reading.log(B.id, 4)
+    assert not bench.reading.over and bench.asked() == [(A.id, 1)]
+    bench.reading.log(B.id, 4)
+    bench.say(A, None, 1)
     assert bench.asked() == [] and bench.reading.over
 
 
@@ -344,7 +380,7 @@ def test_holders_that_said_how_much_they_have_are_not_asked_for_more() -> None:
 
 def test_a_grantor_of_whom_a_steward_knows_is_asked_for_its_own_log_where_nobody_else_has_it() -> None:
     bench = Bench(A, segments=1, near=(C,))
-    bench.reading.granted(where(G))
+    bench.reading.granted(where(G), A.id)
     bench.reading.headed(NodeId(G.id), [(3, 2)], [])
     assert bench.asked() == [(A.id, 0)]
     bench.say(A, segment(0))
@@ -356,7 +392,7 @@ def test_a_grantor_of_whom_a_steward_knows_is_asked_for_its_own_log_where_nobody
 
 def test_where_a_grantor_of_whom_a_steward_knows_lacks_its_log_those_near_the_job_are_asked() -> None:
     bench = Bench(A, segments=1, near=(C,))
-    bench.reading.granted(where(G))
+    bench.reading.granted(where(G), A.id)
     bench.reading.headed(NodeId(G.id), [(3, 2)], [])
     bench.asked()
     bench.say(A, segment(0))
@@ -366,6 +402,38 @@ def test_where_a_grantor_of_whom_a_steward_knows_lacks_its_log_those_near_the_jo
     bench.say(G, None, 1)
     assert bench.asked() == [(C.id, 1)]
     assert bench.say(C, segment(1), 1) == [b"1"]
+
+
+def test_where_a_grantor_is_reached_it_says_itself_and_others_only_until_then() -> None:
+    one, two, own = (at(G, port) for port in (6001, 6002, 6003))
+    bench = Bench()
+    bench.reading.headed(NodeId(G.id), [(3, 1)], [])
+
+    def to() -> list[Contact]:
+        return [wanted.to for wanted in bench.reading.next(bench.now)]
+
+    bench.reading.granted(one, A.id)
+    bench.reading.granted(two, B.id)
+    assert to() == [one], "the word of one is no better than that of another"
+    bench.reading.leave()
+    bench.reading.granted(own, G.id)
+    bench.reading.granted(two, B.id)
+    bench.reading.begin()
+    assert to() == [own]
+
+
+def test_where_a_grantor_was_not_reached_another_may_know_it_better() -> None:
+    one, two = at(G, 6001), at(G, 6002)
+    bench = Bench()
+    bench.reading.headed(NodeId(G.id), [(3, 1)], [])
+    bench.reading.granted(one, A.id)
+    bench.asked()
+    bench.reading.unreachable(Wanted(one, LOG, 0), bench.now)
+    bench.reading.granted(two, B.id)
+    bench.reading.unreachable(Wanted(one, LOG, 0), bench.now)
+    bench.wait(SILENT_S)
+    bench.reading.begin()
+    assert [wanted.to for wanted in bench.reading.next(bench.now)] == [two]
 
 
 def test_a_holder_whose_answer_comes_second_may_have_more() -> None:

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from p2pcpn.protocol.effects import Write
-from p2pcpn.sim.convergence import Search, copies_wrong, job_wrong, keys_of, neighbours_wrong, settled_on_disks
+from p2pcpn.sim.convergence import (
+    Search,
+    copies_wrong,
+    headers_on,
+    job_wrong,
+    keys_of,
+    neighbours_wrong,
+    settled_on_disks,
+)
+from p2pcpn.wire.pages import cut
 from tests.unit.sim.swarms import finished, formed, some_deeds, submitting
 
 
@@ -43,6 +52,43 @@ def test_a_job_is_wrong_until_every_task_ended_and_lies_on_enough_disks() -> Non
         holder.disk.commit((Write("logs", (program.job,), None),), lambda durable: None)
     world.run(world.clock.now + 1.0)
     assert "lies on" in copies_wrong(world, program)
+
+
+def test_what_no_living_peer_has_from_the_beginning_of_its_log_is_not_settled() -> None:
+    world, program = submitting(deeds=some_deeds())
+    finished(world, program)
+    holders = [host for host in world.hosts if list(headers_on(host, program.job))]
+    segments = {said.number: said for host in holders for said in headers_on(host, program.job)}
+    last, first = segments[len(segments) - 1], segments[0]
+    assert last is not first and settled_on_disks(world, program.job) == set(range(12))
+    for gone, left in ((last, set(range(12)) - set(cut(last.spans))), (first, set())):
+        key = (program.job, bytes(gone.grantor), gone.epoch, gone.number)
+        for holder in holders:
+            holder.disk.commit((Write("logs", key, None),), lambda durable: None)
+        world.run(world.clock.now + 0.5)
+        assert settled_on_disks(world, program.job) == left
+
+
+def test_a_hole_in_a_log_hides_what_is_behind_it() -> None:
+    world, program = submitting(deeds=some_deeds())
+    finished(world, program)
+    for host in world.hosts:
+        for said in headers_on(host, program.job):
+            if not said.number:
+                key = (program.job, bytes(said.grantor), said.epoch, 0)
+                host.disk.commit((Write("logs", key, None),), lambda durable: None)
+    world.run(world.clock.now + 0.5)
+    assert any(list(headers_on(host, program.job)) for host in world.alive)
+    assert settled_on_disks(world, program.job) == set()
+
+
+def test_what_lies_on_disks_of_the_dead_is_not_settled() -> None:
+    world, program = submitting(deeds=some_deeds())
+    finished(world, program)
+    for host in world.hosts:
+        if list(headers_on(host, program.job)):
+            host.crash()
+    assert settled_on_disks(world, program.job) == set()
 
 
 def test_records_that_are_not_found_are_named() -> None:

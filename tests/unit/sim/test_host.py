@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from p2pcpn.protocol import effects as fx
 from p2pcpn.protocol.dht import Joined
+from p2pcpn.sim.convergence import copies_wrong
 from p2pcpn.sim.host import SKEW_S_MAX, SOCKET_DATAGRAMS
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.messages import AnswerCode
@@ -166,3 +167,22 @@ def test_a_session_that_was_opened_to_a_process_that_stops_meanwhile_is_heard_of
     one.session_closed(two.id)
     one.resume()
     assert two.id not in one.streams
+
+
+def test_what_the_disk_of_a_grantor_refused_reaches_holders_that_come_later() -> None:
+    world, program = submitting(10, deeds=some_deeds())
+    program.host.disk.refusing = True
+    assert world.run(world.clock.now + 30.0, lambda: len(program.delivered) == 12)
+    world.run(world.clock.now + 2.0)
+    holders = [host for host in world.hosts[:-1] if list(host.disk.scan("logs", (program.job,)))]
+    assert 1 < len(holders) < 8
+    for host in holders[1:]:
+        host.crash(power=True)
+    later = world.hosts[:-1]
+    assert world.run(
+        world.clock.now + 60.0,
+        lambda: any(list(host.disk.scan("logs", (program.job,))) for host in later if host not in holders),
+    )
+    finished(world, program)
+    assert copies_wrong(world, program) == ""
+    assert not world.trace.counts["log segments missing"]

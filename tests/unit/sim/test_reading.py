@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol import history as h
 from p2pcpn.protocol.effects import Write
 from p2pcpn.protocol.items import record_key
+from p2pcpn.protocol.log_reading import WAIT_S
 from p2pcpn.sim.host import Host
 from p2pcpn.sim.program import Program
-from p2pcpn.sim.reading import Reading, reads_whole
+from p2pcpn.sim.reading import AGAIN_S, Reading, reads_whole
 from p2pcpn.sim.world import World
 from tests.unit.sim.swarms import finished, some_deeds, submitting
 
@@ -94,6 +97,25 @@ def test_a_reader_does_not_end_where_nobody_has_the_log_any_more() -> None:
     world.run(world.clock.now + 1.0)
     reading = read_through(world, program, world.alive[0], wait_s=10.0)
     assert not reading.over and not reading.results
+
+
+def test_who_was_silent_keeps_no_reader_from_the_next_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, program = done()
+    asker = world.alive[0]
+    asker.disk.commit((Write("logs", (program.job,), None),), lambda durable: None)
+    world.run(world.clock.now + 1.0)
+    dead = [host for host in world.alive if host is not asker]
+    for host in dead:
+        host.crash()
+    reading = Reading(asker, program.owner.public, program.job)
+    reading._logs.headed(program.host.id, [(0, 1)], [dead[0].contact])
+    reading.step()
+    assert reading._logs.pending
+    world.run(world.clock.now + max(WAIT_S, AGAIN_S))
+    begun: list[bool] = []
+    monkeypatch.setattr(reading._logs, "begin", lambda: begun.append(True))
+    reading.step()
+    assert begun == [True]
 
 
 def test_a_reader_whose_peer_restarted_asks_no_more() -> None:
