@@ -24,6 +24,8 @@ from p2pcpn.wire.pages import cut
 # Second runs: one in twenty of a job's, and a handful, so that small jobs may have some.
 SHARE = 1 / 20
 HANDFUL = 8
+# Where slots idle one is worth its while if it is expected to save so much of what it takes.
+WORTH = 0.05
 # While tasks wait a second run delays them. So only long tasks (so many times the usual) have one then, the end of the
 # job must come so much sooner, and half of all second runs are kept for its tail.
 AHEAD_LONG = 1.5
@@ -57,6 +59,7 @@ class _Suspect:
     index: int
     left_s: float
     anew_s: float
+    ran_s: float
     too_long: bool
 
 
@@ -86,8 +89,23 @@ class Hedging:
         if outlook is None:
             return [], None
         suspects, again_at = self._suspects(now, outlook)
-        gains = lambda left_s, anew_s: anew_s + GAIN_S < left_s  # noqa: E731
-        return self._chosen(suspects, outlook, self._budget, gains, self._free()), again_at
+        free = self._free()
+        if not free:
+            return [], again_at
+        fastest = min(map(outlook.slow, free))
+        doubt = self._book.speeds.doubt
+
+        def gain_s(suspect: _Suspect, anew: float, rtt_s: float) -> float:
+            if suspect.too_long:
+                return suspect.left_s - suspect.anew_s * anew - rtt_s
+            holder = self._book.leases.live[suspect.token].peer
+            return outlook.gain_s(suspect.ran_s, outlook.slow(holder), doubt(holder), anew, rtt_s)
+
+        def gains(suspect: _Suspect, anew: float, rtt_s: float) -> bool:
+            return gain_s(suspect, anew, rtt_s) > max(GAIN_S, WORTH * suspect.anew_s * anew)
+
+        suspects.sort(key=lambda suspect: (-gain_s(suspect, fastest, 0.0), suspect.index))
+        return self._chosen(suspects, outlook, self._budget, gains, free), again_at
 
     def ahead(self, outlook: Outlook) -> list[Hedge]:
         """Tasks wait, and yet some that run will end last: what to hedge before anything else is leased.
@@ -100,7 +118,8 @@ class Hedging:
             return []
         drain_s = self._placement.drain_s(outlook)
 
-        def better(left_s: float, anew_s: float) -> bool:
+        def better(suspect: _Suspect, anew: float, rtt_s: float) -> bool:
+            left_s, anew_s = suspect.left_s, suspect.anew_s * anew + rtt_s
             return max(drain_s + anew_s / outlook.rate, anew_s) * AHEAD_GAIN + GAIN_S < min(left_s, drain_s + anew_s)
 
         free = self._free()
@@ -109,6 +128,7 @@ class Hedging:
         long_s = AHEAD_LONG * outlook.mean_s  # of the others there are enough in the line
         suspects, _ = self._suspects(outlook.at, outlook, long_s)
         suspects = [s for s in suspects if s.left_s > drain_s and s.anew_s > long_s]
+        suspects.sort(key=lambda suspect: (-suspect.left_s, suspect.index))
         return self._chosen(suspects, outlook, budget, better, free)
 
     def _free(self) -> dict[NodeId, int]:
@@ -125,15 +145,12 @@ class Hedging:
         suspects: list[_Suspect],
         outlook: Outlook,
         budget: int,
-        better: Callable[[float, float], bool],
+        better: Callable[[_Suspect, float, float], bool],
         free: dict[NodeId, int],
     ) -> list[Hedge]:
-        """The suspects that end last, each to the fastest peer with a free slot that may have it."""
-        if not free:
-            return []
+        """The suspects in their order, each to the fastest peer with a free slot that may have it."""
         peers = self._book.participants
         fastest = sorted(free, key=lambda node: (outlook.slow(node), peers.peers[node].rank))
-        suspects.sort(key=lambda suspect: (-suspect.left_s, suspect.index))
         found: list[Hedge] = []
         for suspect in suspects[:HEDGES_AT_ONCE_MAX]:
             if len(found) >= budget:
@@ -143,8 +160,9 @@ class Hedging:
             node = next((node for node in fastest if free[node] and node not in barred), None)
             if node is None:
                 continue
-            anew_s = suspect.anew_s * outlook.slow(node) + peers.peers[node].pace.rtt_s
-            if better(suspect.left_s, anew_s) and (suspect.too_long or outlook.surely_slower(holder, node)):
+            if not suspect.too_long and not outlook.surely_slower(holder, node):
+                continue
+            if better(suspect, outlook.slow(node), peers.peers[node].pace.rtt_s):
                 free[node] -= 1
                 found.append(Hedge(suspect.token, suspect.index, peers.peers[node]))
         return found
@@ -158,10 +176,10 @@ class Hedging:
             slow, ran_s = outlook.slow(lease.peer), max(now - since, 0.0)
             too_long_s = self._too_long_s(lease.peer, outlook)
             if ran_s >= too_long_s:  # no such task is known: it is the peer, and may go on for as long again
-                found.append(_Suspect(token, index, ran_s, outlook.nearly_all_s, True))
+                found.append(_Suspect(token, index, ran_s, outlook.nearly_all_s, ran_s, True))
             else:
                 anew_s = outlook.expected_s(ran_s / slow)
-                found.append(_Suspect(token, index, anew_s * slow - ran_s, anew_s, False))
+                found.append(_Suspect(token, index, anew_s * slow - ran_s, anew_s, ran_s, False))
                 at = since + too_long_s
                 again_at = at if again_at is None else min(at, again_at)
         return found, again_at

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from math import inf, log
+from math import exp, inf, log
 
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.ledger import Ledger
@@ -33,6 +33,8 @@ GAIN_S = 0.02
 # Where tasks differ from the usual one by more than a factor of four, typically, none is foreseen. *Simulated*: among
 # lengths of 1 us to 20 s, alike peers and fast ones were made to wait, never slow ones. The variance of the logarithm.
 VARIANCE_MAX = log(4.0) ** 2
+# What a peer's slowness may be, in standard deviations of its logarithm, and how likely each is.
+WAYS = [(way, exp(-way * way / 2)) for way in (-1.5, -0.75, 0.0, 0.75, 1.5)]
 # Where others' tasks run in more than this share of the slots a peer waits no longer than so. *Simulated*, two jobs of
 # tasks of a second beside each other: without a bound slow peers idled for two seconds, and the jobs ended as now.
 SHARED = 1 / 5
@@ -79,6 +81,26 @@ class Outlook:
         """
         longer = len(self.lengths) - bisect_right(self.lengths, ran_s)
         return self.longer_s[longer] / longer if longer else 2 * ran_s
+
+    def gain_s(self, ran_s: float, slow: float, doubt: float, anew: float, rtt_s: float) -> float:
+        """How much sooner a task is expected to end if it begins anew elsewhere as well, and whoever ends first counts.
+
+        It has run for ``ran_s`` at a peer whose slowness is ``slow``, give or take ``doubt`` (a standard deviation of
+        the logarithm); the other's is ``anew``. The longer it runs the less it is a short task on a fast peer. Where it
+        may end in a moment or go on for long, the mean of what is left says nothing of what a second run would save.
+        """
+        weight = gained = 0.0
+        count = len(self.lengths)
+        for way, likely in WAYS:
+            slow_so = slow * exp(way * doubt)
+            longer = count - bisect_right(self.lengths, ran_s / slow_so)
+            weight += likely * longer
+            if longer and slow_so > anew:
+                later = count - bisect_right(self.lengths, (ran_s + rtt_s) / (slow_so - anew))
+                gained += likely * (self.longer_s[later] * (slow_so - anew) - later * (ran_s + rtt_s))
+        if weight:
+            return gained / weight
+        return ran_s - 2 * ran_s / slow * anew - rtt_s  # as long again (Lindy's law), and the whole of that elsewhere
 
     def long_after_s(self, long_s: float) -> float:
         """For how long a task has run, at least, that is expected to take longer than ``long_s``: the more of the

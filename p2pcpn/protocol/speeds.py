@@ -88,15 +88,23 @@ class Speeds:
         For sure: nearer to 1 by what may as well be chance (one standard deviation), by which alike peers would differ.
         """
         middle = self._middle
-        # Where nobody brought a second receipt nothing tells slow peers from long tasks: half of each.
-        variance = self._variance if self._pairs else PEERS_VARIANCE
         found: dict[NodeId, tuple[float, float]] = {}
         for node, (known, mean) in self._peers.items():
-            whole = known * PEERS_VARIANCE + variance
-            differs = (mean - middle) * known * PEERS_VARIANCE / whole
-            chance = sqrt(PEERS_VARIANCE * variance / whole)
+            differs = (mean - middle) * known * PEERS_VARIANCE / (known * PEERS_VARIANCE + self._spread)
+            chance = self.doubt(node)
             found[node] = exp(differs), exp(copysign(max(abs(differs) - chance, 0.0), differs))
         return found
+
+    def doubt(self, node: NodeId) -> float:
+        """How far the slowness that is expected of a peer may be wrong: one standard deviation of its logarithm."""
+        known, _ = self._peers.get(node, (0, 0.0))
+        return sqrt(PEERS_VARIANCE * self._spread / (known * PEERS_VARIANCE + self._spread)) if self._spread else 0.0
+
+    @property
+    def _spread(self) -> float:
+        """The variance of the logarithm of lengths at one peer. Where nobody brought a second receipt nothing tells
+        slow peers from long tasks: half of each."""
+        return self._variance if self._pairs else PEERS_VARIANCE
 
     @property
     def lengths_variance(self) -> float:

@@ -110,6 +110,29 @@ def test_a_peer_known_to_be_slower_loses_its_task_as_soon_as_a_faster_one_idles(
     assert table.grantor.ledger.open == 0 or table.grantor.book.doubled or table.grantor.deadline() < table.now + 1.0
 
 
+def test_a_task_that_seems_about_to_end_runs_twice_where_its_peer_may_be_slower_than_it_seems() -> None:
+    table = Table()
+    slow, fast = table.worker(11, slots=1), table.worker(10, slots=1)
+    for _ in range(8):
+        table.extend(2)
+        fast.run(ran_s=0.4)
+        slow.run(ran_s=1.2)
+    for tenths in range(2, 11):
+        table.extend(1)
+        fast.run(ran_s=tenths / 10)
+    table.extend(2)
+    late = cut(slow.last.spans)[0]
+    table.pass_time(1.45)
+    fast.run(ran_s=1.45)
+    outlook = table.grantor.hedging._placement.outlook(table.now)
+    assert outlook is not None and table.grantor.ledger.leased == 1 and not table.grantor.hedging.granted
+    slow_by = outlook.slow(slow.node)
+    whole_s = outlook.expected_s(1.45 / slow_by)
+    assert whole_s * slow_by - 1.45 < whole_s * outlook.slow(fast.node), "what is left of it is less than a second run"
+    table.pass_time(0.25)
+    assert fast.indices[-1] == late
+
+
 def test_of_two_runs_one_is_heard_and_what_the_winner_printed_is_told_with_its_result() -> None:
     table, _, fast = begun(4)
     table.pass_time(0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -205,3 +206,40 @@ def test_what_has_run_for_so_long_is_expected_to_take_longer_than_that_and_nothi
         for ran_s in [0.0, *outlook.lengths, *(dice.uniform(0.0, 2 * longest) for _ in range(200))]:
             assert ran_s <= longest or ran_s >= after_s or outlook.expected_s(ran_s) <= long_s
             assert ran_s > longest or (outlook.expected_s(ran_s) > long_s) == (ran_s >= after_s), (long_s, ran_s)
+
+
+def test_what_a_second_run_would_save_is_expected_of_all_lengths_and_speeds_that_may_be() -> None:
+    bench = Bench(3)
+    for _ in range(16):
+        for length_s in (0.5, 1.0, 4.0, 8.0):
+            bench.speeds.ran(bench.peers[1].node, 1, length_s)
+    outlook = bench.placement.outlook(100.0)
+    assert outlook is not None
+    longest = outlook.lengths[-1]
+    # As sure as it may be: of a task that takes four times longer here than there three quarters are saved.
+    assert outlook.gain_s(0.0, 4.0, 0.0, 1.0, 0.0) == pytest.approx(3 * outlook.mean_s)
+    # Who is not slower saves nothing, however long it has run; nor who is farther than all that could be saved.
+    assert outlook.gain_s(0.9 * longest, 1.0, 0.0, 1.0, 0.0) == 0.0
+    assert outlook.gain_s(0.0, 4.0, 0.0, 1.0, 1000.0) == 0.0
+    # It seems to be about to end at a usual peer. Or that peer is slower than it seems, and it will run for long.
+    ran_s = 0.99 * longest
+    assert outlook.gain_s(ran_s, 1.0, 0.0, 0.3, 0.0) == 0.0 < outlook.gain_s(ran_s, 1.0, 0.4, 0.3, 0.0)
+    # Nothing took so long: as long again, or the whole of it elsewhere.
+    assert outlook.gain_s(100 * longest, 1.0, 0.1, 0.25, 1.0) == pytest.approx(50 * longest - 1.0)
+
+
+def test_the_expected_saving_is_that_of_drawing_many() -> None:
+    bench, dice = Bench(3), random.Random(3)
+    for _ in range(128):
+        bench.speeds.ran(bench.peers[1].node, 1, dice.choice([0.5, 1.0, 2.0, 5.0]))
+    outlook = bench.placement.outlook(100.0)
+    assert outlook is not None
+    for ran_s, slow, anew in ((1.0, 2.0, 0.5), (4.0, 1.5, 0.4), (0.2, 1.2, 0.8)):
+        saved: list[float] = []
+        while len(saved) < 4000:
+            slow_so = slow * math.exp(dice.gauss(0.0, 0.3))
+            length = dice.choice(outlook.lengths)
+            if length * slow_so > ran_s:
+                saved.append(max(length * slow_so - ran_s - length * anew, 0.0))
+        drawn = sum(saved) / len(saved)
+        assert outlook.gain_s(ran_s, slow, 0.3, anew, 0.0) == pytest.approx(drawn, rel=0.15, abs=0.02)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -98,3 +99,19 @@ def test_receipts_tell_of_a_peer_where_several_others_are_known() -> None:
         assert not speeds.tells(keypair(10).id)
     speeds.ran(keypair(10 + SEVERAL).id, 1, 1.0)
     assert speeds.tells(keypair(10).id) and not speeds.tells(keypair(30).id)
+
+
+def test_the_more_a_peer_brought_the_less_its_slowness_is_in_doubt() -> None:
+    speeds, dice = Speeds(), random.Random(1)
+    typical = speeds.doubt(A)
+    assert typical == pytest.approx(math.log(2.0))  # peers differ by a factor of two
+    doubts: list[float] = []
+    for _ in range(40):
+        for node in (A, B):
+            speeds.ran(node, 1, 30 ** dice.random())
+        doubts.append(speeds.doubt(A))
+    assert doubts[-1] < doubts[4] < typical == speeds.doubt(C)
+    alike = Speeds()
+    for _ in range(4):
+        alike.ran(A, 1, 1.0)
+    assert alike.doubt(A) == 0.0
