@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 
 from p2pcpn.cli.version import version
+
+# What comes so soon is the same press: ended in the midst of clearing up, we would leave what others complain of.
+PRESS_S = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141  # click ends so, and only so, when whoever read our output went away
     except (Exception, KeyboardInterrupt) as error:
         if is_interrupt(error) and arguments is None:  # the process is ours, and ends
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # pressed once more, it ends us without a word
+            _press_ended()
         if is_pipe_closed(error):
             # Whoever read our output went away; Python's own flush at the end must not complain either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -39,3 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             traceback.print_exc()
         return exit_code(error)
+
+
+def _press_ended() -> None:
+    """From now on Ctrl-C raises nothing: within ``PRESS_S`` it is passed over, later it ends us without a word."""
+    until_s = time.monotonic() + PRESS_S
+
+    def again(number: int, frame: object) -> None:
+        if time.monotonic() >= until_s:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGINT)
+
+    signal.signal(signal.SIGINT, again)

@@ -99,7 +99,7 @@ class SharedWork:
         ends = (keypair.public, public) if keypair.public < public else (public, keypair.public)
         if self._exchanging > 1:
             spared = blake2b(ends[0] + ends[1], digest_size=KEY_BYTES).digest()
-            if spared[0] % self._exchanging:
+            if int.from_bytes(spared[:8], "little") % self._exchanging:
                 return spared
         known = self._secrets.pop(ends, None)
         if known is None:

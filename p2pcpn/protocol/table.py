@@ -28,7 +28,8 @@ from p2pcpn.wire.addresses import Address, Contact
 ID_BITS = 160
 # A peer heard within this time is not pinged to make room for another.
 FRESH_S = 60.0
-# Of a far bucket so many are asked in an hour: of twenty each within seven hours, as the six were that a lookup asked.
+# Of a far bucket so many are asked in an hour: of twenty each within seven hours, as the six were that a lookup asked;
+# and as many of them ask us, so that each speaks with us each three to four hours, while the pair lives.
 ASKED_OF_FAR = 3
 # Who was heard so lately is no nearer to the end of its bucket for being heard again.
 AGAIN_S = 1.0

@@ -62,9 +62,10 @@ def play(
                         bad.append(report)
                     running |= {begin(seed) for _, seed in zip(range(1), waiting, strict=False)}
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in set(multiprocessing.active_children()) - others:  # a seed may take a minute
-                process.terminate()
+            with _deaf():  # Ctrl-C pressed twice is told of again behind this
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in set(multiprocessing.active_children()) - others:  # a seed may take a minute
+                    process.terminate()
             raise
     return sorted(bad, key=lambda report: report.seed)
 

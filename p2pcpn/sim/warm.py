@@ -239,7 +239,6 @@ class _Swarm:
         One peer after the other, each in its order of time: the memory of a peer is at hand then, as it is not where
         two of ten thousand are touched with each pair.
         """
-        since_s = self._now - limits.PAIR_SILENT_S
         last: list[list[tuple[float, int, int]]] = [[] for _ in self._hosts]  # when, with whom, our place in its list
         for at_s, one, other in spoke:
             ones, others = last[one], last[other]
@@ -249,19 +248,20 @@ class _Swarm:
         said: list[array[int]] = []
         for peer, mine in zip(self._peers, last, strict=True):
             greet = peer.pairs.table.signed_sequence
-            said.append(array("Q", [greet(self._hosts[other].id) if at_s > since_s else 0 for at_s, other, _ in mine]))
+            # All spoke so lately that the pairs live: a full bucket's within 12,000 s, all others within 4,200.
+            assert not mine or mine[0][0] > self._now - limits.PAIR_SILENT_S
+            said.append(array("Q", [greet(self._hosts[other].id) for _, other, _ in mine]))
         for number, (host, peer) in enumerate(zip(self._hosts, self._peers, strict=True)):
             pairs, met, know = peer.pairs.table, peer.membership.heard, peer.dht.table
             for at_s, other, place in last[number]:
                 its = self._hosts[other]
                 if its.id in know:
                     know.heard(its.contact, at_s)
-                if at_s > since_s:
-                    greeting = Header(VERSION, TRAFFIC, its.id, host.id, its.boot, said[other][place])
-                    pairs.establish(greeting, its.keypair.public, its.contact, VERSION, its.roles, at_s)
-                    if other < number:  # it said hello
-                        pairs.pairs[its.id].port = its.contact.port
-                    met(its.contact, at_s)
+                greeting = Header(VERSION, TRAFFIC, its.id, host.id, its.boot, said[other][place])
+                pairs.establish(greeting, its.keypair.public, its.contact, VERSION, its.roles, at_s)
+                if other < number:  # it said hello
+                    pairs.pairs[its.id].port = its.contact.port
+                met(its.contact, at_s)
 
     def _silent_s(self, one: int, other: int) -> float:
         """How long two who met may have been silent: each asks some of a full bucket in an hour, and some ask it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import png
 import psutil
+import pytest
 
 if TYPE_CHECKING:
     from conftest import Shell
@@ -60,3 +62,29 @@ def test_an_interrupt_ends_many_seeds_at_once_with_one_line(shell: Shell) -> Non
         finally:
             process.kill()
     assert (process.returncode, out, err.strip()) == (130, "", "p2pcpn: interrupted")
+
+
+@pytest.mark.parametrize("apart_ms", [0, 2, 5, 10, 30])
+def test_two_interrupts_within_milliseconds_end_many_seeds_soon_and_without_a_traceback(
+    shell: Shell, apart_ms: int
+) -> None:
+    with shell.start("sim", "faults", "--peers", "50", "--seeds", "1-30", start_new_session=True) as process:
+        computing: list[psutil.Process] = []
+        try:
+            while not computing:
+                assert process.poll() is None
+                children = psutil.Process(process.pid).children()
+                computing = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+            os.killpg(process.pid, signal.SIGINT)
+            time.sleep(apart_ms / 1000.0)
+            with contextlib.suppress(ProcessLookupError):  # it may have ended before the second
+                os.killpg(process.pid, signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    # A shell says 130 of both: the second may end the process while the first is told.
+    assert process.returncode in (130, -signal.SIGINT) and out == "", (process.returncode, out, err)
+    assert err.strip() in ("", "p2pcpn: interrupted")
+    _, left = psutil.wait_procs(computing, timeout=10)
+    assert not left

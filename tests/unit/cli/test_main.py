@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 
 from p2pcpn.cli import verbs
 from p2pcpn.cli.failures import Ended
-from p2pcpn.cli.main import main
+from p2pcpn.cli.main import PRESS_S, main
 from p2pcpn.cli.version import version
 from p2pcpn.errors import Unreachable
 
@@ -114,8 +115,18 @@ def test_an_interrupt_ends_with_130_and_no_traceback(
     verb(_raise(KeyboardInterrupt()))
     assert main([]) == 130 and not left, "whoever calls us keeps what it does with Ctrl-C"
     assert capsys.readouterr().err.strip() == "p2pcpn: interrupted"
+    now_s, raised = [0.0], list[int]()
+    monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr(signal, "raise_signal", raised.append)
     assert main() == 130
-    assert left == [(signal.SIGINT, signal.SIG_DFL)], "a second one interrupts nothing that would say so at length"
+    ((_, again),) = left
+    assert callable(again)
+    now_s[0] = PRESS_S / 2
+    again(signal.SIGINT, None)
+    assert len(left) == 1 and not raised, "a second one within the press interrupts nothing that clears up"
+    now_s[0] = PRESS_S
+    again(signal.SIGINT, None)
+    assert left[-1] == (signal.SIGINT, signal.SIG_DFL) and raised == [signal.SIGINT], "a later one ends what hangs"
 
 
 def test_a_reader_that_went_away_while_a_verb_speaks_is_nothing_to_tell(

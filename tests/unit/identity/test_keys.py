@@ -178,6 +178,19 @@ def test_where_most_exchanges_are_spared_both_ends_of_every_pair_still_agree(mon
     assert pair_secret(many[0], ALICE.public) == real(many[0].x25519_secret, keys.x25519_public(ALICE.public))
 
 
+@pytest.mark.parametrize("exchanging", [3, 16, 200, 1000])
+def test_of_many_pairs_one_in_so_many_exchanges_keys_whatever_the_number(
+    exchanging: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[bytes] = []
+    monkeypatch.setattr(keys, "x25519_public", lambda public: public)
+    monkeypatch.setattr(keys, "exchange", lambda secret, public: computed.append(public) or public)
+    work, pairs = keys.SharedWork(exchanging), 100 * exchanging
+    for number in range(pairs):
+        work.secret(ALICE, number.to_bytes(32, "big"))
+    assert 65 <= len(computed) <= 135  # of 100 expected: 3.5 standard deviations
+
+
 def test_virtual_peers_check_few_signatures_of_each_other_and_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[bytes] = []
     real = keys.bindings.crypto_sign_open

@@ -553,20 +553,27 @@ def words_of_the_first(swarm: Swarm) -> list[Spread]:
 
 
 def test_in_a_large_swarm_no_doubt_is_told_and_a_death_first_to_those_near_the_dead() -> None:
-    # With seed 1 the only helper asked is one of those that are known and not there: the suspicion begins anew.
-    swarm = Swarm(24, gossips=False, seed=2)
+    # Where the only helper asked is one of those that are known and not there (seeds 1 and 7) it begins anew.
+    dead_s = [dead_in_a_large_swarm_s(seed) for seed in range(1, 9)]
+    assert sum(at_s <= 20.0 for at_s in dead_s) >= 6 and max(dead_s) <= 40.0, dead_s
+
+
+def dead_in_a_large_swarm_s(seed: int) -> float:
+    """When the first member found a silent one dead; what it said of it is looked at."""
+    swarm = Swarm(24, gossips=False, seed=seed)
     large(swarm)
     spread, victim = words_of_the_first(swarm), swarm.contacts[7]
     del swarm.members[7]
     swarm.perform(0, swarm.members[0].check(swarm.contacts[1], 0.0))
     swarm.perform(0, swarm.members[0]._probe(victim, 0.0))
-    swarm.run(20.0)
-    assert (0, victim) in swarm.told(Suspected) and (0, victim) in swarm.told(Dead)
+    while (0, victim) not in swarm.told(Dead) and swarm.now < 60.0:
+        swarm.run(0.1)
+    assert (0, victim) in swarm.told(Suspected)
     (word,) = [it for it in spread if it.statement.member == victim]  # type: ignore[attr-defined]
     assert word.statement.state == DEAD and word.hops == 1 and word.rounds_less == 0  # type: ignore[attr-defined]
-    others = sorted((it for it in swarm.contacts if it != victim), key=lambda it: distance(it.id, victim.id))
-    assert len(word.to) == WATCHERS and victim not in word.to
-    assert set(word.to) & set(others[:WATCHERS])
+    near = sorted(swarm.hoods[0].contacts(), key=lambda it: distance(it.id, victim.id))
+    assert word.to == tuple(near[:WATCHERS]) and victim not in near
+    return swarm.now
 
 
 def test_who_was_told_of_a_death_in_a_large_swarm_tells_it_to_those_near_the_dead_and_to_few_others() -> None:
