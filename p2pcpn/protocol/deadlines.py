@@ -164,9 +164,12 @@ def machines(peer: Peer) -> Sequence[tuple[Deadline, Expire]]:
 
 def anyway(peer: Peer) -> int:
     """The bits of those that look around whenever something is due: gossip, which may have found somebody to tell;
-    whoever works for jobs; and those that have lost everybody, which must see that."""
+    whoever works for jobs; and those that have lost everybody, which must see that.
+
+    Jobs that are idle do not count: they lie here for as long as there is a session with who grants them, so after an
+    hour nearly every peer has some."""
     bits = GOSSIP
-    if len(peer.jobs.granted) or peer.worker.works:
+    if len(peer.jobs.granted) or peer.worker.busy:
         bits |= JOBS | WORKER | OFFERS | DHT | MEMBERSHIP
     if not len(peer.neighbourhood) or not len(peer.dht.table):
         bits |= MEMBERSHIP | DHT

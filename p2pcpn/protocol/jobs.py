@@ -205,6 +205,7 @@ class Jobs:
         effects = self.retire(job, now)
         segments, book, age_s, peers_max = held.segments, None, held.age_s, 0
         if before is not None:
+            before.term.passes(now)  # whoever has nothing left to grant was not woken for long
             segments, book, age_s = before.book.stock.whole(), before.book, before.term.age_s
             peers_max = before.dividing.peers_max
         grantor = self._grantor(authority, job_key, authority.epoch, now, True, book, age_s, authority.lots, peers_max)
@@ -314,7 +315,16 @@ class Jobs:
     def expire(self, now: float) -> list[Effect]:
         """Do what is due."""
         self._now = now
-        effects = self.each(lambda grantor: grantor.expire(now))
+        effects = self.each(lambda grantor: grantor.expire(now) if _has_to_look(grantor, now) else [])
         if self.former:
             self.former = [grantor for grantor in self.former if not (grantor.log.empty and grantor.custody.at_rest)]
         return effects
+
+
+def _has_to_look(grantor: Grantor, now: float) -> bool:
+    """Whether a grantor looks around now that something is due here: one that has nothing left to grant does what it is
+    due for itself and no more, for a program may have ended many jobs before the one that it waits for."""
+    if not grantor.finished:
+        return True
+    due_s = grantor.deadline()
+    return due_s is not None and due_s <= now

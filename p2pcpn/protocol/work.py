@@ -281,6 +281,11 @@ class Works:
         alone = self._introduced[introducer] >= limits.JOBS_PER_GRANTOR_MAX
         return next((job for job in self._idle if not alone or self.jobs[job].introducer == introducer), None)
 
+    @property
+    def busy(self) -> bool:
+        """Whether any of them is; the others wait for leases that may never come."""
+        return len(self._idle) < len(self.jobs)
+
     def changed(self, work: Work, now: float) -> None:
         """``work`` may have become busy or idle."""
         if work.busy:

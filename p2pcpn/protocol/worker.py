@@ -104,6 +104,11 @@ class Worker:
         """Leased tasks that wait for a slot."""
         return self.turns.queued
 
+    @property
+    def busy(self) -> bool:
+        """Whether there is a job here of which something runs, waits or is not acknowledged."""
+        return self._works.busy
+
     def sated(self, owner: bytes, priority: int) -> bool:
         """Whether a further job of ``owner`` would get nothing more of this peer; see :class:`Shares`."""
         return self.turns.shares.sated(owner, priority, self.slots)

@@ -7,14 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from p2pcpn.identity.keys import Keypair, NodeId
-from p2pcpn.protocol.deadlines import ALL, BY_JOB, GOSSIP, MEMBERSHIP, PAIRS, Deadlines
+from p2pcpn.protocol.authority import Authority
+from p2pcpn.protocol.deadlines import ALL, BY_JOB, GOSSIP, MEMBERSHIP, PAIRS, WORKER, Deadlines, anyway
 from p2pcpn.protocol.effects import Effect, Hangup, Heard, Tell, Transmit
 from p2pcpn.protocol.pairs import PairMade
+from p2pcpn.protocol.work import LeaseTaken, Work
 from p2pcpn.sim import host, scenarios
 from p2pcpn.sim.world import World
 from p2pcpn.wire.addresses import contact
 from p2pcpn.wire.datagrams import Ack, Compound, Leave, Ping
 from p2pcpn.wire.messages import Answer, AnswerCode, Settled
+from tests.unit.protocol.leased import GRANTOR_AT, Made
 
 PEER = Keypair(b"\7" * 32)
 
@@ -191,3 +194,18 @@ def test_what_is_said_of_tasks_touches_who_deals_with_them() -> None:
     tell = Tell(contact(PEER.id, ("127.0.0.1", 7)), Settled(bytes(20), []))
     assert peer.perform([tell], world.clock.now, BY_JOB) == [Transmit(PEER.id, tell.message, False)]
     assert peer.deadlines.touched == BY_JOB, "whoever is told something has done what it had to"
+
+
+def test_a_job_that_is_idle_makes_nobody_look_around() -> None:
+    world = World(1, 2)
+    alone = world.host("alone")
+    world.start(alone)
+    peer = alone.peer
+    assert peer is not None
+    idle = Work(Authority(Made(1).spec), GRANTOR_AT, None, NodeId(GRANTOR_AT.id))
+    peer.worker._works.add(idle, world.clock.now)
+    assert not peer.worker.busy and not anyway(peer) & WORKER
+    lease = LeaseTaken(1, 0, GRANTOR_AT, 1, bytes(32), bytes(32), bytes(32), 0.0)
+    idle.leases[lease.key] = lease
+    peer.worker._works.changed(idle, world.clock.now)
+    assert peer.worker.busy and anyway(peer) & WORKER

@@ -344,6 +344,13 @@ def test_the_owners_node_goes_on_with_its_own_book_and_shows_the_stewards_what_i
     assert len(told(effects, m.Extend)) == 2
 
 
+def test_a_job_with_which_its_owner_goes_on_is_as_old_as_it_is_though_nothing_woke_it() -> None:
+    bench, job = Bench(), made()
+    bench.jobs.open(Authority(job.spec), JOB_KEY, 5.0, True)
+    resumed(bench, job, Held([], []))
+    assert bench.grantor(job).term.age_s == 15.0
+
+
 def test_another_node_of_the_owner_goes_on_with_what_it_read() -> None:
     bench, job = Bench(), made()
     said = [job.segment(2), job.segment(3)]
@@ -384,3 +391,17 @@ def test_what_the_first_stewards_alone_were_sent_is_asked_of_the_others_in_turn(
         gather.blobs,
         (),
     )
+
+
+def test_who_has_nothing_left_to_grant_does_what_it_is_due_for_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, over, open_still = Bench(), made(1), made(2)
+    for job in (over, open_still):
+        bench.jobs.open(Authority(job.spec), JOB_KEY, 0.0, True)
+    bench.grantor(over).total = 0
+    woken: list[bytes] = []
+    monkeypatch.setattr(Grantor, "expire", lambda self, now: woken.append(self.job) or [])
+    monkeypatch.setattr(Grantor, "deadline", lambda self: 7.0)
+    bench.jobs.expire(6.0)
+    assert woken == [open_still.job]
+    bench.jobs.expire(7.0)
+    assert woken == [open_still.job, over.job, open_still.job]

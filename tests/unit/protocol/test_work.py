@@ -147,3 +147,15 @@ def test_so_many_tasks_are_within_a_size_as_their_different_blobs_are_but_one_at
     mixed = piece(0, 5, parts=((one,), (one, b"small result of a task"), (two,), (), (three, one)))
     assert [mixed.within(size_bytes, 5) for size_bytes in (0, 9, 10, 19, 20, 29, 30)] == [1, 1, 2, 2, 4, 4, 5]
     assert mixed.within(1000, 3) == 3
+
+
+def test_a_register_is_busy_while_one_of_its_jobs_is() -> None:
+    register = Register()
+    assert not register.works.busy
+    register.add(1)
+    assert not register.works.busy
+    work = busy(register, 2)
+    assert register.works.busy
+    work.leases.clear()
+    register.works.changed(work, 1.0)
+    assert not register.works.busy
