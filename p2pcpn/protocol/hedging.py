@@ -4,19 +4,23 @@ A task is looked at through its peer: how long it has run there, by how much tha
 long the job's tasks are that ran at least so long (``placement``). It is hedged when another peer is expected to end it
 sooner although it begins anew (LATE, Zaharia et al. 2008), or when it has run for much longer than nearly all others
 did (Dean and Barroso 2013, "The tail at scale"): then its peer may have become slow, or stand still. Whoever ends first
-settles it. A small share of all runs may be second ones, and none is where the job's owner says ``hedge=False``.
+settles it; there is no third run, so the second waits where a faster peer is about to be free and will end it sooner.
+A small share of all runs may be second ones, and none is where the job's owner says ``hedge=False``.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import accumulate
+from math import inf
 
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.book import Book
 from p2pcpn.protocol.leases import LeaseHeld
 from p2pcpn.protocol.participants import NOT_CROWDED, Participant
-from p2pcpn.protocol.placement import GAIN_S, UNPROVEN_TOO_LONG, Outlook, Placement
+from p2pcpn.protocol.placement import GAIN_S, UNEQUAL, UNPROVEN_TOO_LONG, Outlook, Placement
 from p2pcpn.protocol.spans import Span
 from p2pcpn.protocol.turns import STARTED_AFTER_S
 from p2pcpn.wire.pages import cut
@@ -63,15 +67,42 @@ class _Suspect:
     too_long: bool
 
 
+class _Soon:
+    """Peers whose slots all run this job's tasks and will be free as these end, by slowness."""
+
+    __slots__ = ("_peers", "_slowness", "_slots", "_rates")
+
+    def __init__(self, peers: dict[NodeId, tuple[float, int]]) -> None:
+        """``peers``: slowness and slots of each."""
+        self._peers = peers
+        found = sorted(peers.values())
+        self._slowness = [slow for slow, _ in found]
+        # Of the fastest so many: their slots, and the seconds of work, on a peer of slowness 1, that these do in one.
+        self._slots = list(accumulate((slots for _, slots in found), initial=0))
+        self._rates = list(accumulate((slots / slow for slow, slots in found), initial=0.0))
+
+    def faster(self, slow: float, barred: Iterable[NodeId]) -> tuple[int, float]:
+        """Slots and rate of those that are faster than a peer of slowness ``slow`` and not ``barred``."""
+        enough = slow / UNEQUAL
+        count = bisect_right(self._slowness, enough)
+        slots, rate = self._slots[count], self._rates[count]
+        for node in barred:
+            slow_there, slots_there = self._peers.get(node, (inf, 0))
+            if slow_there <= enough:
+                slots, rate = slots - slots_there, rate - slots_there / slow_there
+        return slots, rate
+
+
 class Hedging:
     """See the module. ``granted`` counts second leases."""
 
-    __slots__ = ("_book", "_placement", "_allowed", "granted")
+    __slots__ = ("_book", "_placement", "_allowed", "_soon_by", "granted")
 
     def __init__(self, book: Book, placement: Placement, *, allowed: bool) -> None:
         self._book = book
         self._placement = placement
         self._allowed = allowed
+        self._soon_by: tuple[Outlook, _Soon] | None = None
         self.granted = 0
 
     @property
@@ -133,12 +164,16 @@ class Hedging:
 
     def _free(self) -> dict[NodeId, int]:
         """Who may have a second run, and how many."""
-        knows, closed = self._book.speeds.knows, self._book.blame.closed
         return {
             peer.node: peer.slots - peer.held
             for peer in self._book.participants.hungry()
-            if peer.held < peer.slots and peer.crowded_until == NOT_CROWDED and knows(peer.node) and closed(peer.node)
+            if peer.held < peer.slots and self._may_have(peer)
         }
+
+    def _may_have(self, peer: Participant) -> bool:
+        """Whether a second run may go there, where a slot is free: it has brought something, and not failed lately."""
+        taken = peer.taken and peer.ready and peer.crowded_until == NOT_CROWDED
+        return taken and self._book.speeds.knows(peer.node) and self._book.blame.closed(peer.node)
 
     def _chosen(
         self,
@@ -148,10 +183,12 @@ class Hedging:
         better: Callable[[_Suspect, float, float], bool],
         free: dict[NodeId, int],
     ) -> list[Hedge]:
-        """The suspects in their order, each to the fastest peer with a free slot that may have it."""
+        """The suspects in their order, each to the fastest peer with a free slot that may have it. There is no third
+        run, so it is put off where it is expected to end sooner at a faster peer that runs something now."""
         peers = self._book.participants
         fastest = sorted(free, key=lambda node: (outlook.slow(node), peers.peers[node].rank))
         found: list[Hedge] = []
+        put_off = 0
         for suspect in suspects[:HEDGES_AT_ONCE_MAX]:
             if len(found) >= budget:
                 break
@@ -162,10 +199,33 @@ class Hedging:
                 continue
             if not suspect.too_long and not outlook.surely_slower(holder, node):
                 continue
-            if better(suspect, outlook.slow(node), peers.peers[node].pace.rtt_s):
-                free[node] -= 1
-                found.append(Hedge(suspect.token, suspect.index, peers.peers[node]))
+            if not better(suspect, outlook.slow(node), peers.peers[node].pace.rtt_s):
+                continue
+            if self._had_better_wait(suspect.anew_s, outlook.slow(node), barred, put_off + 1, outlook):
+                put_off += 1
+                continue
+            free[node] -= 1
+            found.append(Hedge(suspect.token, suspect.index, peers.peers[node]))
         return found
+
+    def _had_better_wait(self, task_s: float, slow: float, barred: Iterable[NodeId], place: int, by: Outlook) -> bool:
+        """Whether a second run of a task of ``task_s`` ends sooner if it begins later: where a peer that is faster than
+        one of slowness ``slow``, and not ``barred``, ends what it runs. It is the ``place``-th that waits so."""
+        if self._soon_by is None or self._soon_by[0] is not by:
+            self._soon_by = by, self._soon(by)
+        slots, rate = self._soon_by[1].faster(slow, barred)
+        return slots > 0 and (place * by.mean_s + slots * task_s) / rate < slow * task_s
+
+    def _soon(self, outlook: Outlook) -> _Soon:
+        """Whose slots are expected to be free soon. Not of whom nothing is heard for longer than nearly all tasks take:
+        nobody waits for a peer that stands still."""
+        found: dict[NodeId, tuple[float, int]] = {}
+        for node, peer in self._book.participants.peers.items():
+            slow = outlook.slow(node)
+            heard = peer.pace.silent_s(outlook.at) <= outlook.nearly_all_s * slow
+            if 0 < peer.held <= peer.slots and heard and self._may_have(peer):
+                found[node] = slow, peer.slots
+        return _Soon(found)
 
     def _suspects(self, now: float, outlook: Outlook, long_s: float = 0.0) -> tuple[list[_Suspect], float | None]:
         """Every task that runs once, as far as can be told, and would take longer than ``long_s`` anew; and when the

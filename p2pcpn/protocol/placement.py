@@ -33,8 +33,9 @@ GAIN_S = 0.02
 # Where tasks differ from the usual one by more than a factor of four, typically, none is foreseen. *Simulated*: among
 # lengths of 1 us to 20 s, alike peers and fast ones were made to wait, never slow ones. The variance of the logarithm.
 VARIANCE_MAX = log(4.0) ** 2
-# What a peer's slowness may be, in standard deviations of its logarithm, and how likely each is.
-WAYS = [(way, exp(-way * way / 2)) for way in (-1.5, -0.75, 0.0, 0.75, 1.5)]
+# What a peer's slowness may be, in standard deviations of its logarithm, and how likely each is. The unlikely ones are
+# all that is left of it where a task has run for longer than any would have on a peer that is as it seems.
+WAYS = [(way, exp(-way * way / 2)) for way in (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)]
 # Where others' tasks run in more than this share of the slots a peer waits no longer than so. *Simulated*, two jobs of
 # tasks of a second beside each other: without a bound slow peers idled for two seconds, and the jobs ended as now.
 SHARED = 1 / 5

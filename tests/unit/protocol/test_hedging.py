@@ -133,6 +133,76 @@ def test_a_task_that_seems_about_to_end_runs_twice_where_its_peer_may_be_slower_
     assert fast.indices[-1] == late
 
 
+def of_three_speeds(*, slots: int = 1) -> tuple[Table, Worker, Worker, Worker]:
+    """Workers who take a second, three and twelve for each task, and have just been leased all there is: the fastest
+    has so many slots, the others one."""
+    table = Table()
+    workers = [table.worker(10, slots=slots), table.worker(11, slots=1), table.worker(12, slots=1)]
+    for _ in range(6):
+        table.extend(slots + 2)
+        for worker, ran_s in zip(workers, (1.0, 3.0, 12.0), strict=True):
+            for _, lease in [each for each in worker.grants if each[1].token in table.grantor.leases]:
+                worker.run(lease, ran_s=ran_s * sum(count for _, count in lease.spans))
+    assert table.grantor.ledger.open == 0
+    table.extend(slots + 2)
+    assert table.grantor.ledger.waiting == 0
+    fast, middle, slow = workers
+    return table, fast, middle, slow
+
+
+def test_a_second_run_waits_for_a_much_faster_peer_that_is_about_to_be_free() -> None:
+    table, fast, middle, slow = of_three_speeds()
+    late = slow.indices[-1]
+    table.pass_time(0.5)
+    middle.run(ran_s=3.0)
+    table.pass_time(0.4)
+    assert not table.grantor.hedging.granted, "three seconds from now, or two: in a second the fast peer is free"
+    fast.run(ran_s=0.9)
+    table.pass_time(0.1)
+    assert fast.indices[-1] == late and late not in middle.indices
+
+
+def test_a_second_run_does_not_wait_for_a_peer_that_brings_nothing() -> None:
+    table, fast, middle, slow = of_three_speeds()
+    late = slow.indices[-1]
+    table.pass_time(0.5)
+    middle.run(ran_s=3.0)
+    table.pass_time(2.0)
+    assert middle.indices[-1] == late and late not in fast.indices
+
+
+def test_a_second_run_does_not_wait_for_a_peer_where_more_is_in_line() -> None:
+    table, fast, middle, slow = of_three_speeds()
+    late = slow.indices[-1]
+    table.pass_time(0.5)
+    middle.run(ran_s=3.0)
+    table.pass_time(0.1)
+    assert late not in middle.indices
+    table.grantor.book.participants.hold(table.grantor.participants[fast.node], 1)  # who is asked for it back, in vain
+    table.pass_time(0.3)
+    assert middle.indices[-1] == late
+
+
+def test_a_second_run_does_not_wait_for_the_peer_where_the_first_stands_still() -> None:
+    table, fast, middle, slow = of_three_speeds(slots=2)
+    slow.run(ran_s=12.0)
+    table.peer_dead(slow.node)
+    lease = next(lease for _, lease in fast.grants if lease.token in table.grantor.leases)
+    stuck, other = fast.indices[-2:]
+    table.act(
+        lambda grantor, now: grantor.running.progress(fast.contact, Progress(table.job, lease.token, [stuck]), now)
+    )
+    for _ in range(3):
+        table.pass_time(1.0)
+        fast.run(next(lease for _, lease in fast.grants if other in cut(lease.spans)), spans=[(other, 1)], ran_s=1.0)
+        table.extend(1)
+        other = fast.indices[-1]
+    assert not table.grantor.hedging.granted
+    middle.run(ran_s=3.0)
+    table.pass_time(0.5)
+    assert middle.indices[-1] == stuck
+
+
 def test_of_two_runs_one_is_heard_and_what_the_winner_printed_is_told_with_its_result() -> None:
     table, _, fast = begun(4)
     table.pass_time(0.5)

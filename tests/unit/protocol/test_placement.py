@@ -234,7 +234,7 @@ def test_the_expected_saving_is_that_of_drawing_many() -> None:
         bench.speeds.ran(bench.peers[1].node, 1, dice.choice([0.5, 1.0, 2.0, 5.0]))
     outlook = bench.placement.outlook(100.0)
     assert outlook is not None
-    for ran_s, slow, anew in ((1.0, 2.0, 0.5), (4.0, 1.5, 0.4), (0.2, 1.2, 0.8)):
+    for ran_s, slow, anew in ((1.0, 2.0, 0.5), (4.0, 1.5, 0.4), (0.2, 1.2, 0.8), (6.0, 1.0, 0.3)):
         saved: list[float] = []
         while len(saved) < 4000:
             slow_so = slow * math.exp(dice.gauss(0.0, 0.3))
