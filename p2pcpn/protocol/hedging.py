@@ -214,7 +214,7 @@ class Hedging:
         if self._soon_by is None or self._soon_by[0] is not by:
             self._soon_by = by, self._soon(by)
         slots, rate = self._soon_by[1].faster(slow, barred)
-        return slots > 0 and (place * by.mean_s + slots * task_s) / rate < slow * task_s
+        return slots > 0 and (place * by.mean_s + slots * task_s) / rate + GAIN_S < slow * task_s
 
     def _soon(self, outlook: Outlook) -> _Soon:
         """Whose slots are expected to be free soon. Not of whom nothing is heard for longer than nearly all tasks take:
