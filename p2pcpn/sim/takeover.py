@@ -21,6 +21,7 @@ from typing import Final
 
 from p2pcpn import limits
 from p2pcpn.protocol.authority import DISTRIBUTED
+from p2pcpn.protocol.gossip import COMPARE_RARER_MAX
 from p2pcpn.protocol.grantor import Grantor
 from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.convergence import settled_on_disks
