@@ -37,12 +37,12 @@ faults: $(VENV)/.develops
 	@$(BIN)/p2pcpn sim faults $(or $(ARGS),--peers 50 --seeds 1-50)
 
 # The machines as C extensions, in a virtual environment of their own; without a C compiler it is pure Python there, too.
-# What a build says pip keeps for its log.
+# What a build says pip keeps for its log, with which it would show bars without names for all its downloads.
 compiled:
 	@$(MAKE) --no-print-directory VENV=$(COMPILED) $(COMPILED)/.made
-	@echo "compiling p2pcpn into $(COMPILED), once to count what a simulation calls and once for that (five minutes or more)"
+	@echo "compiling p2pcpn into $(COMPILED), once to count what a simulation calls and once for that: five to fifteen minutes without a word"
 	@rm -f $(COMPILED)/.log
-	@P2PCPN_COMPILED=profiled $(COMPILED)/bin/python -m pip install --quiet --disable-pip-version-check --log $(COMPILED)/.log .
+	@P2PCPN_COMPILED=profiled $(COMPILED)/bin/python -m pip install --quiet --progress-bar off --disable-pip-version-check --log $(COMPILED)/.log .
 	@$(COMPILED)/bin/p2pcpn --version
 	@grep -ho "p2pcpn: compiled without a profile.*" $(COMPILED)/.log >&2 || true
 	@$(COMPILED)/bin/p2pcpn --version | grep -q compiled || echo "there is no C compiler: nothing was compiled (Debian: apt install gcc)" >&2

@@ -55,7 +55,7 @@ class BuildProfiled(BuildOnAllCores):
             self._probe()
             self._count()
             self._compile(USES)
-        except (CompileError, LinkError, subprocess.SubprocessError) as error:
+        except (CompileError, LinkError, OSError, subprocess.SubprocessError) as error:
             why = str(error).strip().partition("\n")[0]
             log.warning("p2pcpn: compiled without a profile, which takes gcc: %s", why)
             self._compile(())

@@ -123,13 +123,15 @@ class Hedging:
         free = self._free()
         if not free:
             return [], again_at
-        fastest = min(map(outlook.slow, free))
-        doubt = self._book.speeds.doubt
+        fastest, surely_fastest = min(map(outlook.slow, free)), min(free, key=outlook.surely)
+        doubt, live = self._book.speeds.doubt, self._book.leases.live
+        # The others would be passed over one by one, and only so many are looked at.
+        suspects = [s for s in suspects if s.too_long or outlook.surely_slower(live[s.token].peer, surely_fastest)]
 
         def gain_s(suspect: _Suspect, anew: float, rtt_s: float) -> float:
             if suspect.too_long:
                 return suspect.left_s - suspect.anew_s * anew - rtt_s
-            holder = self._book.leases.live[suspect.token].peer
+            holder = live[suspect.token].peer
             return outlook.gain_s(suspect.ran_s, outlook.slow(holder), doubt(holder), anew, rtt_s)
 
         def gains(suspect: _Suspect, anew: float, rtt_s: float) -> bool:

@@ -71,9 +71,13 @@ class Outlook:
         """A peer's slowness, as it is expected; 1 for one that brought nothing."""
         return self.slowness.get(node, ALIKE)[0]
 
+    def surely(self, node: NodeId) -> float:
+        """A peer's slowness, nearer to 1 by what may be chance."""
+        return self.slowness.get(node, ALIKE)[1]
+
     def surely_slower(self, node: NodeId, than: NodeId) -> bool:
         """Whether the one peer is slower than the other, beyond chance and by more than is worth a word."""
-        return self.slowness.get(node, ALIKE)[1] > UNEQUAL * self.slowness.get(than, ALIKE)[1]
+        return self.surely(node) > UNEQUAL * self.surely(than)
 
     def expected_s(self, ran_s: float) -> float:
         """How long a task takes that has run for ``ran_s`` already, on a peer of slowness 1.

@@ -99,3 +99,11 @@ def test_a_play_that_fails_leaves_a_build_without_a_profile(
         ("lib", ["-O1"]),
     ]
     assert len(caplog.records) == 1 and not (tmp_path / "objects" / "counting" / "played").exists()
+
+
+def test_where_there_is_no_room_to_count_the_build_is_one_without_a_profile(
+    tmp_path: Path, passes: list[Pass], caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "objects").write_text("a file is no place to build in", "utf-8")
+    built(tmp_path, Compiler(), PLAYED)
+    assert passes == [("lib", ["-O1"], ["-O1"], True)] and len(caplog.records) == 1

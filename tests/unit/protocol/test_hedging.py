@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from p2pcpn.protocol import events
-from p2pcpn.protocol.hedging import HANDFUL
+from p2pcpn.protocol.hedging import HANDFUL, HEDGES_AT_ONCE_MAX
 from p2pcpn.protocol.leasing import LOOK_S
 from p2pcpn.protocol.ledger import LEASED
 from p2pcpn.protocol.participants import UNSTARTED_S
@@ -212,6 +212,31 @@ def test_of_two_runs_one_is_heard_and_what_the_winner_printed_is_told_with_its_r
     ) == []  # fmt: skip
     fast.run(ran_s=1.0, output=[Print(0, 1, b"hello\n")])
     assert [event.data for event in table.seen(events.Printed)] == [b"hello\n"]
+
+
+def test_who_is_known_to_be_slower_is_seen_among_many_who_only_may_be() -> None:
+    table = Table()
+    slow, *fast = (table.worker(number, slots=1) for number in range(10, 14))
+    for turn in range(12):
+        table.extend(4)
+        for worker in (slow, *fast):
+            worker.run(ran_s=(1.6 if worker is slow else 1.0) * (0.9 if turn % 2 else 1.1))
+    table.extend(4)
+    late = slow.indices[-1]
+    fresh = [table.worker(number, slots=64) for number in range(20, 25)]
+    table.extend(64 * len(fresh))
+    assert sum(len(worker.indices) for worker in fresh) > HEDGES_AT_ONCE_MAX and not table.grantor.ledger.waiting
+    for worker in (slow, *fast, *fresh):
+        for _, lease in worker.grants:
+            progress = Progress(table.job, lease.token, cut(lease.spans))
+            table.act(lambda grantor, now, p=progress, w=worker: grantor.running.progress(w.contact, p, now))
+    table.pass_time(0.5)
+    fast[0].run(ran_s=0.5)
+    outlook = table.grantor.hedging._placement.outlook(table.now)
+    assert outlook is not None
+    assert not outlook.surely_slower(fresh[0].node, fast[0].node) and outlook.surely_slower(slow.node, fast[0].node)
+    table.pass_time(0.1)
+    assert fast[0].indices[-1] == late
 
 
 def test_second_runs_are_few() -> None:
