@@ -130,7 +130,8 @@ class LogReading:
         self.logs: dict[Name, Log] = {}
         self.keepers: dict[NodeId, Contact] = {}
         self.refused: list[str] = []
-        self._grantors: dict[NodeId, Contact] = {}
+        # Where each grantor is reached, by who says so; and how often that was in vain.
+        self._grantors: dict[NodeId, dict[NodeId, tuple[Contact, int]]] = {}
         self._check = check
         self._near = near
         self._me = me
@@ -167,13 +168,17 @@ class LogReading:
                 log.holders.setdefault(NodeId(contact.id), contact)
 
     def granted(self, grantor: Contact, by: NodeId) -> None:
-        """``by`` says where a grantor is reached: it may be the last who has what it wrote. Its own word counts, and
-        that of others while it has not said so itself."""
+        """``by`` says where a grantor is reached: it may be the last who has what it wrote."""
         node = NodeId(grantor.id)
-        if node == by:
-            self._grantors[node] = grantor
-        else:
-            self._grantors.setdefault(node, grantor)
+        words = self._grantors.setdefault(node, {})
+        known, in_vain = words.get(by, (grantor, 0))
+        words[by] = grantor, 0 if by == node and known != grantor else in_vain
+
+    def _where(self, grantor: NodeId) -> Contact | None:
+        """Where to look for a grantor: where whoever says so was wrong least often, and it knows best itself."""
+        words = self._grantors.get(grantor, {})
+        by = min(words, key=lambda node: (words[node][1], node != grantor), default=None)
+        return None if by is None else words[by][0]
 
     @property
     def over(self) -> bool:
@@ -268,14 +273,15 @@ class LogReading:
         yield from ((node, contact) for node, contact in self.keepers.items() if node not in log.holders)
         grantor = NodeId(log.grantor)
         is_known = grantor in log.holders or grantor in self.keepers
-        if not is_known and grantor in self._grantors:  # hearsay: where it does not help, others are asked
-            yield grantor, self._grantors[grantor]
+        contact = None if is_known else self._where(grantor)
+        if contact is not None:  # hearsay: where it does not help, others are asked
+            yield grantor, contact
         if not is_known or grantor in self._late or now < self._silent.get(grantor, 0.0):
             # It wrote while it was cut off, perhaps, and those who heard of it there keep the log, and not the job.
-            for contact in self._near():
-                node = NodeId(contact.id)
+            for near in self._near():
+                node = NodeId(near.id)
                 if node not in log.holders and node not in self.keepers:
-                    yield node, contact
+                    yield node, near
 
     # --- answers -----------------------------------------------------------------------------------------------------
 
@@ -309,8 +315,10 @@ class LogReading:
         log, node = self._heard(wanted)
         self._silent[node] = now + SILENT_S
         self._late.add(node)
-        if self._grantors.get(node) == wanted.to:  # it may have moved, and others know
-            del self._grantors[node]
+        words = self._grantors.get(node, {})  # it may have moved, or who said so lies; others may know
+        for by, (contact, in_vain) in words.items():
+            if contact == wanted.to:
+                words[by] = contact, in_vain + 1
         if wanted.number == log.read:
             log.late_at = None
 

@@ -436,6 +436,25 @@ def test_where_a_grantor_was_not_reached_another_may_know_it_better() -> None:
     assert [wanted.to for wanted in bench.reading.next(bench.now)] == [two]
 
 
+def test_who_says_again_and_again_that_a_grantor_is_where_it_is_not_keeps_no_reader_from_the_word_of_another() -> None:
+    true = at(G, 6002)
+    bench = Bench()
+    bench.reading.headed(NodeId(G.id), [(3, 1)], [])
+    asked: list[Contact] = []
+    for number in range(6):
+        bench.reading.granted(at(G, 7000 + number), A.id)
+        bench.reading.granted(true, B.id)
+        bench.reading.begin()
+        (wanted,) = bench.reading.next(bench.now)
+        asked.append(wanted.to)
+        bench.reading.unreachable(wanted, bench.now)
+        bench.wait(SILENT_S)
+    assert asked.count(true) == 3, "in turn"
+    bench.reading.granted(at(G, 6003), G.id)
+    bench.reading.begin()
+    assert [wanted.to for wanted in bench.reading.next(bench.now)] == [at(G, 6003)], "it should know"
+
+
 def test_a_holder_whose_answer_comes_second_may_have_more() -> None:
     bench = Bench()
     bench.reading.headed(NodeId(G.id), [(3, 1)], [where(A), where(B)])

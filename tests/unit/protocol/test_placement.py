@@ -234,7 +234,12 @@ def test_the_expected_saving_is_the_mean_over_all_speeds_and_lengths() -> None:
         bench.speeds.ran(bench.peers[1].node, 1, math.exp(-1.5 + 3.0 * (number * 77 % 128) / 127))
     outlook = bench.placement.outlook(100.0)
     assert outlook is not None
-    for ran_s, slow, anew, rtt_s in ((1.0, 2.0, 0.5, 0.0), (4.0, 1.5, 0.4, 0.3), (0.2, 1.2, 0.8, 0.1), (6.0, 1, 0.3, 0)):
+    for ran_s, slow, anew, rtt_s in (
+        (1.0, 2.0, 0.5, 0.0),
+        (4.0, 1.5, 0.4, 0.3),
+        (0.2, 1.2, 0.8, 0.1),
+        (6.0, 1, 0.3, 0),
+    ):
         likely = saved = 0.0
         for way in range(-400, 401):
             slow_so = slow * math.exp(0.3 * way / 100)

@@ -20,6 +20,8 @@ from p2pcpn.wire.datagrams import Ping
 PEERS = 150
 # What joining stirs up is over by then.
 CALM_S = 600.0
+# Calm neighbours are pinged once in so long.
+ROUND_S = 640.0
 
 
 def made(peers: int = PEERS, seed: int = 3) -> World:
@@ -142,8 +144,8 @@ def test_what_repeats_stands_anywhere_in_its_period() -> None:
         assert max(due_s) - min(due_s) > most_s / 3
 
 
-def watchers_unaware(seed: int) -> tuple[int, int]:
-    """How many watched a peer that died, and how many of them still do after two minutes; a newcomer had joined."""
+def watched_death(seed: int) -> tuple[World, Host, list[Host]]:
+    """A swarm that a newcomer joined and where a peer has just died; that peer, and who watched it."""
     world = made(60, seed=seed)
     world.run(world.clock.now + 1.0)
     newcomer = world.host("newcomer")
@@ -153,18 +155,33 @@ def watchers_unaware(seed: int) -> tuple[int, int]:
     assert len(peer_of(newcomer).dht.table) >= 16 and len(peer_of(newcomer).neighbourhood) >= 16
     dead = world.hosts[20]
     watchers = [host for host in world.alive if dead.id in peer_of(host).neighbourhood]
-    dead.crash(power=True)
-    world.run(world.clock.now + 120.0)
     assert len(watchers) > 10
+    dead.crash(power=True)
+    return world, dead, watchers
+
+
+def watchers_unaware(seed: int) -> tuple[int, int]:
+    """How many watched a peer that died, and how many of them still do after two minutes."""
+    world, dead, watchers = watched_death(seed)
+    world.run(world.clock.now + 120.0)
     return len(watchers), sum(dead.id in peer_of(host).neighbourhood for host in watchers)
 
 
 def test_newcomers_join_it_and_most_deaths_are_known_after_two_minutes() -> None:
-    # When the first watcher's turn comes is chance, half a minute in the mean. *Measured* in swarms 1 to 24: four were
-    # late (2, 7, 9 and 12), and of all watchers a twelfth.
+    # When the first watcher's turn comes is chance, half a minute in the mean. *Measured* in swarms 1 to 48: in seven
+    # more than a tenth did not know, in one of these nobody, and 7 % of all. So of eight a few may be late.
     counts = [watchers_unaware(seed) for seed in range(1, 9)]
-    assert sum(unaware <= watchers / 10 for watchers, unaware in counts) >= 6, counts
-    assert sum(unaware for _, unaware in counts) <= 0.15 * sum(watchers for watchers, _ in counts), counts
+    assert sum(unaware <= watchers / 10 for watchers, unaware in counts) >= 4, counts
+    assert sum(unaware for _, unaware in counts) <= 0.3 * sum(watchers for watchers, _ in counts), counts
+
+
+def test_a_death_is_known_to_all_who_watched_after_a_round_and_a_suspicion() -> None:
+    world, dead, unaware = watched_death(9)
+    died_at = world.clock.now
+    while world.clock.now < died_at + ROUND_S + 60.0:  # who knew it may be told of the dead by somebody who does not
+        world.run(world.clock.now + 10.0)
+        unaware = [host for host in unaware if dead.id in peer_of(host).neighbourhood]
+    assert not unaware
 
 
 def test_one_seed_makes_one_swarm() -> None:
