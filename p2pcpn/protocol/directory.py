@@ -93,9 +93,10 @@ class Directory:
         if signed is not None:
             self.heard(read(signed, Advert), signed, now)
 
-    def gone(self, node: bytes) -> None:
-        """That peer is dead or has left."""
-        self._listed.pop(NodeId(node), None)
+    def gone(self, node: bytes) -> bytes:
+        """That peer is dead or has left. Returns its key, as far as it is known here."""
+        listed = self._listed.pop(NodeId(node), None)
+        return b"" if listed is None else listed.signed.key
 
     def listed(self, now: float) -> list[Listed]:
         """All adverts that count, ordered by node id."""

@@ -14,6 +14,9 @@ An advert that says nothing new is in no hurry: it rides along with what is sent
 
 Of one origin's adverts, offers of a job and words about a member only the newest is held and sent. ``hops`` counts
 down: a rumor that comes with 0 goes no farther, nor is it offered to be pulled.
+
+Whoever compares is offered our own advert before anything else: a newcomer lacks more than one answer can bring, and
+whose neighbour it is it must know. What the dead said of themselves is offered to nobody.
 """
 
 from __future__ import annotations
@@ -140,6 +143,7 @@ class Gossip:
         self._lonely = False  # the last round found nobody to tell: the next needs not wait
         self._compare_s = self._pause_s = compare_s
         self._pulled: set[bytes] = set()  # what the last comparison lacked
+        self._own = b""  # our own newest advert
         self._push_pull_due_s = now
         self._lapses_s = math.inf  # none of those held lapses before
         self._refused = 0
@@ -167,6 +171,8 @@ class Gossip:
         if rumor_id(packed) in self._held or not self._is_news(signed, statement):
             return []
         held = self._hold(rumor_id(packed), signed, statement, len(packed), hops, now, hurried)
+        if isinstance(statement, Advert):
+            self._own, held.expires_s = held.id, now + min(RIDER_S, statement.ttl_s)  # until there is a newer one
         if not hurried:
             return []
         held.rounds = max(1, held.rounds - rounds_less)
@@ -190,7 +196,7 @@ class Gossip:
     def pull(self, peer: Contact, now: float) -> list[Effect]:
         """Compare rumors with ``peer`` at once, for example because it is new."""
         adverts = self._neighbourhood.known <= COMPARE_ADVERTS
-        return [Send(peer, datagrams.RumorDigest(b"".join(self._offered(now, adverts)), True, adverts))]
+        return [Send(peer, datagrams.RumorDigest(b"".join(self._offered(peer, now, adverts)), True, adverts))]
 
     def receive(self, sender: Contact, message: datagrams.Datagram, now: float) -> list[Effect]:
         """Take a :class:`Gossip`, :class:`RumorDigest` or :class:`RumorPull`, or what rides in a :class:`Compound`;
@@ -246,11 +252,22 @@ class Gossip:
         if news or self._neighbourhood.known <= COMPARE_ADVERTS:
             self._pause_s = self._usual_s
 
-    def newest_advert(self, key: bytes) -> Signed | None:
-        """The newest advert of the peer with that key, if it is held still."""
-        _, rumor = self._slots.get((Advert.kind, key), ((), b""))
-        held = self._held.get(rumor)
+    def gone(self, key: bytes) -> None:
+        """The peer with that key is dead or has left: its advert is held still, and told to nobody."""
+        if (held := self._advert(key)) is not None:
+            self._active.pop(held.id, None)
+            self._going.pop(held.id, None)
+            self.riding.drop(held.id)
+
+    def back(self, key: bytes) -> Signed | None:
+        """The peer with that key lives: its newest advert, if it is held still. Whoever lacks it may have it again."""
+        held = self._advert(key)
+        if held is not None and held.hops > 0:
+            self._going[held.id] = held
         return None if held is None else held.signed
+
+    def _advert(self, key: bytes) -> Held | None:
+        return self._held.get(self._slots.get((Advert.kind, key), ((), b""))[1])
 
     def statistics(self) -> dict[str, int]:
         """How many rumors are held, being sent, remembered, delivered and refused."""
@@ -424,11 +441,17 @@ class Gossip:
             for group in groups
         ]
 
-    def _offered(self, now: float, adverts: bool) -> list[bytes]:
-        """The ids of the newest rumors that may go farther; of those that ride all neighbours are still being told."""
+    def _offered(self, to: Contact, now: float, adverts: bool) -> list[bytes]:
+        """The ids of rumors that may go farther, our own advert and the newest first; of those that ride all neighbours
+        are still being told."""
         ids: list[bytes] = []
+        own = self._going.get(self._own)
+        if own is not None and adverts and (own.id not in self.riding or to.id not in self._neighbourhood):
+            ids.append(own.id)
         for held in reversed(self._going.values()):
-            if held.expires_s > now and (adverts or held.signed.kind != Advert.kind) and held.id not in self.riding:
+            if held is own or held.expires_s <= now or not (adverts or held.signed.kind != Advert.kind):
+                continue
+            if held.id not in self.riding:
                 ids.append(held.id)
                 if len(ids) == limits.RUMOR_DIGESTS_MAX:
                     break
@@ -443,7 +466,7 @@ class Gossip:
             self._found(not message.adverts)
             effects.append(Send(sender, datagrams.RumorPull(b"".join(lacking))))
         if message.reply:
-            ours = self._offered(now, message.adverts)
+            ours = self._offered(sender, now, message.adverts)
             if not set(ours) <= set(theirs):
                 effects.append(Send(sender, datagrams.RumorDigest(b"".join(ours), False, message.adverts)))
         return effects

@@ -489,7 +489,7 @@ class Peer:
 
     def _back(self, peer: Contact, now: float) -> list[fx.Effect]:
         """A peer that was held to be dead lives: what it said of itself counts again."""
-        self.directory.back(self.gossip.newest_advert(self.pairs.key_of(peer.id) or b""), now)
+        self.directory.back(self.gossip.back(self.pairs.key_of(peer.id) or b""), now)
         return self.dht.heard(peer, now) if self.pairs.routable(peer.id) else []
 
     def _gone(self, peer: Contact, now: float) -> list[fx.Effect]:
@@ -497,7 +497,7 @@ class Peer:
         node = NodeId(peer.id)
         self.reunion.lost(peer, now)
         self.neighbourhood.gone(node)
-        self.directory.gone(node)
+        self.gossip.gone(self.directory.gone(node))
         self.aftercare.dead(node, now)
         lost = self.dht.failed(peer, now, certain=True) + self.jobs.peer_dead(node, now)
         return lost + self.presiding.dead(node, now)

@@ -105,8 +105,8 @@ def test_an_advert_of_a_place_where_nobody_can_be_does_not_count(host: bytes, po
 def test_who_is_gone_is_listed_no_more() -> None:
     directory = Directory()
     directory.heard(*advert(ONE), 0.0)
-    directory.gone(ONE.id)
-    directory.gone(TWO.id)
+    assert directory.gone(ONE.id) == ONE.public
+    assert directory.gone(TWO.id) == b""
     assert directory.get(ONE.id) is None
     assert listed(directory, 0.0) == []
 

@@ -369,11 +369,53 @@ def test_a_word_for_named_neighbours_goes_to_them_first_to_fewer_by_chance_and_i
 
 def test_the_newest_advert_of_a_peer_can_be_had_while_it_is_held() -> None:
     it = gossip([SENDER])
-    assert it.newest_advert(KEYS[0].public) is None
+    assert it.back(KEYS[0].public) is None
     for version in (1, 2):
         tell(it, advert(version))
-    assert it.newest_advert(KEYS[0].public) == advert(2)
-    assert it.newest_advert(KEYS[1].public) is None
+    assert it.back(KEYS[0].public) == advert(2)
+    assert it.back(KEYS[1].public) is None
+
+
+def offered(it: Gossip, to: Contact, now: float = 0.0) -> list[bytes]:
+    """Whose adverts ``to`` is offered that holds nothing, and brought, in their order."""
+    [digest] = [effect.message for effect in it.receive(to, RumorDigest(b"", True), now) if isinstance(effect, Send)]
+    assert isinstance(digest, RumorDigest)
+    effects = it.receive(to, RumorPull(digest.ids), now)
+    return [rumor.key for _, message in sent(effects) for rumor in message.rumors if rumor.kind == Advert.kind]
+
+
+def test_a_newcomer_is_brought_our_own_advert_first_however_much_it_lacks() -> None:
+    it, newcomer = gossip(PEERS), contact(b"new".ljust(20), ("10.0.2.1", 1))
+    it.spread(advert(keypair=KEYS[0], ttl_s=7200.0), 0.0)
+    for number in range(90):
+        tell(it, offer(job=number.to_bytes(20, "big"), pad=20), 0.1 * number)
+    assert offered(it, newcomer, 9.0) == [KEYS[0].public]
+    it.expire(limits.RUMOR_S + 60.0)
+    assert offered(it, newcomer, limits.RUMOR_S + 60.0) == [KEYS[0].public], "it is said again each five minutes"
+
+
+def test_our_own_advert_is_offered_while_it_rides_where_it_may_not_come_by() -> None:
+    it, newcomer = gossip(PEERS), contact(b"new".ljust(20), ("10.0.2.1", 1))
+    tell(it, advert(keypair=KEYS[1]))
+    it.spread(advert(keypair=KEYS[0]), 0.0, hurried=False)
+    assert offered(it, newcomer) == [KEYS[0].public, KEYS[1].public]
+    assert offered(it, PEERS[2]) == [KEYS[1].public]
+
+
+def test_what_the_dead_said_of_themselves_is_told_to_nobody_until_they_are_back() -> None:
+    it, rides = gossip(PEERS), repeating()
+    for keypair in KEYS[:2]:
+        tell(it, advert(keypair=keypair))
+        tell(rides, advert(keypair=keypair))
+    it.gone(KEYS[1].public)
+    it.gone(KEYS[2].public)
+    rides.gone(KEYS[1].public)
+    told = [rumor.key for _, message in sent(it.expire(limits.RUMOR_ROUND_S)) for rumor in message.rumors]
+    assert set(told) == {KEYS[0].public}
+    assert offered(it, PEERS[2]) == [KEYS[0].public] and rides.statistics()["riding"] == 1
+    assert tell(it, advert(keypair=KEYS[1]), sender=PEERS[3]) == [], "it is no news"
+    assert it.back(KEYS[1].public) == advert(keypair=KEYS[1])
+    assert offered(it, PEERS[2]) == [KEYS[1].public, KEYS[0].public]
 
 
 def test_who_hears_a_rumor_again_tells_it_fewer_times() -> None:

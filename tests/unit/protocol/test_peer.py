@@ -881,6 +881,16 @@ def test_whoever_is_found_dead_is_planned_with_no_more(swarm: Swarm, value: str)
     assert one.peer.directory.get(two.id) is None
 
 
+def test_a_newcomer_is_not_told_of_who_is_dead(swarm: Swarm) -> None:
+    one, two, three = swarm.grown(3)
+    swarm.kill(two)
+    assert swarm.run(60, lambda: two.id not in one.peer.neighbourhood and two.id not in three.peer.neighbourhood)
+    newcomer = swarm.add(slots=0, roles=0).start(one)
+    assert swarm.run(1, lambda: len(swarm.knows(newcomer)) == 2)
+    swarm.run(60)
+    assert swarm.knows(newcomer) == {one.id, three.id}
+
+
 def test_suspicion_alone_changes_nothing(swarm: Swarm) -> None:
     one, two = swarm.grown(2)
     assert (
