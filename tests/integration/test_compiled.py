@@ -20,11 +20,13 @@ SOME = (
 # Compiled three times, with the build that is profiled.
 FEW = ("protocol/stock.py", "sim/clock.py")
 BUILD = """
+import logging
 import sys
 from pathlib import Path
 from setuptools import Distribution
 from compiling.extensions import BuildOnAllCores, extensions
 from compiling.profiled import BuildProfiled
+logging.basicConfig(stream=sys.stdout)
 place, profiled, modules = Path(sys.argv[1]), sys.argv[2] == "profiled", sys.argv[3:]
 made = extensions(Path.cwd(), place / "made", modules)
 build = (BuildProfiled if profiled else BuildOnAllCores)(Distribution({"name": "p2pcpn", "ext_modules": made}))
@@ -56,9 +58,10 @@ def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         pytest.skip("there is no C compiler on this machine")
     place = tmp_path_factory.mktemp("compiled")
     names = FEW if request.param == "profiled" else SOME
-    run("-c", BUILD, str(place), request.param, *(f"p2pcpn/{name}" for name in names), tree=ROOT, cwd=ROOT)
+    told = run("-c", BUILD, str(place), request.param, *(f"p2pcpn/{name}" for name in names), tree=ROOT, cwd=ROOT)
     if request.param == "profiled" and "gcc" in Path(found).name:
         assert list(place.rglob("*.gcda")), "nothing was counted"
+        assert "compiled without a profile" not in told, told
     shutil.copytree(
         ROOT / "p2pcpn", place / "lib" / "p2pcpn", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
     )
