@@ -5,7 +5,8 @@ long the job's tasks are that ran at least so long (``placement``). It is hedged
 sooner although it begins anew (LATE, Zaharia et al. 2008), or when it has run for much longer than nearly all others
 did (Dean and Barroso 2013, "The tail at scale"): then its peer may have become slow, or stand still. Whoever ends first
 settles it; there is no third run, so the second waits where a faster peer is about to be free and will end it sooner.
-A small share of all runs may be second ones, and none is where the job's owner says ``hedge=False``.
+A small share of all runs may be second ones to save time, and as many because a peer may stand still: what was saved
+before must not leave a job waiting for one that has died. None is where the job's owner says ``hedge=False``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from p2pcpn.protocol.spans import Span
 from p2pcpn.protocol.turns import STARTED_AFTER_S
 from p2pcpn.wire.pages import cut
 
-# Second runs: one in twenty of a job's, and a handful, so that small jobs may have some.
+# Second runs: one in twenty of a job's, and a handful, so that small jobs may have some; for each of the two reasons.
 SHARE = 1 / 20
 HANDFUL = 8
 # Where slots idle one is worth its while if it is expected to save so much of what it takes.
@@ -48,11 +49,12 @@ LOOKED_AT_MAX = 4096
 
 @dataclass(frozen=True, slots=True)
 class Hedge:
-    """The second lease of a task: of ``index``, owed under ``token``, to ``peer``."""
+    """The second lease of a task: of ``index``, owed under ``token``, to ``peer``. ``too_long``: its run may stand."""
 
     token: int
     index: int
     peer: Participant
+    too_long: bool
 
 
 @dataclass(slots=True)
@@ -96,27 +98,31 @@ class _Soon:
 class Hedging:
     """See the module. ``granted`` counts second leases."""
 
-    __slots__ = ("_book", "_placement", "_allowed", "_soon_by", "granted")
+    __slots__ = ("_book", "_placement", "_allowed", "_soon_by", "_too_long", "granted")
 
     def __init__(self, book: Book, placement: Placement, *, allowed: bool) -> None:
         self._book = book
         self._placement = placement
         self._allowed = allowed
         self._soon_by: tuple[Outlook, _Soon] | None = None
+        self._too_long = 0  # of those granted, how many because the first run had gone on for too long
         self.granted = 0
 
     @property
-    def _budget(self) -> int:
-        return self._most - self.granted
+    def _saving(self) -> int:
+        return self.granted - self._too_long
 
     @property
     def _most(self) -> int:
+        """Of each of the two."""
         ledger = self._book.ledger
         return int((ledger.total - ledger.waiting) * SHARE) + HANDFUL
 
     def look(self, now: float) -> tuple[list[Hedge], float | None]:
         """Nothing waits: what to hedge now, in this order; and when, at the latest, it is worth another look."""
-        outlook = self._placement.outlook(now) if self._allowed and self._budget > 0 else None
+        most = self._most
+        budgets = most - self._saving, most - self._too_long
+        outlook = self._placement.outlook(now) if self._allowed and max(budgets) > 0 else None
         if outlook is None:
             return [], None
         suspects, again_at = self._suspects(now, outlook)
@@ -138,7 +144,7 @@ class Hedging:
             return gain_s(suspect, anew, rtt_s) > max(GAIN_S, WORTH * suspect.anew_s * anew)
 
         suspects.sort(key=lambda suspect: (-gain_s(suspect, fastest, 0.0), suspect.index))
-        return self._chosen(suspects, outlook, self._budget, gains, free), again_at
+        return self._chosen(suspects, outlook, budgets, gains, free), again_at
 
     def ahead(self, outlook: Outlook) -> list[Hedge]:
         """Tasks wait, and yet some that run will end last: what to hedge before anything else is leased.
@@ -146,8 +152,9 @@ class Hedging:
         The end of the job is foreseen both ways: the second run begins now, and what waits is delayed by it; or later,
         when nothing waits.
         """
-        budget = self._most // 2 - self.granted
-        if not self._allowed or budget <= 0:
+        half = self._most // 2
+        budgets = half - self._saving, half - self._too_long
+        if not self._allowed or max(budgets) <= 0:
             return []
         drain_s = self._placement.drain_s(outlook)
 
@@ -162,7 +169,7 @@ class Hedging:
         suspects, _ = self._suspects(outlook.at, outlook, long_s)
         suspects = [s for s in suspects if s.left_s > drain_s and s.anew_s > long_s]
         suspects.sort(key=lambda suspect: (-suspect.left_s, suspect.index))
-        return self._chosen(suspects, outlook, budget, better, free)
+        return self._chosen(suspects, outlook, budgets, better, free)
 
     def _free(self) -> dict[NodeId, int]:
         """Who may have a second run, and how many."""
@@ -181,19 +188,22 @@ class Hedging:
         self,
         suspects: list[_Suspect],
         outlook: Outlook,
-        budget: int,
+        budgets: tuple[int, int],
         better: Callable[[_Suspect, float, float], bool],
         free: dict[NodeId, int],
     ) -> list[Hedge]:
-        """The suspects in their order, each to the fastest peer with a free slot that may have it. There is no third
-        run, so it is put off where it is expected to end sooner at a faster peer that runs something now."""
+        """The suspects in their order, each to the fastest peer with a free slot that may have it, within ``budgets``:
+        to save time, and of what ran too long. There is no third run, so it is put off where it is expected to end
+        sooner at a faster peer that runs something now."""
         peers = self._book.participants
         fastest = sorted(free, key=lambda node: (outlook.slow(node), peers.peers[node].rank))
         found: list[Hedge] = []
         put_off = 0
+        left = list(budgets)
+        suspects = [suspect for suspect in suspects if left[suspect.too_long] > 0]
         for suspect in suspects[:HEDGES_AT_ONCE_MAX]:
-            if len(found) >= budget:
-                break
+            if left[suspect.too_long] <= 0:
+                continue
             holder = self._book.leases.live[suspect.token].peer
             barred = self._book.ledger.barred_from(suspect.index) | {holder}
             node = next((node for node in fastest if free[node] and node not in barred), None)
@@ -207,7 +217,8 @@ class Hedging:
                 put_off += 1
                 continue
             free[node] -= 1
-            found.append(Hedge(suspect.token, suspect.index, peers.peers[node]))
+            left[suspect.too_long] -= 1
+            found.append(Hedge(suspect.token, suspect.index, peers.peers[node], suspect.too_long))
         return found
 
     def _had_better_wait(self, task_s: float, slow: float, barred: Iterable[NodeId], place: int, by: Outlook) -> bool:
@@ -283,6 +294,7 @@ class Hedging:
     def lease(self, hedge: Hedge, until: float, now: float) -> int:
         """Grant it; returns the token."""
         self.granted += 1
+        self._too_long += hedge.too_long
         return self._book.hedge(hedge.token, hedge.index, hedge.peer, until, now)
 
     def statistics(self) -> dict[str, int]:

@@ -252,6 +252,24 @@ def test_second_runs_are_few() -> None:
     assert table.grantor.hedging.granted == HANDFUL + 44 // 20
 
 
+def test_second_runs_that_saved_time_leave_others_for_a_peer_that_stands_still() -> None:
+    table = Table()
+    table.extend(9)
+    one, two = table.worker(10, slots=1), table.worker(11, slots=1)
+    for _ in range(4):
+        table.pass_time(1.0)
+        for worker in (one, two):
+            worker.run(worker.last, spans=[(cut(worker.last.spans)[0], 1)], ran_s=1.0, last=True)
+    other = two if one.node in [lease.peer for lease in table.grantor.leases.values()] else one
+    before, hedging = len(other.grants), table.grantor.hedging
+    hedging.granted = HANDFUL + 1  # no more of these may be
+    table.pass_time(1.5)
+    assert len(other.grants) == before
+    for _ in range(10):
+        table.pass_time(0.5)
+    assert other.indices[-1] == 8 and len(other.grants) == before + 1
+
+
 def test_ahead_of_others_only_what_is_expected_to_take_long_is_looked_at_and_all_of_that() -> None:
     dice, table = random.Random(5), Table()
     table.extend(*[100] * 6)
