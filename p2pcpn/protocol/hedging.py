@@ -5,8 +5,9 @@ long the job's tasks are that ran at least so long (``placement``). It is hedged
 sooner although it begins anew (LATE, Zaharia et al. 2008), or when it has run for much longer than nearly all others
 did (Dean and Barroso 2013, "The tail at scale"): then its peer may have become slow, or stand still. Whoever ends first
 settles it; there is no third run, so the second waits where a faster peer is about to be free and will end it sooner.
-A small share of all runs may be second ones to save time, and as many because a peer may stand still: what was saved
-before must not leave a job waiting for one that has died. None is where the job's owner says ``hedge=False``.
+A small share of all runs may be second ones to save time, and as many where nobody renews a lease: its peer has died or
+is cut off, and what was saved before must not leave the job waiting until the lease ends. None is where the job's owner
+says ``hedge=False``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from math import inf
 
+from p2pcpn import limits
 from p2pcpn.identity.keys import NodeId
 from p2pcpn.protocol.book import Book
 from p2pcpn.protocol.leases import LeaseHeld
@@ -26,7 +28,7 @@ from p2pcpn.protocol.spans import Span
 from p2pcpn.protocol.turns import STARTED_AFTER_S
 from p2pcpn.wire.pages import cut
 
-# Second runs: one in twenty of a job's, and a handful, so that small jobs may have some; for each of the two reasons.
+# Second runs: one in twenty of a job's, and a handful, so that small jobs may have some; as many again for the silent.
 SHARE = 1 / 20
 HANDFUL = 8
 # Where slots idle one is worth its while if it is expected to save so much of what it takes.
@@ -41,6 +43,8 @@ HEDGES_AT_ONCE_MAX = 256
 # Never before so many seconds.
 TOO_LONG = 3.0
 UNPROVEN_TOO_LONG_S, TOO_LONG_S = 0.1, 0.5
+# Whoever lives says something of each lease that often; what is late by so much more is not merely on its way.
+SILENT_S = limits.RENEW_S + 2.5
 # Of a length that was divided and is multiplied again.
 SAFELY = 1 - 1e-9
 # Leases that are looked at, the longest first: more than slots at the tail of a job are other jobs'.
@@ -49,12 +53,13 @@ LOOKED_AT_MAX = 4096
 
 @dataclass(frozen=True, slots=True)
 class Hedge:
-    """The second lease of a task: of ``index``, owed under ``token``, to ``peer``. ``too_long``: its run may stand."""
+    """The second lease of a task: of ``index``, owed under ``token``, to ``peer``, for the holder is ``silent`` or to
+    save time."""
 
     token: int
     index: int
     peer: Participant
-    too_long: bool
+    silent: bool
 
 
 @dataclass(slots=True)
@@ -67,6 +72,7 @@ class _Suspect:
     anew_s: float
     ran_s: float
     too_long: bool
+    silent: bool
 
 
 class _Soon:
@@ -98,19 +104,19 @@ class _Soon:
 class Hedging:
     """See the module. ``granted`` counts second leases."""
 
-    __slots__ = ("_book", "_placement", "_allowed", "_soon_by", "_too_long", "granted")
+    __slots__ = ("_book", "_placement", "_allowed", "_soon_by", "_silent", "granted")
 
     def __init__(self, book: Book, placement: Placement, *, allowed: bool) -> None:
         self._book = book
         self._placement = placement
         self._allowed = allowed
         self._soon_by: tuple[Outlook, _Soon] | None = None
-        self._too_long = 0  # of those granted, how many because the first run had gone on for too long
+        self._silent = 0  # of those granted, how many for nothing was heard of the first
         self.granted = 0
 
     @property
     def _saving(self) -> int:
-        return self.granted - self._too_long
+        return self.granted - self._silent
 
     @property
     def _most(self) -> int:
@@ -121,7 +127,7 @@ class Hedging:
     def look(self, now: float) -> tuple[list[Hedge], float | None]:
         """Nothing waits: what to hedge now, in this order; and when, at the latest, it is worth another look."""
         most = self._most
-        budgets = most - self._saving, most - self._too_long
+        budgets = most - self._saving, most - self._silent
         outlook = self._placement.outlook(now) if self._allowed and max(budgets) > 0 else None
         if outlook is None:
             return [], None
@@ -135,13 +141,16 @@ class Hedging:
         suspects = [s for s in suspects if s.too_long or outlook.surely_slower(live[s.token].peer, surely_fastest)]
 
         def gain_s(suspect: _Suspect, anew: float, rtt_s: float) -> float:
+            if suspect.silent:  # sooner or later it runs anew
+                return live[suspect.token].until - now - rtt_s
             if suspect.too_long:
                 return suspect.left_s - suspect.anew_s * anew - rtt_s
             holder = live[suspect.token].peer
             return outlook.gain_s(suspect.ran_s, outlook.slow(holder), doubt(holder), anew, rtt_s)
 
         def gains(suspect: _Suspect, anew: float, rtt_s: float) -> bool:
-            return gain_s(suspect, anew, rtt_s) > max(GAIN_S, WORTH * suspect.anew_s * anew)
+            in_vain_s = 0.0 if suspect.silent else suspect.anew_s * anew
+            return gain_s(suspect, anew, rtt_s) > max(GAIN_S, WORTH * in_vain_s)
 
         suspects.sort(key=lambda suspect: (-gain_s(suspect, fastest, 0.0), suspect.index))
         return self._chosen(suspects, outlook, budgets, gains, free), again_at
@@ -152,8 +161,8 @@ class Hedging:
         The end of the job is foreseen both ways: the second run begins now, and what waits is delayed by it; or later,
         when nothing waits.
         """
-        half = self._most // 2
-        budgets = half - self._saving, half - self._too_long
+        most = self._most
+        budgets = most // 2 - self._saving, most - self._silent
         if not self._allowed or max(budgets) <= 0:
             return []
         drain_s = self._placement.drain_s(outlook)
@@ -193,16 +202,16 @@ class Hedging:
         free: dict[NodeId, int],
     ) -> list[Hedge]:
         """The suspects in their order, each to the fastest peer with a free slot that may have it, within ``budgets``:
-        to save time, and of what ran too long. There is no third run, so it is put off where it is expected to end
+        to save time, and for the silent. There is no third run, so it is put off where it is expected to end
         sooner at a faster peer that runs something now."""
         peers = self._book.participants
         fastest = sorted(free, key=lambda node: (outlook.slow(node), peers.peers[node].rank))
         found: list[Hedge] = []
         put_off = 0
         left = list(budgets)
-        suspects = [suspect for suspect in suspects if left[suspect.too_long] > 0]
+        suspects = [suspect for suspect in suspects if left[suspect.silent] > 0]
         for suspect in suspects[:HEDGES_AT_ONCE_MAX]:
-            if left[suspect.too_long] <= 0:
+            if left[suspect.silent] <= 0:
                 continue
             holder = self._book.leases.live[suspect.token].peer
             barred = self._book.ledger.barred_from(suspect.index) | {holder}
@@ -217,8 +226,8 @@ class Hedging:
                 put_off += 1
                 continue
             free[node] -= 1
-            left[suspect.too_long] -= 1
-            found.append(Hedge(suspect.token, suspect.index, peers.peers[node], suspect.too_long))
+            left[suspect.silent] -= 1
+            found.append(Hedge(suspect.token, suspect.index, peers.peers[node], suspect.silent))
         return found
 
     def _had_better_wait(self, task_s: float, slow: float, barred: Iterable[NodeId], place: int, by: Outlook) -> bool:
@@ -248,13 +257,19 @@ class Hedging:
         for token, lease, index, since in self._running(now, outlook, long_s):
             slow, ran_s = outlook.slow(lease.peer), max(now - since, 0.0)
             too_long_s = self._too_long_s(lease.peer, outlook)
+            silent_at = lease.until - limits.LEASE_S + SILENT_S
+            if now >= silent_at:  # then its lease ends, and it runs anew
+                left_s = lease.until - now + outlook.nearly_all_s
+                found.append(_Suspect(token, index, left_s, outlook.nearly_all_s, ran_s, True, True))
+                continue
             if ran_s >= too_long_s:  # no such task is known: it is the peer, and may go on for as long again
-                found.append(_Suspect(token, index, ran_s, outlook.nearly_all_s, ran_s, True))
+                found.append(_Suspect(token, index, ran_s, outlook.nearly_all_s, ran_s, True, False))
+                at = silent_at
             else:
                 anew_s = outlook.expected_s(ran_s / slow)
-                found.append(_Suspect(token, index, anew_s * slow - ran_s, anew_s, ran_s, False))
-                at = since + too_long_s
-                again_at = at if again_at is None else min(at, again_at)
+                found.append(_Suspect(token, index, anew_s * slow - ran_s, anew_s, ran_s, False, False))
+                at = min(since + too_long_s, silent_at)
+            again_at = at if again_at is None else min(at, again_at)
         return found, again_at
 
     def _too_long_s(self, node: NodeId, outlook: Outlook) -> float:
@@ -294,7 +309,7 @@ class Hedging:
     def lease(self, hedge: Hedge, until: float, now: float) -> int:
         """Grant it; returns the token."""
         self.granted += 1
-        self._too_long += hedge.too_long
+        self._silent += hedge.silent
         return self._book.hedge(hedge.token, hedge.index, hedge.peer, until, now)
 
     def statistics(self) -> dict[str, int]:

@@ -252,7 +252,7 @@ def test_second_runs_are_few() -> None:
     assert table.grantor.hedging.granted == HANDFUL + 44 // 20
 
 
-def test_second_runs_that_saved_time_leave_others_for_a_peer_that_stands_still() -> None:
+def test_second_runs_that_saved_time_leave_others_for_a_peer_of_which_nothing_is_heard_any_more() -> None:
     table = Table()
     table.extend(9)
     one, two = table.worker(10, slots=1), table.worker(11, slots=1)
@@ -260,13 +260,18 @@ def test_second_runs_that_saved_time_leave_others_for_a_peer_that_stands_still()
         table.pass_time(1.0)
         for worker in (one, two):
             worker.run(worker.last, spans=[(cut(worker.last.spans)[0], 1)], ran_s=1.0, last=True)
-    other = two if one.node in [lease.peer for lease in table.grantor.leases.values()] else one
+    holder, other = (one, two) if one.node in [lease.peer for lease in table.grantor.leases.values()] else (two, one)
     before, hedging = len(other.grants), table.grantor.hedging
     hedging.granted = HANDFUL + 1  # no more of these may be
-    table.pass_time(1.5)
-    assert len(other.grants) == before
-    for _ in range(10):
-        table.pass_time(0.5)
+    for _ in range(8):
+        table.pass_time(1.0)
+    progress = Progress(table.job, holder.last.token, [8])
+    table.act(lambda grantor, now: grantor.running.progress(holder.contact, progress, now))
+    for _ in range(12):
+        table.pass_time(1.0)
+    assert len(other.grants) == before  # it runs for long, and says so
+    for _ in range(2):
+        table.pass_time(1.0)
     assert other.indices[-1] == 8 and len(other.grants) == before + 1
 
 
