@@ -21,7 +21,6 @@ from typing import Final
 
 from p2pcpn import limits
 from p2pcpn.protocol.authority import DISTRIBUTED
-from p2pcpn.protocol.gossip import COMPARE_RARER_MAX
 from p2pcpn.protocol.grantor import Grantor
 from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.convergence import settled_on_disks
@@ -38,9 +37,8 @@ TAKES_S: Final = 1.0
 PAGE_TASKS: Final = 8
 JOIN_S: Final = 3.0
 JOIN_WAIT_S: Final = 30.0
-# Whoever joins where most have died may compare what it knows with one of the dead first; where nothing else happens
-# the next comparison is this much later (*seen*: 41 s, two of six peers alive).
-KNOWN_WAIT_S: Final = JOIN_WAIT_S + COMPARE_RARER_MAX * limits.PUSH_PULL_S
+# A greeting, a comparison and a lookup, and the greetings of who was named in it.
+KNOWN_WAIT_S: Final = 3.0
 WELL_KNOWN: Final = 2
 # From a death to the next grantor: a session that is lost, two probes, a turn for each that died with it.
 TAKEN_S: Final = 12.0
@@ -128,9 +126,10 @@ class Play:
         program.host.crash(power=True)
         first = self._granted(program, "submitter killed", TAKEN_S, 1)
         self._until_settled(program, 2 * self.tasks // 3)
-        epoch = self._epoch(first, program)
-        first.crash()
-        self._granted(program, "its successor killed", TAKEN_S, epoch + 1)
+        grantor = self._grantor(first, program)
+        if grantor.ledger.open:  # what has ended nobody need take over
+            first.crash()
+            self._granted(program, "its successor killed", TAKEN_S, grantor.epoch + 1)
         self._ends(program)
 
     def _asleep(self) -> None:
@@ -249,9 +248,19 @@ class Play:
         return program
 
     def _steward_dies(self, program: Program, loss: str) -> None:
-        """Who grants most of what is open; another grants it soon."""
-        granting = [(host, grantor) for host in self.world.alive for grantor in self._lots_at(host, program)]
-        victim, lost = max(granting, key=lambda each: (each[1].ledger.open, each[1].epoch))
+        """Who grants most of what is open; another grants it soon. Where all has ended meanwhile nobody need."""
+
+        def granting() -> list[tuple[Host, Grantor]]:
+            found = [(host, grantor) for host in self.world.alive for grantor in self._lots_at(host, program)]
+            return [each for each in found if each[1].ledger.open]
+
+        def over() -> bool:
+            return len(self._settled(program)) == self.tasks
+
+        self._demand(TAKEN_S, lambda: "" if granting() or over() else "nobody grants what is open", program.name)
+        if not granting():
+            return
+        victim, lost = max(granting(), key=lambda each: (each[1].ledger.open, each[1].epoch))
         lot, epoch = lost.book.lot, lost.epoch
         victim.crash(power=True)
         began = self.world.clock.now
@@ -294,7 +303,7 @@ class Play:
 
         def heirs() -> list[Host]:
             found = [host for host in self._grantors(program) if host is not program.host]
-            return [host for host in found if self._epoch(host, program) >= epoch]
+            return [host for host in found if self._grantor(host, program).epoch >= epoch]
 
         self._demand(wait_s, lambda: "" if heirs() else f"{loss}: nobody takes the job over", program.name)
         self.took_s[loss] = self.world.clock.now - began
@@ -318,7 +327,7 @@ class Play:
         grantors = self._grantors(program)
         if len(grantors) != 1:
             return f"{len(grantors)} hosts grant the job"
-        epoch = self._epoch(grantors[0], program)
+        epoch = self._grantor(grantors[0], program).epoch
         for host in self.world.alive:
             assert host.peer is not None
             kept = host.peer.steward.jobs.get(program.job)
@@ -354,9 +363,9 @@ class Play:
         return [host for host in self.world.alive if self._grants(host, program)]
 
     @staticmethod
-    def _epoch(host: Host, program: Program) -> int:
+    def _grantor(host: Host, program: Program) -> Grantor:
         assert host.peer is not None
-        return host.peer.grantors[program.job].epoch
+        return host.peer.grantors[program.job]
 
     @staticmethod
     def _spec(program: Program) -> Spec:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pcpn.sim import run, turnover
+from p2pcpn.sim import run, takeover, turnover
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = "import json; from p2pcpn.sim import run; print(json.dumps(run('churn', peers=12, seed={seed}).to_json()))"
@@ -51,6 +51,12 @@ def test_a_swarm_keeps_its_word(name: str, peers: int, seed: int) -> None:
     report = run(name, peers=peers, seed=seed)
     assert report.verdict == "ok" and report.lost_tasks == 0
     assert report.delivered > 190
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_of_six_peers_most_die_and_whatever_was_granted_goes_on(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(takeover, "WAIT_S", 15.0)
+    takeover.Play(6, seed, tasks=30).run()
 
 
 def test_faults_do_happen() -> None:

@@ -35,6 +35,15 @@ def test_it_is_a_scenario_by_name() -> None:
     assert "takeover" in scenarios.names()
 
 
+def test_what_has_ended_nobody_need_take_over() -> None:
+    play = Play(6, 1, tasks=24)
+    play._join()
+    program = play._begin("over")
+    play._until_settled(program, 24)
+    play._steward_dies(program, "nothing lost")
+    assert not play.took_s and len(play.world.alive) == 7
+
+
 def test_stewards_that_never_take_over_are_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Succession, "_turn", lambda self, watch, kept, tenure, now: [])
     monkeypatch.setattr(takeover, "TAKEN_S", 8.0)
