@@ -64,15 +64,21 @@ class Hedge:
 
 @dataclass(slots=True)
 class _Suspect:
-    """A task that runs: for how long it will go on, and how long it would take anew on a peer of slowness 1."""
+    """A task that runs: for how long it will go on, and how long it would take anew on a peer of slowness 1. It is
+    expected to end in time, or has run ``too_long``, or its peer is ``silent``."""
 
     token: int
     index: int
     left_s: float
     anew_s: float
     ran_s: float
-    too_long: bool
-    silent: bool
+    too_long: bool = False
+    silent: bool = False
+
+    @property
+    def stuck(self) -> bool:
+        """Whether it is its peer, however fast that was before."""
+        return self.too_long or self.silent
 
 
 class _Soon:
@@ -114,20 +120,16 @@ class Hedging:
         self._silent = 0  # of those granted, how many for nothing was heard of the first
         self.granted = 0
 
-    @property
-    def _saving(self) -> int:
-        return self.granted - self._silent
-
-    @property
-    def _most(self) -> int:
-        """Of each of the two."""
+    def _budgets(self, *, ahead: bool = False) -> tuple[int, int]:
+        """How many more second runs there may be, while tasks wait (``ahead``) or where none does: to save time, and
+        for the silent."""
         ledger = self._book.ledger
-        return int((ledger.total - ledger.waiting) * SHARE) + HANDFUL
+        most = int((ledger.total - ledger.waiting) * SHARE) + HANDFUL
+        return (most // 2 if ahead else most) - (self.granted - self._silent), most - self._silent
 
     def look(self, now: float) -> tuple[list[Hedge], float | None]:
         """Nothing waits: what to hedge now, in this order; and when, at the latest, it is worth another look."""
-        most = self._most
-        budgets = most - self._saving, most - self._silent
+        budgets = self._budgets()
         outlook = self._placement.outlook(now) if self._allowed and max(budgets) > 0 else None
         if outlook is None:
             return [], None
@@ -138,7 +140,7 @@ class Hedging:
         fastest, surely_fastest = min(map(outlook.slow, free)), min(free, key=outlook.surely)
         doubt, live = self._book.speeds.doubt, self._book.leases.live
         # The others would be passed over one by one, and only so many are looked at.
-        suspects = [s for s in suspects if s.too_long or outlook.surely_slower(live[s.token].peer, surely_fastest)]
+        suspects = [s for s in suspects if s.stuck or outlook.surely_slower(live[s.token].peer, surely_fastest)]
 
         def gain_s(suspect: _Suspect, anew: float, rtt_s: float) -> float:
             if suspect.silent:  # sooner or later it runs anew
@@ -161,8 +163,7 @@ class Hedging:
         The end of the job is foreseen both ways: the second run begins now, and what waits is delayed by it; or later,
         when nothing waits.
         """
-        most = self._most
-        budgets = most // 2 - self._saving, most - self._silent
+        budgets = self._budgets(ahead=True)
         if not self._allowed or max(budgets) <= 0:
             return []
         drain_s = self._placement.drain_s(outlook)
@@ -218,7 +219,7 @@ class Hedging:
             node = next((node for node in fastest if free[node] and node not in barred), None)
             if node is None:
                 continue
-            if not suspect.too_long and not outlook.surely_slower(holder, node):
+            if not suspect.stuck and not outlook.surely_slower(holder, node):
                 continue
             if not better(suspect, outlook.slow(node), peers.peers[node].pace.rtt_s):
                 continue
@@ -251,23 +252,23 @@ class Hedging:
 
     def _suspects(self, now: float, outlook: Outlook, long_s: float = 0.0) -> tuple[list[_Suspect], float | None]:
         """Every task that runs once, as far as can be told, and would take longer than ``long_s`` anew; and when the
-        next of them has run for too long."""
+        next of them has run for too long, or its peer said nothing for too long."""
         found: list[_Suspect] = []
         again_at: float | None = None
         for token, lease, index, since in self._running(now, outlook, long_s):
             slow, ran_s = outlook.slow(lease.peer), max(now - since, 0.0)
-            too_long_s = self._too_long_s(lease.peer, outlook)
             silent_at = lease.until - limits.LEASE_S + SILENT_S
             if now >= silent_at:  # then its lease ends, and it runs anew
                 left_s = lease.until - now + outlook.nearly_all_s
-                found.append(_Suspect(token, index, left_s, outlook.nearly_all_s, ran_s, True, True))
+                found.append(_Suspect(token, index, left_s, outlook.nearly_all_s, ran_s, silent=True))
                 continue
+            too_long_s = self._too_long_s(lease.peer, outlook)
             if ran_s >= too_long_s:  # no such task is known: it is the peer, and may go on for as long again
-                found.append(_Suspect(token, index, ran_s, outlook.nearly_all_s, ran_s, True, False))
+                found.append(_Suspect(token, index, ran_s, outlook.nearly_all_s, ran_s, too_long=True))
                 at = silent_at
             else:
                 anew_s = outlook.expected_s(ran_s / slow)
-                found.append(_Suspect(token, index, anew_s * slow - ran_s, anew_s, ran_s, False, False))
+                found.append(_Suspect(token, index, anew_s * slow - ran_s, anew_s, ran_s))
                 at = min(since + too_long_s, silent_at)
             again_at = at if again_at is None else min(at, again_at)
         return found, again_at

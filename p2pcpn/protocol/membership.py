@@ -144,7 +144,7 @@ class _Probe:
 
 
 class Membership:
-    """Watches the neighbours of the peer ``me``. Set ``leases_out`` while leases are out: it probes each second then.
+    """Watches the neighbours of the peer ``me``; each second while leases are out (``hold_leases``).
 
     ``heard`` is told of every datagram a peer sends over its pair; ``receive`` takes SWIM's own, ``rumor`` what gossip
     delivers. Says ``Heard`` of :class:`Alive`, :class:`Suspected`, :class:`Dead`, :class:`Left` and :class:`Verdict`.
@@ -249,6 +249,11 @@ class Membership:
             self._alarm(now)
         return self._probe(neighbour, now, helpers=helpers) if self._rumored.take(now) else []
 
+    def hold_leases(self, out: bool, now: float) -> None:
+        """Leases are ``out`` from now on, or none is any more."""
+        self.leases_out = out
+        self.rounds.hurry(self._interval_s, now)
+
     def check(self, peer: Contact, now: float) -> list[Effect]:
         """Find out within a second whether ``peer`` lives: ``Heard(Verdict)`` follows, and ``Heard(Dead)`` if not."""
         return self._probe(peer, now, urgent=True)
@@ -311,6 +316,7 @@ class Membership:
     def _alarm(self, now: float) -> None:
         """A neighbour is in doubt: where one is silent others may be."""
         self._doubted_s, self._pause_s = now, self._idle_s
+        self.rounds.hurry(self._interval_s, now)
 
     # --- probes ------------------------------------------------------------------------------------------------
 

@@ -592,7 +592,7 @@ class Peer:
     def expire(self, now: float) -> list[fx.Effect]:
         """Do whatever is due."""
         if (leases_out := self.jobs.leases_out) != self.membership.leases_out:
-            self.membership.leases_out = leases_out
+            self.membership.hold_leases(leases_out, now)
             self.deadlines.touched |= due.MEMBERSHIP
         effects = self.deadlines.expire(now, anyway(self))
         if self.deadlines.touched & due.PUBLISHING:  # it speaks to the DHT

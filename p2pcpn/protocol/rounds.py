@@ -72,6 +72,11 @@ class Rounds:
         first_s = min(self._since_s.values()) + self._round_s
         return max(self._looked_s + APART * pause_s, min(first_s, self._looked_s + LOOK * pause_s))
 
+    def hurry(self, pause_s: float, now: float) -> None:
+        """Probes are ``pause_s`` apart from now on. The next is not due earlier than now: a calm peer looked around a
+        minute ago perhaps, and whoever finds itself late for what it was never asked to do takes it that it slept."""
+        self._looked_s = max(self._looked_s, now - pause_s)
+
     def turn(self, neighbours: Collection[bytes], pause_s: float, now: float) -> bytes | None:
         """Whose turn it is among ``neighbours`` at this pace: where all is well who has waited longest, if that was for
         a round, and otherwise each once in a round, in a new order each round."""

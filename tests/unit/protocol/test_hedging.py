@@ -11,6 +11,7 @@ from p2pcpn.protocol.ledger import LEASED
 from p2pcpn.protocol.participants import UNSTARTED_S
 from p2pcpn.wire.messages import Output, Progress, Revoke
 from p2pcpn.wire.pages import Print, cut
+from p2pcpn.wire.statements import Lease
 from tests.unit.protocol.granting import Table, Worker
 
 
@@ -24,6 +25,12 @@ def begun(count: int, *, ran_s: float = 1.0, hedge: bool = True) -> tuple[Table,
         fast.run(fast.last, spans=[(cut(fast.last.spans)[0], 1)], ran_s=ran_s, last=True)
     assert slow.indices == [0] and table.grantor.ledger.leased == 1
     return table, slow, fast
+
+
+def progress(worker: Worker, lease: Lease, running: list[int]) -> None:
+    """It says which tasks of a lease it runs, and renews it."""
+    told = Progress(lease.job, lease.token, running)
+    worker.table.act(lambda grantor, now: grantor.running.progress(worker.contact, told, now))
 
 
 def test_a_task_on_a_peer_that_brings_nothing_runs_a_second_time_and_the_first_result_counts() -> None:
@@ -86,9 +93,7 @@ def test_a_task_that_is_not_late_is_left_alone() -> None:
     holder, other = (one, two) if one.node in [lease.peer for lease in table.grantor.leases.values()] else (two, one)
     before = len(other.grants)
     table.pass_time(0.9)
-    table.act(
-        lambda grantor, now: grantor.running.progress(holder.contact, Progress(table.job, holder.last.token, [8]), now)
-    )
+    progress(holder, holder.last, [8])
     table.pass_time(0.5)
     assert len(other.grants) == before
     table.pass_time(5.0)  # but one that runs three times as long as nearly all did is not
@@ -150,11 +155,16 @@ def of_three_speeds(*, slots: int = 1) -> tuple[Table, Worker, Worker, Worker]:
     return table, fast, middle, slow
 
 
-def test_a_second_run_waits_for_a_much_faster_peer_that_is_about_to_be_free() -> None:
+def with_one_that_idles() -> tuple[Table, Worker, Worker, int]:
+    """Of three speeds: the fastest, which runs a task; the middle one, which idles; and what the slowest runs."""
     table, fast, middle, slow = of_three_speeds()
-    late = slow.indices[-1]
     table.pass_time(0.5)
     middle.run(ran_s=3.0)
+    return table, fast, middle, slow.indices[-1]
+
+
+def test_a_second_run_waits_for_a_much_faster_peer_that_is_about_to_be_free() -> None:
+    table, fast, middle, late = with_one_that_idles()
     table.pass_time(0.4)
     assert not table.grantor.hedging.granted, "three seconds from now, or two: in a second the fast peer is free"
     fast.run(ran_s=0.9)
@@ -163,19 +173,13 @@ def test_a_second_run_waits_for_a_much_faster_peer_that_is_about_to_be_free() ->
 
 
 def test_a_second_run_does_not_wait_for_a_peer_that_brings_nothing() -> None:
-    table, fast, middle, slow = of_three_speeds()
-    late = slow.indices[-1]
-    table.pass_time(0.5)
-    middle.run(ran_s=3.0)
+    table, fast, middle, late = with_one_that_idles()
     table.pass_time(2.0)
     assert middle.indices[-1] == late and late not in fast.indices
 
 
 def test_a_second_run_does_not_wait_for_a_peer_where_more_is_in_line() -> None:
-    table, fast, middle, slow = of_three_speeds()
-    late = slow.indices[-1]
-    table.pass_time(0.5)
-    middle.run(ran_s=3.0)
+    table, fast, middle, late = with_one_that_idles()
     table.pass_time(0.1)
     assert late not in middle.indices
     table.grantor.book.participants.hold(table.grantor.participants[fast.node], 1)  # who is asked for it back, in vain
@@ -189,9 +193,7 @@ def test_a_second_run_does_not_wait_for_the_peer_where_the_first_stands_still() 
     table.peer_dead(slow.node)
     lease = next(lease for _, lease in fast.grants if lease.token in table.grantor.leases)
     stuck, other = fast.indices[-2:]
-    table.act(
-        lambda grantor, now: grantor.running.progress(fast.contact, Progress(table.job, lease.token, [stuck]), now)
-    )
+    progress(fast, lease, [stuck])
     for _ in range(3):
         table.pass_time(1.0)
         fast.run(next(lease for _, lease in fast.grants if other in cut(lease.spans)), spans=[(other, 1)], ran_s=1.0)
@@ -228,8 +230,7 @@ def test_who_is_known_to_be_slower_is_seen_among_many_who_only_may_be() -> None:
     assert sum(len(worker.indices) for worker in fresh) > HEDGES_AT_ONCE_MAX and not table.grantor.ledger.waiting
     for worker in (slow, *fast, *fresh):
         for _, lease in worker.grants:
-            progress = Progress(table.job, lease.token, cut(lease.spans))
-            table.act(lambda grantor, now, p=progress, w=worker: grantor.running.progress(w.contact, p, now))
+            progress(worker, lease, cut(lease.spans))
     table.pass_time(0.5)
     fast[0].run(ran_s=0.5)
     outlook = table.grantor.hedging._placement.outlook(table.now)
@@ -239,7 +240,9 @@ def test_who_is_known_to_be_slower_is_seen_among_many_who_only_may_be() -> None:
     assert fast[0].indices[-1] == late
 
 
-def test_second_runs_are_few() -> None:
+def with_all_second_runs_out() -> tuple[Table, Worker, Worker]:
+    """One of two workers has run forty tasks for ten seconds, and as many second runs as may save time are the
+    other's."""
     table = Table()
     table.extend(40)
     slow = table.worker(11, slots=40)
@@ -249,30 +252,27 @@ def test_second_runs_are_few() -> None:
         fast.run(ran_s=0.1)
     assert len(slow.indices) == 40
     table.pass_time(10.0)
+    return table, slow, fast
+
+
+def test_second_runs_are_few() -> None:
+    table, *_ = with_all_second_runs_out()
     assert table.grantor.hedging.granted == HANDFUL + 44 // 20
 
 
 def test_second_runs_that_saved_time_leave_others_for_a_peer_of_which_nothing_is_heard_any_more() -> None:
-    table = Table()
-    table.extend(9)
-    one, two = table.worker(10, slots=1), table.worker(11, slots=1)
-    for _ in range(4):
-        table.pass_time(1.0)
-        for worker in (one, two):
-            worker.run(worker.last, spans=[(cut(worker.last.spans)[0], 1)], ran_s=1.0, last=True)
-    holder, other = (one, two) if one.node in [lease.peer for lease in table.grantor.leases.values()] else (two, one)
-    before, hedging = len(other.grants), table.grantor.hedging
-    hedging.granted = HANDFUL + 1  # no more of these may be
-    for _ in range(8):
-        table.pass_time(1.0)
-    progress = Progress(table.job, holder.last.token, [8])
-    table.act(lambda grantor, now: grantor.running.progress(holder.contact, progress, now))
+    table, slow, fast = with_all_second_runs_out()
+    most = table.grantor.hedging.granted
+    for _, lease in fast.grants[-most:]:
+        fast.run(lease, ran_s=0.1)
+    assert table.grantor.hedging.statistics() == {"hedged": most, "hedges_won": most, "doubled": 0}
+    progress(slow, slow.last, [index for index in slow.indices if index not in table.delivered])
     for _ in range(12):
         table.pass_time(1.0)
-    assert len(other.grants) == before  # it runs for long, and says so
-    for _ in range(2):
-        table.pass_time(1.0)
-    assert other.indices[-1] == 8 and len(other.grants) == before + 1
+    assert table.grantor.hedging.granted == most, "the others run for long, and it says so"
+    table.pass_time(2.0)
+    assert table.grantor.hedging.granted == 2 * most
+    assert table.grantor.hedging.statistics()["doubled"] == most
 
 
 def test_ahead_of_others_only_what_is_expected_to_take_long_is_looked_at_and_all_of_that() -> None:
@@ -286,8 +286,7 @@ def test_ahead_of_others_only_what_is_expected_to_take_long_is_looked_at_and_all
         lease = worker.last
         index = cut(lease.spans)[0]
         if table.grantor.ledger.states[index] == LEASED:
-            progress = Progress(table.job, lease.token, cut(lease.spans)[:1])
-            table.act(lambda grantor, now, p=progress, w=worker: grantor.running.progress(w.contact, p, now))
+            progress(worker, lease, [index])
             if dice.random() < 0.8:
                 worker.run(lease, ran_s=dice.choice([0.1, 0.3, 1.0, 3.0]))
         hedging = table.grantor.hedging

@@ -127,7 +127,7 @@ def test_each_peer_pings_one_neighbour_a_period_and_faster_while_leases_are_out(
     me = swarm.members[0]
     assert me.deadline() == limits.PROBE_IDLE_S
     assert me.expire(1.0) == []
-    me.leases_out = True
+    me.hold_leases(True, 1.0)
     assert me.deadline() == limits.PROBE_BUSY_S
     pinged = []
     for period in range(1, 9):
@@ -159,7 +159,7 @@ def test_two_that_watch_each_other_ask_in_turns_and_each_ping_serves_both() -> N
 def test_a_neighbour_by_hearsay_is_pinged_before_those_that_were_heard() -> None:
     swarm = Swarm(12)
     me, hood = swarm.members[0], swarm.hoods[0]
-    me.leases_out = True
+    me.hold_leases(True, 0.0)
     pinged = []
     for period in range(1, 6):
         if period == 3:
@@ -624,8 +624,23 @@ def test_where_all_have_been_well_for_minutes_each_probes_more_rarely_until_some
     word = MemberState(victim, 0, 0, SUSPECTED)
     me.rumor(signed(word, liar), word, swarm.now)
     assert me._interval_s == limits.PROBE_IDLE_S
-    me.leases_out = True
+    me.hold_leases(True, swarm.now)
     assert me._interval_s == limits.PROBE_BUSY_S
+
+
+def test_who_is_called_to_a_faster_pace_has_not_slept() -> None:
+    swarm = Swarm(8)
+    swarm.run(400.0)
+    word = MemberState(swarm.contacts[1], 0, 0, SUSPECTED)
+    for who, member in swarm.members.items():
+        if who < 4:
+            member.hold_leases(True, swarm.now)
+        else:
+            swarm.perform(who, member.rumor(signed(word, swarm.keys[2]), word, swarm.now))
+        due_s = member.deadline()
+        assert due_s is not None and due_s >= swarm.now
+    swarm.run(30.0)
+    assert all(it.statistics()["slept_s"] == it.statistics()["health"] == 0 for it in swarm.members.values())
 
 
 def test_a_death_is_told_by_few_and_costs_few_datagrams() -> None:

@@ -51,6 +51,18 @@ def test_otherwise_each_has_its_turn_once_in_a_round_at_that_pace() -> None:
     assert it.turn([], FAST_S, 100.0) is None
 
 
+def test_who_is_to_hurry_is_due_at_once_and_was_not_before() -> None:
+    it, turns = rounds()
+    now = turns[-1][0] + 0.9 * APART * CALM_S
+    assert it.deadline(FAST_S) < now < it.deadline(CALM_S)
+    it.hurry(FAST_S, now)
+    assert it.deadline(FAST_S) == now
+    it.hurry(FAST_S, now)
+    assert it.turn(NODES[:4], FAST_S, now) is not None
+    it.hurry(FAST_S, now + 1.0)
+    assert it.deadline(FAST_S) == now + FAST_S
+
+
 def test_who_asked_us_is_asked_a_round_later_and_a_little_sooner_than_it_would_ask() -> None:
     it, turns = rounds()
     at, node = turns[0]
