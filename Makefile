@@ -40,7 +40,7 @@ faults: $(VENV)/.develops
 # What a build says pip keeps for its log, with which it would show bars without names for all its downloads.
 compiled:
 	@$(MAKE) --no-print-directory VENV=$(COMPILED) $(COMPILED)/.made
-	@echo "compiling p2pcpn into $(COMPILED), once to count what a simulation calls and once for that: five to fifteen minutes without a word"
+	@echo "compiling p2pcpn into $(COMPILED), once to count what a simulation calls and once for that: on two cores five to fifteen minutes without a word"
 	@rm -f $(COMPILED)/.log
 	@P2PCPN_COMPILED=profiled $(COMPILED)/bin/python -m pip install --quiet --progress-bar off --disable-pip-version-check --log $(COMPILED)/.log .
 	@$(COMPILED)/bin/p2pcpn --version

@@ -48,18 +48,20 @@ END_S: Final = 400.0
 AGREE_S: Final = 60.0
 # A message in which a steward says how many tasks it knows of, a second's wait, and a segment.
 SPREAD_S: Final = 6.0
-WAIT_S: Final = 60.0
+# For so long nobody takes over what nobody may.
+UNTAKEN_S: Final = 60.0
 # One peer is too many for the submitter of a job that is to be divided.
 DIVIDED_PEERS: Final = 1
 
 
 class Play:
     """One run with ``peers`` peers. ``took_s`` is from each loss to the next grantor, ``spread_s`` until all stewards
-    knew of tasks that one had."""
+    knew of tasks that one had; ``untaken_s`` is for how long a job that nobody may take over is watched."""
 
-    def __init__(self, peers: int, seed: int, tasks: int = TASKS) -> None:
+    def __init__(self, peers: int, seed: int, tasks: int = TASKS, *, untaken_s: float = UNTAKEN_S) -> None:
         self.peers = peers
         self.tasks = tasks
+        self.untaken_s = untaken_s
         self.world = World(seed, peers)
         self.hosts = [self.world.host(f"peer-{number}") for number in range(peers)]
         self.world.seeds = [host.address for host in self.hosts[:WELL_KNOWN]]
@@ -281,7 +283,7 @@ class Play:
         program = self._begin("centralised", "centralised")
         self._until_settled(program, self.tasks // 4)
         program.host.crash(power=True)
-        self.world.run(self.world.clock.now + WAIT_S)
+        self.world.run(self.world.clock.now + self.untaken_s)
         if self._grantors(program):
             raise Violation("a job that nobody may take over was taken over")
 

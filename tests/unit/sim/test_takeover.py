@@ -13,9 +13,8 @@ from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.takeover import Play
 
 
-def test_a_job_goes_on_whoever_is_lost_and_its_history_is_clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(takeover, "WAIT_S", 15.0)
-    play = Play(6, 1, tasks=30)
+def test_a_job_goes_on_whoever_is_lost_and_its_history_is_clean() -> None:
+    play = Play(6, 1, tasks=30, untaken_s=15.0)
     play.run()
     assert set(play.took_s) == {
         "submitter killed", "its successor killed", "submitter asleep", "submitter cut off",
