@@ -205,8 +205,9 @@ class Gossip:
             if len(message.rumors) != len(message.hops):
                 raise PeerError("rumors and hops differ in number")
             effects: list[Effect] = []
+            rode = isinstance(message, datagrams.Compound)
             for signed, hops in zip(message.rumors, message.hops, strict=True):
-                effects += self._take(sender, signed, min(hops, limits.RUMOR_HOPS_MAX), now)
+                effects += self._take(sender, signed, min(hops, limits.RUMOR_HOPS_MAX), now, rode)
             return effects + self._round(now)
         if isinstance(message, datagrams.RumorDigest):
             return self._compare(sender, message, now)
@@ -282,7 +283,7 @@ class Gossip:
 
     # --- taking ------------------------------------------------------------------------------------------------
 
-    def _take(self, sender: Contact, signed: Signed, hops: int, now: float) -> list[Effect]:
+    def _take(self, sender: Contact, signed: Signed, hops: int, now: float, rode: bool) -> list[Effect]:
         packed = SIGNED.encode(signed)
         rumor = rumor_id(packed)
         held = self._held.get(rumor)
@@ -299,7 +300,8 @@ class Gossip:
         if statement is None:
             return []
         signed = shared(signed)
-        hurried = not isinstance(statement, Advert) or not self._repeats(statement)
+        # An advert that rode was in no hurry where it came from: that we lack it makes it news to nobody else.
+        hurried = not isinstance(statement, Advert) or not (rode or self._repeats(statement))
         held = self._hold(rumor, signed, statement, len(packed), hops, now, hurried)
         held.tellers.append(sender.id)
         self._delivered += 1

@@ -506,6 +506,20 @@ def test_what_only_repeats_wakes_nobody_and_rides_on_with_what_is_sent_anyway() 
     assert len(tell(it, offer())) == 1 and it.statistics()["active"] == 1, "an offer is in a hurry"
 
 
+def test_an_advert_that_rode_rides_on_where_nothing_was_known_of_its_peer() -> None:
+    it = gossip(PEERS)
+    it.expire(0.0)
+    due_s = it.deadline()
+    ridden = it.receive(SENDER, datagrams.Compound(Ack(1, 0), [advert()], [1]), 0.1)
+    assert [type(effect) for effect in ridden] == [Heard], "it is news here"
+    assert it.deadline() == due_s and it.statistics()["riding"] == 1
+    assert it.statistics()["active"] == 0
+    it.receive(SENDER, datagrams.Compound(Ack(1, 0), [offer()], [1]), 0.1)
+    assert (it.statistics()["riding"], it.statistics()["active"]) == (1, 1), "an offer is in a hurry wherever it came"
+    tell(it, advert(keypair=KEYS[1]), 0.1)
+    assert (it.statistics()["riding"], it.statistics()["active"]) == (1, 2), "and so is an advert that was told at once"
+
+
 def test_our_own_repetition_rides_from_the_first() -> None:
     it = gossip(PEERS)
     assert it.spread(advert(), 0.0, hurried=False) == []
