@@ -178,7 +178,9 @@ class Gaps:
 
     def deadline(self) -> float | None:
         """When :meth:`expire` is due."""
-        return min((*self._begun.values(), *(gap.due_s for gap in self._gaps.values())), default=None)
+        if not self._begun and not self._gaps:  # as nearly always, and it is asked whenever anything is said of tasks
+            return None
+        return min([*self._begun.values(), *[gap.due_s for gap in self._gaps.values()]])
 
     def expire(self, now: float) -> list[Effect]:
         """Ask for what is lacking still, and others where somebody was silent."""

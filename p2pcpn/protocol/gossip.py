@@ -35,6 +35,7 @@ from p2pcpn.protocol.effects import Effect, Heard, Send
 from p2pcpn.protocol.neighbourhood import Neighbourhood
 from p2pcpn.protocol.rates import Allowance, Bucket
 from p2pcpn.protocol.riding import RIDER_S, Riding
+from p2pcpn.protocol.timetable import Timetable
 from p2pcpn.wire import datagrams
 from p2pcpn.wire.addresses import Contact
 from p2pcpn.wire.pages import SIGNED
@@ -145,7 +146,7 @@ class Gossip:
         self._pulled: set[bytes] = set()  # what the last comparison lacked
         self._own = b""  # our own newest advert
         self._push_pull_due_s = now
-        self._lapses_s = math.inf  # none of those held lapses before
+        self._lapses = Timetable()  # of those held
         self._refused = 0
         self._delivered = 0
 
@@ -173,6 +174,7 @@ class Gossip:
         held = self._hold(rumor_id(packed), signed, statement, len(packed), hops, now, hurried)
         if isinstance(statement, Advert):
             self._own, held.expires_s = held.id, now + min(RIDER_S, statement.ttl_s)  # until there is a newer one
+            self._lapses.set(held.id, held.expires_s)
         if not hurried:
             return []
         held.rounds = max(1, held.rounds - rounds_less)
@@ -232,10 +234,8 @@ class Gossip:
         )
         for peer, late in self.riding.overdue(now):
             effects += self._tell(peer, late)
-        if now >= self._lapses_s:
-            for held in [held for held in self._held.values() if held.expires_s <= now]:
-                self._drop(held.id)
-            self._lapses_s = min((held.expires_s for held in self._held.values()), default=math.inf)
+        while (lapsed := self._lapses.take(now)) is not None:
+            self._drop(lapsed)
         while self._seen and next(iter(self._seen.values())) + limits.RUMOR_SEEN_S <= now:
             self._seen.popitem(last=False)
         for peer in self._neighbourhood.sample(1):
@@ -375,7 +375,7 @@ class Gossip:
         lives_s = held_s if isinstance(statement, MemberState) else min(held_s, statement.ttl_s)
         held = Held(rumor, signed, size_bytes + 2, hops, _rounds(signed), now + lives_s, [], hurried)
         self._held[rumor] = held
-        self._lapses_s = min(self._lapses_s, held.expires_s)
+        self._lapses.set(rumor, held.expires_s)
         self._seen[rumor] = now
         if hops > 0:
             self._going[rumor] = held
@@ -394,6 +394,7 @@ class Gossip:
 
     def _drop(self, rumor: bytes) -> None:
         self._held.pop(rumor, None)
+        self._lapses.drop(rumor)
         self._active.pop(rumor, None)
         self._going.pop(rumor, None)
         self.riding.drop(rumor)

@@ -179,6 +179,7 @@ class Membership:
         self._words: OrderedDict[bytes, tuple[tuple[int, int, int], list[bytes]]] = OrderedDict()
         self._relays = 0
         self._rumored = Bucket(limits.RUMORED_PROBES_PER_S, limits.RUMORED_PROBES_PER_S)
+        self._changes = -1  # of the neighbourhood, when its turns were last looked at
         self.rounds = Rounds(rng, CALM_RARER_MAX * idle_s, now)
         self._heard_s = now
         self._refuted_s = -math.inf
@@ -323,8 +324,9 @@ class Membership:
     def _next(self, now: float) -> Contact | None:
         """Whose turn it is; those that took a place by hearsay come first, once: the word of their death may have gone
         by while they had none."""
-        neighbours = {contact.id: contact for contact in self._neighbourhood.contacts()}
-        turn = self.rounds.turn(neighbours, self._interval_s, now)
+        neighbours, changes = self._neighbourhood.chosen, self._neighbourhood.changes
+        turn = self.rounds.turn(neighbours, self._interval_s, now, the_same=changes == self._changes)
+        self._changes = changes
         unproved = self._neighbourhood.unproved()
         return unproved if unproved is not None or turn is None else neighbours[turn]
 

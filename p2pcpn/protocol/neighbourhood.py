@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 from bisect import bisect_left, insort
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import islice
@@ -60,6 +60,7 @@ class Neighbourhood:
         self._candidates: dict[bytes, tuple[Contact, bool]] = {}
         self._by_id: list[tuple[int, bytes]] = []  # the candidates by distance: sorting them took most of a choice
         self._chosen: dict[bytes, Contact] = {}
+        self.changes = 0  # how often there were others in it
         self._by_chance: list[bytes] = []
         self._unproved: dict[bytes, None] = {}  # neighbours that nobody here heard since they took their place
         self._due_s: float | None = None
@@ -80,6 +81,11 @@ class Neighbourhood:
     def contacts(self) -> list[Contact]:
         """The neighbours, in a steady order."""
         return list(self._chosen.values())
+
+    @property
+    def chosen(self) -> Mapping[bytes, Contact]:
+        """The neighbours by id, in that order: nobody's to keep, for it changes as they do."""
+        return self._chosen
 
     def get(self, node: bytes) -> Contact | None:
         """The neighbour with the id ``node``."""
@@ -125,18 +131,23 @@ class Neighbourhood:
         if contact.id in self._chosen or len(self._chosen) < limits.NEIGHBOURHOOD_MAX:
             if not direct:
                 self._unproved[contact.id] = None
+            self.changes += contact.id not in self._chosen
             self._chosen[contact.id] = contact
         if self._due_s is None:
             self._due_s = now + limits.NEIGHBOURHOOD_S
         if len(self._candidates) > limits.NEIGHBOUR_CANDIDATES_MAX:
-            self._drop(next(node for node in self._candidates if node not in self._chosen))
+            while (node := next(iter(self._candidates))) in self._chosen:  # where it stands there counts for nothing
+                self._candidates[node] = self._candidates.pop(node)
+            self._drop(node)
 
     def gone(self, node: bytes) -> None:
         """``node`` is dead or has left; another takes its place at once where one is known."""
         if node in self._candidates:
             self._drop(node)
-        if self._chosen.pop(node, None) is not None and len(self._candidates) > len(self._chosen):
-            self._choose()
+        if self._chosen.pop(node, None) is not None:
+            self.changes += 1
+            if len(self._candidates) > len(self._chosen):
+                self._choose()
 
     def flapped(self, node: bytes, now: float) -> bool:
         """``node`` is about to be suspected; whether that was once too often, and it has lost its place."""
@@ -181,6 +192,7 @@ class Neighbourhood:
         return []
 
     def _choose(self) -> None:
+        self.changes += 1
         before = self._chosen
         measured = [
             (rtt_s * CLEARLY_NEARER if node in before else rtt_s, node)

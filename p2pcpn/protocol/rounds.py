@@ -42,6 +42,7 @@ class Rounds:
         self._rng = rng
         self._calm_s = calm_s
         self._since_s: dict[bytes, float] = {}  # from when each one's round counts
+        self._first: bytes | None = None  # who has waited longest, once it was looked for
         self._order: list[bytes] = []  # what is left of a shuffled round
         self._looked_s = now
 
@@ -54,6 +55,8 @@ class Rounds:
         if since_s is None:
             return
         sooner_s = SOONER * self._calm_s
+        if node == self._first:
+            self._first = None
         if now - since_s < sooner_s:  # ours is on its way as well: let it not be so each time
             self._since_s[node] = since_s + sooner_s * self._rng.random()
         elif now - since_s >= max(sooner_s, IN_TURN * self._round_s):
@@ -64,12 +67,13 @@ class Rounds:
         since_s = self._since_s.get(node)
         if since_s is not None and since_s + self._round_s <= now:
             self._since_s[node] = now
+            self._first = None
 
     def deadline(self, pause_s: float) -> float:
         """When :meth:`turn` may name somebody, or has to look who is a neighbour now."""
         if pause_s < self._calm_s or not self._since_s:
             return self._looked_s + pause_s
-        first_s = min(self._since_s.values()) + self._round_s
+        first_s = self._since_s[self._longest()] + self._round_s
         return max(self._looked_s + APART * pause_s, min(first_s, self._looked_s + LOOK * pause_s))
 
     def hurry(self, pause_s: float, now: float) -> None:
@@ -77,23 +81,34 @@ class Rounds:
         minute ago perhaps, and whoever finds itself late for what it was never asked to do takes it that it slept."""
         self._looked_s = max(self._looked_s, now - pause_s)
 
-    def turn(self, neighbours: Collection[bytes], pause_s: float, now: float) -> bytes | None:
+    def turn(
+        self, neighbours: Collection[bytes], pause_s: float, now: float, *, the_same: bool = False
+    ) -> bytes | None:
         """Whose turn it is among ``neighbours`` at this pace: where all is well who has waited longest, if that was for
-        a round, and otherwise each once in a round, in a new order each round."""
+        a round, and otherwise each once in a round, in a new order each round. ``the_same``: as it was asked last."""
         self._looked_s = now
-        self._renew(neighbours, now)
+        if not the_same:
+            self._renew(neighbours, now)
         if pause_s < self._calm_s:
             return self._shuffled(neighbours)
         if not self._since_s:
             return None
-        node = min(self._since_s, key=self._since_s.__getitem__)
+        node = self._longest()
         return node if self._since_s[node] + self._round_s <= now else None
 
     @property
     def _round_s(self) -> float:
         return self._calm_s * len(self._since_s)
 
+    def _longest(self) -> bytes:
+        """Who has waited longest: looked for when somebody's turn was put off, not at each look at the deadline."""
+        node = self._first
+        if node is None:
+            node = self._first = min(self._since_s, key=self._since_s.__getitem__)
+        return node
+
     def _renew(self, neighbours: Collection[bytes], now: float) -> None:
+        self._first = None
         for node in [node for node in self._since_s if node not in neighbours]:
             del self._since_s[node]
         for node in neighbours:

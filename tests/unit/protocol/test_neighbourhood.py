@@ -61,6 +61,22 @@ def test_the_lowest_round_trips_and_the_nearest_ids_are_chosen_and_some_by_chanc
     assert set(hood.contacts()) == set(chosen)  # who stands by chance stays
 
 
+def test_it_is_counted_how_often_there_are_others() -> None:
+    hood, trips, peers = crowd(40)
+    assert hood.changes == limits.NEIGHBOURHOOD_MAX and list(hood.chosen.values()) == hood.contacts()
+    hood.heard(peers[0], 1.0)
+    hood.heard(peers[39], 1.0)  # there is no place left
+    hood.gone(peers[39].id)
+    assert hood.changes == limits.NEIGHBOURHOOD_MAX
+    before, changes = set(hood.chosen), hood.changes
+    trips.observe(peers[38].id, 0.001)
+    hood.expire(limits.NEIGHBOURHOOD_S)
+    assert set(hood.chosen) != before and hood.changes > changes
+    changes = hood.changes
+    hood.gone(peers[38].id)
+    assert hood.changes > changes
+
+
 def test_the_neighbours_nearest_to_an_id_are_named_without_itself() -> None:
     hood, _, peers = crowd(20)
     others = sorted((it for it in peers if it != peers[3]), key=lambda it: distance(it.id, peers[3].id))

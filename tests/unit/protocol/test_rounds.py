@@ -136,3 +136,39 @@ def test_nobody_waits_for_longer_than_a_round_and_a_line_and_two_are_asked_half_
         assert it.deadline(CALM_S) >= before_s, "a ping that came brings no turn nearer"
         met_s[NODES[number]] = now
     assert all(late - soon >= APART * CALM_S - 1e-6 for soon, late in pairwise(asked_s))
+
+
+class Looking(Rounds):
+    """Looks at all turns each time."""
+
+    def _longest(self) -> bytes:
+        return min(self._since_s, key=self._since_s.__getitem__)
+
+
+Steps = st.lists(
+    st.tuples(
+        st.sampled_from(("met", "asked", "turn", "fast", "more", "fewer")), st.integers(0, 31), st.floats(0.1, 60.0)
+    ),
+    max_size=60,
+)
+
+
+@given(Steps)
+def test_who_has_waited_longest_is_known_without_a_look_at_all(steps: list[tuple[str, int, float]]) -> None:
+    one, other = Rounds(random.Random(1), CALM_S, 0.0), Looking(random.Random(1), CALM_S, 0.0)
+    now, count, the_same = 0.0, 8, False
+    for what, number, later_s in steps:
+        now += later_s
+        for it in (one, other):
+            if what == "met":
+                it.met(NODES[number], now)
+            elif what == "asked":
+                it.asked(NODES[number], now)
+        if what in ("more", "fewer"):
+            count, the_same = max(0, min(count + (1 if what == "more" else -1), 32)), False
+        if what in ("turn", "fast"):
+            pause_s = CALM_S if what == "turn" else FAST_S
+            kept = one.turn(NODES[:count], pause_s, now, the_same=the_same)
+            assert kept == other.turn(NODES[:count], pause_s, now)
+            the_same = True
+        assert one.deadline(CALM_S) == other.deadline(CALM_S)
