@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +22,7 @@ from p2pcpn.node import restoring
 from p2pcpn.node.damage import DamagedRow
 from p2pcpn.protocol import events, regaining
 from p2pcpn.protocol.authority import Authority
+from p2pcpn.protocol.dependencies import Known
 from p2pcpn.protocol.jobs import Held
 from p2pcpn.protocol.opened_pages import blobs_named
 from p2pcpn.protocol.settlement import NOTHING
@@ -97,7 +98,8 @@ async def _performed(
             deliver(submission, await values(reader, await reader.read()))
             return machine.read()
         case regaining.Grant():
-            _grant(reader, submission.keys.job_key, Held([], spans_of(sorted(reader.results))), step)
+            held = Held([], spans_of(sorted(reader.results)), result=_results(reader))
+            _grant(reader, submission.keys.job_key, held, step)
             submission.wake()
         case regaining.Follow():
             # That machine has what the stewards had; what is submitted here now nobody would bring it.
@@ -198,7 +200,7 @@ async def resume(reader: Reader) -> None:
     spec, state = reader.authority.spec, reader.state
     close = state.close if reader.total is not None else None
     age_s = max(0.0, time.time() - spec.created_s)
-    held = Held(segments, spans_of(sorted(reader.results)), close, reader.total, age_s)
+    held = Held(segments, spans_of(sorted(reader.results)), close, reader.total, age_s, _results(reader))
     machine = _machine(reader, insists=True)
     steps = machine.read()
     while steps and isinstance(step := steps[0], regaining.Keep):
@@ -215,6 +217,17 @@ def _grant(reader: Reader, job_key: bytes, held: Held, step: regaining.Grant) ->
     assert authority is not None
     now = overlay.loop.time()
     overlay.follow(overlay.peer.presiding.resume(authority.signed_spec, job_key, list(step.words), held, now))
+
+
+def _results(reader: Reader) -> Callable[[int], Known | None]:
+    """What was read of each task, for those that take it."""
+    results = reader.results
+
+    def result(index: int) -> Known | None:
+        stored = results.get(index)
+        return None if stored is None else Known(stored.digest, stored.value, stored.worker)
+
+    return result
 
 
 async def _segments(reader: Reader) -> list[tuple[Signed, list[bytes]]]:

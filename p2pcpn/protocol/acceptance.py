@@ -185,8 +185,9 @@ class Acceptance:
             self.refused += 1
             return []
         require_leased(message.lease, opened.worker, said)
-        died = [(index, 1) for index in sorted(_deaths(opened))]  # where somebody died is for its own grantor to count
-        spans = without(joined([(first, count) for first, count in said.spans]), died)
+        # Where somebody died is for its own grantor to count; what took a result that lost is run again.
+        unwanted = {*_deaths(opened), *self._book.dependencies.contradicted(said)}
+        spans = without(joined([(first, count) for first, count in said.spans]), [(it, 1) for it in sorted(unwanted)])
         blobs = [value.digest for value in opened.values if isinstance(value, BlobRef)]
         effects: list[Effect] = []
         if not self._log.room(len(message.page), len(spans), len(blobs)):

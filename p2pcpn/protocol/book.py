@@ -12,13 +12,13 @@ is told at once.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from p2pcpn.protocol.backoff import BASE_S, CAP_S, Backoff
 from p2pcpn.protocol.blame import Blame
 from p2pcpn.protocol.breakers import Breakers
-from p2pcpn.protocol.dependencies import Dependencies, Needs
+from p2pcpn.protocol.dependencies import Dependencies, Known, Needs
 from p2pcpn.protocol.leases import LeaseHeld, Leases
 from p2pcpn.protocol.ledger import FAILED, SETTLED, WAITING, Ledger
 from p2pcpn.protocol.lots import Lots
@@ -249,6 +249,10 @@ class Book:
         if self.ledger.ceded:
             needs = [each for each in needs if self.ledger.states[each[0]] == WAITING]
         self.ledger.hold(self.dependencies.add(needs))
+
+    def count(self, result: Callable[[int], Known | None]) -> None:
+        """See :meth:`Dependencies.count`."""
+        self.ledger.release(self.dependencies.count(result))
 
     def look_up(self, indices: Sequence[int] | None = None) -> list[int]:
         """Results that are wanted (of ``indices``, or all) and whose tasks have ended; returns those that the log has

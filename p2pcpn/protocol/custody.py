@@ -268,7 +268,10 @@ class Custody:
         return [holder.contact for holder in self.copies.holders.values()]
 
     def bring(self, to: Contact) -> list[Effect]:
-        """Whoever grants in a newer epoch is brought the whole log, whether or not it was lost to us before."""
+        """Whoever grants in a newer epoch is brought the whole log, whether or not it was lost to us before; of several
+        the last."""
+        if self._heir == to.id:
+            return []
         self._heir = NodeId(to.id)
         self.copies.join(to)
         return self._catch_up(self.copies.holders[self._heir])

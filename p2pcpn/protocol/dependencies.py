@@ -22,7 +22,7 @@ from p2pcpn.protocol.settlement import Opened
 from p2pcpn.protocol.spans import Span
 from p2pcpn.wire.pages import Entry, cut
 from p2pcpn.wire.sealing import RESULT_DIGEST_BYTES
-from p2pcpn.wire.statements import BlobRef
+from p2pcpn.wire.statements import BlobRef, Receipt
 
 Needs = Sequence[tuple[int, Sequence[int]]]  # a task, and the tasks whose results are arguments of it, each once
 
@@ -40,7 +40,9 @@ class Known:
 class Dependencies:
     """See the module. One object a grantor."""
 
-    __slots__ = ("_fresh", "_missing", "_recent", "_recent_bytes", "_used", "_uses", "_wanted", "needs", "values")
+    __slots__ = (
+        "_counts", "_fresh", "_missing", "_recent", "_recent_bytes", "_used", "_uses", "_wanted", "needs", "values",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.needs: dict[int, Sequence[int]] = {}  # open tasks that name others
@@ -52,6 +54,7 @@ class Dependencies:
         self._used = False  # a job whose tasks take no results pays nothing for those that could
         self._recent: deque[tuple[Opened, Sequence[Span], int]] = deque()
         self._recent_bytes = 0
+        self._counts: Callable[[int], Known | None] = lambda index: None  # of tasks that others settled
 
     @property
     def used(self) -> bool:
@@ -136,6 +139,15 @@ class Dependencies:
                     self.values.pop(each, None)
                     self._wanted.pop(each, None)
 
+    def contradicted(self, receipt: Receipt) -> list[int]:
+        """The tasks of ``receipt`` that took another result than the one that counts here: none of these counts."""
+        found: dict[int, None] = {}
+        for task, taken, digest in receipt.inputs:
+            known = self.values.get(taken) or self._counts(taken)
+            if known is not None and known.digest and known.digest != digest:
+                found[task] = None
+        return sorted(found)
+
     # --- what ended before it was named --------------------------------------------------------------------------
 
     def _remember(self, opened: Opened, spans: Sequence[Span]) -> None:
@@ -144,6 +156,15 @@ class Dependencies:
         self._recent_bytes += size
         while len(self._recent) > limits.INPUT_RECEIPTS_MAX or self._recent_bytes > limits.INPUT_RECEIPTS_BYTES_MAX:
             self._recent_bytes -= self._recent.popleft()[2]
+
+    def count(self, result: Callable[[int], Known | None]) -> list[Span]:
+        """``result`` knows what counts of each task that has ended, also where another result was known here. Who waits
+        no longer."""
+        self._counts = result
+        for index in self.values:
+            self.values[index] = result(index) or self.values[index]
+        found = [(index, known) for index in sorted(self._wanted) if (known := result(index)) is not None]
+        return [span for index, known in found for span in self._know(index, known)]
 
     def look_up(self, states: bytearray, indices: Sequence[int] | None = None) -> tuple[list[Span], list[int]]:
         """Of what is wanted (of ``indices``, or all) what has ended already: who waits for it no longer, and what has
@@ -156,7 +177,7 @@ class Dependencies:
             if states[index] > SETTLED:
                 ready += self._know(index, _failure(f"task {index}, whose result it takes, has none"))
                 continue
-            known = self._recall(index)
+            known = self._counts(index) or self._recall(index)
             if known is None:
                 lacking.append(index)
             else:

@@ -16,6 +16,7 @@ from p2pcpn.protocol.authority import Authority, Tenure
 from p2pcpn.protocol.book import Book
 from p2pcpn.protocol.breakers import Breakers
 from p2pcpn.protocol.custody import Custody
+from p2pcpn.protocol.dependencies import Known
 from p2pcpn.protocol.directory import Listed
 from p2pcpn.protocol.effects import Effect, Gather, Send
 from p2pcpn.protocol.granted import Granted
@@ -35,13 +36,18 @@ from p2pcpn.wire.statements import Claim, Receipt, Segment, Signed, opened, read
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What is known of a job that is resumed: segments with all their pages, what logs settle, the owner's close."""
+    """What is known of a job that is resumed: segments with all their pages, what logs settle, the owner's close.
+
+    ``result(index)`` is what counts of a task that they settle: those that are open may take it, and no log of it need
+    lie here.
+    """
 
     segments: list[tuple[Signed, list[bytes]]]
     settled: list[Span]
     close: Signed | None = None
     total: int | None = None
     age_s: float = 0.0
+    result: Callable[[int], Known | None] | None = None
 
 
 class Jobs:
@@ -222,6 +228,8 @@ class Jobs:
             grantor.restore_pause(before.pause)
         if grantor.closing is not None:
             effects += grantor.custody.finish(grantor.closing)
+        if held.result is not None and (grantor.book.dependencies.used or grantor.total is None):
+            grantor.book.count(held.result)
         return effects + grantor.begin(now)
 
     def retire(self, job: bytes, now: float, lot: int = 0, lots: Lots | None = None) -> list[Effect]:

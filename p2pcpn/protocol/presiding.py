@@ -151,6 +151,8 @@ class Presiding:
         effects += self._let_go(now)
         here = self.jobs.granted.of(job)
         fresh = [grantor for grantor in here if id(grantor) not in before]
+        for grantor in fresh:
+            self.reviewing.begun(grantor)
         if any(not kept.authority.is_first(grantor.epoch) for grantor in fresh):
             effects += self.gaps.ask_all(kept)
         elif fresh:
@@ -340,17 +342,17 @@ class Presiding:
     def _superseded(self, job: bytes, known: Authority, now: float) -> list[fx.Effect]:
         """Where we grant in an older epoch than the newest, or in one that another has, we do so no more."""
         effects: list[fx.Effect] = []
-        for grantor in self.jobs.granted.of(job):
-            newest = known.tenure(grantor.epoch)
-            if grantor.superseded or newest.epoch < grantor.epoch or known.presides(self.me.public, grantor.epoch):
+        for grantor in [*self.jobs.granted.of(job), *(each for each in self.jobs.former if each.job == job)]:
+            newest, follows = known.tenure(grantor.epoch), grantor.superseded
+            if newest.epoch < grantor.epoch or known.presides(self.me.public, grantor.epoch):
                 continue
-            if known.is_distributed and not grantor.granting:  # its submitter, who only follows
+            if known.is_distributed and not grantor.granting and not follows:  # its submitter, who only hears of it
                 continue
-            effects += grantor.step_down(now)
+            effects += [] if follows else grantor.step_down(now)
             heir = known.steward_of(newest.epoch)
             if heir is not None and grantor.book.dependencies.used:  # which tells what lost, and has it made again
                 effects += grantor.custody.bring(heir.contact)
-            effects.append(fx.Notify(events.Superseded(job, newest.epoch)))
+            effects += [] if follows else [fx.Notify(events.Superseded(job, newest.epoch))]
         return effects
 
     # --- what stewards are sent, where they grant --------------------------------------------------------------------
@@ -428,7 +430,10 @@ class Presiding:
             effects += self.jobs.each(lambda grantor: grantor.logged(said, news.ok, now))
         if not news.ok:
             return effects
-        if said.grantor != self.me.id:
+        if said.grantor == self.me.id:
+            for grantor in self.jobs.granted.of(said.job):
+                self.reviewing.logged(grantor, now)
+        else:
             self.steward.on_disk(said)
         for grantor, settled in self.others_logs.on_disk(said) if said.job in self.steward.jobs else []:
             self.reviewing.appended(grantor, now)

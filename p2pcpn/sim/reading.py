@@ -44,6 +44,7 @@ class Reading:
     def __init__(self, host: Host, owner: bytes, job: bytes) -> None:
         self.host = host
         self.job = job
+        self.log: list[tuple[int, Entry]] = []  # all that was read, and of which epoch
         self._canon: Canon[Stated] = Canon()
         self._life = host.boot
         self._key = record_key(owner, job)
@@ -239,6 +240,7 @@ class Reading:
 
     def _count(self, epoch: int, entries: list[Entry]) -> None:
         for entry in entries:
+            self.log.append((epoch, entry))
             for each in stated(epoch, read(entry.receipt, Receipt), entry.spans):
                 self._canon.add(each)
 

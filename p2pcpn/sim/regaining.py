@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from p2pcpn.protocol import regaining as r
 from p2pcpn.protocol.authority import Authority
+from p2pcpn.protocol.dependencies import Known, found_in
 from p2pcpn.protocol.effects import Tell
 from p2pcpn.protocol.jobs import Held
+from p2pcpn.protocol.settlement import open_receipt
 from p2pcpn.sim.checker import Violation
 from p2pcpn.sim.reading import STEP_S, Reading
 from p2pcpn.sim.runtime import value_of
@@ -42,6 +44,7 @@ class Regaining:
         self._life = host.boot
         self._granted = False
         self._settled: set[int] = set()  # as it was read
+        self._log: list[tuple[int, pages.Entry]] = []
         row = host.disk.get(r.KEPT_IN, (program.job,))
         packed = None if row is None else row[1]
         kept = pages.SIGNED.decode(packed) if isinstance(packed, bytes) else None
@@ -97,6 +100,7 @@ class Regaining:
         for index, (_, stated) in sorted(reading.results.items()):
             right(self._program, index, stated)
         self._settled.update(reading.results)
+        self._log += reading.log
         self._program.delivered.update(reading.results)
         self._perform(self._machine.read())
 
@@ -106,12 +110,19 @@ class Regaining:
         self._granted = True
         self._handovers[:] = step.words
         host.world.checker.grants(host, program.job)
-        held = Held([], spans_of(sorted(self._settled)))
+        held = Held([], spans_of(sorted(self._settled)), result=self._results().get)
         host.follow(
             host.peer.presiding.resume(
                 self._authority.signed_spec, program.keys.job_key, list(step.words), held, host.clock.now
             )
         )  # fmt: skip
+
+    def _results(self) -> dict[int, Known]:
+        """What was read of each task, for those that take it."""
+        keys, job = self._program.keys, self._program.job
+        return found_in(
+            self._log, lambda entry: open_receipt(entry.receipt, entry.page, keys, job, lambda *_: True), self._settled
+        )
 
 
 def right(program: Program, index: int, stated: bytes) -> None:

@@ -11,6 +11,8 @@ import pytest
 from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.protocol import events
+from p2pcpn.protocol.dependencies import Known
+from p2pcpn.protocol.spans import covers
 from p2pcpn.wire import messages as m
 from p2pcpn.wire.pages import Print
 from p2pcpn.wire.statements import BlobRef, Lease, Outcome, Receipt, Signed, signed
@@ -218,6 +220,18 @@ def test_what_was_run_for_an_earlier_grantor_settles_what_waits() -> None:
     assert table.delivered == [0, 1, 3] and effects, "what is leased by now is fenced"
     table.pass_time(1.0)
     assert worker.of(m.Settled)[0].parts == [((1 << 31) + 7, 0)]
+
+
+def test_what_was_run_for_an_earlier_grantor_on_a_result_that_lost_is_run_again() -> None:
+    table, worker = taken_over()
+    book = table.grantor.book
+    book.need([(3, [0])])
+    book.ledger.settled_already([(0, 1)])
+    book.count({0: Known(bytes(16), b"counts")}.get)
+    message = earlier(table, worker, (1, 1), (3, 1), inputs=[(3, 0, bytes([9]) * 16)])
+    table.act(lambda grantor, now: grantor.inherit(worker.contact, message, now))
+    assert table.delivered == [1] and not covers(book.ledger.open_spans(), [(1, 1)])
+    assert covers(book.ledger.open_spans(), [(3, 1)])
 
 
 def test_what_settles_nothing_is_acknowledged_all_the_same_but_not_to_a_steward() -> None:

@@ -89,6 +89,32 @@ def test_what_ended_before_it_was_named_is_remembered_or_read() -> None:
     assert words(deps.values[1]).endswith("is lost") and deps.values[0] == found
 
 
+def test_what_counts_of_tasks_that_others_settled_is_known_without_their_logs_and_replaces_what_lost() -> None:
+    deps = Dependencies()
+    deps.add([(4, [0, 1]), (5, [2]), (6, [3])])
+    deps.settled(opened(1), [(1, 1)])
+    lost, counts = deps.values[1], {index: Known(bytes([index]) * 16, b"counts") for index in (0, 1, 7)}
+    assert deps.count(counts.get) == [(4, 1)]
+    assert deps.values == {0: counts[0], 1: counts[1]} and lost != counts[1]
+    assert deps.add([(8, [7])]) == [(8, 1)]
+    states = bytearray((SETTLED,)) * 9
+    states[2] = states[3] = WAITING
+    assert deps.look_up(states) == ([(8, 1)], []) and deps.values[7] == counts[7]
+
+
+def test_what_took_another_result_than_the_one_that_counts_is_told() -> None:
+    deps = Dependencies()
+    deps.add([(2, [0, 1]), (3, [0]), (4, [1])])
+    deps.settled(opened(0), [(0, 1)])
+    deps.failed([(1, 1)], "was cancelled")
+    same, other = (0).to_bytes(16, "big"), bytes([9]) * 16
+    taken = [(2, 0, same), (2, 1, other), (3, 0, other), (4, 1, other), (5, 7, other)]
+    said = msgspec.structs.replace(opened(2, 3, 4, 5).receipt, inputs=taken)
+    assert deps.contradicted(said) == [3], "of what failed or is not known nothing can be said"
+    deps.count({7: Known(same, b"counts")}.get)
+    assert deps.contradicted(said) == [3, 5]
+
+
 def test_newest_receipts_are_remembered_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "INPUT_RECEIPTS_MAX", 3)
     deps = Dependencies()

@@ -10,8 +10,9 @@ from p2pcpn import limits
 from p2pcpn.errors import PeerError
 from p2pcpn.identity.keys import Keypair, NodeId
 from p2pcpn.protocol.authority import Authority
+from p2pcpn.protocol.dependencies import Known
 from p2pcpn.protocol.directory import Listed
-from p2pcpn.protocol.effects import Effect, Gather, Spread, Tell
+from p2pcpn.protocol.effects import Commit, Effect, Gather, LoadInputs, Spread, Tell
 from p2pcpn.protocol.grantor import TAKEN, Grantor
 from p2pcpn.protocol.jobs import Held, Jobs
 from p2pcpn.protocol.kept_jobs import Kept
@@ -360,6 +361,18 @@ def test_another_node_of_the_owner_goes_on_with_what_it_read() -> None:
     assert (grantor.epoch, grantor.total, grantor.ledger.waiting) == (3, 5, 1)
     [finish] = told(effects, m.Finish)
     assert isinstance(finish, m.Finish) and finish.statement == close
+
+
+def test_who_goes_on_with_a_job_knows_what_was_read_of_tasks_that_others_settled() -> None:
+    bench, job = Bench(), made()
+    bench.jobs.open(Authority(job.spec), JOB_KEY, 5.0, True)
+    said = job.segment(3)
+    bench.grantor(job).extend(said.segment, said.pages, [[] for _ in said.pages], 6.0, [(1, [0]), (2, [0])])
+    read = {0: Known(bytes(16), b"value")}
+    effects = resumed(bench, job, Held([], [(0, 1)], result=read.get))
+    book = bench.grantor(job).book
+    assert book.dependencies.values == read and book.ledger.waiting == 2
+    assert not [each for each in effects if isinstance(each, Commit) and LoadInputs in map(type, each.then)]
 
 
 def test_former_grantors_are_few(monkeypatch: pytest.MonkeyPatch) -> None:

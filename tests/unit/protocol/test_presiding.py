@@ -518,6 +518,10 @@ def test_who_steps_down_brings_its_log_to_the_newest_grantor_where_tasks_take_re
     told = cast.one.peer.grantors[cast.name].mandate()
     cast.submitter.peer.presiding.mandate(cast.one.contact, cast.one.key.public, told, cast.swarm.now)
     assert grantor.superseded and brought == [cast.one.contact]
+    # Whoever grants after that one is brought it, too: from the one before it comes its own log alone.
+    later = msgspec.structs.replace(told, epoch=2, grantor=cast.two.contact)
+    cast.submitter.peer.presiding.mandate(cast.two.contact, cast.two.key.public, later, cast.swarm.now)
+    assert brought[-1] == cast.two.contact
 
 
 def test_a_guests_job_that_made_room_is_granted_here_no_more_and_not_in_the_same_epoch_again() -> None:

@@ -24,6 +24,13 @@ def test_after_a_partition_every_reader_sees_one_consistent_set() -> None:
     assert found.ok and found.settled == 2 * play.tasks and found.reruns >= sum(play.stale.values()), str(found)
 
 
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_so_it_is_where_few_are_left_on_either_side_and_logs_come_late(seed: int) -> None:
+    play = Play(7, seed)
+    play.run()
+    assert play.report("healing", seed, "ok").ok
+
+
 def test_it_is_a_scenario_by_name() -> None:
     assert "healing" in scenarios.names()
 
