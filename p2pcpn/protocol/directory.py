@@ -83,10 +83,10 @@ class Directory:
         """The advert of one peer."""
         return self._listed.get(NodeId(node))
 
-    def repeats(self, advert: Advert) -> bool:
-        """Whether ``advert`` tells nothing of its peer that is not known."""
+    def repeats(self, advert: Advert) -> bool | None:
+        """Whether ``advert`` tells nothing of its peer that is not known; ``None`` where nothing is."""
         known = self._listed.get(NodeId(advert.contact.id))
-        return known is not None and repeats(advert, known.advert)
+        return None if known is None else repeats(advert, known.advert)
 
     def back(self, signed: Signed | None, now: float) -> None:
         """The peer with this advert, which was forgotten with it, lives after all."""

@@ -84,6 +84,7 @@ class Held:
     expires_s: float
     tellers: list[bytes] = field(default_factory=list)  # they know it: it is not sent back to them
     hurried: bool = True
+    rode: bool = False  # it is in no hurry for no other reason than that it came riding
 
 
 def rumor_id(packed: bytes) -> bytes:
@@ -117,7 +118,7 @@ def _is_authorised(signed: Signed, statement: Gossiped) -> bool:
 class Gossip:
     """The rumors of one peer. New ones come as ``Heard(Rumor, sender)``, each once.
 
-    ``repeats(advert)`` tells whether the same was known of its peer before.
+    ``repeats(advert)`` tells whether the same was known of its peer before; ``None`` where nothing was.
     """
 
     def __init__(
@@ -126,7 +127,7 @@ class Gossip:
         rng: random.Random,
         now: float,
         compare_s: float = limits.PUSH_PULL_S,
-        repeats: Callable[[Advert], bool] = lambda advert: False,
+        repeats: Callable[[Advert], bool | None] = lambda advert: None,
     ) -> None:
         self.riding = Riding(neighbourhood)
         self._repeats = repeats
@@ -288,7 +289,7 @@ class Gossip:
         rumor = rumor_id(packed)
         held = self._held.get(rumor)
         if held is not None:
-            self._hear_again(held, sender, hops)
+            self._hear_again(held, sender, hops, rode)
             return []
         if rumor in self._seen:
             return []
@@ -300,16 +301,19 @@ class Gossip:
         if statement is None:
             return []
         signed = shared(signed)
-        # An advert that rode was in no hurry where it came from: that we lack it makes it news to nobody else.
-        hurried = not isinstance(statement, Advert) or not (rode or self._repeats(statement))
+        repeats = self._repeats(statement) if isinstance(statement, Advert) else False
+        # An advert that rode was in no hurry where it came from: that nothing is known here of its peer makes it news
+        # to nobody else. Where something else is known of it others may have missed what changed, as we did.
+        hurried = not rode if repeats is None else not repeats
         held = self._hold(rumor, signed, statement, len(packed), hops, now, hurried)
+        held.rode = rode and repeats is None
         held.tellers.append(sender.id)
         self._delivered += 1
         if rumor in self._pulled and signed.kind != Advert.kind:
             self._found(True)
         return [Heard(Rumor(statement, signed), sender)]
 
-    def _hear_again(self, held: Held, sender: Contact, hops: int) -> None:
+    def _hear_again(self, held: Held, sender: Contact, hops: int, rode: bool) -> None:
         if sender.id not in held.tellers and len(held.tellers) < limits.NEIGHBOURHOOD_MAX:
             held.tellers.append(sender.id)
             if hops + 1 >= held.hops:  # the sender tells it as far as we do
@@ -318,8 +322,12 @@ class Gossip:
                     held.rounds -= 1
                     if not held.rounds:
                         del self._active[held.id]
-        if hops > held.hops:  # it came a shorter way as well: it may go farther than we thought
-            started, held.hops = held.hops > 0, hops
+        started, news = held.hops > 0, held.rode and not rode and hops > 0
+        if news:  # told at once, and in a hurry after all: who hastens to let it ride keeps nobody from hearing of it
+            held.hurried, held.rode, started = True, False, False
+            self.riding.drop(held.id)
+        if hops > held.hops or news:  # it came a shorter way as well: it may go farther than we thought
+            held.hops = max(held.hops, hops)
             if not started:
                 held.rounds = _rounds(held.signed)
                 self._tell_on(held)

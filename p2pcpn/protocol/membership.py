@@ -186,7 +186,7 @@ class Membership:
         self._doubted_s = now  # when a neighbour was doubted last
         self._health = 0  # Lifeguard's local health: 0 is well
         self._slept_s = 0.0
-        self._watching = False  # there was somebody to probe when we looked last
+        self._watching = False  # there was somebody to probe since we looked last
 
     def statistics(self) -> dict[str, int]:
         """Counts of probes and suspicions under way, the dead remembered, and our own health (0 is well)."""
@@ -476,6 +476,7 @@ class Membership:
     def _bury(self, node: bytes) -> None:
         self._doubts.pop(node, None)
         self._neighbourhood.gone(node)
+        self._watching = self._watching and len(self._neighbourhood) > 0  # nothing is due then, however late
         self._graves[node] = None
         if len(self._graves) > limits.BUDGETS_MAX:
             self._graves.popitem(last=False)

@@ -81,7 +81,7 @@ def test_an_advert_repeats_what_is_known_where_nothing_but_what_is_fleeting_diff
 ) -> None:
     directory = Directory()
     newest, _ = advert(ONE, **{"version": 2, **changes})
-    assert not directory.repeats(newest), "nothing is known of it yet"
+    assert directory.repeats(newest) is None, "nothing is known of it yet"
     directory.heard(*advert(ONE), 0.0)
     directory.heard(*advert(TWO), 0.0)
     assert directory.repeats(newest) is repeats

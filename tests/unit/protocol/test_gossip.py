@@ -336,6 +336,18 @@ def test_old_rumors_are_forgotten_and_their_ids_later(monkeypatch: pytest.Monkey
     assert (it.statistics()["held"], it.statistics()["seen"], len(it._slots)) == (2, 3, 3)
 
 
+def test_what_is_dropped_before_it_lapses_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "RUMORS_MAX", 3)
+    it = gossip([])
+    for version in range(1, 9):
+        tell(it, advert(version, ttl_s=20.0), float(version))
+        tell(it, offer(version), float(version))
+    assert it._lapses.deadline() == 28.0, "of each the newest"
+    for keypair in KEYS[1:4]:
+        tell(it, advert(keypair=keypair, ttl_s=100.0), 9.0)
+    assert it._lapses.deadline() == 109.0, "and of all the newest three"
+
+
 def test_a_digest_names_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "RUMOR_DIGESTS_MAX", 3)
     it = gossip(PEERS)
@@ -485,12 +497,12 @@ def test_among_many_to_find_adverts_alone_is_to_find_nothing(known: int, last_s:
     assert waits_s(it, now, 1, [])[0] <= 1.2 * 50.0, "somebody lacked an offer"
 
 
-def repeating(neighbours: list[Contact] = PEERS) -> Gossip:
-    """Whoever advertises was known to be so before."""
+def repeating(neighbours: list[Contact] = PEERS, *, known: bool | None = True) -> Gossip:
+    """Whoever advertises was ``known`` to be so before."""
     hood = Neighbourhood(b"own".ljust(20), RoundTrips(), random.Random(1))
     for it in neighbours:
         hood.heard(it, 0.0)
-    return Gossip(hood, random.Random(1), 0.0, repeats=lambda advert: True)
+    return Gossip(hood, random.Random(1), 0.0, repeats=lambda advert: known)
 
 
 def test_what_only_repeats_wakes_nobody_and_rides_on_with_what_is_sent_anyway() -> None:
@@ -518,6 +530,43 @@ def test_an_advert_that_rode_rides_on_where_nothing_was_known_of_its_peer() -> N
     assert (it.statistics()["riding"], it.statistics()["active"]) == (1, 1), "an offer is in a hurry wherever it came"
     tell(it, advert(keypair=KEYS[1]), 0.1)
     assert (it.statistics()["riding"], it.statistics()["active"]) == (1, 2), "and so is an advert that was told at once"
+
+
+@pytest.mark.parametrize(("known", "hurried"), [(None, 0), (True, 0), (False, 1)])
+def test_an_advert_that_rode_is_in_a_hurry_where_something_else_was_known_of_its_peer(
+    known: bool | None, hurried: int
+) -> None:
+    it = repeating(known=known)
+    it.receive(SENDER, datagrams.Compound(Ack(1, 0), [advert()], [1]), 0.0)
+    assert (it.statistics()["active"], it.statistics()["riding"]) == (hurried, 1 - hurried)
+
+
+@pytest.mark.parametrize("hops", [0, 1, 16])
+def test_who_hastens_to_let_news_ride_keeps_nobody_from_telling_it_at_once(hops: int) -> None:
+    it = gossip(PEERS)
+    it.receive(SENDER, datagrams.Compound(Ack(1, 0), [advert()], [hops]), 0.0)
+    assert it.statistics()["active"] == 0
+    told = sent(it.receive(PEERS[1], datagrams.Gossip([advert()], [1]), 0.1))
+    assert told and not {SENDER, PEERS[1]} & {to for to, _ in told}
+    assert (it.statistics()["active"], it.statistics()["riding"]) == (1, 0)
+    while it.statistics()["active"]:
+        it.expire(it.deadline())
+    assert sent(it.receive(PEERS[2], datagrams.Gossip([advert()], [1]), 1.0)) == [], "once"
+
+
+def test_news_that_rode_is_told_for_itself_no_farther_than_it_may_go() -> None:
+    it = gossip(PEERS)
+    it.receive(SENDER, datagrams.Compound(Ack(1, 0), [advert()], [1]), 0.0)
+    tell(it, advert(), 0.1, hops=0, sender=PEERS[1])  # as each of those who tell it on says
+    it.receive(PEERS[2], datagrams.Compound(Ack(1, 0), [advert()], [1]), 0.1)
+    assert (it.statistics()["active"], it.statistics()["riding"]) == (0, 1)
+
+
+def test_a_repetition_that_rode_is_in_no_hurry_when_it_is_told_for_itself() -> None:
+    it = repeating()
+    it.receive(SENDER, datagrams.Compound(Ack(1, 0), [advert()], [1]), 0.0)
+    tell(it, advert(), 0.1, hops=1, sender=PEERS[1])
+    assert (it.statistics()["active"], it.statistics()["riding"]) == (0, 1)
 
 
 def test_our_own_repetition_rides_from_the_first() -> None:

@@ -643,6 +643,25 @@ def test_who_is_called_to_a_faster_pace_has_not_slept() -> None:
     assert all(it.statistics()["slept_s"] == it.statistics()["health"] == 0 for it in swarm.members.values())
 
 
+@pytest.mark.parametrize("left", [True, False])
+def test_who_had_nobody_to_watch_for_an_hour_has_not_slept(left: bool) -> None:
+    swarm = Swarm(2)
+    swarm.run(60.0)
+    me, hood, other = swarm.members[0], swarm.hoods[0], swarm.contacts[1]
+    if left:
+        me.receive(other, Leave(0), swarm.now)
+    else:
+        del swarm.members[1]
+        swarm.run(120.0)
+    assert not len(hood) and me.deadline() is None
+    later_s = swarm.now + 3600.0
+    hood.heard(other, later_s)
+    me.heard(other, later_s)
+    [ping] = me.expire(later_s)
+    assert isinstance(ping, Send) and isinstance(ping.message, Ping)
+    assert me.statistics()["slept_s"] == me.statistics()["health"] == 0
+
+
 def test_a_death_is_told_by_few_and_costs_few_datagrams() -> None:
     swarm = Swarm(30)
     swarm.run(20.0)

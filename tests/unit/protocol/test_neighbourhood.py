@@ -65,6 +65,7 @@ def test_it_is_counted_how_often_there_are_others() -> None:
     hood, trips, peers = crowd(40)
     assert hood.changes == limits.NEIGHBOURHOOD_MAX and list(hood.chosen.values()) == hood.contacts()
     hood.heard(peers[0], 1.0)
+    hood.heard(contact(peers[0].id, ("10.9.9.9", 4000)), 1.0)  # the same peer from elsewhere
     hood.heard(peers[39], 1.0)  # there is no place left
     hood.gone(peers[39].id)
     assert hood.changes == limits.NEIGHBOURHOOD_MAX
