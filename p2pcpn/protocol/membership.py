@@ -247,11 +247,13 @@ class Membership:
         helpers = 0  # whoever found it dead had its helpers asked: we only look for ourselves
         if statement.state == SUSPECTED:
             helpers = HELPERS_AGAIN
+            self._wake(now)
             self._alarm(now)
         return self._probe(neighbour, now, helpers=helpers) if self._rumored.take(now) else []
 
     def hold_leases(self, out: bool, now: float) -> None:
         """Leases are ``out`` from now on, or none is any more."""
+        self._wake(now)
         self.leases_out = out
         self.rounds.hurry(self._interval_s, now)
 
@@ -276,9 +278,7 @@ class Membership:
 
     def expire(self, now: float) -> list[Effect]:
         """Repeat pings, judge probes whose time is over, begin the next."""
-        due_s = self.deadline()
-        if due_s is not None and now - due_s > LATE_S and self._watching:
-            self._sleep(now - due_s, now)
+        self._wake(now)
         self._watching = len(self._neighbourhood) > 0
         effects = self._settle(self._requests.expire(now), now)
         for probe in [probe for probe in self._probes.values() if probe.due_s <= now]:
@@ -292,8 +292,12 @@ class Membership:
                 effects += self._probe(peer, now)
         return effects
 
-    def _sleep(self, late_s: float, now: float) -> None:
-        """We did not run for ``late_s``: nothing that we waited for had that time."""
+    def _wake(self, now: float) -> None:
+        """Where we did not run for a while nothing that we waited for had that time. Known before the pace changes."""
+        due_s = self.deadline()
+        if due_s is None or now - due_s <= LATE_S or not self._watching:
+            return
+        late_s, self._watching = now - due_s, False  # once
         self._slept_s += late_s
         self._health = min(HEALTH_MAX, self._health + 1)
         self._heard_s = min(now, self._heard_s + late_s)

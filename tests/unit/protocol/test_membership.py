@@ -643,6 +643,20 @@ def test_who_is_called_to_a_faster_pace_has_not_slept() -> None:
     assert all(it.statistics()["slept_s"] == it.statistics()["health"] == 0 for it in swarm.members.values())
 
 
+@pytest.mark.parametrize("hurried", ["by leases", "by a word"])
+def test_who_slept_knows_it_even_where_it_is_called_to_a_faster_pace_before_it_looks_around(hurried: str) -> None:
+    swarm = Swarm(8)
+    swarm.run(400.0)
+    me, word, woken_s = swarm.members[0], MemberState(swarm.contacts[1], 0, 0, SUSPECTED), swarm.now + 3600.0
+    for number in range(2):
+        if hurried == "by leases":
+            me.hold_leases(not number, woken_s)
+        else:
+            me.rumor(signed(word, swarm.keys[2]), word, woken_s)
+    me.expire(woken_s)
+    assert 3500 < me.statistics()["slept_s"] <= 3600 and me.statistics()["health"] == 1, "once"
+
+
 @pytest.mark.parametrize("left", [True, False])
 def test_who_had_nobody_to_watch_for_an_hour_has_not_slept(left: bool) -> None:
     swarm = Swarm(2)
