@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,33 @@ async def test_results_that_others_settled_meanwhile_resolve_the_futures(peer: P
     values = [await asyncio.wait_for(asyncio.wrap_future(future), 10) for future in futures]
     assert values == [(LARGE + str(i)).upper() for i in range(3)]
     assert submission.job in grantor
+
+
+@pytest.mark.asyncio
+async def test_tasks_take_results_that_were_settled_before_another_machine_went_on_with_the_job(peer: Peers) -> None:
+    keeper = await peer(roles=("storage",))
+    worker, first = await peer(keeper, roles=("compute",)), await peer(keeper)
+    submission = await opened(keeper, first, orchestration="centralised")
+    small, large = submission.submit(pow, (3, 2), {}), submission.submit(str.upper, (LARGE,), {})
+    assert await asyncio.wait_for(asyncio.wrap_future(small), 20) == 9
+    assert await asyncio.wait_for(asyncio.wrap_future(large), 20) == LARGE.upper()
+    await worker.close()
+    submission.submit(pow, (small, 2), {})
+    submission.submit(len, (large,), {})
+    await submission.close()
+    await submission.kept(10)
+    await first.close()
+    other = await peer(keeper, await peer(keeper, roles=BOTH))
+    reader = Reader(other, OWNER, submission.job)
+    await reader.find()
+    await resume(reader)
+    async with asyncio.timeout(30):
+        while len(reader.results) < 4:
+            await reader.refresh()
+            await reader.read()
+            await asyncio.sleep(0.05)
+    found = [pickle.loads(await reader.value(reader.results[index])) for index in (2, 3)]
+    assert found == [81, len(LARGE)]
 
 
 @pytest.mark.asyncio
