@@ -40,8 +40,8 @@ SLOTS_WANTED_MAX = (1 << 32) - 1
 LOOK_S = 0.005
 LOOK_S_MAX = 1.0
 # And no sooner than this for each participant: of five hundred somebody comes to idle each few milliseconds, and each
-# look goes through all of them. It was half of that: such looks were a thirtieth of an hour of ten thousand peers.
-LOOK_PEER_S = 100e-6
+# look goes through all of them.
+LOOK_PEER_S = 50e-6
 # What will wait no longer than this is left where it is: to move it takes as long.
 BEHIND_S = 0.01
 # A task that a peer did not begin is left for so many times twice as long where it went.
