@@ -230,6 +230,10 @@ HEALING = "healing"
 OUTLIVING = "outliving"
 # Nearly everybody drains while jobs run, and the rest of them afterwards.
 LEAVING = "leaving"
+# With fewer some act leaves nobody to compute, to keep or to take over: what is not kept then was never promised.
+PEERS_MIN_OF = {
+    "churn": 3, DURABLE: 3, FLEETING: 3, HEALING: 7, LEAVING: 3, OWNERS: 3, TAKEOVER: 6,
+}  # fmt: skip
 Load = tuple[Sequence[str], int]  # modes, and tasks a slot
 _Other = (
     hour.Play
@@ -272,8 +276,9 @@ def check(name: str, peers: int, load: Load | None = None) -> None:
     many."""
     if name not in names():
         raise UsageError(f"there is no scenario {name!r}; there are {', '.join(names())}")
-    if not PEERS_MIN <= peers <= PEERS_MAX:
-        raise UsageError(f"a scenario has {PEERS_MIN} to {PEERS_MAX} peers, not {peers}")
+    least = PEERS_MIN_OF.get(name, PEERS_MIN)
+    if not least <= peers <= PEERS_MAX:
+        raise UsageError(f"scenario {name} has {least} to {PEERS_MAX} peers, not {peers}")
     if load is not None and name != MODES:
         raise UsageError(f"scenario {MODES} alone is played in one mode, or with another number of tasks")
 

@@ -75,7 +75,8 @@ def test_faults_and_a_verdict_are_shown_to_people(p2pcpn: Command, monkeypatch: 
 def test_what_cannot_be_simulated_is_usage(p2pcpn: Command) -> None:
     for words, said in (
         (("sim", "earthquake"), "there is no scenario 'earthquake'"),
-        (("sim", "quiet", "--peers", "1"), "a scenario has 2 to"),
+        (("sim", "quiet", "--peers", "1"), "scenario quiet has 2 to"),
+        (("sim", "takeover", "--peers", "5"), "scenario takeover has 6 to"),
         (("sim", "quiet", "--peers", "many"), "'many' is not a valid integer"),
         (("sim",), "missing argument 'SCENARIO'"),
     ):
