@@ -141,11 +141,11 @@ class Dependencies:
 
     def contradicted(self, receipt: Receipt) -> list[int]:
         """The tasks of ``receipt`` that took another result than the one that counts here: none of these counts."""
-        found: dict[int, None] = {}
+        found: set[int] = set()
         for task, taken, digest in receipt.inputs:
             known = self.values.get(taken) or self._counts(taken)
             if known is not None and known.digest and known.digest != digest:
-                found[task] = None
+                found.add(task)
         return sorted(found)
 
     # --- what ended before it was named --------------------------------------------------------------------------

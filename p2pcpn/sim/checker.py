@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 # After so many events one host's memory is measured, the hosts in turn: all of them each time would be most of a run.
 SWEEP_EVENTS = 64
 # A book of so many leases is walked after each event; of more each event has so many walked for it, so the book is
-# walked once in as many events as that takes: two hundred leases cost more than the event of their peer.
-LEASES_EACH_EVENT = 64
+# walked once in as many events as that takes: four hundred leases cost a millisecond, and more than the peer's event.
+LEASES_EACH_EVENT = 256
 LEASES_AN_EVENT = 16
 # Of a column of states the bytes of tasks that have ended, all bits of them; of those that others grant it may not be
 # known yet.

@@ -230,10 +230,9 @@ HEALING = "healing"
 OUTLIVING = "outliving"
 # Nearly everybody drains while jobs run, and the rest of them afterwards.
 LEAVING = "leaving"
-# With fewer some act leaves nobody to compute, to keep or to take over: what is not kept then was never promised.
-PEERS_MIN_OF = {
-    "churn": 3, DURABLE: 3, FLEETING: 3, HEALING: 7, LEAVING: 3, OWNERS: 3, TAKEOVER: 6,
-}  # fmt: skip
+# With fewer some act leaves too few to compute, to keep three copies or to take over: what is not kept then was never
+# promised. The acts of takeover end four peers, and two stewards are to divide a job among them after that.
+PEERS_MIN_OF = {"churn": 3, DURABLE: 3, FLEETING: 3, LEAVING: 3, OWNERS: 3, TAKEOVER: 6}
 Load = tuple[Sequence[str], int]  # modes, and tasks a slot
 _Other = (
     hour.Play
