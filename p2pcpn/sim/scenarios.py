@@ -232,7 +232,7 @@ OUTLIVING = "outliving"
 LEAVING = "leaving"
 # With fewer some act leaves too few to compute, to keep three copies or to take over: what is not kept then was never
 # promised. The acts of takeover end four peers, and two stewards are to divide a job among them after that.
-PEERS_MIN_OF = {"churn": 3, DURABLE: 3, FLEETING: 3, LEAVING: 3, OWNERS: 3, TAKEOVER: 6}
+PEERS_MIN_OF = {DURABLE: 3, FLEETING: 3, LEAVING: 3, OWNERS: 3, TAKEOVER: 6}
 Load = tuple[Sequence[str], int]  # modes, and tasks a slot
 _Other = (
     hour.Play
