@@ -3,6 +3,7 @@
 Stewards (named in the spec) are sent the spec, every segment and every statement of the owner. Holders (the stewards,
 and storage peers near the job's id where those are too few) are sent the settlement log. Whatever is sent carries a
 request number; the :class:`Answer` to it means *durable on disk*. Nothing is called done before enough of them came.
+A steward that was lost and lives is a storage peer like others, of the log alone: in a small swarm nobody else may be.
 
 ::
 
@@ -288,7 +289,7 @@ class Custody:
             return
         for contact in self.candidates():
             node = NodeId(contact.id)
-            if node in self.copies.holders or node in self.stewards.all or node == self.me or self._vigil.shuns(node):
+            if node in self.copies.holders or node == self.me or self._vigil.shuns(node):
                 continue
             self.copies.join(contact)
             missing -= 1
@@ -316,7 +317,7 @@ class Custody:
         """The owner's handover ahead of a log that follows from it, once: a holder that keeps the job in the place of
         a steward would refuse the log of somebody who was never made its grantor."""
         node = NodeId(holder.contact.id)
-        if not isinstance(self.word, Take) or node in self.stewards.all or node in self._shown:
+        if not isinstance(self.word, Take) or self.stewards.get(node) is not None or node in self._shown:
             return []
         self._shown.add(node)
         return [Tell(holder.contact, msgspec.structs.replace(self.word, request=self.request()))]

@@ -2,7 +2,7 @@
 
 Whatever is sent carries a request number and is remembered until its answer comes; on a new session it is said again,
 for requests are idempotent. A steward that refuses, dies, or stays silent for too long is lost and comes back no
-more: a copy with a hole is none.
+more: a copy with a hole is none. (The settlement log may go to it again, from its beginning: see ``custody``.)
 """
 
 from __future__ import annotations

@@ -353,6 +353,38 @@ def test_a_steward_that_refuses_is_lost() -> None:
     assert [type(message) for message in table.told[A.id]] == [m.Introduce]
 
 
+def test_a_steward_that_was_lost_is_brought_the_whole_log_again_where_others_are_too_few() -> None:
+    # Seeds 1, 21 and 22 of `churn` with two peers: both stewards had died once and lived, and no job was ever done.
+    table = guarded(replicas=2)
+    for _ in range(2):
+        settle(table)
+    table.close()
+    for key in (A, B):
+        answer_all(table, key)
+        table.peer_dead(key.id)
+    assert table.custody.known_holders() == []
+    table.candidates += [table.custody.stewards.all[key.id].contact for key in (A, B)]
+    table.pass_time(vigil.DEAD_S - vigil.LOOK_S)
+    assert not stored(table, A), "not so soon"
+    table.pass_time(2 * vigil.LOOK_S)
+    for key in (A, B):
+        assert [effect.number for effect in stored(table, key)] == [0, 1]
+        answer_all(table, key)
+    assert table.seen(events.Replicated)[-1] == events.Replicated(table.job, 4, 4, 2, 2, True)
+    assert not table.custody.stewards.live, "of the segments of tasks it has no whole copy"
+
+
+def test_a_steward_that_was_lost_hears_by_what_right_we_grant_ahead_of_the_log() -> None:
+    table = guarded(stewards=1, replicas=1)
+    table.peer_dead(A.id)
+    table.file(table.custody.show(m.Take(0, signed(Handover(table.job, 2, bytes(32)), OWNER))))
+    table.candidates.append(table.custody.stewards.all[A.id].contact)
+    settle(table)
+    table.pass_time(vigil.DEAD_S + vigil.LOOK_S)
+    assert isinstance(table.told[A.id][-1], m.Take), "it was not told with the others"
+    assert [effect.number for effect in stored(table, A)] == [0]
+
+
 def test_a_holder_that_stays_silent_is_replaced() -> None:
     table = guarded(stewards=1, candidates=1, replicas=1)
     answer_all(table, A)
